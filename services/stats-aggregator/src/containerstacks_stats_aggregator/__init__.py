@@ -1,0 +1,1 @@
+"""Keeps the materialized counts of the fleet fresh."""

@@ -1,0 +1,1 @@
+"""Status and about pages, JSON API, live WebSocket and the built-in hourly billing."""

@@ -1,0 +1,1 @@
+"""What the ContainerStacks services have in common."""

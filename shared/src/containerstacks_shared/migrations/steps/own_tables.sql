@@ -1,0 +1,187 @@
+-- This project's own tables, beside the original's. ARCHITECTURE.md names the one writer of each.
+
+create function clock_now() returns timestamptz
+    language sql stable
+    as $$ select now() + coalesce(nullif(current_setting('containerstacks.clock_offset', true), ''), '0')::interval $$;
+comment on function clock_now() is
+    'The time that every rule about money and leadership reads: now() plus the setting containerstacks.clock_offset.';
+
+-- Counting --------------------------------------------------------------------------------------
+
+-- counts + count_deltas = the truth, in any snapshot. Writers only append deltas (no contention);
+-- the aggregator alone folds them into counts.
+-- metric 'vps_instances' is counted per (status, plan_id, region); the all-time totals ('users_total',
+-- 'organizations_total', 'vps_instances_total', 'containers_total', 'support_tickets_total') use '' for all three.
+create table counts (
+    metric text not null,
+    status text not null default '',
+    plan_id text not null default '',
+    region text not null default '',
+    amount bigint not null,
+    primary key (metric, status, plan_id, region)
+);
+
+create table count_deltas (
+    id bigint generated always as identity primary key,
+    metric text not null,
+    status text not null default '',
+    plan_id text not null default '',
+    region text not null default '',
+    amount bigint not null
+);
+
+-- Versions of the live status: greater means newer, across every web process.
+create sequence status_versions;
+
+-- Leadership ------------------------------------------------------------------------------------
+
+-- The fence. Whoever takes a role raises its term; a transaction of an older term fails its check.
+create table leaderships (
+    role text primary key,
+    term bigint not null default 0,
+    holder text,
+    taken_at timestamptz
+);
+insert into leaderships (role) values ('billing_daemon'), ('billing_run'), ('builtin_billing'), ('stats_aggregator');
+
+-- Billing ---------------------------------------------------------------------------------------
+
+create table billing_control (
+    only boolean primary key default true check (only),
+    paused boolean not null default false,
+    reason text,
+    changed_by text,
+    changed_at timestamptz,
+    amount_owed numeric(18, 8),
+    check (not paused or reason is not null)
+);
+insert into billing_control default values;
+
+create table billing_runs (
+    id bigint generated always as identity primary key,
+    biller text not null check (biller in ('daemon', 'builtin')),
+    occasion text not null check (occasion in ('start', 'schedule', 'once', 'top_up')),
+    holder text not null,
+    term bigint not null,
+    started_at timestamptz not null default clock_now(),
+    finished_at timestamptz,
+    status text not null default 'running' check (status in ('running', 'succeeded', 'failed', 'interrupted')),
+    instances_billed bigint not null default 0,
+    hours_billed bigint not null default 0,
+    amount_billed numeric(18, 8) not null default 0,
+    instances_unpaid bigint not null default 0,
+    hours_unpaid bigint not null default 0,
+    problems jsonb not null default '[]',
+    error_message text,
+    check ((status = 'running') = (finished_at is null))
+);
+create index billing_runs_started_at on billing_runs (started_at);
+
+-- What an hour costs: per plan reference and region, from when. The first row reaches back to -infinity.
+-- vps_plan_id is the plan row that matched, NULL when none did (the rate is then the fallback).
+create table hourly_rates (
+    plan_id text not null,
+    region text not null,
+    effective_from timestamptz not null,
+    effective_to timestamptz not null default 'infinity',
+    hourly_rate numeric(18, 8) not null,
+    vps_plan_id uuid,
+    problem text check (problem in ('unknown_plan', 'no_price', 'negative_price')),
+    primary key (plan_id, region, effective_from),
+    check (effective_from < effective_to)
+);
+create unique index hourly_rates_current on hourly_rates (plan_id, region) where effective_to = 'infinity';
+
+-- A plan whose hours wait until an operator looked at its price. released_at NULL = in force.
+create table plan_quarantines (
+    id bigint generated always as identity primary key,
+    vps_plan_id uuid not null,
+    reason text not null,
+    hourly_rate_before numeric(18, 8),
+    hourly_rate numeric(18, 8) not null,
+    since timestamptz not null default clock_now(),
+    released_at timestamptz,
+    released_by text
+);
+create unique index plan_quarantines_open on plan_quarantines (vps_plan_id) where released_at is null;
+
+-- What an instance was before each change of plan or region; what it is now stands in vps_instances.
+create table vps_plan_changes (
+    id bigint generated always as identity primary key,
+    vps_instance_id uuid not null,
+    changed_at timestamptz not null default clock_now(),
+    plan_id_before text not null,
+    region_before text not null
+);
+create index vps_plan_changes_instance on vps_plan_changes (vps_instance_id, changed_at);
+
+-- Deleted instances: their last whole hours are still owed, and their history still needs a name.
+create table deleted_vps_instances (
+    id uuid primary key,
+    organization_id uuid not null,
+    plan_id text not null,
+    region text not null,
+    label text not null,
+    created_at timestamptz,
+    last_billed_at timestamptz,
+    deleted_at timestamptz not null,
+    written_off_at timestamptz,
+    -- Deletion ends billing, so what is owed follows from the row alone.
+    hours_owed integer generated always as (
+        greatest(0, floor(extract(epoch from deleted_at - coalesce(last_billed_at, created_at)) / 3600))
+    ) stored
+);
+create index deleted_vps_instances_owing on deleted_vps_instances (organization_id)
+    where hours_owed > 0 and written_off_at is null;
+
+-- One open debt per instance. How much and since when follows from the instance's last_billed_at.
+create table vps_debts (
+    id bigint generated always as identity primary key,
+    vps_instance_id uuid not null,
+    organization_id uuid not null,
+    reason text not null check (reason in ('insufficient_balance', 'no_wallet')),
+    opened_at timestamptz not null default clock_now(),
+    vps_billing_cycle_id uuid not null,
+    settled_at timestamptz,
+    written_off_at timestamptz
+);
+create unique index vps_debts_open on vps_debts (vps_instance_id) where settled_at is null and written_off_at is null;
+create index vps_debts_open_organization on vps_debts (organization_id) where settled_at is null and written_off_at is null;
+
+-- The ledger ------------------------------------------------------------------------------------
+
+-- Append-only: one entry per movement of a wallet, with the balance after it. A charge entry stands for
+-- the debits of one wallet in one batch: their payment_transactions carry its id.
+create table wallet_ledger_entries (
+    id bigint generated always as identity primary key,
+    wallet_id uuid not null,
+    organization_id uuid not null,
+    kind text not null check (kind in ('opening', 'charge', 'credit', 'refund', 'unexplained', 'closing')),
+    amount numeric(18, 8) not null,
+    balance_after numeric(18, 8) not null,
+    billing_run_id bigint,
+    written_by text not null default session_user,
+    application_name text not null default current_setting('application_name'),
+    recorded_at timestamptz not null default clock_now()
+);
+create index wallet_ledger_entries_wallet on wallet_ledger_entries (wallet_id, id);
+
+alter table payment_transactions add column wallet_ledger_entry_id bigint;
+alter table vps_billing_cycles add column billing_run_id bigint;
+
+-- Exactly once, enforced: a period starts at most one charge. Rows without a run are not ours (an
+-- adopted database may hold doubled ones) and are spared.
+create unique index vps_billing_cycles_once on vps_billing_cycles (vps_instance_id, billing_period_start)
+    where billing_run_id is not null and status <> 'failed';
+
+-- Signing in -------------------------------------------------------------------------------------
+
+create table web_sessions (
+    token_hash text primary key,
+    user_id uuid references users (id) on delete cascade,
+    data jsonb not null default '{}',
+    created_at timestamptz not null default now(),
+    expires_at timestamptz not null
+);
+create index web_sessions_expires_at on web_sessions (expires_at);
+create index web_sessions_user_id on web_sessions (user_id);
