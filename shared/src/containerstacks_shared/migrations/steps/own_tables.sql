@@ -47,7 +47,7 @@ insert into leaderships (role) values ('billing_daemon'), ('billing_run'), ('bui
 -- Billing ---------------------------------------------------------------------------------------
 
 create table billing_control (
-    only boolean primary key default true check (only),
+    single_row boolean primary key default true check (single_row),
     paused boolean not null default false,
     reason text,
     changed_by text,

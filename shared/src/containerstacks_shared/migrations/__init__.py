@@ -1,0 +1,119 @@
+"""The schema's history: plain SQL run by Alembic, one migrating session at a time, all or nothing."""
+
+import time
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from containerstacks_shared.errors import DatabaseUnavailable, DatabaseUnsuitable
+from containerstacks_shared.locks import LOCK_CLASS, Role
+
+_FOLDER = Path(__file__).parent
+_POSTGRESQL_OLDEST = 150000
+_LOCK_WAIT_MAX_SECONDS = 60.0
+_LOCK_PAUSE_SECONDS = 0.25
+
+
+@dataclass(frozen=True)
+class Migration:
+    """What `migrate` did: made a fresh schema, adopted the original's, moved on, or found all current."""
+
+    kind: Literal["created", "adopted", "upgraded", "current"]
+    revision: str
+    billing_paused_reason: str | None
+
+
+@cache
+def head_revision() -> str:
+    """The revision that this release needs."""
+    head = ScriptDirectory(str(_FOLDER)).get_current_head()
+    assert head is not None
+    return head
+
+
+def migrate(dsn: str) -> Migration:
+    """Bring the database at `dsn` to this release's schema. Safe to run twice, and from two places at once.
+
+    Raises `DatabaseUnavailable` when it cannot be reached, and `DatabaseUnsuitable` when it is too old,
+    is schema B, is in the middle of something else, or does not let this role change it.
+    """
+    engine = create_engine("postgresql+psycopg://", creator=lambda: _connect(dsn), poolclass=NullPool)
+    with engine.connect() as connection:
+        _assert_version(connection)
+        _lock(connection)
+        before = _revision(connection)
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(_FOLDER))
+        try:
+            command.upgrade(config, "head")
+        except DBAPIError as error:
+            raise _unsuitable(error.orig) from error
+        except psycopg.Error as error:
+            raise _unsuitable(error) from error
+        connection.commit()
+        return Migration(
+            kind=_kind(before, adopted=bool(config.attributes.get("adopted"))),
+            revision=head_revision(),
+            billing_paused_reason=connection.scalar(text("select reason from billing_control where paused")),
+        )
+
+
+def _connect(dsn: str) -> psycopg.Connection:
+    try:
+        return psycopg.connect(dsn, connect_timeout=10, application_name="containerstacks-migrate")
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(f"The database cannot be reached: {_first_line(error)}") from error
+
+
+def _assert_version(connection: Connection) -> None:
+    version = connection.scalar(text("select current_setting('server_version_num')::integer"))
+    if version is None or version < _POSTGRESQL_OLDEST:
+        raise DatabaseUnsuitable(f"PostgreSQL 15 or newer is needed; this server is {version}.")
+
+
+def _lock(connection: Connection) -> None:
+    """Held by the session until it closes. Try and pause: a blocking wait would be deaf to Ctrl-C."""
+    give_up = time.monotonic() + _LOCK_WAIT_MAX_SECONDS
+    while not connection.scalar(
+        text("select pg_try_advisory_lock(:class, :number)"),
+        {"class": LOCK_CLASS, "number": Role.MIGRATION.number},
+    ):
+        connection.rollback()
+        if time.monotonic() > give_up:
+            raise DatabaseUnsuitable("Another migration of this database has been running for a minute.")
+        time.sleep(_LOCK_PAUSE_SECONDS)
+    # The application may be running beside us: wait for its transactions, but never queue them up behind us for long.
+    connection.execute(text("set lock_timeout = '30s'"))
+    connection.commit()
+
+
+def _revision(connection: Connection) -> str | None:
+    known = connection.scalar(text("select to_regclass('public.containerstacks_schema_version')::text"))
+    if known is None:
+        return None
+    return connection.scalar(text("select version_num from containerstacks_schema_version"))
+
+
+def _kind(before: str | None, *, adopted: bool) -> Literal["created", "adopted", "upgraded", "current"]:
+    if before is None:
+        return "adopted" if adopted else "created"
+    return "current" if before == head_revision() else "upgraded"
+
+
+def _unsuitable(error: BaseException | None) -> DatabaseUnsuitable:
+    return DatabaseUnsuitable(
+        f"The migration was refused by the database and nothing was changed: {_first_line(error)}"
+    )
+
+
+def _first_line(error: BaseException | None) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

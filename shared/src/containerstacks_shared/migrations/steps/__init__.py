@@ -1,0 +1,13 @@
+"""The plain SQL of the migrations, one file per step."""
+
+from importlib import resources
+
+from sqlalchemy import Connection
+
+
+def run_step(connection: Connection, name: str) -> None:
+    """Run every statement of `<name>.sql` on the migration's connection."""
+    script = (resources.files(__name__) / f"{name}.sql").read_text(encoding="utf-8")
+    # Straight to the driver: SQLAlchemy would take ':' and '%' for parameters.
+    with connection.connection.cursor() as cursor:
+        cursor.execute(script)

@@ -1,0 +1,44 @@
+-- What is there already is counted, priced and entered in the ledger once.
+
+insert into counts (metric, status, plan_id, region, amount)
+select 'vps_instances', coalesce(status, ''), plan_id, configured_region(configuration), count(*)
+  from vps_instances
+ group by 2, 3, 4;
+
+insert into counts (metric, amount)
+          select 'users_total', count(*) from users
+union all select 'organizations_total', count(*) from organizations
+union all select 'vps_instances_total', count(*) from vps_instances
+union all select 'containers_total', count(*) from containers
+union all select 'support_tickets_total', count(*) from support_tickets;
+
+select register_rates(array_agg(plan_id), array_agg(region))
+  from (select id::text as plan_id, '' as region from vps_plans
+         union
+        select provider_plan_id, coalesce(specifications ->> 'region', specifications ->> 'region_id', '') from vps_plans
+         union
+        select plan_id, configured_region(configuration) from vps_instances) as named;
+
+insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after)
+select id, organization_id, 'opening', balance, balance
+  from wallets
+ where balance <> 0
+ order by id;
+
+-- A surprise of more than a day's hours is an operator's decision, not a migration's.
+update billing_control
+   set paused = true,
+       reason = format('%s instances are owed more than a day of hours (the longest: %s hours); resuming would charge %s USD',
+                       owed.late, owed.hours_max, owed.amount),
+       changed_by = 'migration',
+       changed_at = clock_now(),
+       amount_owed = owed.amount
+  from (select count(*) filter (where hours > 24) as late, max(hours) as hours_max, sum(hours * rate.hourly_rate) as amount
+          from (select plan_id, configured_region(configuration) as region,
+                       floor(extract(epoch from clock_now() - coalesce(last_billed_at, created_at)) / 3600) as hours
+                  from vps_instances) as due
+          join hourly_rates rate on rate.plan_id = due.plan_id
+                                and rate.region = rate_region(due.plan_id, due.region)
+                                and rate.effective_to = 'infinity'
+         where hours >= 1) as owed
+ where owed.late > 0;

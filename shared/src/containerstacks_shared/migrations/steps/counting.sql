@@ -1,0 +1,163 @@
+-- Triggers that append what changed to count_deltas, in the writer's own transaction. Statement triggers
+-- that sum: one pass over a bulk change, and nothing appended when status, plan and region stay.
+
+create function count_vps_instances() returns trigger
+    language plpgsql security definer set search_path = public, pg_temp
+    as $$
+begin
+    if tg_op = 'INSERT' then
+        insert into count_deltas (metric, status, plan_id, region, amount)
+        select 'vps_instances', coalesce(status, ''), plan_id, configured_region(configuration), count(*)
+          from new_rows
+         group by 2, 3, 4;
+        if found then
+            insert into count_deltas (metric, amount) select 'vps_instances_total', count(*) from new_rows;
+        end if;
+    elsif tg_op = 'UPDATE' then
+        insert into count_deltas (metric, status, plan_id, region, amount)
+        select 'vps_instances', coalesce(status, ''), plan_id, configured_region(configuration), sum(one)
+          from (select status, plan_id, configuration, 1 as one from new_rows
+                 union all
+                select status, plan_id, configuration, -1 from old_rows) as moved
+         group by 2, 3, 4
+        having sum(one) <> 0;
+    else
+        insert into count_deltas (metric, status, plan_id, region, amount)
+        select 'vps_instances', coalesce(status, ''), plan_id, configured_region(configuration), -count(*)
+          from old_rows
+         group by 2, 3, 4;
+    end if;
+    if found then
+        perform pg_notify('count_deltas', '');
+        if tg_op <> 'DELETE' then
+            perform register_rates(array_agg(plan_id), array_agg(region))
+               from (select distinct plan_id, configured_region(configuration) as region from new_rows) as named
+              where not exists (select from hourly_rates known
+                                 where known.plan_id = named.plan_id
+                                   and known.region = rate_region(named.plan_id, named.region));
+        end if;
+    end if;
+    return null;
+end;
+$$;
+
+create trigger containerstacks_count_inserted after insert on vps_instances
+    referencing new table as new_rows for each statement execute function count_vps_instances();
+create trigger containerstacks_count_updated after update on vps_instances
+    referencing old table as old_rows new table as new_rows for each statement execute function count_vps_instances();
+create trigger containerstacks_count_deleted after delete on vps_instances
+    referencing old table as old_rows for each statement execute function count_vps_instances();
+
+-- All-time totals only ever grow: deleting rows says nothing here.
+create function count_all_time() returns trigger
+    language plpgsql security definer set search_path = public, pg_temp
+    as $$
+begin
+    insert into count_deltas (metric, amount)
+    select tg_argv[0], count(*) from new_rows having count(*) > 0;
+    if found then
+        perform pg_notify('count_deltas', '');
+    end if;
+    return null;
+end;
+$$;
+
+do $$
+declare
+    counted text;
+begin
+    foreach counted in array array['users', 'organizations', 'containers', 'support_tickets'] loop
+        execute format(
+            'create trigger containerstacks_count_inserted after insert on %1$I'
+            ' referencing new table as new_rows for each statement execute function count_all_time(%2$L)',
+            counted, counted || '_total');
+    end loop;
+end;
+$$;
+
+-- What an instance was before a resize or a move: each hour costs what was in force at its start.
+create function remember_vps_plan() returns trigger
+    language plpgsql security definer set search_path = public, pg_temp
+    as $$
+begin
+    insert into vps_plan_changes (vps_instance_id, plan_id_before, region_before)
+    values (old.id, old.plan_id, configured_region(old.configuration));
+    return null;
+end;
+$$;
+
+create trigger containerstacks_plan_changed after update of plan_id, configuration on vps_instances
+    for each row
+    when (old.plan_id is distinct from new.plan_id
+          or configured_region(old.configuration) is distinct from configured_region(new.configuration))
+    execute function remember_vps_plan();
+
+-- A deleted instance leaves what billing and the auditor still need. With its whole organization gone there
+-- is nobody left to pay, so what was owed is written off, on record.
+create function bury_vps_instances() returns trigger
+    language plpgsql security definer set search_path = public, pg_temp
+    as $$
+begin
+    insert into deleted_vps_instances
+        (id, organization_id, plan_id, region, label, created_at, last_billed_at, deleted_at, written_off_at)
+    select i.id, i.organization_id, i.plan_id, configured_region(i.configuration), i.label, i.created_at,
+           i.last_billed_at, clock_now(), case when o.id is null then clock_now() end
+      from old_rows i
+      left join organizations o on o.id = i.organization_id
+        on conflict (id) do update
+       set organization_id = excluded.organization_id, plan_id = excluded.plan_id, region = excluded.region,
+           label = excluded.label, created_at = excluded.created_at, last_billed_at = excluded.last_billed_at,
+           deleted_at = excluded.deleted_at, written_off_at = excluded.written_off_at;
+    update vps_debts d
+       set written_off_at = clock_now()
+      from old_rows i
+     where d.vps_instance_id = i.id
+       and d.settled_at is null
+       and d.written_off_at is null
+       and not exists (select from organizations o where o.id = i.organization_id);
+    return null;
+end;
+$$;
+
+create trigger containerstacks_bury_deleted after delete on vps_instances
+    referencing old table as old_rows for each statement execute function bury_vps_instances();
+
+-- TRUNCATE shows its triggers no rows, so what is about to go is counted and buried first.
+create function truncate_vps_instances() returns trigger
+    language plpgsql security definer set search_path = public, pg_temp
+    as $$
+begin
+    insert into count_deltas (metric, status, plan_id, region, amount)
+    select 'vps_instances', coalesce(status, ''), plan_id, configured_region(configuration), -count(*)
+      from vps_instances
+     group by 2, 3, 4;
+    insert into deleted_vps_instances
+        (id, organization_id, plan_id, region, label, created_at, last_billed_at, deleted_at)
+    select id, organization_id, plan_id, configured_region(configuration), label, created_at, last_billed_at, clock_now()
+      from vps_instances
+        on conflict (id) do update
+       set organization_id = excluded.organization_id, plan_id = excluded.plan_id, region = excluded.region,
+           label = excluded.label, created_at = excluded.created_at, last_billed_at = excluded.last_billed_at,
+           deleted_at = excluded.deleted_at, written_off_at = null;
+    perform pg_notify('count_deltas', '');
+    return null;
+end;
+$$;
+
+create trigger containerstacks_truncated before truncate on vps_instances
+    for each statement execute function truncate_vps_instances();
+
+create view vps_counts_now as
+    select status, plan_id, region, sum(amount)::bigint as amount
+      from (select status, plan_id, region, amount from counts where metric = 'vps_instances'
+             union all
+            select status, plan_id, region, amount from count_deltas where metric = 'vps_instances') as counted
+     group by status, plan_id, region
+    having sum(amount) <> 0;
+
+create view totals_now as
+    select metric, sum(amount)::bigint as amount
+      from (select metric, amount from counts where metric <> 'vps_instances'
+             union all
+            select metric, amount from count_deltas where metric <> 'vps_instances') as counted
+     group by metric;

@@ -1,0 +1,57 @@
+-- Every movement of a wallet, by whomever, leaves an entry. Our own writers add theirs in the statement
+-- that moves the wallet; the trigger then finds the ledger already level. For anyone else it writes what
+-- is missing, which makes an entry that nobody can forget and nobody needs to announce.
+
+create function record_wallet_movement() returns trigger
+    language plpgsql security definer set search_path = public, pg_temp
+    as $$
+declare
+    moved wallets;
+    balance_known numeric;
+    balance_now numeric;
+begin
+    if tg_op = 'UPDATE' and new.balance is not distinct from old.balance then
+        return null;
+    end if;
+    if tg_op = 'DELETE' then
+        moved := old;
+        balance_now := 0;
+    else
+        moved := new;
+        balance_now := coalesce(new.balance, 0);
+    end if;
+    select balance_after into balance_known
+      from wallet_ledger_entries
+     where wallet_id = moved.id
+     order by id desc
+     limit 1;
+    balance_known := coalesce(balance_known, 0);
+    if balance_now <> balance_known then
+        insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after)
+        values (moved.id, moved.organization_id,
+                case tg_op when 'INSERT' then 'opening' when 'DELETE' then 'closing' else 'unexplained' end,
+                balance_now - balance_known, balance_now);
+    end if;
+    if tg_op <> 'DELETE' and (tg_op = 'INSERT' or balance_now > coalesce(old.balance, 0)) then
+        perform pg_notify('wallet_topped_up', '');
+    end if;
+    return null;
+end;
+$$;
+
+create trigger containerstacks_ledger after insert or delete or update of balance on wallets
+    for each row execute function record_wallet_movement();
+
+create function refuse_ledger_change() returns trigger
+    language plpgsql
+    as $$
+begin
+    raise exception 'wallet_ledger_entries is append-only: % refused', tg_op
+        using errcode = 'restrict_violation', hint = 'Correct a mistake by a compensating entry.';
+end;
+$$;
+
+create trigger wallet_ledger_append_only before update or delete on wallet_ledger_entries
+    for each row execute function refuse_ledger_change();
+create trigger wallet_ledger_not_truncated before truncate on wallet_ledger_entries
+    for each statement execute function refuse_ledger_change();

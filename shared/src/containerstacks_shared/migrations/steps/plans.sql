@@ -1,0 +1,210 @@
+-- What a plan allocates, and what an hour of it costs and has cost.
+
+-- A number in a plan's specifications, also as text; NULL when absent, malformed, negative or absurd.
+create function specification_number(specifications jsonb, key text) returns numeric
+    language sql immutable parallel safe
+begin atomic
+    select number
+      from (select case jsonb_typeof(specifications -> key)
+                       when 'number' then (specifications ->> key)::numeric
+                       when 'string' then
+                           case when btrim(specifications ->> key) ~ '^[0-9]{1,12}([.][0-9]{1,12})?$'
+                                then btrim(specifications ->> key)::numeric
+                           end
+                   end as number) as candidate
+     where number between 0 and 1e9;
+end;
+
+-- The spellings that the original's readers tolerate; megabytes where the key says nothing.
+create function specification_vcpus(specifications jsonb) returns numeric
+    language sql immutable parallel safe
+    return coalesce(specification_number(specifications, 'vcpus'),
+                    specification_number(specifications, 'cpu_cores'));
+
+create function specification_memory_mb(specifications jsonb) returns numeric
+    language sql immutable parallel safe
+    return coalesce(specification_number(specifications, 'memory'),
+                    specification_number(specifications, 'memory_mb'),
+                    specification_number(specifications, 'memory_gb') * 1024);
+
+create function specification_disk_mb(specifications jsonb) returns numeric
+    language sql immutable parallel safe
+    return coalesce(specification_number(specifications, 'disk'),
+                    specification_number(specifications, 'disk_mb'),
+                    specification_number(specifications, 'storage_mb'),
+                    specification_number(specifications, 'disk_gb') * 1024,
+                    specification_number(specifications, 'storage_gb') * 1024);
+
+create function specification_problem(specifications jsonb) returns text
+    language sql immutable parallel safe
+    return nullif(concat_ws(', ',
+        case when specification_vcpus(specifications) is null then 'vcpus' end,
+        case when specification_memory_mb(specifications) is null then 'memory' end,
+        case when specification_disk_mb(specifications) is null then 'disk' end), '');
+
+-- A broken specification counts as zero, and is named.
+alter table vps_plans
+    add column vcpus numeric generated always as (coalesce(specification_vcpus(specifications), 0)) stored,
+    add column memory_mb numeric generated always as (coalesce(specification_memory_mb(specifications), 0)) stored,
+    add column disk_mb numeric generated always as (coalesce(specification_disk_mb(specifications), 0)) stored,
+    add column specifications_problem text generated always as (specification_problem(specifications)) stored;
+
+create function configured_region(configuration jsonb) returns text
+    language sql immutable parallel safe
+    return coalesce(configuration ->> 'region', '');
+
+-- A plan's own id (36 characters) means the same plan in every region, so it is priced once.
+create function rate_region(plan_id text, region text) returns text
+    language sql immutable parallel safe
+    return case when length(plan_id) = 36 then '' else region end;
+
+-- The plan behind vps_instances.plan_id: the exact plan id; else the provider's id in the instance's region;
+-- else its oldest active row (a withdrawn plan still bills those who have it: else the oldest).
+create function match_vps_plan(plan_id text, region text) returns uuid
+    language sql stable
+begin atomic
+    select p.id
+      from public.vps_plans p
+     where p.id = case when match_vps_plan.plan_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                       then match_vps_plan.plan_id::uuid end
+        or p.provider_plan_id = match_vps_plan.plan_id
+     order by p.id::text = match_vps_plan.plan_id desc,
+              (match_vps_plan.region <> ''
+               and coalesce(p.specifications ->> 'region', p.specifications ->> 'region_id') = match_vps_plan.region) is true desc,
+              p.active desc, p.created_at, p.id
+     limit 1;
+end;
+
+-- Dollars per hour of a month of 730 hours; 0.027 when the price is NULL (original.md, "Rate").
+create function hourly_rate(base_price numeric, markup_price numeric) returns numeric
+    language sql immutable parallel safe
+    return coalesce(round((base_price + markup_price) / 730, 8), 0.027);
+
+-- What each (plan, region) costs at this moment, by the plans as they stand.
+create function current_hourly_rates(plan_ids text[], regions text[])
+    returns table (plan_id text, region text, hourly_rate numeric, vps_plan_id uuid, problem text)
+    language sql stable
+begin atomic
+    select key.plan_id, key.region,
+           public.hourly_rate(p.base_price, p.markup_price),
+           p.id,
+           case
+               when p.id is null then 'unknown_plan'
+               when p.base_price + p.markup_price is null then 'no_price'
+               when p.base_price + p.markup_price < 0 then 'negative_price'
+           end
+      from unnest(plan_ids, regions) as key (plan_id, region)
+      left join public.vps_plans p on p.id = public.match_vps_plan(key.plan_id, key.region);
+end;
+
+-- First sight of a (plan, region). Its price covers earlier time; while there is no price yet, the time
+-- before this moment stays open for the first known one.
+create function register_rates(plan_ids text[], regions text[]) returns void
+    language sql volatile
+begin atomic
+    insert into public.hourly_rates (plan_id, region, effective_from, effective_to, hourly_rate, vps_plan_id, problem)
+    select r.plan_id, r.region, span.effective_from, span.effective_to, r.hourly_rate, r.vps_plan_id, r.problem
+      from (select distinct key.plan_id, public.rate_region(key.plan_id, key.region) as region
+              from unnest(plan_ids, regions) as key (plan_id, region)) as key
+     cross join lateral public.current_hourly_rates(array[key.plan_id], array[key.region]) r
+     cross join lateral (
+         select '-infinity'::timestamptz, 'infinity'::timestamptz where r.problem is null
+         union all
+         select '-infinity', public.clock_now() where r.problem is not null
+         union all
+         select public.clock_now(), 'infinity' where r.problem is not null
+     ) as span (effective_from, effective_to)
+     where not exists (select from public.hourly_rates known
+                        where known.plan_id = key.plan_id and known.region = key.region)
+     order by r.plan_id, r.region, span.effective_from
+        on conflict do nothing;
+end;
+
+-- The plans changed: from this moment on the affected hours cost what the plans say now.
+-- NULL means every (plan, region) known.
+create function refresh_rates(affected text[]) returns void
+    language plpgsql volatile security definer set search_path = public, pg_temp
+    as $$
+declare
+    changed record;
+begin
+    -- Lock first, in key order; the loop's query then sees every plan committed before the lock was had.
+    perform from hourly_rates
+      where effective_to = 'infinity' and (affected is null or plan_id = any (affected))
+      order by plan_id, region
+        for update;
+    for changed in
+        select known.plan_id, known.region, known.effective_from, now_costs.hourly_rate, now_costs.vps_plan_id, now_costs.problem
+          from hourly_rates known
+         cross join lateral current_hourly_rates(array[known.plan_id], array[known.region]) now_costs
+         where known.effective_to = 'infinity'
+           and (affected is null or known.plan_id = any (affected))
+           and (known.hourly_rate, known.vps_plan_id, known.problem)
+               is distinct from (now_costs.hourly_rate, now_costs.vps_plan_id, now_costs.problem)
+    loop
+        if changed.problem is null and not exists (
+            select from hourly_rates
+             where plan_id = changed.plan_id and region = changed.region and problem is null
+        ) then
+            update hourly_rates
+               set hourly_rate = changed.hourly_rate, vps_plan_id = changed.vps_plan_id, problem = null
+             where plan_id = changed.plan_id and region = changed.region and effective_from = '-infinity';
+        end if;
+        if changed.effective_from >= clock_now() then
+            -- Changed twice at one moment: the later change is the one in force.
+            update hourly_rates
+               set hourly_rate = changed.hourly_rate, vps_plan_id = changed.vps_plan_id, problem = changed.problem
+             where plan_id = changed.plan_id and region = changed.region and effective_to = 'infinity';
+        else
+            update hourly_rates
+               set effective_to = clock_now()
+             where plan_id = changed.plan_id and region = changed.region and effective_to = 'infinity';
+            insert into hourly_rates (plan_id, region, effective_from, hourly_rate, vps_plan_id, problem)
+            values (changed.plan_id, changed.region, clock_now(), changed.hourly_rate, changed.vps_plan_id, changed.problem);
+        end if;
+    end loop;
+end;
+$$;
+
+create function vps_plans_changed() returns trigger
+    language plpgsql security definer set search_path = public, pg_temp
+    as $$
+declare
+    affected text[];
+begin
+    if tg_op = 'INSERT' then
+        select array_agg(id::text) || array_agg(provider_plan_id) into affected from new_rows;
+        perform register_rates(array_agg(ref), array_agg(region))
+           from (select id::text as ref, '' as region from new_rows
+                  union
+                 select provider_plan_id, coalesce(specifications ->> 'region', specifications ->> 'region_id', '')
+                   from new_rows) as named;
+    elsif tg_op = 'UPDATE' then
+        select array_agg(id::text) || array_agg(provider_plan_id) into affected
+          from (select id, provider_plan_id from new_rows union select id, provider_plan_id from old_rows) as touched;
+    elsif tg_op = 'DELETE' then
+        select array_agg(id::text) || array_agg(provider_plan_id) into affected from old_rows;
+    end if;
+    if affected is not null or tg_op = 'TRUNCATE' then
+        perform refresh_rates(affected);
+        perform pg_notify('vps_plans_changed', '');
+    end if;
+    return null;
+end;
+$$;
+
+create trigger containerstacks_plans_inserted after insert on vps_plans
+    referencing new table as new_rows for each statement execute function vps_plans_changed();
+create trigger containerstacks_plans_updated after update on vps_plans
+    referencing old table as old_rows new table as new_rows for each statement execute function vps_plans_changed();
+create trigger containerstacks_plans_deleted after delete on vps_plans
+    referencing old table as old_rows for each statement execute function vps_plans_changed();
+create trigger containerstacks_plans_truncated after truncate on vps_plans
+    for each statement execute function vps_plans_changed();
+
+create view vps_plan_matches as
+    select plan_id, region, vps_plan_id
+      from hourly_rates
+     where effective_to = 'infinity';
+comment on view vps_plan_matches is
+    'The plan behind each plan_id in use. Join with rate_region(plan_id, region).';

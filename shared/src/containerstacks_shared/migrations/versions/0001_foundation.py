@@ -1,0 +1,27 @@
+"""The foundation: the original's tables (created or adopted), and this project's own beside them."""
+
+from alembic import context, op
+
+from containerstacks_shared.migrations.adoption import assess
+from containerstacks_shared.migrations.steps import run_step
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    connection = op.get_bind()
+    adopting = assess(connection)
+    if adopting:
+        run_step(connection, "adopt")
+    else:
+        run_step(connection, "original_tables")
+    for step in ("own_tables", "plans", "counting", "ledger", "support", "backfill"):
+        run_step(connection, step)
+    context.config.attributes["adopted"] = adopting
+
+
+def downgrade() -> None:
+    run_step(op.get_bind(), "leave")

@@ -1,0 +1,289 @@
+-- The rule about money, set-based: a million instances cannot pass through a Python loop.
+-- tests/support/billing_model.py states the same rule once more, hour by hour.
+
+-- name: organizations_due
+-- The work of a run: every organization with an hour due, or with a debt that may have become payable.
+-- $1 the database's time. A sequential scan on purpose: in a full run nearly every row is due.
+select organization_id, sum(instances)::integer as instances
+  from (select organization_id, count(*) as instances
+          from vps_instances
+         where coalesce(last_billed_at, created_at) <= $1::timestamptz - interval '1 hour'
+         group by organization_id
+         union all
+        select organization_id, count(*)
+          from deleted_vps_instances
+         where hours_owed > 0
+           and written_off_at is null
+         group by organization_id
+         union all
+        select organization_id, 0
+          from vps_debts
+         where settled_at is null
+           and written_off_at is null) as work
+ group by organization_id
+ order by organization_id;
+
+-- name: lock_wallets
+-- Taken before the charge statement, so that its snapshot sees every top-up that committed first.
+-- In id order, so that two sessions that lock several wallets cannot deadlock.
+select id
+  from wallets
+ where organization_id = any ($1::uuid[])
+   and currency = 'USD'
+ order by id
+   for no key update;
+
+-- name: part_charges
+-- Decides, writes nothing. $1 organizations, $2 the database's time. Ends in the CTE `charges`: one row for each
+-- stretch of hours of one instance at one rate that its organization's wallet pays for, in queue order.
+with wallet as materialized (
+    -- The oldest USD wallet pays.
+    select distinct on (organization_id)
+           organization_id, id as wallet_id, greatest(coalesce(balance, 0), 0) as spendable, coalesce(balance, 0) as balance
+      from wallets
+     where organization_id = any ($1::uuid[])
+       and currency = 'USD'
+     order by organization_id, created_at, id
+), due as materialized (
+    select i.id, i.organization_id, i.label, i.plan_id, rate_region(i.plan_id, configured_region(i.configuration)) as region,
+           i.created_at, i.last_billed_at, false as deleted,
+           coalesce(i.last_billed_at, i.created_at) as billed_until,
+           floor(extract(epoch from $2::timestamptz - coalesce(i.last_billed_at, i.created_at)) / 3600)::integer as hours
+      from vps_instances i
+     where i.organization_id = any ($1::uuid[])
+       and coalesce(i.last_billed_at, i.created_at) <= $2::timestamptz - interval '1 hour'
+     union all
+    select d.id, d.organization_id, d.label, d.plan_id, rate_region(d.plan_id, d.region),
+           d.created_at, d.last_billed_at, true,
+           coalesce(d.last_billed_at, d.created_at), d.hours_owed
+      from deleted_vps_instances d
+     where d.organization_id = any ($1::uuid[])
+       and d.hours_owed > 0
+       and d.written_off_at is null
+       -- Inserted again under its old id: the living row goes on with the chain.
+       and not exists (select from vps_instances i where i.id = d.id)
+), plan_change as materialized (
+    select c.vps_instance_id, c.changed_at, c.plan_id_before, rate_region(c.plan_id_before, c.region_before) as region_before,
+           lag(c.changed_at, 1, '-infinity') over (partition by c.vps_instance_id order by c.changed_at, c.id) as since
+      from vps_plan_changes c
+      join due d on d.id = c.vps_instance_id
+     where c.changed_at > d.billed_until
+), span as (
+    -- Which plan an instance had, and from when until when.
+    select d.*, d.plan_id as plan_then, d.region as region_then,
+           coalesce(latest.changed_at, '-infinity') as since, 'infinity'::timestamptz as until
+      from due d
+      left join (select vps_instance_id, max(changed_at) as changed_at from plan_change group by vps_instance_id) as latest
+             on latest.vps_instance_id = d.id
+     union all
+    select d.*, c.plan_id_before, c.region_before, c.since, c.changed_at
+      from plan_change c
+      join due d on d.id = c.vps_instance_id
+), stretch as materialized (
+    -- Hour k of an instance starts k hours after billed_until and costs the rate in force at that moment.
+    -- An outer join: an instance whose plan nobody ever registered costs the fallback, and is never skipped.
+    select s.id, s.organization_id, s.label, s.created_at, s.last_billed_at, s.deleted, s.billed_until, s.hours as hours_due,
+           cut.hour_from, cut.hour_to,
+           coalesce(r.hourly_rate, 0.027) as hourly_rate,
+           case when r.plan_id is null then 'unknown_plan' else r.problem end as problem,
+           (r.problem is not distinct from 'negative_price' or q.vps_plan_id is not null) as held
+      from span s
+      left join hourly_rates r
+             on r.plan_id = s.plan_then
+            and r.region = s.region_then
+            and r.effective_to > greatest(s.since, s.billed_until)
+            and r.effective_from < s.until
+      left join plan_quarantines q
+             on q.vps_plan_id = r.vps_plan_id
+            and q.released_at is null
+     cross join lateral (
+         select case when greatest(s.since, r.effective_from) > s.billed_until
+                     then ceil(extract(epoch from greatest(s.since, r.effective_from) - s.billed_until) / 3600)::integer
+                     else 0 end as hour_from,
+                case when least(s.until, r.effective_to) < s.billed_until + s.hours * interval '1 hour'
+                     then ceil(extract(epoch from least(s.until, r.effective_to) - s.billed_until) / 3600)::integer
+                     else s.hours end as hour_to
+     ) as cut
+     where cut.hour_from < cut.hour_to
+), held as materialized (
+    -- Hours that wait for an operator; the hours behind them wait too, or the chain would have a gap.
+    select id, min(hour_from) as hour_from
+      from stretch
+     where held
+     group by id
+), queue as materialized (
+    select s.*, w.wallet_id, w.spendable, w.balance,
+           s.billed_until + s.hour_from * interval '1 hour' as queued_at,
+           sum(s.hourly_rate * (s.hour_to - s.hour_from)) over (partition by s.organization_id) as owed,
+           first_value(s.hourly_rate) over (
+               partition by s.organization_id
+               order by s.billed_until + s.hour_from * interval '1 hour', s.created_at, s.id) as rate_first
+      from stretch s
+      left join wallet w on w.organization_id = s.organization_id
+     where not exists (select from held h where h.id = s.id and h.hour_from <= s.hour_from)
+), afforded as materialized (
+    -- Only where the money ends within the queue is it walked hour by hour, in the order
+    -- (hour start, created_at, id), and only if it covers at least the first hour.
+    select id, hour_from, count(*)::integer as hours
+      from (select q.id, q.hour_from, q.spendable,
+                   sum(q.hourly_rate) over (
+                       partition by q.organization_id
+                       order by q.billed_until + hour.k * interval '1 hour', q.created_at, q.id
+                       rows unbounded preceding) as running
+              from queue q
+             cross join lateral generate_series(q.hour_from, q.hour_to - 1) as hour (k)
+             where q.wallet_id is not null
+               and q.owed > q.spendable
+               and q.rate_first <= q.spendable) as walked
+     where running <= spendable
+     group by id, hour_from
+), charges as materialized (
+    select paid.*, paid.hourly_rate * paid.hours_paid as amount,
+           paid.balance - sum(paid.hourly_rate * paid.hours_paid) over (
+               partition by paid.organization_id
+               order by paid.queued_at, paid.created_at, paid.id
+               rows unbounded preceding) as balance_after
+      from (select q.*, q.hour_to - q.hour_from as hours_paid
+              from queue q
+             where q.owed <= q.spendable
+             union all
+            select q.*, a.hours
+              from afforded a
+              join queue q on q.id = a.id and q.hour_from = a.hour_from) as paid
+)
+
+-- name: part_charge
+-- Moves the money `charges` decided on: transaction, cycle, ledger entry, wallet and last_billed_at, or none of them.
+-- $3 the run. Whoever moved an instance since our snapshot wins: its compare-and-set fails, `advanced` falls short
+-- of `instances_billed`, and the caller rolls everything back.
+, entry as materialized (
+    select wallet_id, organization_id, nextval('wallet_ledger_entries_id_seq') as id,
+           sum(amount) as amount, min(balance) - sum(amount) as balance_after
+      from charges
+     group by wallet_id, organization_id
+), debit as materialized (
+    select c.*, e.id as entry_id, time_ordered_uuid() as transaction_id
+      from charges c
+      join entry e on e.wallet_id = c.wallet_id
+), ledger as (
+    insert into wallet_ledger_entries
+        (id, wallet_id, organization_id, kind, amount, balance_after, billing_run_id)
+    overriding system value
+    select id, wallet_id, organization_id, 'charge', -amount, balance_after, $3::bigint
+      from entry
+), wallet_moved as (
+    -- An increment, never a value read earlier.
+    update wallets w
+       set balance = coalesce(w.balance, 0) - e.amount
+      from entry e
+     where w.id = e.wallet_id
+       and e.amount <> 0
+), transaction_written as (
+    insert into payment_transactions
+        (id, organization_id, amount, currency, payment_method, payment_provider, status, description, metadata,
+         wallet_ledger_entry_id, created_at, updated_at)
+    select transaction_id, organization_id, -amount, 'USD', 'wallet_debit', 'internal', 'completed',
+           'VPS Hourly Billing - ' || label || ' (' || hours_paid || 'h)',
+           jsonb_build_object('balance_before', balance_after + amount, 'balance_after', balance_after),
+           entry_id, $2::timestamptz, $2::timestamptz
+      from debit
+), cycle_written as (
+    insert into vps_billing_cycles
+        (id, vps_instance_id, organization_id, billing_period_start, billing_period_end, hourly_rate, total_amount,
+         status, payment_transaction_id, metadata, billing_run_id, created_at, updated_at)
+    select time_ordered_uuid(), id, organization_id,
+           billed_until + hour_from * interval '1 hour',
+           billed_until + (hour_from + hours_paid) * interval '1 hour',
+           hourly_rate, amount, 'billed', transaction_id,
+           jsonb_build_object(
+               'hours_charged', hours_paid,
+               'elapsed_hours', round(extract(epoch from $2::timestamptz - billed_until) / 3600, 6)),
+           $3::bigint, $2::timestamptz, $2::timestamptz
+      from debit
+), step as materialized (
+    select id, deleted, last_billed_at, billed_until + sum(hours_paid) * interval '1 hour' as billed_until
+      from charges
+     group by id, deleted, last_billed_at, billed_until
+), advanced as (
+    update vps_instances i
+       set last_billed_at = s.billed_until
+      from step s
+     where i.id = s.id
+       and not s.deleted
+       and i.last_billed_at is not distinct from s.last_billed_at
+    returning i.id
+), advanced_deleted as (
+    update deleted_vps_instances d
+       set last_billed_at = s.billed_until
+      from step s
+     where d.id = s.id
+       and s.deleted
+       and d.last_billed_at is not distinct from s.last_billed_at
+    returning d.id
+), unpaid as materialized (
+    select q.id, q.organization_id, q.wallet_id is null as walletless,
+           min(q.billed_until + (q.hour_from + coalesce(a.hours, 0)) * interval '1 hour') as unpaid_since,
+           max(q.billed_until + q.hour_to * interval '1 hour') as unpaid_until,
+           (array_agg(q.hourly_rate order by q.hour_from))[1] as hourly_rate,
+           sum(q.hour_to - q.hour_from - coalesce(a.hours, 0)) as hours,
+           sum((q.hour_to - q.hour_from - coalesce(a.hours, 0)) * q.hourly_rate) as amount
+      from queue q
+      left join afforded a on a.id = q.id and a.hour_from = q.hour_from
+     where (q.wallet_id is null or q.owed > q.spendable)
+       and q.hour_to - q.hour_from > coalesce(a.hours, 0)
+     group by q.id, q.organization_id, q.wallet_id
+), opened as (
+    insert into vps_debts (vps_instance_id, organization_id, reason, opened_at, vps_billing_cycle_id)
+    select id, organization_id, case when walletless then 'no_wallet' else 'insufficient_balance' end,
+           $2::timestamptz, time_ordered_uuid()
+      from unpaid
+        on conflict (vps_instance_id) where settled_at is null and written_off_at is null do nothing
+    returning vps_instance_id, vps_billing_cycle_id, reason
+), failure_written as (
+    -- One failed cycle when the debt opens, not a new one per run.
+    insert into vps_billing_cycles
+        (id, vps_instance_id, organization_id, billing_period_start, billing_period_end, hourly_rate, total_amount,
+         status, payment_transaction_id, metadata, billing_run_id, created_at, updated_at)
+    select o.vps_billing_cycle_id, u.id, u.organization_id, u.unpaid_since, u.unpaid_until, u.hourly_rate, u.amount,
+           'failed', null,
+           jsonb_build_object('hours_charged', u.hours, 'elapsed_hours', u.hours, 'reason', o.reason),
+           $3::bigint, $2::timestamptz, $2::timestamptz
+      from opened o
+      join unpaid u on u.id = o.vps_instance_id
+), settled as (
+    update vps_debts d
+       set settled_at = $2::timestamptz
+     where d.organization_id = any ($1::uuid[])
+       and d.settled_at is null
+       and d.written_off_at is null
+       and not exists (select from unpaid u where u.id = d.vps_instance_id)
+       and not exists (select from held h where h.id = d.vps_instance_id)
+    returning d.id
+)
+select (select count(*) from step) as instances_billed,
+       (select count(*) from advanced) + (select count(*) from advanced_deleted) as instances_advanced,
+       (select coalesce(sum(hours_paid), 0) from charges)::bigint as hours_billed,
+       (select coalesce(sum(amount), 0) from charges) as amount_billed,
+       (select count(*) from unpaid) as instances_unpaid,
+       (select coalesce(sum(hours), 0) from unpaid)::bigint as hours_unpaid,
+       (select count(*) from settled) as debts_settled,
+       (select count(*) from held) as instances_held,
+       (select count(distinct id) from charges where problem = 'unknown_plan') as instances_unknown_plan,
+       (select count(distinct id) from charges where problem = 'no_price') as instances_no_price,
+       (select count(distinct organization_id) from unpaid where walletless) as organizations_without_wallet;
+
+-- name: part_forecast
+-- What `charge` would do, per organization.
+select o.id, o.name, w.balance, forecast.instances, forecast.hours_payable, forecast.amount_payable,
+       forecast.hours_owed, forecast.amount_owed
+  from (select q.organization_id, count(distinct q.id) as instances,
+               coalesce(sum(c.hours_paid), 0)::bigint as hours_payable,
+               coalesce(sum(c.amount), 0) as amount_payable,
+               sum(q.hour_to - q.hour_from)::bigint as hours_owed,
+               sum((q.hour_to - q.hour_from) * q.hourly_rate) as amount_owed
+          from queue q
+          left join charges c on c.id = q.id and c.hour_from = q.hour_from
+         group by q.organization_id) as forecast
+  left join organizations o on o.id = forecast.organization_id
+  left join wallet w on w.organization_id = forecast.organization_id
+ order by o.name, o.id;
