@@ -27,7 +27,7 @@ def _utc_text(moment: datetime) -> str:
 
 
 def _json_number(value: Decimal) -> int | float:
-    """Spell whole numbers without a fraction. Fifteen digits, more than any figure here has, pass unchanged."""
+    """Spell whole numbers without a fraction. Up to fifteen digits pass unchanged, and no figure has more."""
     return int(value) if value == value.to_integral_value() else float(value)
 
 
