@@ -1,0 +1,92 @@
+"""Who is on the other end of a connection, when proxies may stand in between.
+
+Forwarding headers are believed only from the addresses in TRUSTED_PROXIES, and read from the right: what
+stands left of the first address that is not a trusted proxy is the visitor's own invention.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+
+from aiohttp import web
+
+from containerstacks_shared.settings import Network
+
+Address = IPv4Address | IPv6Address
+
+# One household or machine commands a whole /64, so its addresses count as one visitor.
+_IPV6_VISITOR_BITS = 64
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """`address` is None on a Unix socket without a trusted forwarding header."""
+
+    address: Address | None
+    secure: bool
+    host: str
+
+    @property
+    def limit_key(self) -> str:
+        match self.address:
+            case None:
+                return "local"
+            case IPv6Address() as address:
+                return str(IPv6Network((address, _IPV6_VISITOR_BITS), strict=False))
+            case IPv4Address() as address:
+                return str(address)
+
+
+class TrustedProxies:
+    def __init__(self, networks: Sequence[Network]) -> None:
+        self._networks = tuple(networks)
+
+    def visitor(self, request: web.Request) -> Visitor:
+        peer = parse_address(request.remote or "")
+        if not self._trusts(peer):
+            return Visitor(address=peer, secure=request.secure, host=request.host)
+        scheme = _last(request, "X-Forwarded-Proto") or request.scheme
+        return Visitor(
+            address=self._forwarded_for(request, peer),
+            secure=scheme.lower() in {"https", "wss"},
+            host=_last(request, "X-Forwarded-Host") or request.host,
+        )
+
+    def _forwarded_for(self, request: web.Request, peer: Address | None) -> Address | None:
+        nearest = peer
+        for entry in reversed(_entries(request, "X-Forwarded-For")):
+            address = parse_address(entry)
+            if address is None:
+                return nearest
+            nearest = address
+            if not self._trusts(address):
+                return nearest
+        return nearest
+
+    def _trusts(self, address: Address | None) -> bool:
+        return address is not None and any(address in network for network in self._networks)
+
+
+def parse_address(text: str) -> Address | None:
+    """Read an address as proxies write it, with or without a port; an IPv4-mapped IPv6 address is its IPv4 one."""
+    bare = text.strip()
+    if bare.startswith("["):
+        bare = bare[1:].partition("]")[0]
+    elif bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        address = ip_address(bare.partition("%")[0])
+    except ValueError:
+        return None
+    if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
+        return address.ipv4_mapped
+    return address
+
+
+def _entries(request: web.Request, header: str) -> list[str]:
+    return [entry.strip() for line in request.headers.getall(header, ()) for entry in line.split(",")]
+
+
+def _last(request: web.Request, header: str) -> str | None:
+    entries = _entries(request, header)
+    return entries[-1] or None if entries else None

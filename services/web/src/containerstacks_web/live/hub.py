@@ -1,0 +1,132 @@
+"""Sends the newest status to every connected browser, and lets no browser delay another.
+
+There is one newest message, serialised once. A round hands it to each client whose connection has nothing
+unsent; who still has, stays behind and gets whatever is newest once its connection has drained. So a client
+never holds more than one unsent message here, and one that stays behind for too long is cut off.
+"""
+
+import asyncio
+from collections import Counter
+from enum import StrEnum
+from typing import Protocol
+
+import structlog
+
+# At most 20 messages a second to any client.
+_ROUND_SECONDS = 0.05
+# How long a client may leave its connection clogged before it is cut off.
+_BEHIND_SECONDS_MAX = 10.0
+# Far above one message: only what piles up on a dead connection comes near.
+_UNSENT_BYTES_MAX = 256 * 1024
+# After so many writes the loop may serve somebody else.
+_WRITES_PER_TURN = 250
+_GOODBYE_SECONDS_MAX = 3.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Client(Protocol):
+    """One connected browser, as the hub needs it."""
+
+    @property
+    def address_key(self) -> str: ...
+    def unsent_bytes(self) -> int: ...
+    async def send(self, message: bytes) -> None: ...
+    async def say_goodbye(self) -> None: ...
+    def abort(self) -> None: ...
+
+
+class Refusal(StrEnum):
+    FULL = "full"
+    FULL_FOR_ADDRESS = "full_for_address"
+    CLOSING = "closing"
+
+
+class Hub:
+    def __init__(self, *, clients_max: int, clients_per_address: int) -> None:
+        self._clients_max = clients_max
+        self._clients_per_address = clients_per_address
+        self._clients: set[Client] = set()
+        self._per_address: Counter[str] = Counter()
+        # Who has yet to get the newest message, and since when (by the loop's clock).
+        self._behind: dict[Client, float] = {}
+        self._newest: bytes | None = None
+        self._wake = asyncio.Event()
+        self._closing = False
+
+    def __len__(self) -> int:
+        return len(self._clients)
+
+    def refusal(self, address_key: str) -> Refusal | None:
+        """Tell why another client of this address would not be taken, if so."""
+        if self._closing:
+            return Refusal.CLOSING
+        if len(self._clients) >= self._clients_max:
+            return Refusal.FULL
+        if self._per_address[address_key] >= self._clients_per_address:
+            return Refusal.FULL_FOR_ADDRESS
+        return None
+
+    def add(self, client: Client) -> None:
+        """Take a client in; the next round sends it the full state."""
+        self._clients.add(client)
+        self._per_address[client.address_key] += 1
+        if self._newest is not None:
+            self._behind[client] = asyncio.get_running_loop().time()
+            self._wake.set()
+
+    def remove(self, client: Client) -> None:
+        if client not in self._clients:
+            return
+        self._clients.remove(client)
+        self._behind.pop(client, None)
+        self._per_address[client.address_key] -= 1
+        if self._per_address[client.address_key] == 0:
+            del self._per_address[client.address_key]
+
+    def publish(self, message: bytes) -> None:
+        self._newest = message
+        now = asyncio.get_running_loop().time()
+        for client in self._clients:
+            self._behind.setdefault(client, now)
+        self._wake.set()
+
+    async def run_rounds(self) -> None:
+        """Send until cancelled; a frame is handed over whole or not at all, so any moment will do."""
+        while True:
+            if not self._behind:
+                await self._wake.wait()
+            self._wake.clear()
+            await self._round()
+            await asyncio.sleep(_ROUND_SECONDS)
+
+    async def close(self) -> None:
+        """Tell every browser that this process goes away and they should come back (code 1012)."""
+        self._closing = True
+        clients = list(self._clients)
+        goodbyes = [asyncio.ensure_future(client.say_goodbye()) for client in clients]
+        if goodbyes:
+            await asyncio.wait(goodbyes, timeout=_GOODBYE_SECONDS_MAX)
+        for client, goodbye in zip(clients, goodbyes, strict=True):
+            if not goodbye.done():
+                client.abort()
+        await asyncio.gather(*goodbyes, return_exceptions=True)
+
+    async def _round(self) -> None:
+        now = asyncio.get_running_loop().time()
+        for number, (client, since) in enumerate(list(self._behind.items()), start=1):
+            if client in self._behind:
+                await self._serve(client, behind_seconds=now - since)
+            if number % _WRITES_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _serve(self, client: Client, *, behind_seconds: float) -> None:
+        unsent = client.unsent_bytes()
+        if unsent == 0 and self._newest is not None:
+            del self._behind[client]
+            # Does not wait: an empty buffer takes one message without filling up.
+            await client.send(self._newest)
+        elif behind_seconds > _BEHIND_SECONDS_MAX or unsent > _UNSENT_BYTES_MAX:
+            _log.info("hub.client_cut_off", unsent_bytes=unsent, behind_seconds=round(behind_seconds, 1))
+            del self._behind[client]
+            client.abort()

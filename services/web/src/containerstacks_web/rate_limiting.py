@@ -1,0 +1,147 @@
+"""How often one visitor may ask: counted in fixed windows, in Redis when replicas share it, else in memory.
+
+Redis is a convenience here, not a dependency: while it is away each process counts for itself.
+"""
+
+import asyncio
+import math
+import time
+from dataclasses import dataclass
+
+import structlog
+from limits import RateLimitItemPerSecond
+from limits.aio.storage import MemoryStorage, RedisStorage, Storage
+from limits.aio.strategies import FixedWindowRateLimiter
+from redis.exceptions import RedisError
+
+from containerstacks_shared.settings import RateLimit
+from containerstacks_web.settings import WebSettings
+from containerstacks_web.sign_in.identity import RequestRole
+
+_REDIS_TIMEOUT_SECONDS = 0.5
+# How long Redis is left alone after a failure, so that its absence does not slow every request.
+_REDIS_RETRY_SECONDS = 5.0
+_SWEEP_SECONDS = 10.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one hit led to; `reset_seconds` is when the window starts anew."""
+
+    name: str
+    rate: RateLimit
+    allowed: bool
+    remaining: int
+    reset_seconds: int
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The fields of draft-ietf-httpapi-ratelimit-headers, and Retry-After for a refusal."""
+        fields = {
+            "RateLimit-Policy": f'"{self.name}";q={self.rate.amount};w={int(self.rate.period.total_seconds())}',
+            "RateLimit": f'"{self.name}";r={self.remaining};t={self.reset_seconds}',
+        }
+        if not self.allowed:
+            fields["Retry-After"] = str(self.reset_seconds)
+        return fields
+
+
+class RateLimiter:
+    def __init__(self, settings: WebSettings) -> None:
+        self._rates = {
+            RequestRole.ANONYMOUS: settings.rate_limit_anonymous,
+            RequestRole.USER: settings.rate_limit_user,
+            RequestRole.ADMIN: settings.rate_limit_admin,
+        }
+        self._memory = _SweptMemoryStorage()
+        self._redis = _redis_storage(settings)
+        self._redis_retry_at = 0.0
+
+    async def hit_as(self, role: RequestRole, key: str) -> Verdict:
+        """Count one request of a class of visitors."""
+        return await self.hit(role.value, self._rates[role], key)
+
+    async def hit(self, name: str, rate: RateLimit, key: str) -> Verdict:
+        clock = asyncio.get_running_loop().time
+        if self._redis is not None and clock() >= self._redis_retry_at:
+            try:
+                return await _hit(self._redis, name, rate, key)
+            except (RedisError, OSError) as error:
+                self._redis_retry_at = clock() + _REDIS_RETRY_SECONDS
+                _log.warning("rate_limiting.redis_away", error=str(error) or type(error).__name__)
+        return await _hit(self._memory, name, rate, key)
+
+    async def clear(self, name: str, rate: RateLimit, key: str) -> None:
+        """Forget what was counted, after a success that excuses the failures before it."""
+        storages: list[Storage] = [self._memory]
+        if self._redis is not None and asyncio.get_running_loop().time() >= self._redis_retry_at:
+            storages.append(self._redis)
+        for storage in storages:
+            try:
+                await storage.clear(_item(rate).key_for(name, key))
+            except (RedisError, OSError) as error:
+                _log.warning("rate_limiting.redis_away", error=str(error) or type(error).__name__)
+
+    async def close(self) -> None:
+        if self._redis is not None:
+            await self._redis.bridge.storage.aclose()
+
+
+async def _hit(storage: Storage, name: str, rate: RateLimit, key: str) -> Verdict:
+    limiter = FixedWindowRateLimiter(storage)
+    item = _item(rate)
+    allowed = await limiter.hit(item, name, key)
+    window = await limiter.get_window_stats(item, name, key)
+    return Verdict(
+        name=name,
+        rate=rate,
+        allowed=allowed,
+        remaining=window.remaining,
+        reset_seconds=max(1, math.ceil(window.reset_time - time.time())),
+    )
+
+
+def _item(rate: RateLimit) -> RateLimitItemPerSecond:
+    return RateLimitItemPerSecond(rate.amount, int(rate.period.total_seconds()))
+
+
+def _redis_storage(settings: WebSettings) -> RedisStorage | None:
+    if settings.redis_url is None:
+        return None
+    return RedisStorage(
+        f"async+{settings.redis_url.get_secret_value()}",
+        implementation="redispy",
+        key_prefix="containerstacks",
+        socket_timeout=_REDIS_TIMEOUT_SECONDS,
+        socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
+    )
+
+
+class _SweptMemoryStorage(MemoryStorage):
+    """Memory that is swept now and then.
+
+    The library's own looks at every key on every hit, which many visitors make slow. Nothing here awaits
+    between reading and writing a counter, so no lock is needed either.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._sweep_at = 0.0
+
+    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        now = time.time()
+        if now >= self._sweep_at:
+            self._sweep(now)
+        if self.expirations.get(key, 0.0) <= now:
+            self.storage[key] = 0
+            self.expirations[key] = now + expiry
+        self.storage[key] += amount
+        return self.storage[key]
+
+    def _sweep(self, now: float) -> None:
+        self._sweep_at = now + _SWEEP_SECONDS
+        for key in [key for key, expires_at in self.expirations.items() if expires_at <= now]:
+            del self.expirations[key]
+            self.storage.pop(key, None)

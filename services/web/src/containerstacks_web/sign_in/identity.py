@@ -1,0 +1,35 @@
+"""Who sent a request, as far as this service cares."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from uuid import UUID
+
+
+class RequestRole(StrEnum):
+    """What a request may see, and which rate limit it falls under."""
+
+    ANONYMOUS = "anonymous"
+    USER = "user"
+    ADMIN = "admin"
+
+
+class CredentialKind(StrEnum):
+    NONE = "none"
+    SESSION = "session"
+    API_KEY = "api_key"
+    TOKEN = "token"  # noqa: S105 - the kind of credential, not one.
+
+
+@dataclass(frozen=True)
+class Identity:
+    role: RequestRole
+    user_id: UUID | None = None
+    name: str | None = None
+    credential: CredentialKind = CredentialKind.NONE
+
+    @property
+    def is_admin(self) -> bool:
+        return self.role is RequestRole.ADMIN
+
+
+ANONYMOUS = Identity(role=RequestRole.ANONYMOUS)
