@@ -1,0 +1,193 @@
+"""The real services as real processes, on free ports, with their logs kept, ended by process id."""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from asyncio.subprocess import DEVNULL, Process
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from support.waiting import eventually
+
+# Console scripts of the environment that runs the tests.
+SCRIPTS = Path(sys.executable).parent
+READY_SECONDS = 20.0
+STOP_SECONDS = 20.0
+LOCALHOST = "127.0.0.1"
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A command that ran to its end."""
+
+    exit_code: int
+    output: str
+    errors: str
+
+
+class Service:
+    """One running service."""
+
+    def __init__(self, *, command: str, port: int, process: Process, log: Path) -> None:
+        self.command = command
+        self.port = port
+        self.url = f"http://{LOCALHOST}:{port}"
+        self._process = process
+        self._log = log
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process.returncode is None
+
+    @property
+    def log(self) -> str:
+        """Everything that it has written to stdout and stderr until now."""
+        return self._log.read_text(encoding="utf-8", errors="replace")
+
+    async def get_json(self, path: str, **headers: str) -> Any:
+        """Return the JSON that this service answers with, whatever the status code."""
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
+            session.get(self.url + path, headers=headers) as response,
+        ):
+            return await response.json(content_type=None)
+
+    async def ready(self, within: float = READY_SECONDS) -> None:
+        await eventually(self._is_ready, within, pause=0.05)
+
+    async def _is_ready(self) -> bool:
+        if not self.running:
+            # Not an AssertionError: it will not become ready by waiting.
+            message = f"{self.command} exited with {self._process.returncode}:\n{self.log}"
+            raise RuntimeError(message)
+        try:
+            async with (
+                aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session,
+                session.get(f"{self.url}/readyz") as response,
+            ):
+                assert response.status == 200, await response.text()
+                return True
+        except (OSError, aiohttp.ClientError):
+            return False
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    async def exited(self, within: float = STOP_SECONDS) -> int:
+        """Wait for the end of the process and return its exit code."""
+        async with asyncio.timeout(within):
+            return await self._process.wait()
+
+    async def terminate(self, within: float = STOP_SECONDS) -> int:
+        """Ask it to stop, and return its exit code."""
+        if self.running:
+            self.signal(signal.SIGTERM)
+        return await self.exited(within)
+
+    async def kill(self) -> None:
+        if self.running:
+            self.signal(signal.SIGKILL)
+        await self.exited()
+
+
+class Processes:
+    """Starts services and ends what is left of them. `folder` takes logs and the daemon's status file."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._started: list[Service] = []
+
+    @property
+    def status_file(self) -> Path:
+        return self._folder / "billing-daemon.json"
+
+    async def start_web(self, database_url: str, *, wait: bool = True, **environment: str) -> Service:
+        return await self._start("containerstacks-web", "PORT", database_url, environment, wait=wait)
+
+    async def start_billing_daemon(
+        self, database_url: str, *, wait: bool = True, **environment: str
+    ) -> Service:
+        return await self._start(
+            "containerstacks-billing-daemon", "BILLING_DAEMON_PORT", database_url, environment, wait=wait
+        )
+
+    async def start_stats_aggregator(
+        self, database_url: str, *, wait: bool = True, **environment: str
+    ) -> Service:
+        return await self._start(
+            "containerstacks-stats-aggregator", "STATS_AGGREGATOR_PORT", database_url, environment, wait=wait
+        )
+
+    async def run(
+        self, command: str, *arguments: str, database_url: str, within: float = 60.0, **environment: str
+    ) -> Finished:
+        """Run a console script to its end."""
+        process = await asyncio.create_subprocess_exec(
+            SCRIPTS / command,
+            *arguments,
+            env=self._environment(database_url) | environment,
+            stdin=DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(within):
+                output, errors = await process.communicate()
+        except TimeoutError:
+            process.kill()
+            await process.wait()
+            raise
+        assert process.returncode is not None
+        return Finished(process.returncode, output.decode(), errors.decode())
+
+    async def end_all(self) -> None:
+        for service in self._started:
+            await service.kill()
+
+    async def _start(
+        self, command: str, port_variable: str, database_url: str, environment: dict[str, str], *, wait: bool
+    ) -> Service:
+        port = free_port()
+        log = self._folder / f"{command}-{len(self._started)}.log"
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                SCRIPTS / command,
+                env=self._environment(database_url) | {port_variable: str(port)} | environment,
+                stdin=DEVNULL,
+                stdout=output,
+                stderr=output,
+                # Its own group: Ctrl-C at the tests ends it by end_all(), not halfway by the terminal.
+                start_new_session=True,
+            )
+        service = Service(command=command, port=port, process=process, log=log)
+        self._started.append(service)
+        if wait:
+            await service.ready()
+        return service
+
+    def _environment(self, database_url: str) -> dict[str, str]:
+        # Nothing of the developer's own settings reaches the services.
+        passed_on = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
+        return passed_on | {
+            "DATABASE_URL": database_url,
+            "HOST": LOCALHOST,
+            "LOG_FORMAT": "json",
+            "SESSION_SECRET": "only-for-tests-0123456789-0123456789",
+            "STATUS_FILE_PATH": str(self.status_file),
+        }
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind((LOCALHOST, 0))
+        port: int = probe.getsockname()[1]
+        return port

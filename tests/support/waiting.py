@@ -1,0 +1,88 @@
+"""Waiting for what a test expects: the only place in the tests that lets time pass."""
+
+import asyncio
+import contextlib
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar, overload
+
+import asyncpg
+
+Seen = TypeVar("Seen")
+
+PAUSE_SECONDS = 0.02
+
+
+@overload
+async def eventually(
+    predicate: Callable[[], Awaitable[Seen | None]], within: float = ..., *, pause: float = ...
+) -> Seen: ...
+@overload
+async def eventually(
+    predicate: Callable[[], Seen | None], within: float = ..., *, pause: float = ...
+) -> Seen: ...
+async def eventually(
+    predicate: Callable[[], object], within: float = 5.0, *, pause: float = PAUSE_SECONDS
+) -> object:
+    """Ask until the answer is truthy, and return it; fail with the last answer when time is up.
+
+    An `AssertionError` of the predicate counts as "not yet", so a predicate may simply assert.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + within
+    while True:
+        answer: object
+        try:
+            result = predicate()
+            answer = await result if inspect.isawaitable(result) else result
+            if answer:
+                return answer
+        except AssertionError as error:
+            answer = error
+        if loop.time() > deadline:
+            message = f"did not come true within {within} s; the last answer was {answer!r}"
+            raise AssertionError(message)
+        await asyncio.sleep(pause)
+
+
+class Notifications:
+    """What arrived on a channel since listening began, in order."""
+
+    def __init__(self) -> None:
+        self._arrived: asyncio.Queue[str] = asyncio.Queue()
+
+    def _receive(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        self._arrived.put_nowait(str(payload))
+
+    async def next(self, within: float = 5.0) -> str:
+        async with asyncio.timeout(within):
+            return await self._arrived.get()
+
+    def take_all(self) -> list[str]:
+        """Return what is here already, without waiting."""
+        return [self._arrived.get_nowait() for _ in range(self._arrived.qsize())]
+
+
+@contextlib.asynccontextmanager
+async def listening(dsn: str, channel: str) -> AsyncIterator[Notifications]:
+    """Listen on a PostgreSQL channel, on a connection of its own."""
+    connection = await asyncpg.connect(dsn)
+    notifications = Notifications()
+    try:
+        await connection.add_listener(channel, notifications._receive)
+        yield notifications
+    finally:
+        await connection.close()
+
+
+async def session_waiting_for(connection: asyncpg.Connection, blocker_pid: int, within: float = 10.0) -> int:
+    """Wait until some session waits for a lock that `blocker_pid` holds; return the waiting backend's pid."""
+
+    async def blocked() -> int | None:
+        pid: int | None = await connection.fetchval(
+            "select pid from pg_stat_activity where $1 = any(pg_blocking_pids(pid)) order by pid limit 1",
+            blocker_pid,
+        )
+        return pid
+
+    return await eventually(blocked, within)
