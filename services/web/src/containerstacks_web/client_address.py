@@ -68,7 +68,7 @@ class TrustedProxies:
 
 
 def parse_address(text: str) -> Address | None:
-    """Read an address as proxies write it, with or without a port; an IPv4-mapped IPv6 address is its IPv4 one."""
+    """Read an address as proxies write it, with or without a port; an IPv4-mapped one is its IPv4 address."""
     bare = text.strip()
     if bare.startswith("["):
         bare = bare[1:].partition("]")[0]

@@ -39,8 +39,9 @@ class Verdict:
     @property
     def headers(self) -> dict[str, str]:
         """The fields of draft-ietf-httpapi-ratelimit-headers, and Retry-After for a refusal."""
+        window = int(self.rate.period.total_seconds())
         fields = {
-            "RateLimit-Policy": f'"{self.name}";q={self.rate.amount};w={int(self.rate.period.total_seconds())}',
+            "RateLimit-Policy": f'"{self.name}";q={self.rate.amount};w={window}',
             "RateLimit": f'"{self.name}";r={self.remaining};t={self.reset_seconds}',
         }
         if not self.allowed:

@@ -21,7 +21,8 @@ class WebSettings(BillingSettings):
         default=None, description="Keys the stored session tokens: another value signs everybody out."
     )
     jwt_secret: OptionalSecret = Field(
-        default=None, description="The original application's secret: its tokens are accepted when this is set."
+        default=None,
+        description="The original application's secret: its tokens are accepted when this is set.",
     )
     redis_url: OptionalRedisUrl = Field(
         default=None, description="A Redis in which web replicas count requests together."
@@ -36,7 +37,8 @@ class WebSettings(BillingSettings):
         default=RateLimit.parse("500/15 minutes"), description="Requests of one user at one address."
     )
     rate_limit_admin: RateLimitSetting = Field(
-        default=RateLimit.parse("1000/15 minutes"), description="Requests of one administrator at one address."
+        default=RateLimit.parse("1000/15 minutes"),
+        description="Requests of one administrator at one address.",
     )
     ws_clients_max: PositiveInteger = Field(
         default=10_000, description="Browsers that one process keeps connected."

@@ -43,7 +43,9 @@ _log = structlog.get_logger(__name__)
 
 
 class SnapshotFeed:
-    def __init__(self, pool: db.Pool, *, billing_interval: timedelta, publish: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, pool: db.Pool, *, billing_interval: timedelta, publish: Callable[[bytes], None]
+    ) -> None:
         self._pool = pool
         self._billing_interval = billing_interval
         self._publish = publish
@@ -108,7 +110,10 @@ class SnapshotFeed:
             self._tried.set()
 
     async def _read(self) -> StatusSnapshot:
-        async with self._pool.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection, connection.transaction():
+        async with (
+            self._pool.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+            connection.transaction(),
+        ):
             version = await versions.next_version(connection)
             timestamp = datetime.now(UTC)
             taken = asyncio.get_running_loop().time()

@@ -11,7 +11,7 @@ _SESSION_KEY = "csrf_token"
 
 
 async def csrf_token(request: web.Request) -> str:
-    """Return the session's token for a hidden field named `csrf_token`; starts a session when there is none."""
+    """Return the token for a form's hidden field `csrf_token`; starts a session when there is none."""
     session = await get_session(request)
     token = session.get(_SESSION_KEY)
     if not isinstance(token, str):

@@ -1,0 +1,34 @@
+-- Signed-in browsers. The table holds a keyed hash of each token, so reading it signs nobody in.
+
+-- name: find
+-- With the user as of now: a role taken away counts at the next request.
+select session.data,
+       session.created_at,
+       account.id as user_id,
+       account.name,
+       account.role
+  from web_sessions as session
+  left join users as account
+    on account.id = session.user_id
+ where session.token_hash = $1
+   and session.expires_at > now();
+
+-- name: save
+insert into web_sessions (token_hash, user_id, data, expires_at)
+values ($1, $2, $3, now() + $4::interval)
+    on conflict (token_hash)
+    do update set user_id = excluded.user_id,
+                  data = excluded.data;
+
+-- name: delete
+delete from web_sessions
+ where token_hash = $1;
+
+-- name: delete_expired
+-- A bounded bite at each new session keeps the table small without a job of its own.
+delete from web_sessions
+ where token_hash in (select token_hash
+                        from web_sessions
+                       where expires_at <= now()
+                       limit 100
+                         for update skip locked);
