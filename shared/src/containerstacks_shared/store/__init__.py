@@ -1,1 +1,1 @@
-"""Rows to models and back: one module per noun, whose functions take a connection and open no transaction."""
+"""Rows to models and back, one module per noun. Functions take a connection and never open a transaction."""
