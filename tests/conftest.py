@@ -1,0 +1,119 @@
+"""Fixtures of every tier: a fresh database per test on a real PostgreSQL, uvloop, real processes."""
+
+import os
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from pathlib import Path
+
+import asyncpg
+import pytest
+import uvloop
+
+from containerstacks_shared import db
+from containerstacks_shared.migrations import migrate
+from support import databases, schema_a_data
+from support.databases import DatabaseServer
+from support.processes import Processes
+
+
+def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], uvloop.Loop]]:
+    """Run tests on the loop that the services use."""
+    return {"uvloop": uvloop.new_event_loop}
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    # Where everything a test could want is installed, a skipped test is a test that did not run.
+    if os.environ.get("CI") == "true" and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, which CI=true does not allow: {report.longrepr}"
+
+
+@pytest.fixture(scope="session")
+def database_server() -> Iterator[DatabaseServer]:
+    with databases.database_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_template(database_server: DatabaseServer) -> Iterator[str]:
+    dsn = database_server.create("template")
+    migrate(dsn)
+    template = database_server.freeze(dsn)
+    yield template
+    database_server.drop(template)
+
+
+@pytest.fixture(scope="session")
+def schema_a_template(database_server: DatabaseServer) -> Iterator[str]:
+    dsn = database_server.create("template_schema_a")
+    schema_a_data.build(dsn)
+    template = database_server.freeze(dsn)
+    yield template
+    database_server.drop(template)
+
+
+@pytest.fixture
+def empty_database_url(database_server: DatabaseServer) -> Iterator[str]:
+    """Give a database with nothing in it: not migrated."""
+    yield from _fresh(database_server, template=None)
+
+
+@pytest.fixture
+def database_url(database_server: DatabaseServer, migrated_template: str) -> Iterator[str]:
+    """Give a database migrated from empty, without rows of the original's tables."""
+    yield from _fresh(database_server, template=migrated_template)
+
+
+@pytest.fixture
+def schema_a_url(database_server: DatabaseServer, schema_a_template: str) -> Iterator[str]:
+    """Give a database of the original application, lived in and not migrated."""
+    yield from _fresh(database_server, template=schema_a_template)
+
+
+def _fresh(server: DatabaseServer, *, template: str | None) -> Iterator[str]:
+    dsn = server.create("test", template=template)
+    yield dsn
+    server.drop(databases.database_name(dsn))
+
+
+@pytest.fixture
+def schema_b_url(empty_database_url: str) -> str:
+    """Give a database of the original application's later version."""
+    schema_a_data.build_schema_b(empty_database_url)
+    return empty_database_url
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[db.Pool]:
+    pool = await db.create_pool(database_url, service="tests")
+    yield pool
+    # Not close(): it would wait for what a failed test still holds.
+    pool.terminate()
+
+
+@pytest.fixture
+async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    connection = await db.dedicated_connection(database_url, service="tests")
+    yield connection
+    await connection.close()
+
+
+@pytest.fixture
+async def processes(tmp_path: Path) -> AsyncIterator[Processes]:
+    """Start the real services; whatever is still running when the test ends is ended."""
+    processes = Processes(tmp_path)
+    yield processes
+    await processes.end_all()

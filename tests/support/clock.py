@@ -1,0 +1,34 @@
+"""Moving the database's clock: the time that every rule about money and leadership reads."""
+
+from datetime import datetime, timedelta
+
+import asyncpg
+
+from containerstacks_shared import db
+
+SETTING = "containerstacks.clock_offset"
+
+
+async def shift_clock(
+    connection: asyncpg.Connection,
+    offset: timedelta,
+    *,
+    pool: db.Pool | None = None,
+    also: tuple[asyncpg.Connection, ...] = (),
+) -> None:
+    """Let `clock_now()` be `offset` away from now: in new sessions, in `connection`, in those of `also`.
+
+    Sessions read the database's setting when they begin, so those of `pool` are renewed at their next use.
+    """
+    interval = f"{offset.total_seconds()} seconds"
+    name = await connection.fetchval("select quote_ident(current_database())")
+    await connection.execute(f"alter database {name} set {SETTING} = '{interval}'")
+    for session in (connection, *also):
+        await session.execute("select set_config($1, $2, false)", SETTING, interval)
+    if pool is not None:
+        await pool.expire_connections()
+
+
+async def clock_now(connection: asyncpg.Connection) -> datetime:
+    now: datetime = await connection.fetchval("select clock_now()")
+    return now
