@@ -1,0 +1,123 @@
+"""The pool and the probe of a database's suitability, on a real server."""
+
+import asyncio
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from containerstacks_shared import db
+from containerstacks_shared.errors import DatabaseUnavailable, DatabaseUnsuitable
+from containerstacks_shared.migrations import head_revision
+from support.clock import shift_clock
+from support.databases import with_database
+from support.processes import LOCALHOST, free_port
+
+
+async def test_json_columns_are_python_values(pool: db.Pool) -> None:
+    value = {"a": [1, "two", None], "b": {"c": True}}
+    assert await pool.fetchval("select $1::jsonb", value) == value
+    assert await pool.fetchval("select $1::json", value) == value
+
+
+@pytest.mark.parametrize(
+    ("setting", "value"),
+    [
+        ("jit", "off"),
+        ("TimeZone", "UTC"),
+        ("application_name", "containerstacks-tests"),
+        ("idle_in_transaction_session_timeout", "5s"),
+        ("statement_timeout", "35s"),
+        ("idle_session_timeout", "0"),
+    ],
+)
+async def test_pool_sessions_have_the_setting(pool: db.Pool, setting: str, value: str) -> None:
+    async with pool.acquire() as connection:
+        await connection.execute("set jit = on")
+    # Coming back to the pool undoes what the last user set.
+    assert await pool.fetchval("select current_setting($1)", setting) == value
+
+
+async def test_a_dedicated_session_that_falls_silent_is_ended(database_url: str) -> None:
+    connection = await db.dedicated_connection(
+        database_url, service="tests", idle_timeout=timedelta(milliseconds=50)
+    )
+    closed = asyncio.Event()
+    connection.add_termination_listener(lambda _: closed.set())
+    async with asyncio.timeout(5):
+        await closed.wait()
+    with pytest.raises(db.UNAVAILABLE):
+        await db.heartbeat(connection)
+
+
+async def test_a_pool_without_startup_settings_works_for_a_pooler(database_url: str) -> None:
+    async with await db.create_pool(database_url, service="tests", through_pooler=True) as pool:
+        assert await pool.fetchval("select $1::jsonb", {"a": 1}) == {"a": 1}
+        assert await pool.fetchval("select count(*) from pg_prepared_statements") == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"database": "nowhere_to_be_found"}, "refuses the connection"),
+        ({"port": free_port()}, "cannot be reached"),
+    ],
+    ids=["no such database", "no such server"],
+)
+async def test_an_unreachable_database_is_told_in_one_line_without_the_password(
+    database_url: str, change: dict[str, object], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "_START_PATIENCE_SECONDS", 0.0)
+    if "database" in change:
+        dsn = with_database(database_url, str(change["database"]))
+    else:
+        dsn = f"postgresql://user:sesame@{LOCALHOST}:{change['port']}/fleet"
+    with pytest.raises(DatabaseUnavailable, match=words) as failure:
+        await db.create_pool(dsn, service="tests")
+    assert "\n" not in str(failure.value)
+    assert "sesame" not in str(failure.value)
+
+
+async def test_a_migrated_database_is_suitable(database_url: str) -> None:
+    await db.assert_suitable(database_url, database_url, test_clock=False)
+
+
+def test_the_schema_that_this_release_needs_is_the_newest_migration() -> None:
+    assert head_revision() == db.SCHEMA_REVISION
+
+
+async def test_a_database_that_is_not_migrated_is_refused(empty_database_url: str) -> None:
+    with pytest.raises(DatabaseUnsuitable, match="containerstacks migrate"):
+        await db.assert_suitable(empty_database_url, empty_database_url, test_clock=False)
+
+
+async def test_an_older_schema_is_refused_and_a_newer_one_is_not(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    await connection.execute("update containerstacks_schema_version set version_num = '9999'")
+    await db.assert_suitable(database_url, database_url, test_clock=False)
+    await connection.execute("update containerstacks_schema_version set version_num = '0000'")
+    with pytest.raises(DatabaseUnsuitable, match="revision 0000"):
+        await db.assert_suitable(database_url, database_url, test_clock=False)
+
+
+async def test_schema_b_is_refused(schema_b_url: str) -> None:
+    with pytest.raises(DatabaseUnsuitable, match="schema B"):
+        await db.assert_suitable(schema_b_url, schema_b_url, test_clock=False)
+
+
+async def test_a_shifted_clock_is_refused_unless_a_test_wants_it(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    await shift_clock(connection, timedelta(hours=5))
+    with pytest.raises(DatabaseUnsuitable, match="TEST_CLOCK"):
+        await db.assert_suitable(database_url, database_url, test_clock=False)
+    await db.assert_suitable(database_url, database_url, test_clock=True)
+
+
+async def test_a_listen_url_that_leads_elsewhere_is_refused(
+    database_url: str, schema_a_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "_PROBE_SECONDS", 0.2)
+    with pytest.raises(DatabaseUnsuitable, match="LISTEN does not work"):
+        await db.assert_suitable(database_url, schema_a_url, test_clock=False)
