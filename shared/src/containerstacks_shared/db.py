@@ -129,6 +129,15 @@ async def create_pool(
         await asyncio.sleep(_START_PAUSE_SECONDS)
 
 
+async def close_pool(pool: Pool, *, seconds: float = 5.0) -> None:
+    """Close the pool when what it lent is back, or without that when it takes too long."""
+    try:
+        async with asyncio.timeout(seconds):
+            await pool.close()
+    except UNAVAILABLE:
+        pool.terminate()
+
+
 async def _set_codecs(connection: "DedicatedConnection") -> None:
     for name in ("json", "jsonb"):
         await connection.set_type_codec(name, schema="pg_catalog", encoder=json.dumps, decoder=json.loads)

@@ -1,6 +1,9 @@
-"""Waiting that has a limit."""
+"""Waiting that has a limit, or more than one end."""
 
 import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
 
 
 async def happens_within(event: asyncio.Event, seconds: float) -> bool:
@@ -13,3 +16,35 @@ async def happens_within(event: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
+    """Wait until one of them ends; the others are cancelled."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
+
+
+@asynccontextmanager
+async def either(*events: asyncio.Event) -> AsyncIterator[asyncio.Event]:
+    """Give one event that is set as soon as any of these is."""
+    some = asyncio.Event()
+    if any(event.is_set() for event in events):
+        some.set()
+
+    async def relay() -> None:
+        await first_of(*(event.wait() for event in events))
+        some.set()
+
+    relaying = asyncio.create_task(relay())
+    try:
+        yield some
+    finally:
+        relaying.cancel()
+        await asyncio.wait([relaying])

@@ -187,3 +187,7 @@ select metric,
        counted::bigint as counted
   from drift
  order by metric, status, plan_id, region;
+
+-- name: announce_counts
+-- In the transaction that changed the counts, so that whoever hears it reads what it is about.
+select pg_notify('counts_changed', '');

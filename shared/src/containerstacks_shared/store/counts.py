@@ -41,6 +41,7 @@ _ALL_TIME_TOTALS = QUERIES["all_time_totals"]
 _OFFERS = QUERIES["offers"]
 _PLATFORM_DETAILS = QUERIES["platform_details"]
 _FOLD_DELTAS = QUERIES["fold_deltas"]
+_ANNOUNCE_COUNTS = QUERIES["announce_counts"]
 _PENDING_DELTAS = QUERIES["pending_deltas"]
 _HOLD_BASE_TABLES = QUERIES["hold_base_tables"]
 _RECONCILE = QUERIES["reconcile"]
@@ -136,6 +137,11 @@ async def fold_deltas(connection: Connection, limit: int) -> int:
     """Move the oldest deltas into the counts, in a transaction that has checked its term; return how many."""
     folded: int = await connection.fetchval(_FOLD_DELTAS, limit)
     return folded
+
+
+async def announce_counts(connection: Connection) -> None:
+    """Tell every web process to read again; heard when the caller's transaction commits."""
+    await connection.execute(_ANNOUNCE_COUNTS)
 
 
 async def pending_deltas(connection: Connection) -> int:
