@@ -1,0 +1,15 @@
+"""`containerstacks-stats-aggregator`."""
+
+from typing import NoReturn
+
+from containerstacks_shared.runtime import run_service
+
+from .app import build
+
+
+def main() -> NoReturn:
+    run_service(build)
+
+
+if __name__ == "__main__":
+    main()

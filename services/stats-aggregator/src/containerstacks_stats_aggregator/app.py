@@ -1,0 +1,105 @@
+"""How the stats aggregator is built: one leader folds and recounts, every other process stands by."""
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import Final
+
+from aiohttp import web
+
+from containerstacks_shared import db
+from containerstacks_shared.leading import lead_until_stopped
+from containerstacks_shared.locks import Leadership, Role, Term
+from containerstacks_shared.log import configure_logging
+from containerstacks_shared.notify import Channel, Listener
+from containerstacks_shared.probes import add_probes
+from containerstacks_shared.runtime import Job, ServiceSpec
+from containerstacks_shared.settings import load_settings
+
+from . import metrics
+from .folding import fold_until
+from .reconciling import reconcile_until
+from .settings import StatsAggregatorSettings
+
+SERVICE: Final = "stats-aggregator"
+
+# Folding and recounting go on side by side, and a probe may ask.
+_CONNECTIONS_MAX: Final = 3
+
+SETTINGS: Final = web.AppKey("settings", StatsAggregatorSettings)
+POOL: Final = web.AppKey("pool", db.Pool)
+LISTENER: Final = web.AppKey("listener", Listener)
+
+
+def build() -> ServiceSpec:
+    settings = load_settings(StatsAggregatorSettings)
+    configure_logging(settings.log_level, settings.log_format, service=SERVICE)
+    return ServiceSpec(
+        app=create_app(settings),
+        jobs=jobs,
+        host=settings.host,
+        port=settings.stats_aggregator_port,
+        port_variable="STATS_AGGREGATOR_PORT",
+        name=SERVICE,
+    )
+
+
+def create_app(settings: StatsAggregatorSettings) -> web.Application:
+    app = web.Application()
+    app[SETTINGS] = settings
+    app[LISTENER] = Listener(settings.listen_dsn, [Channel.COUNT_DELTAS], service=SERVICE)
+    app.cleanup_ctx.append(_database)
+    add_probes(app, _reasons_not_ready)
+    return app
+
+
+def jobs(app: web.Application) -> Sequence[Job]:
+    return [
+        Job("listening", app[LISTENER].run),
+        Job("aggregating", partial(_aggregate_until_stopped, app)),
+    ]
+
+
+async def _aggregate_until_stopped(app: web.Application, stop: asyncio.Event) -> None:
+    leadership = Leadership(app[SETTINGS].listen_dsn, Role.STATS_AGGREGATOR, service=SERVICE)
+    await lead_until_stopped(leadership, partial(_aggregate, app), stop=stop)
+
+
+async def _aggregate(app: web.Application, term: Term, halt: asyncio.Event) -> None:
+    pool, listener = app[POOL], app[LISTENER]
+    subscription = listener.subscribe()
+    metrics.LEADER.set(1)
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fold_until(halt, pool=pool, term=term, subscription=subscription))
+            group.create_task(
+                reconcile_until(halt, pool=pool, term=term, interval=app[SETTINGS].reconcile_interval)
+            )
+    finally:
+        metrics.LEADER.set(0)
+        listener.unsubscribe(subscription)
+
+
+async def _database(app: web.Application) -> AsyncIterator[None]:
+    settings = app[SETTINGS]
+    pool = await db.create_pool(
+        settings.dsn, service=SERVICE, size_max=_CONNECTIONS_MAX, through_pooler=settings.through_pooler
+    )
+    try:
+        await db.assert_suitable(settings.dsn, settings.listen_dsn, test_clock=settings.test_clock)
+        app[POOL] = pool
+        yield
+    finally:
+        await db.close_pool(pool)
+
+
+async def _reasons_not_ready(request: web.Request) -> list[str]:
+    reasons = []
+    if not request.app[LISTENER].connected:
+        reasons.append("not listening for changes")
+    try:
+        async with request.app[POOL].acquire() as connection:
+            await db.heartbeat(connection)
+    except db.UNAVAILABLE:
+        reasons.append("the database is away")
+    return reasons

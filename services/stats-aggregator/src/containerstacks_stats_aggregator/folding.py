@@ -1,0 +1,54 @@
+"""Folding: what writers appended to `count_deltas` moves into `counts`, and every web process hears of it."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from containerstacks_shared import locks
+from containerstacks_shared.db import Pool
+from containerstacks_shared.locks import Term
+from containerstacks_shared.notify import Subscription
+from containerstacks_shared.store import counts
+from containerstacks_shared.waiting import first_of, happens_within
+
+from . import metrics
+
+# Long enough to be efficient, short enough that a successor never waits for it.
+BATCH_DELTAS: Final = 10_000
+
+# A lost hint costs this much latency.
+_IDLE_SECONDS: Final = 2.0
+
+# Browsers are told twenty times a second at most; folding much oftener would serve nobody.
+_SPACING_SECONDS: Final = 0.02
+
+_log = structlog.get_logger(__name__)
+
+
+async def fold_until(halt: asyncio.Event, *, pool: Pool, term: Term, subscription: Subscription) -> None:
+    """Fold whenever something was appended, in the order it was appended."""
+    while not halt.is_set():
+        folded = await _fold(pool, term)
+        if folded == BATCH_DELTAS:
+            continue
+        await happens_within(halt, _SPACING_SECONDS)
+        await first_of(halt.wait(), subscription.wait(_IDLE_SECONDS))
+
+
+async def _fold(pool: Pool, term: Term) -> int:
+    async with pool.acquire() as connection:
+        async with connection.transaction():
+            await locks.assert_term(connection, term)
+            folded = await counts.fold_deltas(connection, BATCH_DELTAS)
+            if folded:
+                await counts.announce_counts(connection)
+        pending = await counts.pending_deltas(connection) if folded == BATCH_DELTAS else 0
+    if folded:
+        metrics.FOLDS.inc()
+        metrics.DELTAS_FOLDED.inc(folded)
+    metrics.DELTAS_PENDING.set(pending)
+    if not pending:
+        metrics.CAUGHT_UP_AT.set_to_current_time()
+    _log.debug("folding.folded", deltas=folded, pending=pending)
+    return folded

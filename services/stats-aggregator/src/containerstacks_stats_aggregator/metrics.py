@@ -1,0 +1,36 @@
+"""What the aggregator measures. Only the leader folds and recounts; a standby's figures stand still."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge
+
+from containerstacks_shared.metrics import REGISTRY
+
+LEADER: Final = Gauge("containerstacks_aggregator_leader", "1 while this process folds.", registry=REGISTRY)
+FOLDS: Final = Counter(
+    "containerstacks_aggregator_folds", "Transactions that moved deltas into the counts.", registry=REGISTRY
+)
+DELTAS_FOLDED: Final = Counter(
+    "containerstacks_aggregator_deltas_folded", "Deltas moved into the counts.", registry=REGISTRY
+)
+DELTAS_PENDING: Final = Gauge(
+    "containerstacks_aggregator_deltas_pending", "Deltas that the last fold left behind.", registry=REGISTRY
+)
+CAUGHT_UP_AT: Final = Gauge(
+    "containerstacks_aggregator_caught_up_timestamp_seconds",
+    "When a fold last left nothing behind.",
+    registry=REGISTRY,
+)
+RECONCILED_AT: Final = Gauge(
+    "containerstacks_aggregator_reconciled_timestamp_seconds",
+    "When this process last recounted the base tables.",
+    registry=REGISTRY,
+)
+DRIFT: Final = Gauge(
+    "containerstacks_aggregator_drift",
+    "Counts that the last recount found wrong and repaired.",
+    registry=REGISTRY,
+)
+DRIFT_TOTAL: Final = Counter(
+    "containerstacks_aggregator_drift_repaired", "Counts found wrong and repaired.", registry=REGISTRY
+)

@@ -1,0 +1,59 @@
+"""Reconciling: recount the base tables now and then, and repair what drifted.
+
+Nothing that goes through the triggers can drift; what goes around them (triggers disabled, a restored dump)
+can.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from containerstacks_shared import locks
+from containerstacks_shared.db import Pool
+from containerstacks_shared.locks import Term
+from containerstacks_shared.store import counts
+from containerstacks_shared.store.counts import Drift
+from containerstacks_shared.waiting import happens_within
+
+from . import metrics
+
+# A whole fleet that drifted is one fact, not a thousand lines.
+_LINES_MAX: Final = 20
+
+_log = structlog.get_logger(__name__)
+
+
+async def reconcile_until(halt: asyncio.Event, *, pool: Pool, term: Term, interval: timedelta) -> None:
+    """Recount at once and then every `interval`."""
+    while not halt.is_set():
+        _report(await _reconcile(pool, term))
+        await happens_within(halt, interval.total_seconds())
+
+
+async def _reconcile(pool: Pool, term: Term) -> list[Drift]:
+    async with pool.acquire() as connection, connection.transaction():
+        await locks.assert_term(connection, term)
+        drifts = await counts.reconcile(connection)
+        if drifts:
+            await counts.announce_counts(connection)
+    return drifts
+
+
+def _report(drifts: Sequence[Drift]) -> None:
+    metrics.RECONCILED_AT.set_to_current_time()
+    metrics.DRIFT.set(len(drifts))
+    metrics.DRIFT_TOTAL.inc(len(drifts))
+    for drift in drifts[:_LINES_MAX]:
+        _log.warning(
+            "reconciling.drift_repaired",
+            metric=drift.metric,
+            status=drift.status,
+            plan_id=drift.plan_id,
+            region=drift.region,
+            recorded=drift.recorded,
+            counted=drift.counted,
+        )
+    _log.info("reconciling.finished", drift=len(drifts))
