@@ -43,6 +43,8 @@ LOCK_CLASS: Final = ADVISORY_LOCK_CLASS
 _QUERIES: Final = sql.load("leaderships")
 _TRY_LOCK: Final = _QUERIES["try_lock"]
 _UNLOCK: Final = _QUERIES["unlock"]
+_TRY_LOCK_SHARED: Final = _QUERIES["try_lock_shared"]
+_UNLOCK_SHARED: Final = _QUERIES["unlock_shared"]
 _LIMIT_LOCK_WAIT: Final = _QUERIES["limit_lock_wait"]
 _RAISE_TERM: Final = _QUERIES["raise_term"]
 _HOLD_TERM: Final = _QUERIES["hold_term"]
@@ -61,6 +63,8 @@ class Role(StrEnum):
     BUILTIN_BILLING = "builtin_billing"
     STATS_AGGREGATOR = "stats_aggregator"
     MIGRATION = "migration"
+    # Every web process that would take over billing holds this one, together with the others.
+    BUILTIN_STANDBY = "builtin_standby"
 
     @property
     def number(self) -> int:
@@ -69,8 +73,13 @@ class Role(StrEnum):
 
     @property
     def has_term(self) -> bool:
-        """Whether `leaderships` counts its terms; a migration comes before that table."""
-        return self is not Role.MIGRATION
+        """Whether `leaderships` counts its terms: not for a shared role, nor before that table exists."""
+        return self is not Role.MIGRATION and not self.is_shared
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether any number of processes may hold the role at once."""
+        return self is Role.BUILTIN_STANDBY
 
 
 _NUMBERS: Final = {
@@ -79,6 +88,7 @@ _NUMBERS: Final = {
     Role.BUILTIN_BILLING: 3,
     Role.STATS_AGGREGATOR: 4,
     Role.MIGRATION: 5,
+    Role.BUILTIN_STANDBY: 6,
 }
 
 
@@ -180,7 +190,8 @@ class Leadership:
         if held and self._connection is not None:
             with suppress(*UNAVAILABLE):
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
-                    await self._connection.execute(_UNLOCK, LOCK_CLASS, self._role.number)
+                    unlock = _UNLOCK_SHARED if self._role.is_shared else _UNLOCK
+                    await self._connection.execute(unlock, LOCK_CLASS, self._role.number)
             _log.info("leadership.released", role=self._role)
         self._term = None
         await self._disconnect()
@@ -193,7 +204,8 @@ class Leadership:
         await self._end_watch()
         connection = await self._connect()
         try:
-            if not await connection.fetchval(_TRY_LOCK, LOCK_CLASS, self._role.number):
+            try_lock = _TRY_LOCK_SHARED if self._role.is_shared else _TRY_LOCK
+            if not await connection.fetchval(try_lock, LOCK_CLASS, self._role.number):
                 return None
             number = await self._raise_term(connection) if self._role.has_term else 0
         except BaseException:

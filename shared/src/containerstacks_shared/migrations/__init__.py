@@ -100,7 +100,8 @@ def _revision(connection: Connection) -> str | None:
     known = connection.scalar(text("select to_regclass('public.containerstacks_schema_version')::text"))
     if known is None:
         return None
-    return connection.scalar(text("select version_num from containerstacks_schema_version"))
+    revision: str | None = connection.scalar(text("select version_num from containerstacks_schema_version"))
+    return revision
 
 
 def _kind(before: str | None, *, adopted: bool) -> Literal["created", "adopted", "upgraded", "current"]:

@@ -274,7 +274,7 @@ select (select count(*) from step) as instances_billed,
 
 -- name: part_forecast
 -- What `charge` would do, per organization.
-select o.id, o.name, w.balance, forecast.instances, forecast.hours_payable, forecast.amount_payable,
+select forecast.organization_id, o.name, w.balance, forecast.instances, forecast.hours_payable, forecast.amount_payable,
        forecast.hours_owed, forecast.amount_owed
   from (select q.organization_id, count(distinct q.id) as instances,
                coalesce(sum(c.hours_paid), 0)::bigint as hours_payable,

@@ -40,3 +40,10 @@ select exists (
 -- name: limit_lock_wait
 -- For this transaction only.
 select set_config('lock_timeout', $1, true);
+
+-- name: try_lock_shared
+-- Held by any number of sessions at once: it says that somebody is there, not who acts.
+select pg_try_advisory_lock_shared($1, $2);
+
+-- name: unlock_shared
+select pg_advisory_unlock_shared($1, $2);

@@ -1,5 +1,6 @@
 """The plain SQL of the migrations, one file per step."""
 
+from contextlib import closing
 from importlib import resources
 
 from sqlalchemy import Connection
@@ -9,5 +10,5 @@ def run_step(connection: Connection, name: str) -> None:
     """Run every statement of `<name>.sql` on the migration's connection."""
     script = (resources.files(__name__) / f"{name}.sql").read_text(encoding="utf-8")
     # Straight to the driver: SQLAlchemy would take ':' and '%' for parameters.
-    with connection.connection.cursor() as cursor:
+    with closing(connection.connection.cursor()) as cursor:
         cursor.execute(script)

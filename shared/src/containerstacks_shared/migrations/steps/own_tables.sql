@@ -174,6 +174,10 @@ alter table vps_billing_cycles add column billing_run_id bigint;
 create unique index vps_billing_cycles_once on vps_billing_cycles (vps_instance_id, billing_period_start)
     where billing_run_id is not null and status <> 'failed';
 
+-- A credit happens once per reference.
+create unique index payment_transactions_credit_reference on payment_transactions (provider_transaction_id)
+    where payment_method = 'wallet_credit' and wallet_ledger_entry_id is not null;
+
 -- Signing in -------------------------------------------------------------------------------------
 
 create table web_sessions (

@@ -1,0 +1,65 @@
+"""Pause and resume all billing, and release plans whose price was held back."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from containerstacks_shared.db import Connection
+from containerstacks_shared.errors import BillingPaused, NotFound
+from containerstacks_shared.notify import Channel
+from containerstacks_shared.sql import load
+
+_QUERIES = load("billing_control")
+
+
+@dataclass(frozen=True)
+class BillingControl:
+    """Whether billing is paused; who said so, when and why. `amount_owed` is what an adoption found owed, in USD."""
+
+    paused: bool
+    reason: str | None
+    changed_by: str | None
+    changed_at: datetime | None
+    amount_owed: Decimal | None
+
+
+async def read_control(connection: Connection) -> BillingControl:
+    row = await connection.fetchrow(_QUERIES["read_control"])
+    assert row is not None
+    return BillingControl(**dict(row))
+
+
+async def assert_not_paused(connection: Connection) -> None:
+    """Raises `BillingPaused` with the reason."""
+    control = await read_control(connection)
+    if control.paused:
+        raise BillingPaused(f"billing is paused by {control.changed_by}: {control.reason}")
+
+
+async def pause(connection: Connection, *, reason: str, author: str) -> None:
+    """Stop all billing after the batch in hand. Hours go on being owed; nothing is lost."""
+    await connection.execute(_QUERIES["pause"], reason, author)
+    await _announce(connection)
+
+
+async def resume(connection: Connection, *, reason: str, author: str) -> None:
+    """Let billing go on; whoever bills does so at once."""
+    await connection.execute(_QUERIES["resume"], reason, author)
+    await _announce(connection)
+
+
+async def release_plan(connection: Connection, *, plan_id: UUID, author: str) -> str | None:
+    """Bill the hours of a held plan at its price. Returns why it was held, or None when it was not.
+
+    Raises `NotFound` when there is no such plan.
+    """
+    reason: str | None = await connection.fetchval(_QUERIES["release_plan"], plan_id, author)
+    if reason is None and not await connection.fetchval(_QUERIES["plan_exists"], plan_id):
+        raise NotFound(f"there is no VPS plan {plan_id}")
+    await _announce(connection)
+    return reason
+
+
+async def _announce(connection: Connection) -> None:
+    await connection.execute("select pg_notify($1, '')", Channel.BILLING_CHANGED.value)

@@ -1,0 +1,56 @@
+"""Bring money into a wallet, once per reference."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from containerstacks_shared.db import Connection
+from containerstacks_shared.errors import ContainerStacksError, NotFound
+from containerstacks_shared.sql import load
+
+_QUERIES = load("wallets")
+
+
+@dataclass(frozen=True)
+class Credit:
+    """`written` is False when the reference had been credited before; `balance` is the wallet's now, in USD."""
+
+    written: bool
+    balance: Decimal
+
+
+async def credit_wallet(
+    connection: Connection, *, organization: str, amount: Decimal, reference: str, author: str
+) -> Credit:
+    """Add `amount` USD (above 0, at most 8 decimal places) to the organization's wallet, made if it has none.
+
+    `organization` is an id or a slug. Saying the same again changes nothing. Raises `NotFound` for an unknown
+    organization, and `ContainerStacksError` when the reference stands for another amount or organization.
+    """
+    async with connection.transaction():
+        found = await connection.fetchrow(_QUERIES["find_organization"], organization)
+        if found is None:
+            raise NotFound(f"there is no organization with the id or slug {organization!r}")
+        wallet = await connection.fetchrow(_QUERIES["lock_wallet"], found["id"])
+        if wallet is None:
+            wallet = await connection.fetchrow(_QUERIES["create_wallet"], found["id"])
+        assert wallet is not None
+        balance = await connection.fetchval(
+            _QUERIES["credit"],
+            wallet["id"],
+            found["id"],
+            amount,
+            wallet["balance"],
+            reference,
+            f"Wallet credit - {reference}",
+            author,
+        )
+        if balance is not None:
+            return Credit(written=True, balance=balance)
+        earlier = await connection.fetchrow(_QUERIES["credit_with_reference"], reference)
+        assert earlier is not None
+        if (earlier["organization_id"], earlier["amount"]) != (found["id"], amount):
+            raise ContainerStacksError(
+                f"reference {reference!r} already stands for a credit of {earlier['amount'].normalize():f} USD"
+                f" to organization {earlier['organization_id']}"
+            )
+        return Credit(written=False, balance=wallet["balance"])

@@ -1,0 +1,44 @@
+"""What a billing run would charge now. Writes nothing."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+from containerstacks_shared.db import Connection
+from containerstacks_shared.sql import load
+
+_QUERIES = load("billing")
+FORECAST = _QUERIES["part_charges"] + _QUERIES["part_forecast"]
+_ORGANIZATIONS_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class OrganizationForecast:
+    """Hours and USD due now, and the part of them that the wallet pays. `balance` is None without a wallet."""
+
+    organization_id: UUID
+    name: str | None
+    balance: Decimal | None
+    instances: int
+    hours_owed: int
+    amount_owed: Decimal
+    hours_payable: int
+    amount_payable: Decimal
+
+
+async def dry_run(connection: Connection) -> list[OrganizationForecast]:
+    """One snapshot, by the same statement that a run charges by; organizations with nothing due are left out."""
+    forecasts: list[OrganizationForecast] = []
+    async with connection.transaction(isolation="repeatable_read", readonly=True):
+        now = await connection.fetchval("select clock_now()")
+        due = [row["organization_id"] for row in await connection.fetch(_QUERIES["organizations_due"], now)]
+        for first in range(0, len(due), _ORGANIZATIONS_AT_ONCE):
+            rows = await connection.fetch(FORECAST, due[first : first + _ORGANIZATIONS_AT_ONCE], now)
+            forecasts.extend(
+                OrganizationForecast(
+                    organization_id=row["organization_id"],
+                    **{name: value for name, value in row.items() if name != "organization_id"},
+                )
+                for row in rows
+            )
+    return sorted(forecasts, key=lambda forecast: (forecast.name or "", forecast.organization_id))

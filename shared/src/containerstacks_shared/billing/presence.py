@@ -1,0 +1,101 @@
+"""Tell everybody, the original application included, that one of ours bills.
+
+Whichever of our billers is active beats on its own row of `billing_daemon_status`. The original pauses while
+the greatest `heartbeat_at` is younger than 90 minutes, and resumes when there is none. So a biller that stops
+leaves its last beat standing as long as another of ours is there to take over, and only the last one of all
+takes the beats away.
+"""
+
+import os
+import platform
+import socket
+from datetime import timedelta
+from decimal import Decimal
+from typing import Final
+
+from containerstacks_shared.db import Connection, Pool, application_version
+from containerstacks_shared.errors import LeadershipLost
+from containerstacks_shared.locks import Role, Term, is_held
+from containerstacks_shared.models import Biller
+from containerstacks_shared.notify import Channel
+from containerstacks_shared.sql import load
+
+BEAT_INTERVAL: Final = timedelta(seconds=3)
+STALE_AFTER: Final = timedelta(seconds=10)
+
+_QUERIES = load("billing_presence")
+_ROLES = {Biller.DAEMON: Role.BILLING_DAEMON, Biller.BUILTIN: Role.BUILTIN_BILLING}
+
+
+class Presence:
+    """The row of one biller that leads in `term`; the caller beats every `BEAT_INTERVAL`, also during a run."""
+
+    def __init__(self, pool: Pool, biller: Biller, term: Term, *, interval: timedelta) -> None:
+        assert term.role is _ROLES[biller]
+        self._pool = pool
+        self._biller = biller
+        self._term = term
+        self._interval = interval
+
+    async def start(self) -> None:
+        """Write the first beat, then clear the rows of dead processes: never a moment without any beat."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(_QUERIES["start"], self._term.holder, self._metadata())
+            await connection.execute(
+                _QUERIES["clear_dead"], self._term.holder, self._biller.value, STALE_AFTER
+            )
+            await _announce(connection)
+
+    async def beat(self) -> None:
+        """Raises `LeadershipLost` when somebody else took the role since."""
+        async with self._pool.acquire() as connection:
+            beat = await connection.fetchval(
+                _QUERIES["beat"], self._term.holder, self._term.role.value, self._term.number
+            )
+        if beat is None:
+            raise LeadershipLost(f"{self._term.holder} is no longer the active {self._biller.value} biller")
+
+    async def record_success(self, *, instances_billed: int, hours: int, amount: Decimal) -> None:
+        async with self._pool.acquire() as connection:
+            await connection.execute(
+                _QUERIES["record_success"], self._term.holder, instances_billed, amount, hours
+            )
+
+    async def record_failure(self, message: str) -> None:
+        async with self._pool.acquire() as connection:
+            await connection.execute(_QUERIES["record_failure"], self._term.holder, message)
+
+    async def stop(self) -> None:
+        """Say goodbye. Call it after the role was released, so that of several that stop at once one is the last."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(_QUERIES["stop"], self._term.holder)
+            await _hand_back_if_last(connection)
+            await _announce(connection)
+
+    def _metadata(self) -> dict[str, object]:
+        return {
+            "biller": self._biller.value,
+            "os": platform.system().lower(),
+            "hostname": socket.gethostname(),
+            "pid": os.getpid(),
+            "billingIntervalMinutes": round(self._interval.total_seconds() / 60),
+            "pythonVersion": platform.python_version(),
+            "version": application_version(),
+        }
+
+
+async def hand_back_if_last(pool: Pool) -> None:
+    """For a standby that stops without ever having billed, after it let go of `BUILTIN_STANDBY`."""
+    async with pool.acquire() as connection, connection.transaction():
+        await _hand_back_if_last(connection)
+
+
+async def _hand_back_if_last(connection: Connection) -> None:
+    for role in (Role.BILLING_DAEMON, Role.BUILTIN_BILLING, Role.BUILTIN_STANDBY):
+        if await is_held(connection, role):
+            return
+    await connection.execute(_QUERIES["hand_back"])
+
+
+async def _announce(connection: Connection) -> None:
+    await connection.execute("select pg_notify($1, '')", Channel.BILLING_CHANGED.value)

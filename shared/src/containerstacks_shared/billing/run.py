@@ -1,0 +1,264 @@
+"""Run hourly billing once.
+
+A run goes through the organizations in id order, a batch of them per transaction. Every transaction first
+checks the run's term, so that a biller that was stalled and replaced writes nothing when it wakes. What
+keeps a charge from happening twice is the database: compare-and-set on `last_billed_at`, and the unique key
+on an instance's period. The run lock only saves work.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+import asyncpg
+import structlog
+
+from containerstacks_shared.db import UNAVAILABLE, Connection, Pool
+from containerstacks_shared.errors import BillingBusy, BillingPaused, ContainerStacksError, LeadershipLost
+from containerstacks_shared.locks import Leadership, Role, Term, assert_term
+from containerstacks_shared.models import Biller, Occasion, RunStatus
+from containerstacks_shared.notify import Channel
+from containerstacks_shared.settings import BillingSettings
+from containerstacks_shared.sql import load
+from containerstacks_shared.store import billing_runs
+
+from . import control
+from .charge import Charged, InstanceMoved, charge_organizations
+
+log = structlog.get_logger(__name__)
+
+_BILLING = load("billing")
+_RATES = load("rates")
+_ATTEMPTS_MAX = 5
+_LOCK_WAIT_MAX = "10s"
+# Contention is over by itself; anything else in a batch would only happen again.
+_CONTENTION = (
+    InstanceMoved,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+)
+
+
+@dataclass
+class RunSummary:
+    """What a run did; also what it had done so far when it was interrupted."""
+
+    run_id: int
+    started_at: datetime
+    status: RunStatus = RunStatus.RUNNING
+    charged: Charged = field(default_factory=Charged)
+    failures: list[dict[str, object]] = field(default_factory=list)
+
+    @property
+    def problems(self) -> list[dict[str, object]]:
+        return self.charged.problems + self.failures
+
+    @property
+    def error_message(self) -> str | None:
+        return "; ".join(str(failure["error"]) for failure in self.failures) or None
+
+
+async def run_hourly_billing(
+    pool: Pool,
+    *,
+    listen_dsn: str,
+    biller: Biller,
+    occasion: Occasion,
+    settings: BillingSettings,
+    stop: asyncio.Event | None = None,
+    lock_timeout: float = 30.0,
+) -> RunSummary:
+    """Bill every instance for the whole hours since it was last billed.
+
+    Setting `stop` ends the run after the batch in hand, as `interrupted`. Raises `BillingPaused`, `BillingBusy`
+    when another run kept the lock for `lock_timeout` seconds, `LeadershipLost` when this run was replaced, and
+    whatever else went wrong; a run that began is recorded in any case. Organizations that alone could not
+    be billed make the run `failed`, after everybody else was billed.
+    """
+    stop = stop or asyncio.Event()
+    leadership = Leadership(listen_dsn, Role.BILLING_RUN, service=f"billing-{biller.value}")
+    async with leadership:
+        term = await leadership.acquire(stop=stop, timeout=lock_timeout)
+        if term is None:
+            raise BillingBusy(f"another billing run has been going on for more than {lock_timeout:.0f} s")
+        summary = await _begin(pool, term, biller=biller, occasion=occasion)
+        run = _Run(pool, leadership, term, settings, stop, summary)
+        async with _recorded(pool, summary):
+            await run.bill_everybody()
+    return summary
+
+
+@asynccontextmanager
+async def _recorded(pool: Pool, summary: RunSummary) -> AsyncIterator[None]:
+    error: BaseException | None = None
+    try:
+        yield
+    except BaseException as raised:
+        error = raised
+        summary.status = (
+            RunStatus.INTERRUPTED
+            if isinstance(raised, asyncio.CancelledError | BillingPaused)
+            else RunStatus.FAILED
+        )
+        raise
+    finally:
+        await asyncio.shield(_finish(pool, summary, error))
+
+
+async def _begin(pool: Pool, term: Term, *, biller: Biller, occasion: Occasion) -> RunSummary:
+    async with pool.acquire() as connection, connection.transaction():
+        await assert_term(connection, term)
+        await control.assert_not_paused(connection)
+        last = await billing_runs.clock_regressed(connection)
+        if last is not None:
+            raise ContainerStacksError(
+                f"the database's clock stands before the last billing run ({last:%Y-%m-%d %H:%M:%S} UTC);"
+                " nothing is billed until it is right"
+            )
+        await billing_runs.abandon(connection)
+        await connection.execute(_RATES["register_missing"])
+        await connection.execute(_RATES["refresh_all"])
+        run_id, started_at = await billing_runs.start(
+            connection, biller=biller, occasion=occasion, holder=term.holder, term=term.number
+        )
+    log.info("billing_run.started", run_id=run_id, biller=biller.value, occasion=occasion.value)
+    return RunSummary(run_id=run_id, started_at=started_at)
+
+
+async def _finish(pool: Pool, summary: RunSummary, error: BaseException | None) -> None:
+    message = summary.error_message if error is None else _describe(error)
+    fields = {
+        "run_id": summary.run_id,
+        "status": summary.status.value,
+        "instances_billed": summary.charged.instances_billed,
+        "hours_billed": summary.charged.hours_billed,
+        "amount_billed": str(summary.charged.amount_billed),
+        "instances_unpaid": summary.charged.instances_unpaid,
+    }
+    try:
+        async with pool.acquire() as connection, connection.transaction():
+            await billing_runs.finish(
+                connection,
+                summary.run_id,
+                status=summary.status,
+                problems=summary.problems,
+                error_message=message,
+            )
+            await connection.execute("select pg_notify($1, '')", Channel.BILLING_CHANGED.value)
+    except UNAVAILABLE as away:
+        # The next run's holder closes the row; the batches that were committed stay committed.
+        log.warning("billing_run.not_recorded", error=_describe(away), **fields)
+    if summary.status is RunStatus.FAILED:
+        log.error("billing_run.failed", error=message, **fields)
+    else:
+        log.info("billing_run.finished", problems=summary.problems, **fields)
+
+
+@dataclass
+class _Run:
+    pool: Pool
+    leadership: Leadership
+    term: Term
+    settings: BillingSettings
+    stop: asyncio.Event
+    summary: RunSummary
+
+    async def bill_everybody(self) -> None:
+        postponed: list[UUID] = []
+        for batch in _batches(await self._work(), self.settings.batch_size):
+            if not await self._may_go_on():
+                return
+            try:
+                await self._bill(batch)
+            except (*_CONTENTION, asyncpg.PostgresError) as error:
+                if isinstance(error, UNAVAILABLE):
+                    raise
+                # One organization must not keep the others of its batch waiting: each is tried alone, last.
+                log.warning("billing_batch.postponed", organizations=len(batch), error=_describe(error))
+                postponed.extend(batch)
+        for organization in postponed:
+            if not await self._may_go_on():
+                return
+            await self._bill_alone(organization)
+        self.summary.status = RunStatus.FAILED if self.summary.failures else RunStatus.SUCCEEDED
+
+    async def _work(self) -> list[tuple[UUID, int]]:
+        async with self.pool.acquire() as connection:
+            rows = await connection.fetch(_BILLING["organizations_due"], self.summary.started_at)
+        return [(row["organization_id"], row["instances"]) for row in rows]
+
+    async def _may_go_on(self) -> bool:
+        if self.leadership.lost.is_set():
+            raise LeadershipLost("the run lock was lost in the middle of a billing run")
+        if self.stop.is_set():
+            self.summary.status = RunStatus.INTERRUPTED
+            return False
+        return True
+
+    async def _bill_alone(self, organization: UUID) -> None:
+        try:
+            await self._bill([organization])
+        except (*_CONTENTION, asyncpg.PostgresError) as error:
+            if isinstance(error, UNAVAILABLE):
+                raise
+            message = f"organization {organization}: {_describe(error)}"
+            self.summary.failures.append({"problem": "organization_failed", "error": message})
+
+    async def _bill(self, organizations: Sequence[UUID]) -> None:
+        for attempt in range(1, _ATTEMPTS_MAX + 1):
+            try:
+                charged = await self._bill_once(organizations)
+            except _CONTENTION as error:
+                if attempt == _ATTEMPTS_MAX or isinstance(error, asyncpg.LockNotAvailableError):
+                    raise
+                log.info("billing_batch.retried", attempt=attempt, error=_describe(error))
+            else:
+                self.summary.charged += charged
+                return
+
+    async def _bill_once(self, organizations: Sequence[UUID]) -> Charged:
+        async with self.pool.acquire() as connection, connection.transaction():
+            await connection.execute(f"set local lock_timeout = '{_LOCK_WAIT_MAX}'")
+            now = await self._assert_mine(connection)
+            charged = await charge_organizations(
+                connection, organizations, now=now, run_id=self.summary.run_id
+            )
+            await billing_runs.add_progress(
+                connection,
+                self.summary.run_id,
+                instances_billed=charged.instances_billed,
+                hours_billed=charged.hours_billed,
+                amount_billed=charged.amount_billed,
+                instances_unpaid=charged.instances_unpaid,
+                hours_unpaid=charged.hours_unpaid,
+            )
+            return charged
+
+    async def _assert_mine(self, connection: Connection) -> datetime:
+        """The fence: held to the end of the transaction, so nobody newer can act before it ends."""
+        await assert_term(connection, self.term)
+        await control.assert_not_paused(connection)
+        now: datetime = await connection.fetchval("select clock_now()")
+        return now
+
+
+def _batches(work: Sequence[tuple[UUID, int]], instances_max: int) -> Iterator[list[UUID]]:
+    """Whole organizations, about `instances_max` instances at a time: an organization's hours queue together."""
+    batch: list[UUID] = []
+    instances_in_batch = 0
+    for organization, instances in work:
+        if batch and instances_in_batch + instances > instances_max:
+            yield batch
+            batch, instances_in_batch = [], 0
+        batch.append(organization)
+        instances_in_batch += instances
+    if batch:
+        yield batch
+
+
+def _describe(error: BaseException) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,132 @@
+"""Who bills, and how it goes: the one place that decides what the daemon's state is called."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from containerstacks_shared.db import Connection
+from containerstacks_shared.locks import Role, is_held
+from containerstacks_shared.models import (
+    ActiveBiller,
+    Biller,
+    DaemonDetails,
+    DaemonState,
+    DaemonStatus,
+    RunStatus,
+)
+from containerstacks_shared.sql import load
+from containerstacks_shared.store import billing_runs
+
+from .presence import STALE_AFTER
+
+# requirements.md 4.4: a daemon that has not billed for so long deserves a warning.
+WARNING_AFTER: Final = timedelta(minutes=90)
+
+_QUERIES = load("billing_presence")
+
+
+async def is_daemon_alive(connection: Connection) -> bool:
+    """Whether the daemon holds its lock and beats: then, and only then, the built-in biller pauses."""
+    if not await is_held(connection, Role.BILLING_DAEMON):
+        return False
+    return any(
+        row["biller"] == Biller.DAEMON and row["is_fresh"]
+        for row in await connection.fetch(_QUERIES["billers"], STALE_AFTER)
+    )
+
+
+async def read_daemon_status(connection: Connection, *, interval: timedelta) -> DaemonStatus:
+    """The public part. `interval` is what the schedule is assumed to be when the active biller does not say."""
+    facts = await _read_facts(connection)
+    return DaemonStatus(**_public(facts, interval))
+
+
+async def read_daemon_details(connection: Connection, *, interval: timedelta) -> DaemonDetails:
+    """For administrators: with money, host, and the latest runs."""
+    facts = await _read_facts(connection)
+    last, daemon = facts.runs.get("last"), facts.billers.get(Biller.DAEMON)
+    active = facts.billers.get(facts.active.value) or daemon
+    return DaemonDetails(
+        **_public(facts, interval),
+        total_amount=last["amount_billed"] if last else 0,
+        total_hours=last["hours_billed"] if last else 0,
+        failed_instances=last["instances_unpaid"] if last else 0,
+        error_message=last["error_message"] if last else None,
+        instance_id=active["daemon_instance_id"] if active else None,
+        host=active["host"] if active else None,
+        history=await billing_runs.recent(connection),
+    )
+
+
+@dataclass(frozen=True)
+class _Facts:
+    now: datetime
+    billers: dict[str, Any]
+    runs: dict[str, Any]
+    daemon_alive: bool
+    active: ActiveBiller
+
+
+async def _read_facts(connection: Connection) -> _Facts:
+    billers = {row["biller"]: row for row in await connection.fetch(_QUERIES["billers"], STALE_AFTER)}
+    alive = {
+        biller: biller in billers and bool(billers[biller]["is_fresh"]) and await is_held(connection, role)
+        for biller, role in (
+            (Biller.DAEMON, Role.BILLING_DAEMON),
+            (Biller.BUILTIN, Role.BUILTIN_BILLING),
+        )
+    }
+    return _Facts(
+        now=await connection.fetchval("select clock_now()"),
+        billers=billers,
+        runs={row["which"]: row for row in await connection.fetch(_QUERIES["latest_runs"])},
+        daemon_alive=alive[Biller.DAEMON],
+        active=next((ActiveBiller(biller) for biller, yes in alive.items() if yes), ActiveBiller.NONE),
+    )
+
+
+def _public(facts: _Facts, interval: timedelta) -> dict[str, Any]:
+    last = facts.runs.get("last")
+    last_successful = facts.runs.get("last_successful")
+    daemon_last_successful = facts.runs.get("daemon_last_successful")
+    daemon = facts.billers.get(Biller.DAEMON)
+    return {
+        "status": _state(facts),
+        "last_run": last["finished_at"] if last else None,
+        "last_run_by": last["biller"] if last else None,
+        "last_successful_run": last_successful["finished_at"] if last_successful else None,
+        "last_run_success": last["status"] == RunStatus.SUCCEEDED if last else None,
+        "instances_billed": last["instances_billed"] if last else 0,
+        "next_scheduled_run": _next_run(facts, interval),
+        "uptime_minutes": (
+            int((facts.now - daemon["started_at"]) / timedelta(minutes=1))
+            if facts.daemon_alive and daemon
+            else None
+        ),
+        "is_stale": not facts.daemon_alive,
+        "warning_threshold_exceeded": (
+            daemon_last_successful is None
+            or daemon_last_successful["finished_at"] < facts.now - WARNING_AFTER
+        ),
+        "active_biller": facts.active,
+    }
+
+
+def _state(facts: _Facts) -> DaemonState:
+    if Biller.DAEMON not in facts.billers:
+        return DaemonState.UNKNOWN
+    if not facts.daemon_alive:
+        return DaemonState.STOPPED
+    daemon_last = facts.runs.get("daemon_last")
+    failed = daemon_last is not None and daemon_last["status"] == RunStatus.FAILED
+    return DaemonState.ERROR if failed else DaemonState.RUNNING
+
+
+def _next_run(facts: _Facts, interval: timedelta) -> datetime | None:
+    """An interval after the last run began; at once when that is past. None when nobody would do it."""
+    if facts.active is ActiveBiller.NONE:
+        return None
+    minutes = facts.billers[facts.active.value]["interval_minutes"]
+    every = timedelta(minutes=minutes) if minutes else interval
+    last = facts.runs.get("last")
+    return max(last["started_at"] + every, facts.now) if last else facts.now

@@ -1,0 +1,50 @@
+-- name: abandon_runs
+-- Only the holder of the run lock starts a run, so whatever still says `running` belongs to a dead process.
+update billing_runs
+   set status = 'interrupted',
+       finished_at = clock_now(),
+       error_message = 'the process ended before the run did'
+ where status = 'running';
+
+-- name: start_run
+insert into billing_runs (biller, occasion, holder, term)
+values ($1, $2, $3, $4)
+returning id, started_at;
+
+-- name: add_progress
+-- In the transaction of each batch, so that a killed run still says truly what it did.
+update billing_runs
+   set instances_billed = instances_billed + $2,
+       hours_billed = hours_billed + $3,
+       amount_billed = amount_billed + $4,
+       instances_unpaid = instances_unpaid + $5,
+       hours_unpaid = hours_unpaid + $6
+ where id = $1;
+
+-- name: finish_run
+update billing_runs
+   set status = $2,
+       finished_at = clock_now(),
+       problems = $3,
+       error_message = $4
+ where id = $1
+   and status = 'running';
+
+-- name: recent_runs
+select id, biller, occasion, holder, status, started_at, finished_at, instances_billed, hours_billed,
+       amount_billed, instances_unpaid, hours_unpaid, error_message
+  from billing_runs
+ order by id desc
+ limit $1;
+
+-- name: latest_run_started_at
+-- The schedule: whoever takes over goes on from the last run that was meant to bill everybody.
+select max(started_at)
+  from billing_runs
+ where occasion in ('start', 'schedule');
+
+-- name: clock_regressed
+-- The database's clock stands before a run that already happened: NULL when all is well.
+select max(coalesce(finished_at, started_at))
+  from billing_runs
+having max(coalesce(finished_at, started_at)) > clock_now() + interval '1 minute';
