@@ -1,0 +1,39 @@
+-- Takes this project's own objects out again. Every row of the original's tables stays, also those that were
+-- billed here. Money stays at eight decimals, and the history tables stay without foreign keys: docs/adoption.md
+-- says how to get those back, and what that would lose.
+
+drop trigger containerstacks_plans_inserted on vps_plans;
+drop trigger containerstacks_plans_updated on vps_plans;
+drop trigger containerstacks_plans_deleted on vps_plans;
+drop trigger containerstacks_plans_truncated on vps_plans;
+drop trigger containerstacks_count_inserted on vps_instances;
+drop trigger containerstacks_count_updated on vps_instances;
+drop trigger containerstacks_count_deleted on vps_instances;
+drop trigger containerstacks_plan_changed on vps_instances;
+drop trigger containerstacks_bury_deleted on vps_instances;
+drop trigger containerstacks_truncated on vps_instances;
+drop trigger containerstacks_count_inserted on users;
+drop trigger containerstacks_count_inserted on organizations;
+drop trigger containerstacks_count_inserted on containers;
+drop trigger containerstacks_count_inserted on support_tickets;
+drop trigger containerstacks_ledger on wallets;
+
+drop view vps_plan_matches, vps_counts_now, totals_now;
+drop index containerstacks_api_keys_hash, containerstacks_vps_instances_organization;
+alter table payment_transactions drop column wallet_ledger_entry_id;
+alter table vps_billing_cycles drop column billing_run_id;
+alter table vps_plans
+    drop column vcpus, drop column memory_mb, drop column disk_mb, drop column specifications_problem;
+
+drop function vps_plans_changed, count_vps_instances, count_all_time, remember_vps_plan, bury_vps_instances,
+              truncate_vps_instances, record_wallet_movement, refresh_rates, register_rates, current_hourly_rates,
+              hourly_rate, match_vps_plan, rate_region, configured_region, specification_problem,
+              specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,
+              time_ordered_uuid, find_api_key;
+drop table counts, count_deltas, leaderships, billing_control, billing_runs, hourly_rates, plan_quarantines,
+           vps_plan_changes, deleted_vps_instances, vps_debts, wallet_ledger_entries, web_sessions;
+drop sequence status_versions;
+drop function refuse_ledger_change, clock_now;
+
+-- Beats of ours would keep the original's own billing paused for up to 90 minutes.
+delete from billing_daemon_status where metadata ? 'biller';
