@@ -92,7 +92,8 @@ async def test_a_successor_waits_for_its_predecessors_transaction_in_flight(
     async with candidate(database_url, "one") as one, candidate(database_url, "two") as two:
         old = await one.try_acquire()
         assert old is not None
-        async with asyncio.timeout(10), asyncio.TaskGroup() as group:
+        # The group waits after the transaction has ended, so these are two blocks.
+        async with asyncio.timeout(10), asyncio.TaskGroup() as group:  # noqa: SIM117
             async with pool.acquire() as writing, writing.transaction():
                 await locks.assert_term(writing, old)
                 await one.release()

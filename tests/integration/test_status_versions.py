@@ -17,7 +17,8 @@ async def test_a_version_is_drawn_and_read_by_one_process_at_a_time(
         async with pool.acquire() as other, other.transaction():
             return await versions.next_version(other)
 
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
+    # The group waits after the transaction has ended, so these are two blocks.
+    async with asyncio.timeout(5), asyncio.TaskGroup() as group:  # noqa: SIM117
         async with pool.acquire() as reading, reading.transaction():
             first = await versions.next_version(reading)
             second = group.create_task(draw())

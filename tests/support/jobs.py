@@ -11,8 +11,12 @@ from containerstacks_shared.runtime import Job
 async def running(job: Job, *, stops_within: float = 5.0) -> AsyncIterator[asyncio.Event]:
     """Give the job's stop event; when the block ends, the job must return in time and without an error."""
     stop = asyncio.Event()
+
+    async def run() -> None:
+        await job.run(stop)
+
     async with asyncio.TaskGroup() as group:
-        task = group.create_task(job.run(stop), name=job.name)
+        task = group.create_task(run(), name=job.name)
         try:
             yield stop
         finally:

@@ -59,7 +59,7 @@ HEARTBEAT_SECONDS: Final = 2.0
 IDLE_SESSION_TIMEOUT: Final = timedelta(seconds=5)
 _IDLE_IN_TRANSACTION_TIMEOUT: Final = timedelta(seconds=5)
 _COMMAND_TIMEOUT: Final = timedelta(seconds=30)
-_CONNECT_TIMEOUT_SECONDS: Final = 5.0
+_CONNECT_TIMEOUT_SECONDS: Final = 3.0
 _START_PATIENCE_SECONDS: Final = 10.0
 _START_PAUSE_SECONDS: Final = 0.5
 _PROBE_SECONDS: Final = 3.0

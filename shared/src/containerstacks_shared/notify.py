@@ -21,10 +21,11 @@ from containerstacks_shared.db import (
     heartbeat,
 )
 from containerstacks_shared.errors import DatabaseUnsuitable
-from containerstacks_shared.waiting import happens_within
+from containerstacks_shared.waiting import either, happens_within
 
 _PAUSE_MIN_SECONDS: Final = 0.1
-_PAUSE_MAX_SECONDS: Final = 2.0
+# With the time that a connection attempt may take, still below five seconds after the database is back.
+_PAUSE_MAX_SECONDS: Final = 1.0
 
 # A pooler that stands in the way by mistake is as good as no database: it may be gone again later.
 _AWAY: Final[tuple[type[Exception], ...]] = (*UNAVAILABLE, DatabaseUnsuitable)
@@ -132,25 +133,12 @@ class Listener:
         finally:
             await close_quietly(connection)
 
-    async def _talk(
-        self, connection: DedicatedConnection, closed: asyncio.Event, stop: asyncio.Event
-    ) -> None:
-        stopping = asyncio.ensure_future(stop.wait())
-        ending = asyncio.ensure_future(closed.wait())
-        try:
-            while True:
-                done, _ = await asyncio.wait(
-                    {stopping, ending}, timeout=HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED
-                )
-                if stopping in done:
-                    return
-                if ending in done:
-                    raise ConnectionError("the server closed the listening session")
+    async def _talk(self, connection: DedicatedConnection, closed: asyncio.Event, stop: asyncio.Event) -> None:
+        async with either(stop, closed) as over:
+            while not await happens_within(over, HEARTBEAT_SECONDS):
                 await heartbeat(connection)
-        finally:
-            stopping.cancel()
-            ending.cancel()
-            await asyncio.wait({stopping, ending})
+        if not stop.is_set():
+            raise ConnectionError("the server closed the listening session")
 
     def _hear(self, _connection: object, _pid: int, channel: str, _payload: object) -> None:
         self._offer(Channel(channel))

@@ -1,0 +1,120 @@
+"""Leaders and listeners while their process stands still or their network goes dark."""
+
+import asyncio
+import contextlib
+import signal
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from containerstacks_shared import locks
+from containerstacks_shared.locks import Leadership, Role
+from containerstacks_shared.notify import RESYNC, Channel, Listener
+from containerstacks_shared.runtime import Job
+from support.dark_proxy import DarkProxy, dark_proxy
+from support.jobs import running
+from support.waiting import eventually
+
+ROLE = Role.STATS_AGGREGATOR
+LOCK_HOLDER = Path(__file__).parents[1] / "support" / "lock_holder.py"
+# What the architecture allows a stalled leader to stand in the way.
+TAKEOVER_SECONDS = 10.0
+
+
+@pytest.fixture
+async def proxy(database_url: str) -> AsyncIterator[DarkProxy]:
+    async with dark_proxy(database_url) as proxy:
+        yield proxy
+
+
+@contextlib.asynccontextmanager
+async def lock_holder(dsn: str) -> AsyncIterator[Process]:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, LOCK_HOLDER, dsn, ROLE, stdin=PIPE, stdout=PIPE
+    )
+    try:
+        assert await next_line(process) == "leading 1"
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+async def next_line(process: Process) -> str:
+    assert process.stdout is not None
+    async with asyncio.timeout(10):
+        return (await process.stdout.readline()).decode().strip()
+
+
+async def told_to_write(process: Process) -> str:
+    assert process.stdin is not None
+    process.stdin.write(b"\n")
+    return await next_line(process)
+
+
+async def test_a_stopped_leader_loses_the_lock_and_writes_nothing_when_it_wakes(database_url: str) -> None:
+    async with (
+        lock_holder(database_url) as holder,
+        Leadership(database_url, ROLE, service="tests") as successor,
+    ):
+        assert await told_to_write(holder) == "wrote"
+        holder.send_signal(signal.SIGSTOP)
+        term = await successor.acquire(stop=asyncio.Event(), timeout=TAKEOVER_SECONDS)
+        assert term is not None
+        assert term.number == 2
+        holder.send_signal(signal.SIGCONT)
+        assert await told_to_write(holder) == "lost"
+
+
+async def test_a_killed_leader_is_replaced_at_once(database_url: str) -> None:
+    async with (
+        lock_holder(database_url) as holder,
+        Leadership(database_url, ROLE, service="tests") as successor,
+    ):
+        holder.kill()
+        assert await successor.acquire(stop=asyncio.Event(), timeout=2, pause=0.01) is not None
+
+
+async def test_a_leader_notices_that_its_network_went_dark_and_loses_the_lock(
+    proxy: DarkProxy, connection: asyncpg.Connection
+) -> None:
+    async with Leadership(proxy.dsn, ROLE, service="tests") as leadership:
+        assert await leadership.try_acquire() is not None
+        proxy.go_dark()
+        async with asyncio.timeout(5):
+            await leadership.lost.wait()
+
+        async def released() -> bool:
+            return not await locks.is_held(connection, ROLE)
+
+        # The server cannot know; it drops the session for its silence.
+        await eventually(released, within=TAKEOVER_SECONDS)
+
+
+async def test_a_candidate_in_the_dark_gives_up_in_time_and_leads_in_the_light(proxy: DarkProxy) -> None:
+    async with Leadership(proxy.dsn, ROLE, service="tests") as leadership:
+        proxy.go_dark()
+        async with asyncio.timeout(10):
+            assert await leadership.acquire(stop=asyncio.Event(), timeout=0.1) is None
+        proxy.go_light()
+        assert await leadership.acquire(stop=asyncio.Event(), timeout=5) is not None
+
+
+async def test_a_listener_in_the_dark_reconnects_and_resynchronises(
+    proxy: DarkProxy, connection: asyncpg.Connection
+) -> None:
+    listener = Listener(proxy.dsn, [Channel.COUNT_DELTAS], service="tests")
+    subscription = listener.subscribe()
+    async with running(Job("listener", listener.run), stops_within=10):
+        assert await subscription.wait(5) == {RESYNC}
+        proxy.go_dark()
+        await connection.execute("select pg_notify($1, '')", Channel.COUNT_DELTAS)
+        await eventually(lambda: not listener.connected, within=5)
+        proxy.go_light()
+        assert RESYNC in await subscription.wait(10)
+        assert listener.connected
