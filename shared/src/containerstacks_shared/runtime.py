@@ -68,6 +68,9 @@ def _run(build: Callable[[], ServiceSpec]) -> int:
     except ContainerStacksError as error:
         _tell(error)
         return _EXIT_FAILURE
+    except KeyboardInterrupt:
+        # Before our own handlers were in place: nothing had begun.
+        return 0
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
