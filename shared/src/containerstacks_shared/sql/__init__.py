@@ -51,7 +51,9 @@ def _parse(noun: str, text: str) -> Iterator[tuple[str, str]]:
     ends = [header.start() for header in headers[1:]] + [len(text)]
     for header, end in zip(headers, ends, strict=True):
         name, query = header["name"], text[header.end() : end].strip().removesuffix(";").rstrip()
-        if name in seen or not query:
-            raise ValueError(f"{noun}.sql: the query {name!r} is {'there twice' if query else 'empty'}")
+        if all(line.startswith("--") for line in query.splitlines()):
+            raise ValueError(f"{noun}.sql: the query {name!r} is empty")
+        if name in seen:
+            raise ValueError(f"{noun}.sql: the query {name!r} is there twice")
         seen.add(name)
         yield name, query

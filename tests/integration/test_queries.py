@@ -1,0 +1,20 @@
+"""Every query against the migrated schema: a renamed column fails here, in a second."""
+
+import asyncpg
+import pytest
+
+from containerstacks_shared import sql
+
+
+@pytest.mark.parametrize("noun", sql.nouns())
+async def test_every_query_can_be_prepared(noun: str, connection: asyncpg.Connection) -> None:
+    problems: dict[str, str] = {}
+    for name, query in sql.load(noun).items():
+        if name.startswith("part_"):
+            # Not a statement yet: it is put together with others first.
+            continue
+        try:
+            await connection.prepare(query)
+        except asyncpg.PostgresError as error:
+            problems[name] = str(error)
+    assert problems == {}
