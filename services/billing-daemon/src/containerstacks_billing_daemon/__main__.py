@@ -1,0 +1,162 @@
+"""`containerstacks-billing-daemon`: run, once, status, install, uninstall."""
+
+import asyncio
+import os
+import shutil
+import sys
+from pathlib import Path, PurePath
+from typing import Annotated, Final, NoReturn
+
+import typer
+
+from containerstacks_shared.errors import ConfigurationError, ContainerStacksError, DatabaseUnavailable
+from containerstacks_shared.log import configure_logging
+from containerstacks_shared.runtime import run_service
+from containerstacks_shared.settings import load_settings
+
+from . import installing, once, platforms, state
+from .app import build, status_file_candidates
+from .platforms import System
+from .platforms.installation import Installation
+from .settings import BillingDaemonSettings
+from .tenure import SERVICE
+
+_EXIT_FAILURE: Final = 1
+_EXIT_CONFIGURATION: Final = 2
+# What the init script convention says of a program that is not running.
+_EXIT_NOT_ALIVE: Final = 3
+
+cli = typer.Typer(
+    name="containerstacks-billing-daemon",
+    help="Bills VPS by the hour from prepaid wallets.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@cli.callback(invoke_without_command=True)
+def _default(context: typer.Context) -> None:
+    if context.invoked_subcommand is None:
+        run()
+
+
+@cli.command()
+def run() -> None:
+    """Bill every hour until stopped (the default)."""
+    run_service(build)
+
+
+@cli.command(name="once")
+def run_once(
+    *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show what would be charged; write nothing.")
+    ] = False,
+) -> None:
+    """Bill once, now, beside a daemon or without one."""
+    settings = _settings_of_a_command()
+    if dry_run:
+        lines = once.describe_forecast(asyncio.run(once.forecast(settings)))
+    else:
+        lines = once.describe_run(asyncio.run(once.bill_once(settings)))
+    _print(lines)
+
+
+@cli.command()
+def status() -> None:
+    """Tell how the daemon is doing; exit code 0 when it is alive, 3 when not."""
+    found = _state()
+    _print(found.lines)
+    if not found.alive:
+        raise typer.Exit(_EXIT_NOT_ALIVE)
+
+
+@cli.command()
+def install(
+    *,
+    platform: Annotated[System | None, typer.Option(help="Another platform than this one, to print.")] = None,
+    only_print: Annotated[
+        bool, typer.Option("--print", help="Show the definition; install nothing.")
+    ] = False,
+) -> None:
+    """Make the daemon a service of this operating system."""
+    here = _system_here()
+    system = platform or here
+    if only_print:
+        typer.echo(_installation(system, here).definition.text, nl=False)
+    elif system is not here:
+        raise installing.InstallationFailed(
+            f"This is {here.value}: a definition for {system.value} can only be shown, by --print."
+        )
+    else:
+        installing.install(_installation(system, here), say=typer.echo)
+
+
+@cli.command()
+def uninstall() -> None:
+    """Stop the service and remove its definition."""
+    here = _system_here()
+    installing.uninstall(_installation(here, here), say=typer.echo)
+
+
+# What the commands need -------------------------------------------------------------------------
+
+
+def _settings_of_a_command() -> BillingDaemonSettings:
+    settings = load_settings(BillingDaemonSettings)
+    # A command answers with its result or one line; the events of its run are there for who asks.
+    level = settings.log_level if "log_level" in settings.model_fields_set else "critical"
+    configure_logging(level, settings.log_format, service=SERVICE)
+    return settings
+
+
+def _state() -> state.State:
+    candidates: tuple[Path, ...] = status_file_candidates(_system_here())
+    configured = os.environ.get("STATUS_FILE_PATH")
+    if configured:
+        candidates = (Path(configured),)
+    try:
+        return asyncio.run(state.read_from_database(_settings_of_a_command()))
+    except (DatabaseUnavailable, ConfigurationError) as error:
+        # An operator's shell rarely has the service's settings; the file needs none.
+        found = state.read_from_file(candidates)
+        if found is None:
+            raise
+        typer.echo(str(error), err=True)
+        return found
+
+
+def _installation(system: System, here: System) -> Installation:
+    return platforms.installation(system, _own_path() if system is here else platforms.executable(system))
+
+
+def _own_path() -> PurePath:
+    name = "containerstacks-billing-daemon"
+    beside = shutil.which(name, path=str(Path(sys.executable).parent))
+    return Path(beside or shutil.which(name) or sys.argv[0]).absolute()
+
+
+def _system_here() -> System:
+    return platforms.detect(sys.platform).system
+
+
+def _print(lines: list[str]) -> None:
+    for line in lines:
+        typer.echo(line)
+
+
+def main() -> NoReturn:
+    try:
+        cli()
+    except ConfigurationError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(_EXIT_CONFIGURATION)
+    except ContainerStacksError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(_EXIT_FAILURE)
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

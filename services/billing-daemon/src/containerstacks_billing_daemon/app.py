@@ -1,0 +1,115 @@
+"""How the billing daemon is built: one process leads and bills, every other one stands by."""
+
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import structlog
+from aiohttp import web
+from platformdirs import user_state_path
+
+from containerstacks_shared import db
+from containerstacks_shared.log import configure_logging
+from containerstacks_shared.notify import Channel, Listener
+from containerstacks_shared.probes import add_probes
+from containerstacks_shared.runtime import Job, ServiceSpec
+from containerstacks_shared.settings import load_settings
+
+from . import platforms, status_file
+from .reporting import Reporter
+from .settings import BillingDaemonSettings
+from .status_file import StatusFile
+from .tenure import SERVICE, Tenure
+
+# A run, a heartbeat, the status file and a probe may each want one.
+_CONNECTIONS_MAX: Final = 5
+
+# The batch in hand is finished first; the longest statement is cut at half a minute.
+_STOPS_WITHIN: Final = timedelta(seconds=40)
+
+SETTINGS: Final = web.AppKey("settings", BillingDaemonSettings)
+STATUS_FILE: Final = web.AppKey("status_file", StatusFile)
+POOL: Final = web.AppKey("pool", db.Pool)
+LISTENER: Final = web.AppKey("listener", Listener)
+
+_log = structlog.get_logger(__name__)
+
+
+def build() -> ServiceSpec:
+    settings = load_settings(BillingDaemonSettings)
+    configure_logging(settings.log_level, settings.log_format, service=SERVICE)
+    detection = platforms.detect(sys.platform)
+    _tell(detection)
+    path = status_file.choose(settings.status_file_path, status_file_candidates(detection.system))
+    return ServiceSpec(
+        app=create_app(settings, StatusFile(path)),
+        jobs=jobs,
+        host=settings.host,
+        port=settings.billing_daemon_port,
+        port_variable="BILLING_DAEMON_PORT",
+        name=SERVICE,
+        shutdown_timeout=_STOPS_WITHIN,
+    )
+
+
+def create_app(settings: BillingDaemonSettings, file: StatusFile) -> web.Application:
+    app = web.Application()
+    app[SETTINGS] = settings
+    app[STATUS_FILE] = file
+    app[LISTENER] = Listener(settings.listen_dsn, [Channel.BILLING_CHANGED], service=SERVICE)
+    app.cleanup_ctx.append(_database)
+    add_probes(app, _reasons_not_ready)
+    return app
+
+
+def jobs(app: web.Application) -> Sequence[Job]:
+    reporter = Reporter(app[POOL], app[SETTINGS], app[STATUS_FILE])
+    tenure = Tenure(app[POOL], app[SETTINGS], app[LISTENER], reporter)
+    return [Job("listening", app[LISTENER].run), Job("billing", tenure.serve)]
+
+
+def status_file_candidates(system: platforms.System) -> tuple[Path, Path]:
+    """Where the platform expects it, and where any user may write."""
+    usual = platforms.status_file(system, os.environ)
+    return Path(usual), user_state_path("containerstacks", appauthor=False) / usual.name
+
+
+async def open_database(settings: BillingDaemonSettings) -> db.Pool:
+    """Connect to a database that this release may bill on. Raises `ContainerStacksError` when it may not."""
+    pool = await db.create_pool(
+        settings.dsn, service=SERVICE, size_max=_CONNECTIONS_MAX, through_pooler=settings.through_pooler
+    )
+    try:
+        await db.assert_suitable(settings.dsn, settings.listen_dsn, test_clock=settings.test_clock)
+    except BaseException:
+        await db.close_pool(pool)
+        raise
+    return pool
+
+
+async def _database(app: web.Application) -> AsyncIterator[None]:
+    app[POOL] = await open_database(app[SETTINGS])
+    yield
+    await db.close_pool(app[POOL])
+
+
+async def _reasons_not_ready(request: web.Request) -> list[str]:
+    reasons = []
+    if not request.app[LISTENER].connected:
+        reasons.append("not listening for changes")
+    try:
+        async with request.app[POOL].acquire() as connection:
+            await db.heartbeat(connection)
+    except db.UNAVAILABLE:
+        reasons.append("the database is away")
+    return reasons
+
+
+def _tell(detection: platforms.Detection) -> None:
+    if detection.recognised:
+        _log.info("platform.detected", os=detection.system.value)
+    else:
+        _log.warning("platform.unrecognised", os=detection.name, treated_as="ubuntu/linux")

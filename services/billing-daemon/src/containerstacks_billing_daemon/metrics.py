@@ -1,0 +1,46 @@
+"""What the daemon measures. Amounts of money are not among it: anybody on the network may read these."""
+
+from datetime import datetime
+from typing import Final
+
+from prometheus_client import Counter, Gauge
+
+from containerstacks_shared.metrics import REGISTRY
+
+LEADER: Final = Gauge("containerstacks_billing_leader", "1 while this process bills.", registry=REGISTRY)
+PAUSED: Final = Gauge(
+    "containerstacks_billing_paused", "1 while an operator's pause is obeyed.", registry=REGISTRY
+)
+RUNS: Final = Counter(
+    "containerstacks_billing_runs",
+    "Billing runs of this process, by how they ended.",
+    ["status"],
+    registry=REGISTRY,
+)
+INSTANCES_BILLED: Final = Counter(
+    "containerstacks_billing_instances_billed", "Instances charged by this process.", registry=REGISTRY
+)
+HOURS_BILLED: Final = Counter(
+    "containerstacks_billing_hours_billed", "Hours charged by this process.", registry=REGISTRY
+)
+LAST_SUCCESS_AT: Final = Gauge(
+    "containerstacks_billing_last_success_timestamp_seconds",
+    "When a billing run, of whichever biller, last succeeded.",
+    registry=REGISTRY,
+)
+NEXT_RUN_AT: Final = Gauge(
+    "containerstacks_billing_next_run_timestamp_seconds", "When the next run is due.", registry=REGISTRY
+)
+HOURS_OWED: Final = Gauge(
+    "containerstacks_billing_hours_owed", "Whole hours that are due and not billed.", registry=REGISTRY
+)
+OWED_SINCE: Final = Gauge(
+    "containerstacks_billing_owed_since_timestamp_seconds",
+    "Where the oldest unbilled hour starts; 0 when nothing is owed.",
+    registry=REGISTRY,
+)
+
+
+def set_moment(gauge: Gauge, moment: datetime | None) -> None:
+    """Show a moment as Prometheus does, in seconds since 1970; 0 is never."""
+    gauge.set(moment.timestamp() if moment is not None else 0)

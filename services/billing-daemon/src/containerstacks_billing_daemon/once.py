@@ -1,0 +1,146 @@
+"""`once`: one billing run now, or what one would charge. Works beside a live daemon, and binds no port."""
+
+import asyncio
+import signal
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from decimal import Decimal
+from typing import Final
+
+from containerstacks_shared import db
+from containerstacks_shared.billing.forecast import OrganizationForecast, dry_run
+from containerstacks_shared.billing.run import RunSummary, run_hourly_billing
+from containerstacks_shared.errors import ContainerStacksError
+from containerstacks_shared.models import Biller, Occasion, RunStatus
+
+from .app import open_database
+from .settings import BillingDaemonSettings
+
+_LOCK_SECONDS: Final = 30.0
+
+
+class RunFailed(ContainerStacksError):  # noqa: N818 - named by what is the case, like its siblings
+    """The run did not do all its work."""
+
+
+async def bill_once(settings: BillingDaemonSettings) -> RunSummary:
+    """Run once. Raises `ContainerStacksError` when the run did not do its work; no money is not its failure."""
+    stop = asyncio.Event()
+    pool = await open_database(settings)
+    try:
+        with _stopped_by_signals(stop):
+            summary = await run_hourly_billing(
+                pool,
+                listen_dsn=settings.listen_dsn,
+                biller=Biller.DAEMON,
+                occasion=Occasion.ONCE,
+                settings=settings,
+                stop=stop,
+                lock_timeout=_LOCK_SECONDS,
+            )
+    except db.FAILURES as error:
+        raise RunFailed(f"The run failed: {error}") from error
+    finally:
+        await db.close_pool(pool)
+    if summary.status is RunStatus.FAILED:
+        raise RunFailed(f"The run failed in part: {summary.error_message}")
+    if summary.status is not RunStatus.SUCCEEDED:
+        raise RunFailed(f"The run was interrupted after {summary.charged.instances_billed} instances.")
+    return summary
+
+
+async def forecast(settings: BillingDaemonSettings) -> list[OrganizationForecast]:
+    """Tell what a run would charge now, and write nothing."""
+    pool = await open_database(settings)
+    try:
+        async with pool.acquire() as connection:
+            return await dry_run(connection)
+    except db.FAILURES as error:
+        raise RunFailed(f"The forecast failed: {error}") from error
+    finally:
+        await db.close_pool(pool)
+
+
+@contextmanager
+def _stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
+    loop = asyncio.get_running_loop()
+    # Windows has no handlers on the loop: Ctrl-C then cancels, which rolls the batch in hand back.
+    with suppress(NotImplementedError):
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+    try:
+        yield
+    finally:
+        with suppress(NotImplementedError):
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+
+# Words ------------------------------------------------------------------------------------------
+
+
+def describe_run(summary: RunSummary) -> list[str]:
+    charged = summary.charged
+    billed = f"{charged.hours_billed} hours of {charged.instances_billed} instances"
+    lines = [f"Billed {billed}: {_money(charged.amount_billed)} USD."]
+    if charged.instances_unpaid:
+        lines.append(
+            f"Not covered by a wallet: {charged.hours_unpaid} hours of {charged.instances_unpaid} instances."
+        )
+    lines += [f"Noticed: {_words(problem)}." for problem in summary.problems]
+    return lines
+
+
+def describe_forecast(forecasts: Sequence[OrganizationForecast]) -> list[str]:
+    if not forecasts:
+        return ["Nothing is due."]
+    rows = [_HEADINGS, *(_row(entry) for entry in forecasts), _totals(forecasts)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    return [_aligned(row, widths) for row in rows]
+
+
+_HEADINGS: Final = ("organization", "id", "instances", "hours", "USD", "hours paid", "USD paid", "balance")
+# Names stand left, figures right.
+_TEXT_COLUMNS: Final = 2
+
+
+def _row(entry: OrganizationForecast) -> tuple[str, ...]:
+    return (
+        entry.name or "(deleted)",
+        str(entry.organization_id),
+        str(entry.instances),
+        str(entry.hours_owed),
+        _money(entry.amount_owed),
+        str(entry.hours_payable),
+        _money(entry.amount_payable),
+        "no wallet" if entry.balance is None else _money(entry.balance),
+    )
+
+
+def _totals(forecasts: Sequence[OrganizationForecast]) -> tuple[str, ...]:
+    return (
+        "total",
+        "",
+        str(sum(entry.instances for entry in forecasts)),
+        str(sum(entry.hours_owed for entry in forecasts)),
+        _money(sum((entry.amount_owed for entry in forecasts), Decimal(0))),
+        str(sum(entry.hours_payable for entry in forecasts)),
+        _money(sum((entry.amount_payable for entry in forecasts), Decimal(0))),
+        "",
+    )
+
+
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
+    cells = [
+        cell.ljust(width) if column < _TEXT_COLUMNS else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]
+    return "  ".join(cells).rstrip()
+
+
+def _money(amount: Decimal) -> str:
+    return f"{amount:.8f}"
+
+
+def _words(problem: dict[str, object]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in problem.items())

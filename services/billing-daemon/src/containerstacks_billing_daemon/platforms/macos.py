@@ -1,0 +1,50 @@
+"""macOS: a launchd daemon."""
+
+import plistlib
+from pathlib import PurePath, PurePosixPath
+
+from .installation import Definition, Installation
+
+STATUS_FILE = PurePosixPath("/usr/local/var/run/containerstacks/billing-daemon.json")
+EXECUTABLE = PurePosixPath("/usr/local/containerstacks/.venv/bin/containerstacks-billing-daemon")
+
+LABEL = "com.containerstacks.billing-daemon"
+DATABASE_URL_FILE = PurePosixPath("/usr/local/etc/containerstacks/database-url")
+
+# Present on every macOS, owns nothing, may log in nowhere.
+_USER = "daemon"
+_LOG_FILE = PurePosixPath("/usr/local/var/log/containerstacks/billing-daemon.log")
+
+
+def installation(command: PurePath) -> Installation:
+    path = PurePosixPath("/Library/LaunchDaemons") / f"{LABEL}.plist"
+    return Installation(
+        definition=Definition(path, _property_list(command)),
+        companions=(),
+        prepare=tuple(
+            ("install", "-d", "-o", _USER, str(folder)) for folder in (STATUS_FILE.parent, _LOG_FILE.parent)
+        ),
+        start=(("launchctl", "bootstrap", "system", str(path)),),
+        stop=(("launchctl", "bootout", f"system/{LABEL}"),),
+        forget=(),
+        connection_file=DATABASE_URL_FILE,
+        connection_form="postgresql://…",
+    )
+
+
+def _property_list(command: PurePath) -> str:
+    settings = {
+        "Label": LABEL,
+        "ProgramArguments": [str(command), "run"],
+        "EnvironmentVariables": {"DATABASE_URL_FILE": str(DATABASE_URL_FILE), "LOG_FORMAT": "json"},
+        "UserName": _USER,
+        "RunAtLoad": True,
+        "KeepAlive": {"SuccessfulExit": False},
+        "ThrottleInterval": 5,
+        # The batch in hand is finished before the daemon exits.
+        "ExitTimeOut": 60,
+        "ProcessType": "Background",
+        "StandardOutPath": str(_LOG_FILE),
+        "StandardErrorPath": str(_LOG_FILE),
+    }
+    return plistlib.dumps(settings, sort_keys=False).decode()

@@ -1,0 +1,63 @@
+"""Telling how the daemon is doing where a program looks for it: the status file and the metrics."""
+
+import asyncio
+import os
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from containerstacks_shared.billing.status import read_daemon_details
+from containerstacks_shared.db import UNAVAILABLE, Pool, application_version
+from containerstacks_shared.locks import holder_name
+from containerstacks_shared.store.owed_hours import read_owed_hours
+
+from . import metrics
+from .settings import BillingDaemonSettings
+from .status_file import FileStatus, StatusDocument, StatusFile
+
+_log: Final = structlog.get_logger(__name__)
+
+
+class Reporter:
+    """Says what the database says of the last runs, and what this process knows of itself."""
+
+    def __init__(self, pool: Pool, settings: BillingDaemonSettings, file: StatusFile) -> None:
+        self._pool = pool
+        self._settings = settings
+        self._file = file
+        self._document = StatusDocument(
+            status=FileStatus.RUNNING,
+            instance_id=holder_name(),
+            pid=os.getpid(),
+            version=application_version(),
+        )
+
+    async def report(self, status: FileStatus, *, next_run: datetime | None) -> None:
+        """Write the status file; with the database away, what was known of the runs stands."""
+        self._document = self._document.model_copy(update={"status": status, "next_scheduled_run": next_run})
+        try:
+            await self._read_runs()
+        except UNAVAILABLE as error:
+            _log.info("reporting.database_away", error=str(error) or type(error).__name__)
+        metrics.set_moment(metrics.LAST_SUCCESS_AT, self._document.last_successful_run)
+        metrics.set_moment(metrics.NEXT_RUN_AT, next_run)
+        await asyncio.to_thread(self._file.write, self._document)
+
+    async def measure_owed_hours(self) -> None:
+        async with self._pool.acquire() as connection:
+            owed = await read_owed_hours(connection)
+        metrics.HOURS_OWED.set(owed.hours)
+        metrics.set_moment(metrics.OWED_SINCE, owed.since)
+
+    async def _read_runs(self) -> None:
+        async with self._pool.acquire() as connection:
+            daemon = await read_daemon_details(connection, interval=self._settings.billing_interval)
+        self._document = self._document.model_copy(
+            update={
+                "last_run": daemon.last_run,
+                "last_successful_run": daemon.last_successful_run,
+                "instances_billed": daemon.instances_billed,
+                "total_hours": daemon.total_hours,
+            }
+        )

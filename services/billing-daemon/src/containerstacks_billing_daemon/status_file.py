@@ -1,0 +1,119 @@
+"""The status file: what monitoring reads without a database.
+
+Written whole or not at all: a reader never meets half a document, and after a crash the last complete one
+stands. A file that cannot be written costs its readers the news and billing nothing.
+"""
+
+import os
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from decimal import Decimal
+from enum import StrEnum
+from pathlib import Path
+
+import structlog
+from pydantic import ValidationError
+
+from containerstacks_shared.errors import ConfigurationError
+from containerstacks_shared.models import Document, Figure, Timestamp
+
+log = structlog.get_logger(__name__)
+
+# Monitoring runs under another account.
+_MODE = 0o644
+
+
+class FileStatus(StrEnum):
+    RUNNING = "running"
+    STOPPED = "stopped"
+    ERROR = "error"
+
+
+class StatusDocument(Document):
+    status: FileStatus
+    last_run: Timestamp | None = None
+    last_successful_run: Timestamp | None = None
+    instances_billed: int = 0
+    total_hours: Figure = Decimal(0)
+    next_scheduled_run: Timestamp | None = None
+    instance_id: str
+    pid: int
+    version: str
+
+
+class StatusFile:
+    """Where this process tells how it is doing; without a path it tells nobody."""
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self._failing = False
+
+    def write(self, document: StatusDocument) -> None:
+        if self.path is None:
+            return
+        try:
+            replace_atomically(self.path, document.model_dump_json(indent=2) + "\n")
+        except OSError as error:
+            if not self._failing:
+                log.warning("status_file.unwritable", path=str(self.path), problem=error.strerror)
+            self._failing = True
+        else:
+            self._failing = False
+
+    def read(self) -> StatusDocument | None:
+        """Return what was last written; None when that is nothing, or nothing that can be understood."""
+        return None if self.path is None else read(self.path)
+
+
+def read(path: Path) -> StatusDocument | None:
+    with suppress(OSError, ValidationError):
+        return StatusDocument.model_validate_json(path.read_bytes())
+    return None
+
+
+def choose(configured: Path | None, candidates: Iterable[Path]) -> Path | None:
+    """Return the first path that can be written to. Raises `ConfigurationError` for a configured one only."""
+    if configured is not None:
+        problem = _problem(configured)
+        if problem is not None:
+            raise ConfigurationError(
+                f"STATUS_FILE_PATH: '{configured}' cannot be written: {problem}"
+                " (expected the path of a file in a folder that can be written)"
+            )
+        return configured
+    for number, candidate in enumerate(candidates):
+        problem = _problem(candidate)
+        if problem is None:
+            if number > 0:
+                log.info("status_file.elsewhere", path=str(candidate))
+            return candidate
+        log.info("status_file.not_here", path=str(candidate), problem=problem)
+    return None
+
+
+def _problem(path: Path) -> str | None:
+    """Say why a status file cannot stand at `path`, found out by doing what writing it will do."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            return "it is a folder"
+        with tempfile.TemporaryFile(dir=path.parent):
+            return None
+    except OSError as error:
+        return error.strerror or type(error).__name__
+
+
+def replace_atomically(path: Path, text: str) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    temporary = Path(name)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(_MODE)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
