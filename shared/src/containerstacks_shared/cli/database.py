@@ -1,0 +1,84 @@
+"""The database that a command works on: the one of DATABASE_URL, else the embedded one of a running `up`."""
+
+import asyncio
+import getpass
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import TypeVar
+
+import asyncpg
+
+from containerstacks_shared import db
+from containerstacks_shared.db import Connection
+from containerstacks_shared.errors import DatabaseUnavailable, DatabaseUnsuitable
+from containerstacks_shared.log import configure_logging
+from containerstacks_shared.settings import CommonSettings, load_settings
+
+from .data_folder import DataFolder
+
+# Auditing or seeding millions of rows takes its time; an operator can interrupt it.
+_COMMAND_TIMEOUT = timedelta(hours=6)
+
+Result = TypeVar("Result")
+
+
+def is_database_given() -> bool:
+    return bool(os.environ.get("DATABASE_URL") or os.environ.get("DATABASE_URL_FILE"))
+
+
+def read_settings() -> CommonSettings:
+    overrides = {}
+    if not is_database_given():
+        dsn = DataFolder.of_working_directory().read_database_url()
+        if dsn is not None:
+            overrides["database_url"] = dsn
+    settings = load_settings(CommonSettings, **overrides)
+    configure_logging(settings.log_level, settings.log_format, service="cli")
+    return settings
+
+
+def run_with_database(work: Callable[[Connection], Awaitable[Result]]) -> Result:
+    """Connect, see that this release may work on the database, and do the work."""
+
+    async def run() -> Result:
+        settings = read_settings()
+        async with connected(settings) as connection:
+            return await work(connection)
+
+    return asyncio.run(run())
+
+
+@asynccontextmanager
+async def connected(settings: CommonSettings) -> AsyncIterator[Connection]:
+    """Give a connection as the services use them; what goes wrong with the database is one line."""
+    try:
+        pool = await db.create_pool(
+            settings.dsn,
+            service="cli",
+            size_max=1,
+            through_pooler=settings.through_pooler,
+            command_timeout=_COMMAND_TIMEOUT,
+        )
+        try:
+            await db.assert_suitable(settings.dsn, settings.listen_dsn, test_clock=settings.test_clock)
+            async with pool.acquire() as connection:
+                yield connection
+        finally:
+            pool.terminate()
+    except db.UNAVAILABLE as error:
+        if isinstance(error, DatabaseUnavailable):
+            raise
+        raise DatabaseUnavailable(f"the database went away: {error or type(error).__name__}") from error
+    except asyncpg.PostgresError as error:
+        raise DatabaseUnsuitable(f"the database refused: {error}") from error
+
+
+def operator() -> str:
+    """Who is at the keyboard, for the record."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        # A user id without a name, as containers have.
+        return f"user {os.getuid()}"

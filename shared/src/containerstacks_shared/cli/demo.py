@@ -1,0 +1,59 @@
+"""`containerstacks demo`: the made-up fleet."""
+
+import asyncio
+import signal
+import time
+from typing import Annotated
+
+import typer
+
+from containerstacks_shared.db import Connection
+from containerstacks_shared.demo import seeding, simulation
+
+from .database import connected, read_settings, run_with_database
+
+app = typer.Typer(help="The demo fleet.", no_args_is_help=True)
+
+
+@app.command()
+def seed(
+    vps: Annotated[
+        int, typer.Option("--vps", min=1, help="How many instances there shall be.")
+    ] = seeding.INSTANCES_DEFAULT,
+) -> None:
+    """Fill an empty database with a demo fleet, or enlarge one."""
+    run_with_database(lambda connection: seed_fleet(connection, vps))
+
+
+async def seed_fleet(connection: Connection, instances: int) -> None:
+    """Seed with progress; raises `ContainerStacksError` on a database that has data of its own."""
+    begun = time.monotonic()
+
+    def show(done: int) -> None:
+        print(f"  {done:,} of {instances:,} instances ({time.monotonic() - begun:.1f} s)", flush=True)
+
+    added = await seeding.seed(connection, instances=instances, progress=show)
+    print(f"Added {added:,} instances." if added else "The demo fleet is there already.")
+
+
+@app.command()
+def simulate(
+    rate: Annotated[
+        float, typer.Option("--rate", min=0.001, max=10_000, help="Changes per second.")
+    ] = simulation.RATE_DEFAULT,
+) -> None:
+    """Let the demo fleet live until Ctrl-C: statuses change, instances come and go."""
+    asyncio.run(_simulate(rate))
+
+
+async def _simulate(rate: float) -> None:
+    settings = read_settings()
+    async with connected(settings):
+        # Only to see that the database is there and fit; the simulation connects by itself, again and again.
+        pass
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    print(f"About {rate:g} changes per second; Ctrl-C ends it.", flush=True)
+    await simulation.simulate(settings.listen_dsn, rate=rate, stop=stop)

@@ -1,0 +1,25 @@
+"""`containerstacks migrate`."""
+
+from containerstacks_shared import migrations
+
+from .database import read_settings
+
+_DONE = {
+    "created": "Created the schema, revision {}.",
+    "adopted": "Adopted the existing database, now at revision {}.",
+    "upgraded": "Brought the schema to revision {}.",
+    "current": "The schema is at revision {} already.",
+}
+
+
+def migrate() -> None:
+    """Create the schema, adopt an existing application's database, or bring it up to date."""
+    # The direct connection: a pooler in transaction mode would lose the session's lock.
+    report(migrations.migrate(read_settings().listen_dsn))
+
+
+def report(migration: migrations.Migration) -> None:
+    print(_DONE[migration.kind].format(migration.revision))
+    if migration.billing_paused_reason is not None:
+        print(f"Billing is paused: {migration.billing_paused_reason}.")
+        print("`containerstacks billing resume --reason …` starts it.")

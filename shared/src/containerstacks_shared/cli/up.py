@@ -1,0 +1,258 @@
+"""`containerstacks up`: everything on this machine, from nothing, until Ctrl-C.
+
+Each step can be interrupted; whatever was started is stopped in reverse order, PostgreSQL last.
+"""
+
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated
+
+import psycopg
+import typer
+from psycopg import sql
+from pydantic import Field, SecretStr
+
+from containerstacks_shared import migrations
+from containerstacks_shared.db import Connection, describe
+from containerstacks_shared.demo import seeding
+from containerstacks_shared.demo.simulation import RATE_DEFAULT, simulate
+from containerstacks_shared.errors import ConfigurationError
+from containerstacks_shared.log import configure_logging
+from containerstacks_shared.passwords import hash_password
+from containerstacks_shared.settings import CommonSettings, Port, load_settings
+from containerstacks_shared.store import demo, users
+from containerstacks_shared.store.users import UserRole
+
+from .addresses import assert_free
+from .console import say
+from .data_folder import DataFolder
+from .database import connected, is_database_given
+from .demo import seed_fleet
+from .interruption import Interruption
+from .migrate import report
+from .processes import death_notice, end_leftovers
+from .supervisor import Program, Supervisor
+
+DATABASE = "containerstacks"
+ADMIN_EMAIL = "admin@demo.example"
+_PASSWORD_CHARACTERS = 16
+_SECRET_CHARACTERS = 64
+# Name for people, what the command is called, colour on a terminal.
+_SERVICES = (("web", "web", 36), ("billing", "billing-daemon", 33), ("aggregator", "stats-aggregator", 35))
+
+
+class UpSettings(CommonSettings):
+    """What `up` itself must know of its services' settings; they read the rest."""
+
+    port: Port = Field(default=8080, description="Where web listens.")
+    billing_daemon_port: Port = Field(default=8081, description="Where the billing daemon listens.")
+    stats_aggregator_port: Port = Field(default=8082, description="Where the stats aggregator listens.")
+
+
+def up(
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="Where web listens; overrides PORT.")
+    ] = None,
+    no_demo: Annotated[bool, typer.Option("--no-demo", help="No demo fleet, no demo administrator.")] = False,
+) -> None:
+    """Run everything on this machine: PostgreSQL (unless DATABASE_URL is set) and the three services."""
+    if sys.platform == "win32":
+        raise ConfigurationError("`up` runs on Linux and macOS; on Windows start the services one by one")
+    if "MAKELEVEL" in os.environ:
+        # A killed `make` passes nothing on, and would leave everything running.
+        death_notice(signal.SIGTERM)()
+    interruption = Interruption()
+    with interruption.handled():
+        try:
+            _up(port, interruption, with_demo=not no_demo)
+        except KeyboardInterrupt:
+            say("Stopped.")
+
+
+def _up(port: int | None, interruption: Interruption, *, with_demo: bool) -> None:
+    settings = _read_settings(port)
+    configure_logging("warning", settings.log_format, service="up")
+    folder = DataFolder.of_working_directory()
+    folder.prepare()
+    with folder.held():
+        for name in end_leftovers(folder.read_children()):
+            say(f"Ended {name}, left over from a killed `up`.")
+        assert_free(
+            settings.host,
+            {
+                "PORT": settings.port,
+                "BILLING_DAEMON_PORT": settings.billing_daemon_port,
+                "STATS_AGGREGATOR_PORT": settings.stats_aggregator_port,
+            },
+        )
+        with _database(folder, settings, interruption) as dsn:
+            here = settings.model_copy(update={"database_url": SecretStr(dsn)})
+            report(migrations.migrate(here.listen_dsn))
+            password = folder.secret("demo-admin-password", characters=_PASSWORD_CHARACTERS)
+            is_demo = with_demo and asyncio.run(_prepare_demo(here, password))
+            say("Starting web, billing daemon and stats aggregator …")
+            asyncio.run(_run(folder, here, interruption, password=password if is_demo else None))
+    say("Stopped.")
+
+
+def _read_settings(port: int | None) -> UpSettings:
+    overrides: dict[str, object] = {} if port is None else {"port": port}
+    if not is_database_given():
+        # Every other variable is checked before anything starts; this one follows.
+        overrides["database_url"] = "postgresql://embedded"
+    return load_settings(UpSettings, **overrides)
+
+
+# The database -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _database(folder: DataFolder, settings: UpSettings, interruption: Interruption) -> Iterator[str]:
+    if is_database_given():
+        say(f"Using the database at {describe(settings.dsn)}.")
+        yield settings.dsn
+        return
+    # Not on Windows, which has no `up`.
+    from containerstacks_shared.embedded import EmbeddedPostgres  # noqa: PLC0415
+
+    postgres = EmbeddedPostgres(folder.postgresql)
+    is_new = not folder.postgresql.exists()
+    begun = time.monotonic()
+    say(f"{'Creating' if is_new else 'Starting'} PostgreSQL in {folder.postgresql} …")
+    try:
+        _ensure_database(postgres.start())
+        say(f"PostgreSQL runs ({time.monotonic() - begun:.1f} s).")
+        dsn = postgres.dsn(DATABASE)
+        folder.write_database_url(dsn)
+        yield dsn
+    finally:
+        # Short, and all that is left to do.
+        interruption.ignore()
+        folder.forget_database_url()
+        folder.say_stopping()
+        postgres.stop()
+
+
+def _ensure_database(dsn: str) -> None:
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        found = connection.execute("select from pg_database where datname = %s", [DATABASE]).fetchone()
+        if found is None:
+            connection.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE)))
+
+
+# The demo ---------------------------------------------------------------------------------------
+
+
+async def _prepare_demo(settings: UpSettings, password: str) -> bool:
+    """Seed on the first start; whether the database is the demo's. One with data of its own stays as it is."""
+    async with connected(settings) as connection:
+        fleet = await demo.read_fleet(connection)
+        if not (fleet.is_empty or fleet.is_demo):
+            say("The database has data of its own: no demo fleet, no demo administrator.")
+            return False
+        if fleet.is_empty:
+            say("Making up a demo fleet …")
+            await seed_fleet(connection, seeding.INSTANCES_DEFAULT)
+        await _ensure_admin(connection, password)
+        return True
+
+
+async def _ensure_admin(connection: Connection, password: str) -> None:
+    hashed = hash_password(password)
+    created = await users.create(
+        connection, email=ADMIN_EMAIL, name="Demo Administrator", password_hash=hashed, role=UserRole.ADMIN
+    )
+    if created is None:
+        # The data folder's password counts: it may be newer than this database.
+        known = await users.find_by_email(connection, ADMIN_EMAIL)
+        if known is not None:
+            await users.set_password(connection, known.id, password_hash=hashed, role=UserRole.ADMIN)
+
+
+# Running ----------------------------------------------------------------------------------------
+
+
+def _programs(settings: UpSettings) -> list[Program]:
+    ports = (settings.port, settings.billing_daemon_port, settings.stats_aggregator_port)
+    return [
+        Program(name, f"containerstacks-{command}", settings.host, port, colour)
+        for (name, command, colour), port in zip(_SERVICES, ports, strict=True)
+    ]
+
+
+def _environment(folder: DataFolder, settings: UpSettings) -> dict[str, str]:
+    environment = dict(os.environ)
+    # What is for us alone, or said in another way below.
+    for name in ("MAKELEVEL", "MAKEFLAGS", "DATABASE_URL_FILE"):
+        environment.pop(name, None)
+    environment |= {
+        "DATABASE_URL": settings.dsn,
+        "PORT": str(settings.port),
+        "BILLING_DAEMON_PORT": str(settings.billing_daemon_port),
+        "STATS_AGGREGATOR_PORT": str(settings.stats_aggregator_port),
+    }
+    if not environment.get("SESSION_SECRET") and not environment.get("SESSION_SECRET_FILE"):
+        environment["SESSION_SECRET"] = folder.secret("session-secret", characters=_SECRET_CHARACTERS)
+    if not environment.get("STATUS_FILE_PATH"):
+        environment["STATUS_FILE_PATH"] = str(folder.status_file)
+    return environment
+
+
+async def _run(
+    folder: DataFolder, settings: UpSettings, interruption: Interruption, *, password: str | None
+) -> None:
+    """Run the services until told to stop; with the demo's password, its fleet lives too."""
+    stop, hurry = asyncio.Event(), asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def told_to_stop() -> None:
+        # The first time asks; a second time, from somebody who does not want to wait, kills.
+        if stop.is_set():
+            hurry.set()
+            return
+        say("Stopping …")
+        folder.say_stopping()
+        stop.set()
+
+    def wake() -> None:
+        # A signal's handler runs beside the loop, not in it.
+        loop.call_soon_threadsafe(told_to_stop)
+
+    interruption.divert(wake)
+    programs = _programs(settings)
+    supervisor = Supervisor(
+        programs, environment=_environment(folder, settings), started=folder.write_children
+    )
+    try:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(
+                supervisor.run(
+                    stop, hurry=hurry, ready=lambda: say(_summary(folder, programs[0].url, password))
+                )
+            )
+            if password is not None:
+                group.create_task(simulate(settings.listen_dsn, rate=RATE_DEFAULT, stop=stop))
+    finally:
+        interruption.ignore()
+        folder.write_children({})
+    if supervisor.failure is not None:
+        raise supervisor.failure
+
+
+def _summary(folder: DataFolder, url: str, password: str | None) -> str:
+    lines = [
+        "",
+        f"  Status page   {url}/status",
+        f"  About page    {url}/about",
+        f"  API           {url}/api/docs",
+    ]
+    if password is not None:
+        lines += [f"  Sign in       {url}/login  as {ADMIN_EMAIL}, password {password}"]
+    if folder.database_url_file.exists():
+        lines += [f'  Database      psql "$(cat {os.path.relpath(folder.database_url_file)})"']
+    return "\n".join([*lines, "", "  Ctrl-C stops everything.", ""])

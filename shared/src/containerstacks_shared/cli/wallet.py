@@ -1,0 +1,60 @@
+"""`containerstacks wallet`: money in."""
+
+from decimal import Decimal
+from typing import Annotated
+
+import typer
+
+from containerstacks_shared.billing.credits import credit_wallet
+from containerstacks_shared.money import format_amount, parse_amount
+
+from .database import operator, run_with_database
+
+_REFERENCE_CHARACTERS_MAX = 255
+
+app = typer.Typer(help="Wallets.", no_args_is_help=True)
+
+
+def _parse_amount(text: str) -> Decimal:
+    try:
+        return parse_amount(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+
+
+def _check_reference(reference: str) -> str:
+    if not reference.strip() or len(reference) > _REFERENCE_CHARACTERS_MAX:
+        raise typer.BadParameter(f"expected 1 to {_REFERENCE_CHARACTERS_MAX} characters")
+    return reference
+
+
+# A callback, so that `wallet` stays a word of its own beside its only command.
+@app.callback()
+def _group() -> None:
+    pass
+
+
+@app.command()
+def credit(
+    organization: Annotated[str, typer.Option("--organization", help="Whose: an id or a slug.")],
+    amount: Annotated[
+        Decimal,
+        typer.Option("--amount", parser=_parse_amount, metavar="AMOUNT", help="USD, like 25 or 25.50."),
+    ],
+    reference: Annotated[
+        str,
+        typer.Option(
+            "--reference",
+            callback=_check_reference,
+            help="Names this payment: the same reference is credited once, however often it is said.",
+        ),
+    ],
+) -> None:
+    """Credit an organization's wallet."""
+    credited = run_with_database(
+        lambda connection: credit_wallet(
+            connection, organization=organization, amount=amount, reference=reference, author=operator()
+        )
+    )
+    what = "Credited" if credited.written else "Had been credited before, nothing was changed:"
+    print(f"{what} {format_amount(amount)}; the balance is {format_amount(credited.balance)}.")
