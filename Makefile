@@ -1,0 +1,99 @@
+# Everything runs from .venv, which the first call makes. `make help` lists the targets.
+#
+#   make up ARGS="--no-demo --port 9090"     make test TESTS=tests/unit
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMPS := $(VENV)/stamps
+PACKAGES := shared services/web services/billing-daemon services/stats-aggregator
+SOURCES := $(foreach package,$(PACKAGES),$(package)/src)
+CODE := $(SOURCES) tests
+
+TESTS ?= tests
+TEST_WORKERS ?= 2
+UV ?= uv
+
+# The first of these that is new enough and can make an environment. A name alone says little: version
+# managers put names on the PATH that only tell that the version is missing.
+PYTHONS := $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3 python
+IS_USABLE := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+PIP_INSTALL := $(PIP) install --no-input --progress-bar off
+
+.PHONY: help up setup test check format bench soak requirements clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+up: $(STAMPS)/local ## Run everything on this machine; Ctrl-C stops it
+	@exec $(BIN)/containerstacks up $(ARGS)
+
+setup: $(STAMPS)/dev ## Install everything that running, checking and testing need
+
+test: $(STAMPS)/dev ## Run all tests, and list what had to be skipped
+	@exec $(BIN)/python -m pytest -n $(TEST_WORKERS) $(TESTS)
+
+check: $(STAMPS)/dev ## Format, lint, types, imports
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy --strict $(CODE)
+	$(BIN)/lint-imports
+
+format: $(STAMPS)/dev ## Bring the code into the form that `make check` wants
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(STAMPS)/dev ## Measure, print one table, write build/bench.json
+	@cd tests && exec ../$(BIN)/python -m benchmarks $(ARGS)
+
+soak: $(STAMPS)/dev ## Break things at random for long, from a printed seed
+	@cd tests && exec ../$(BIN)/python -m faults.soak $(ARGS)
+
+# No lock file with addresses: names, versions and hashes only.
+requirements: ## Compile requirements/*.in anew (needs uv)
+	@command -v $(UV) >/dev/null || { echo "make requirements needs uv: python3 -m pip install uv" >&2; exit 1; }
+	@for name in base build local dev; do \
+	    echo "requirements/$$name.txt"; \
+	    $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	        --custom-compile-command "make requirements" $(UVFLAGS) \
+	        "requirements/$$name.in" --output-file "requirements/$$name.txt" || exit 1; \
+	done
+
+clean: ## Remove the environment and caches (not .containerstacks/, which holds data)
+	rm -rf $(VENV) build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+# The environment ---------------------------------------------------------------------------------
+
+# A stamp is written last, so an interrupted installation is taken up again.
+$(STAMPS)/venv:
+	@if ! $(BIN)/python -c '$(IS_USABLE)' 2>/dev/null || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	    for python in $(PYTHONS); do \
+	        if "$$python" -c '$(IS_USABLE)' 2>/dev/null; then found=$$python; break; fi; \
+	    done; \
+	    if [ -z "$$found" ]; then \
+	        echo "Python 3.11 or newer with its venv module is needed (on Debian: apt install python3 python3-venv)." >&2; \
+	        exit 1; \
+	    fi; \
+	    echo "Making $(VENV) with $$("$$found" --version) …"; \
+	    "$$found" -m venv --clear $(VENV) || exit 1; \
+	fi
+	@mkdir -p $(STAMPS)
+	@touch $@
+
+# Exactly what is pinned, by hash; then the workspace's own packages, which add nothing to that.
+$(STAMPS)/local: requirements/local.txt requirements/build.txt $(PACKAGES:%=%/pyproject.toml) | $(STAMPS)/venv
+	@echo "Installing what \`make up\` needs; the first time this takes a minute …"
+	@$(PIP_INSTALL) --require-hashes -r requirements/build.txt -r requirements/local.txt
+	@$(PIP_INSTALL) --no-deps --no-build-isolation $(PACKAGES:%=-e %)
+	@touch $@
+
+$(STAMPS)/dev: requirements/dev.txt $(STAMPS)/local
+	@echo "Installing what \`make check\` and \`make test\` need …"
+	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@touch $@
