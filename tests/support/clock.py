@@ -2,19 +2,17 @@
 
 from datetime import datetime, timedelta
 
-import asyncpg
-
-from containerstacks_shared import db
+from containerstacks_shared.db import Connection, Pool
 
 SETTING = "containerstacks.clock_offset"
 
 
 async def shift_clock(
-    connection: asyncpg.Connection,
+    connection: Connection,
     offset: timedelta,
     *,
-    pool: db.Pool | None = None,
-    also: tuple[asyncpg.Connection, ...] = (),
+    pool: Pool | None = None,
+    also: tuple[Connection, ...] = (),
 ) -> None:
     """Let `clock_now()` be `offset` away from now: in new sessions, in `connection`, in those of `also`.
 
@@ -29,6 +27,6 @@ async def shift_clock(
         await pool.expire_connections()
 
 
-async def clock_now(connection: asyncpg.Connection) -> datetime:
+async def clock_now(connection: Connection) -> datetime:
     now: datetime = await connection.fetchval("select clock_now()")
     return now

@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-import asyncpg
+from containerstacks_shared.db import Connection
 
 # Emails, slugs and provider ids must differ; a test that cares names its own.
 _numbers = itertools.count(1)
@@ -38,7 +38,7 @@ class Plan:
         return str(self.id)
 
 
-async def add_user(connection: asyncpg.Connection, *, email: str | None = None, role: str = "user") -> UUID:
+async def add_user(connection: Connection, *, email: str | None = None, role: str = "user") -> UUID:
     number = next(_numbers)
     return await _inserted(
         connection,
@@ -51,7 +51,7 @@ async def add_user(connection: asyncpg.Connection, *, email: str | None = None, 
 
 
 async def add_organization(
-    connection: asyncpg.Connection, *, balance: Decimal | str | None = "100.00", slug: str | None = None
+    connection: Connection, *, balance: Decimal | str | None = "100.00", slug: str | None = None
 ) -> Organization:
     """Add an organization with its owner; `balance=None` means without a wallet."""
     owner_id = await add_user(connection)
@@ -75,7 +75,7 @@ async def add_organization(
 
 
 async def add_wallet(
-    connection: asyncpg.Connection,
+    connection: Connection,
     organization_id: UUID,
     *,
     balance: Decimal | str | None,
@@ -95,7 +95,7 @@ async def add_wallet(
 
 
 async def add_plan(
-    connection: asyncpg.Connection,
+    connection: Connection,
     *,
     base_price: Decimal | str | None = "5.00",
     markup_price: Decimal | str | None = "2.30",
@@ -124,7 +124,7 @@ async def add_plan(
 
 
 async def add_instance(
-    connection: asyncpg.Connection,
+    connection: Connection,
     organization: Organization | UUID,
     plan: Plan | str,
     *,
@@ -157,7 +157,7 @@ async def add_instance(
     )
 
 
-async def add_container(connection: asyncpg.Connection, organization: Organization) -> UUID:
+async def add_container(connection: Connection, organization: Organization) -> UUID:
     return await _inserted(
         connection,
         "insert into containers (name, image, organization_id) values ($1, 'nginx:stable', $2) returning id",
@@ -166,9 +166,7 @@ async def add_container(connection: asyncpg.Connection, organization: Organizati
     )
 
 
-async def add_ticket(
-    connection: asyncpg.Connection, organization: Organization, *, status: str = "open"
-) -> UUID:
+async def add_ticket(connection: Connection, organization: Organization, *, status: str = "open") -> UUID:
     return await _inserted(
         connection,
         "insert into support_tickets (organization_id, created_by, subject, message, category, status)"
@@ -179,14 +177,14 @@ async def add_ticket(
     )
 
 
-async def balance_of(connection: asyncpg.Connection, organization: Organization) -> Decimal:
+async def balance_of(connection: Connection, organization: Organization) -> Decimal:
     balance: Decimal = await connection.fetchval(
         "select sum(balance) from wallets where organization_id = $1", organization.id
     )
     return balance
 
 
-async def _inserted(connection: asyncpg.Connection, statement: str, *values: object) -> UUID:
+async def _inserted(connection: Connection, statement: str, *values: object) -> UUID:
     identifier: UUID = await connection.fetchval(statement, *values)
     # asyncpg's own UUID class compares as the standard one, but does not print like it.
     return UUID(str(identifier))

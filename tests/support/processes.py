@@ -1,6 +1,7 @@
 """The real services as real processes, on free ports, with their logs kept, ended by process id."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -12,13 +13,19 @@ from typing import Any
 
 import aiohttp
 
-from support.waiting import eventually
+from support.waiting import eventually, time_limit
 
 # Console scripts of the environment that runs the tests.
 SCRIPTS = Path(sys.executable).parent
 READY_SECONDS = 20.0
 STOP_SECONDS = 20.0
+RUN_SECONDS = 60.0
 LOCALHOST = "127.0.0.1"
+PORT_VARIABLES = {
+    "containerstacks-web": "PORT",
+    "containerstacks-billing-daemon": "BILLING_DAEMON_PORT",
+    "containerstacks-stats-aggregator": "STATS_AGGREGATOR_PORT",
+}
 
 
 @dataclass(frozen=True)
@@ -84,7 +91,7 @@ class Service:
 
     async def exited(self, within: float = STOP_SECONDS) -> int:
         """Wait for the end of the process and return its exit code."""
-        async with asyncio.timeout(within):
+        async with time_limit(within, f"{self.command} did not end"):
             return await self._process.wait()
 
     async def terminate(self, within: float = STOP_SECONDS) -> int:
@@ -110,26 +117,46 @@ class Processes:
     def status_file(self) -> Path:
         return self._folder / "billing-daemon.json"
 
-    async def start_web(self, database_url: str, *, wait: bool = True, **environment: str) -> Service:
-        return await self._start("containerstacks-web", "PORT", database_url, environment, wait=wait)
+    def read_status_file(self) -> dict[str, Any] | None:
+        """Return what the daemon says of itself after its first run; None before."""
+        if not self.status_file.exists():
+            return None
+        status: dict[str, Any] = json.loads(self.status_file.read_text(encoding="utf-8"))
+        return status if status["lastRun"] else None
 
-    async def start_billing_daemon(
-        self, database_url: str, *, wait: bool = True, **environment: str
-    ) -> Service:
-        return await self._start(
-            "containerstacks-billing-daemon", "BILLING_DAEMON_PORT", database_url, environment, wait=wait
-        )
+    async def start_web(self, database_url: str, **environment: str) -> Service:
+        return await self._start_ready("containerstacks-web", database_url, environment)
 
-    async def start_stats_aggregator(
-        self, database_url: str, *, wait: bool = True, **environment: str
-    ) -> Service:
-        return await self._start(
-            "containerstacks-stats-aggregator", "STATS_AGGREGATOR_PORT", database_url, environment, wait=wait
-        )
+    async def start_billing_daemon(self, database_url: str, **environment: str) -> Service:
+        return await self._start_ready("containerstacks-billing-daemon", database_url, environment)
 
-    async def run(
-        self, command: str, *arguments: str, database_url: str, within: float = 60.0, **environment: str
-    ) -> Finished:
+    async def start_stats_aggregator(self, database_url: str, **environment: str) -> Service:
+        return await self._start_ready("containerstacks-stats-aggregator", database_url, environment)
+
+    async def launch(self, command: str, database_url: str, **environment: str) -> Service:
+        """Start a service without waiting until it is ready."""
+        port = free_port()
+        log = self._folder / f"{command}-{len(self._started)}.log"
+        with log.open("wb") as output:
+            process = await asyncio.create_subprocess_exec(
+                SCRIPTS / command,
+                env=self._environment(database_url) | {PORT_VARIABLES[command]: str(port)} | environment,
+                stdin=DEVNULL,
+                stdout=output,
+                stderr=output,
+                # Its own group: Ctrl-C at the tests ends it by end_all(), not halfway by the terminal.
+                start_new_session=True,
+            )
+        service = Service(command=command, port=port, process=process, log=log)
+        self._started.append(service)
+        return service
+
+    async def _start_ready(self, command: str, database_url: str, environment: dict[str, str]) -> Service:
+        service = await self.launch(command, database_url, **environment)
+        await service.ready()
+        return service
+
+    async def run(self, command: str, *arguments: str, database_url: str, **environment: str) -> Finished:
         """Run a console script to its end."""
         process = await asyncio.create_subprocess_exec(
             SCRIPTS / command,
@@ -140,7 +167,7 @@ class Processes:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            async with asyncio.timeout(within):
+            async with asyncio.timeout(RUN_SECONDS):
                 output, errors = await process.communicate()
         except TimeoutError:
             process.kill()
@@ -152,27 +179,6 @@ class Processes:
     async def end_all(self) -> None:
         for service in self._started:
             await service.kill()
-
-    async def _start(
-        self, command: str, port_variable: str, database_url: str, environment: dict[str, str], *, wait: bool
-    ) -> Service:
-        port = free_port()
-        log = self._folder / f"{command}-{len(self._started)}.log"
-        with log.open("wb") as output:
-            process = await asyncio.create_subprocess_exec(
-                SCRIPTS / command,
-                env=self._environment(database_url) | {port_variable: str(port)} | environment,
-                stdin=DEVNULL,
-                stdout=output,
-                stderr=output,
-                # Its own group: Ctrl-C at the tests ends it by end_all(), not halfway by the terminal.
-                start_new_session=True,
-            )
-        service = Service(command=command, port=port, process=process, log=log)
-        self._started.append(service)
-        if wait:
-            await service.ready()
-        return service
 
     def _environment(self, database_url: str) -> dict[str, str]:
         # Nothing of the developer's own settings reaches the services.

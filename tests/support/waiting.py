@@ -8,6 +8,8 @@ from typing import TypeVar, overload
 
 import asyncpg
 
+from containerstacks_shared.db import Connection
+
 Seen = TypeVar("Seen")
 
 PAUSE_SECONDS = 0.02
@@ -45,6 +47,22 @@ async def eventually(
         await asyncio.sleep(pause)
 
 
+async def time_passes(seconds: float) -> None:
+    """Let an outage last: for what is proved by nothing happening, there is no event to wait for."""
+    await asyncio.sleep(seconds)
+
+
+@contextlib.asynccontextmanager
+async def time_limit(seconds: float, complaint: str) -> AsyncIterator[None]:
+    """Fail the test, saying what was missing, when the block takes longer."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        message = f"{complaint} within {seconds} s"
+        raise AssertionError(message) from None
+
+
 class Notifications:
     """What arrived on a channel since listening began, in order."""
 
@@ -55,7 +73,7 @@ class Notifications:
         self._arrived.put_nowait(str(payload))
 
     async def next(self, within: float = 5.0) -> str:
-        async with asyncio.timeout(within):
+        async with time_limit(within, "no notification"):
             return await self._arrived.get()
 
     def take_all(self) -> list[str]:
@@ -75,7 +93,7 @@ async def listening(dsn: str, channel: str) -> AsyncIterator[Notifications]:
         await connection.close()
 
 
-async def session_waiting_for(connection: asyncpg.Connection, blocker_pid: int, within: float = 10.0) -> int:
+async def session_waiting_for(connection: Connection, blocker_pid: int, within: float = 10.0) -> int:
     """Wait until some session waits for a lock that `blocker_pid` holds; return the waiting backend's pid."""
 
     async def blocked() -> int | None:
