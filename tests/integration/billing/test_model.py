@@ -40,6 +40,11 @@ events = st.one_of(
     st.tuples(st.just("top_up"), numbers, amounts),
 )
 
+# An instance that claims to be older than the last run would owe hours that nobody could have billed before.
+lives = events.filter(lambda event: event[0] not in ("top_up", "run")).map(
+    lambda event: (*event[:-1], timedelta(0)) if event[0] == "add_instance" else event
+)
+
 
 async def happen(world: World, event: Event) -> None:
     """Let it happen if it can: nothing is added twice, and nothing happens to what is not there."""
@@ -96,9 +101,7 @@ EXPECTED = {"unexplained_entries", "runs_unlike_their_cycles", "billed_into_the_
     st.lists(amounts, min_size=4, max_size=4),
     st.lists(plans, max_size=3),
     st.lists(instances, min_size=1, max_size=6),
-    st.lists(
-        st.tuples(events.filter(lambda event: event[0] not in ("top_up", "run")), st.booleans()), max_size=20
-    ),
+    st.lists(st.tuples(lives, st.booleans()), max_size=20),
 )
 async def test_any_way_of_cutting_time_into_runs_ends_in_the_same_state(
     connection: asyncpg.Connection,
