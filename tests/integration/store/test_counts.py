@@ -1,0 +1,261 @@
+"""Counts plus unfolded deltas are the truth; folding moves, reconciling repairs."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import pytest
+
+from containerstacks_shared import db
+from containerstacks_shared.models import VpsStatistics
+from containerstacks_shared.store import counts
+from support import fleet
+from support.fleet import Organization, Plan
+
+TRUTH = "select coalesce(status, '') as status, count(*) as amount from vps_instances group by 1"
+
+
+@asynccontextmanager
+async def session(database_url: str) -> AsyncIterator[asyncpg.Connection]:
+    """Somebody else's."""
+    connection = await db.dedicated_connection(database_url, service="tests")
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def fold(connection: asyncpg.Connection) -> int:
+    async with connection.transaction():
+        return await counts.fold_deltas(connection, 10_000)
+
+
+async def as_json(connection: asyncpg.Connection) -> dict[str, Any]:
+    return (await counts.read_vps_statistics(connection)).model_dump(mode="json")
+
+
+async def test_an_empty_platform_counts_nothing(connection: asyncpg.Connection) -> None:
+    assert await counts.read_vps_statistics(connection) == VpsStatistics()
+    platform = await counts.read_platform_statistics(connection)
+    assert platform.model_dump(exclude={"cache_expiry"}) == {
+        "users": {"total": 0},
+        "organizations": {"total": 0},
+        "vps": {"total": 0},
+        "containers": {"total": 0},
+        "support": {"totalTickets": 0},
+        "plans": {"vpsPlans": 0},
+        "regions": {"total": 0},
+    }
+
+
+async def test_statuses_fold_into_groups_that_sum_to_the_total(
+    connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    for status in (
+        "running",
+        "running",
+        "offline",
+        "booting",
+        "rebooting",
+        "failed",
+        "busy",
+        "deleting",
+        None,
+    ):
+        await fleet.add_instance(connection, organization, plan, status=status)
+
+    assert await as_json(connection) == {
+        "total": 9,
+        "byStatus": {"running": 2, "stopped": 1, "provisioning": 1, "rebooting": 1, "error": 1, "other": 3},
+        "resources": {"totalVCPUs": 18, "totalMemoryGB": 36, "totalDiskGB": 720},
+    }
+
+
+@pytest.mark.parametrize(
+    ("specifications", "vcpus", "memory_gb", "disk_gb"),
+    [
+        ({"vcpus": 1, "memory": 1024, "disk": 25600}, 1, 1, 25),
+        ({"cpu_cores": 4, "memory_gb": 8, "storage_gb": 160}, 4, 8, 160),
+        ({"vcpus": "2", "memory_mb": "1536", "storage_mb": "1000"}, 2, 1.5, 0.98),
+        ({"vcpus": 0.5, "memory": 512, "disk": 10240}, 0.5, 0.5, 10),
+        ({"vcpus": "many", "memory": 2048}, 0, 2, 0),
+        ({}, 0, 0, 0),
+    ],
+)
+async def test_resources_follow_every_spelling_of_a_specification(
+    *,
+    connection: asyncpg.Connection,
+    organization: Organization,
+    specifications: dict[str, object],
+    vcpus: float,
+    memory_gb: float,
+    disk_gb: float,
+) -> None:
+    plan = await fleet.add_plan(connection, specifications=specifications)
+    await fleet.add_instance(connection, organization, plan)
+
+    resources = (await as_json(connection))["resources"]
+
+    assert resources == {"totalVCPUs": vcpus, "totalMemoryGB": memory_gb, "totalDiskGB": disk_gb}
+
+
+async def test_resources_follow_a_plan_edit_and_a_resize(
+    connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    larger = await fleet.add_plan(connection, specifications={"vcpus": 8, "memory": 16384, "disk": 327680})
+    instance = await fleet.add_instance(connection, organization, plan)
+
+    await connection.execute(
+        "update vps_instances set plan_id = $1 where id = $2", larger.reference, instance
+    )
+    assert (await as_json(connection))["resources"]["totalVCPUs"] == 8
+
+    await connection.execute(
+        "update vps_plans set specifications = specifications || '{\"vcpus\": 10}' where id = $1", larger.id
+    )
+    assert (await as_json(connection))["resources"]["totalVCPUs"] == 10
+
+
+async def test_a_provider_plan_id_means_the_plan_of_the_instances_region(
+    connection: asyncpg.Connection, organization: Organization
+) -> None:
+    for region, vcpus in (("us-east", 1), ("eu-west", 2)):
+        await fleet.add_plan(
+            connection,
+            provider_plan_id="g6-nanode-1",
+            region=region,
+            specifications={"vcpus": vcpus, "memory": 1024, "disk": 1024},
+        )
+    await fleet.add_instance(connection, organization, "g6-nanode-1", region="us-east")
+    await fleet.add_instance(connection, organization, "g6-nanode-1", region="eu-west")
+
+    assert (await as_json(connection))["resources"]["totalVCPUs"] == 3
+
+
+async def test_details_say_what_the_figures_are_made_of(
+    connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    broken = await fleet.add_plan(connection, specifications={"vcpus": "many", "memory": -1})
+    await fleet.add_plan(connection, specifications={}, active=False)
+    await fleet.add_instance(connection, organization, plan, region="us-east")
+    await fleet.add_instance(connection, organization, plan, region="eu-west", status="offline")
+    await fleet.add_instance(connection, organization, broken, region="eu-west", status=None)
+    await fleet.add_instance(connection, organization, "nobody-knows", region="eu-west")
+
+    details = await counts.read_vps_details(connection)
+
+    assert details.total == 4
+    assert details.by_raw_status == {"": 1, "offline": 1, "running": 2}
+    assert {entry.region: entry.total for entry in details.by_region} == {"eu-west": 3, "us-east": 1}
+    assert {(entry.plan_id, entry.vps_plan_id, entry.total) for entry in details.by_plan} == {
+        (plan.reference, plan.id, 2),
+        (broken.reference, broken.id, 1),
+        ("nobody-knows", None, 1),
+    }
+    assert [(entry.vps_plan_id, entry.problem) for entry in details.invalid_specifications] == [
+        (broken.id, "vcpus, memory, disk")
+    ]
+    assert details.resources == (await counts.read_vps_statistics(connection)).resources
+
+
+async def test_all_time_totals_survive_deletion(
+    connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    await fleet.add_instance(connection, organization, plan)
+    await fleet.add_container(connection, organization)
+    await fleet.add_ticket(connection, organization, status="closed")
+    await fleet.add_ticket(connection, organization)
+    await fleet.add_user(connection, role="admin")
+    await fold(connection)
+
+    before = await counts.read_platform_details(connection)
+    await connection.execute("delete from users")
+    after = await counts.read_platform_details(connection)
+
+    assert (before.users.total, before.users.admins, before.users.regular) == (2, 1, 1)
+    assert (before.vps.total, before.vps.active) == (1, 1)
+    assert (before.support.total_tickets, before.support.open_tickets) == (2, 1)
+    assert (after.users.total, after.users.admins, after.users.regular) == (2, 0, 0)
+    assert (after.vps.total, after.vps.active) == (1, 0)
+    assert (after.organizations.total, after.containers.total, after.support.total_tickets) == (1, 1, 2)
+
+
+async def test_plans_and_regions_are_those_available_now(connection: asyncpg.Connection) -> None:
+    for region, active in (
+        ("us-east", True),
+        ("us-east", True),
+        ("eu-west", True),
+        ("ap-south", False),
+        (None, True),
+    ):
+        await fleet.add_plan(connection, region=region, active=active)
+
+    platform = await counts.read_platform_statistics(connection)
+
+    assert (platform.plans.vps_plans, platform.regions.total) == (4, 2)
+
+
+async def test_folding_moves_and_changes_nothing(
+    connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    for status in ("running", "offline", "running"):
+        await fleet.add_instance(connection, organization, plan, status=status)
+    before = await counts.read_vps_statistics(connection)
+    pending = await counts.pending_deltas(connection)
+
+    assert await fold(connection) == pending > 0
+
+    assert await counts.pending_deltas(connection) == 0
+    assert await counts.read_vps_statistics(connection) == before
+    assert await connection.fetchval("select sum(amount) from counts where metric = 'vps_instances'") == 3
+    assert await fold(connection) == 0
+
+
+async def test_a_fold_takes_the_oldest_up_to_its_limit(
+    connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    for _ in range(5):
+        await fleet.add_instance(connection, organization, plan)
+    before = await counts.read_vps_statistics(connection)
+    newest = await connection.fetchval("select max(id) from count_deltas")
+    pending = await counts.pending_deltas(connection)
+
+    async with connection.transaction():
+        assert await counts.fold_deltas(connection, pending - 1) == pending - 1
+
+    assert await connection.fetchval("select id from count_deltas") == newest
+    assert await counts.read_vps_statistics(connection) == before
+
+
+async def test_a_delta_that_commits_during_a_fold_is_folded_by_the_next(
+    database_url: str, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    await fold(connection)
+    async with session(database_url) as writer, writer.transaction():
+        await fleet.add_instance(writer, organization, plan)
+        assert await fold(connection) == 0
+    assert (await counts.read_vps_statistics(connection)).total == 1
+    assert await fold(connection) > 0
+    assert (await counts.read_vps_statistics(connection)).total == 1
+
+
+async def test_two_folds_at_once_count_nothing_twice(
+    connection: asyncpg.Connection, pool: db.Pool, organization: Organization, plan: Plan
+) -> None:
+    for _ in range(20):
+        await fleet.add_instance(connection, organization, plan)
+    before = await counts.read_vps_statistics(connection)
+    pending = await counts.pending_deltas(connection)
+
+    async def fold_some() -> int:
+        async with pool.acquire() as folder, folder.transaction():
+            return await counts.fold_deltas(folder, 7)
+
+    folded = 0
+    while some := sum(await asyncio.gather(*(fold_some() for _ in range(4)))):
+        folded += some
+
+    assert folded == pending
+    assert await counts.read_vps_statistics(connection) == before
