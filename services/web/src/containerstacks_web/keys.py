@@ -4,11 +4,12 @@ from aiohttp import web
 
 from containerstacks_shared.db import Pool
 from containerstacks_shared.notify import Listener
+from containerstacks_web.builtin_billing import BuiltinBilling
 from containerstacks_web.client_address import TrustedProxies
 from containerstacks_web.live.feed import SnapshotFeed
 from containerstacks_web.live.hub import Hub
 from containerstacks_web.platform_statistics import PlatformStatisticsCache
-from containerstacks_web.rate_limiting import RateLimiter
+from containerstacks_web.rate_limiting import RateLimiter, Verdict
 from containerstacks_web.settings import WebSettings
 from containerstacks_web.sign_in.identity import Identity
 
@@ -17,9 +18,11 @@ POOL: web.AppKey[Pool] = web.AppKey("pool")
 LISTENER = web.AppKey("listener", Listener)
 SNAPSHOT_FEED = web.AppKey("snapshot_feed", SnapshotFeed)
 HUB = web.AppKey("hub", Hub)
+BUILTIN_BILLING = web.AppKey("builtin_billing", BuiltinBilling)
 PLATFORM_STATISTICS = web.AppKey("platform_statistics", PlatformStatisticsCache)
 RATE_LIMITER = web.AppKey("rate_limiter", RateLimiter)
 TRUSTED_PROXIES = web.AppKey("trusted_proxies", TrustedProxies)
 
 IDENTITY: web.RequestKey[Identity] = web.RequestKey("identity", Identity)
 REQUEST_ID: web.RequestKey[str] = web.RequestKey("request_id", str)
+VERDICT: web.RequestKey[Verdict] = web.RequestKey("verdict", Verdict)

@@ -7,11 +7,15 @@ import asyncio
 import math
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from limits import RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter
+from redis.asyncio import ConnectionPool
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 
 from containerstacks_shared.settings import RateLimit
@@ -57,7 +61,8 @@ class RateLimiter:
             RequestRole.ADMIN: settings.rate_limit_admin,
         }
         self._memory = _SweptMemoryStorage()
-        self._redis = _redis_storage(settings)
+        self._redis_pool = _redis_pool(settings)
+        self._redis = None if self._redis_pool is None else _redis_storage(self._redis_pool)
         self._redis_retry_at = 0.0
 
     async def hit_as(self, role: RequestRole, key: str) -> Verdict:
@@ -86,8 +91,8 @@ class RateLimiter:
                 _log.warning("rate_limiting.redis_away", error=str(error) or type(error).__name__)
 
     async def close(self) -> None:
-        if self._redis is not None:
-            await self._redis.bridge.storage.aclose()
+        if self._redis_pool is not None:
+            await self._redis_pool.aclose()
 
 
 async def _hit(storage: Storage, name: str, rate: RateLimit, key: str) -> Verdict:
@@ -108,16 +113,21 @@ def _item(rate: RateLimit) -> RateLimitItemPerSecond:
     return RateLimitItemPerSecond(rate.amount, int(rate.period.total_seconds()))
 
 
-def _redis_storage(settings: WebSettings) -> RedisStorage | None:
+def _redis_pool(settings: WebSettings) -> ConnectionPool | None:
     if settings.redis_url is None:
         return None
-    return RedisStorage(
-        f"async+{settings.redis_url.get_secret_value()}",
-        implementation="redispy",
-        key_prefix="containerstacks",
+    return ConnectionPool.from_url(
+        settings.redis_url.get_secret_value(),
         socket_timeout=_REDIS_TIMEOUT_SECONDS,
         socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
+        # Memory is there to fall back on at once.
+        retry=Retry(NoBackoff(), 0),
     )
+
+
+def _redis_storage(pool: ConnectionPool) -> RedisStorage:
+    options: dict[str, Any] = {"connection_pool": pool}
+    return RedisStorage("async+redis://", implementation="redispy", key_prefix="containerstacks", **options)
 
 
 class _SweptMemoryStorage(MemoryStorage):

@@ -13,11 +13,13 @@ from typing import Final
 import structlog
 
 from containerstacks_shared import db
+from containerstacks_shared.billing.status import read_daemon_status
 from containerstacks_shared.errors import DatabaseUnavailable
 from containerstacks_shared.models import StatusMessage
 from containerstacks_shared.notify import Channel, Listener, Subscription
-from containerstacks_shared.store import billing, counts, versions
+from containerstacks_shared.store import counts, versions
 from containerstacks_web.live.snapshot import StatusSnapshot
+from containerstacks_web.metrics import STATUS_READ_AT, STATUS_READINGS
 
 CHANNELS: Final = (
     Channel.COUNT_DELTAS,
@@ -100,11 +102,14 @@ class SnapshotFeed:
             if self._healthy or not self._tried.is_set():
                 _log.warning("feed.database_away", error=str(error) or type(error).__name__)
             self._healthy = False
+            STATUS_READINGS.labels("failed").inc()
         else:
             if not self._healthy:
                 _log.info("feed.reading", version=snapshot.version)
             self._healthy = True
             self._snapshot = snapshot
+            STATUS_READINGS.labels("succeeded").inc()
+            STATUS_READ_AT.set(snapshot.timestamp.timestamp())
             self._publish(snapshot.message)
         finally:
             self._tried.set()
@@ -118,7 +123,7 @@ class SnapshotFeed:
             timestamp = datetime.now(UTC)
             taken = asyncio.get_running_loop().time()
             vps = await counts.read_vps_statistics(connection)
-            daemon = await billing.read_daemon_status(connection, interval=self._billing_interval)
+            daemon = await read_daemon_status(connection, interval=self._billing_interval)
         message = StatusMessage(version=version, timestamp=timestamp, vps=vps, daemon=daemon)
         return StatusSnapshot(
             version=version,

@@ -12,6 +12,8 @@ from typing import Protocol
 
 import structlog
 
+from containerstacks_web.metrics import CLIENTS, CLIENTS_CUT_OFF
+
 # At most 20 messages a second to any client.
 _ROUND_SECONDS = 0.05
 # How long a client may leave its connection clogged before it is cut off.
@@ -71,6 +73,7 @@ class Hub:
         """Take a client in; the next round sends it the full state."""
         self._clients.add(client)
         self._per_address[client.address_key] += 1
+        CLIENTS.set(len(self._clients))
         if self._newest is not None:
             self._behind[client] = asyncio.get_running_loop().time()
             self._wake.set()
@@ -79,6 +82,7 @@ class Hub:
         if client not in self._clients:
             return
         self._clients.remove(client)
+        CLIENTS.set(len(self._clients))
         self._behind.pop(client, None)
         self._per_address[client.address_key] -= 1
         if self._per_address[client.address_key] == 0:
@@ -129,4 +133,5 @@ class Hub:
         elif behind_seconds > _BEHIND_SECONDS_MAX or unsent > _UNSENT_BYTES_MAX:
             _log.info("hub.client_cut_off", unsent_bytes=unsent, behind_seconds=round(behind_seconds, 1))
             del self._behind[client]
+            CLIENTS_CUT_OFF.inc()
             client.abort()

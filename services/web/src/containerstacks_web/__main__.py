@@ -1,0 +1,13 @@
+"""Start the web service: `containerstacks-web`."""
+
+from containerstacks_shared.runtime import run_service
+
+from .app import build
+
+
+def main() -> None:
+    run_service(build)
+
+
+if __name__ == "__main__":
+    main()

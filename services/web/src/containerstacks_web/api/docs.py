@@ -1,0 +1,50 @@
+"""The API's description as a page: rendered here from the OpenAPI document, nothing loaded from elsewhere."""
+
+import json
+from dataclasses import dataclass
+from typing import Any, Final
+
+from aiohttp import web
+
+from containerstacks_web.keys import SETTINGS
+from containerstacks_web.pages.rendering import render
+
+from .openapi import describe_api
+
+_REFERENCE_PREFIX: Final = "#/components/schemas/"
+
+
+@dataclass(frozen=True)
+class Field:
+    name: str
+    type: str
+
+
+async def docs_page(request: web.Request) -> web.Response:
+    api = describe_api(request.app[SETTINGS].company_name)
+    schemas = {
+        name: [Field(field, type_name(value)) for field, value in schema.get("properties", {}).items()]
+        for name, schema in api["components"]["schemas"].items()
+        if "properties" in schema
+    }
+    return await render(request, "api_docs.html", {"api": api, "schemas": schemas, "type_name": type_name})
+
+
+def type_name(schema: dict[str, Any]) -> str:
+    """Say in a few words what a JSON schema allows."""
+    match schema:
+        case {"$ref": str(reference)}:
+            name = reference.removeprefix(_REFERENCE_PREFIX)
+        case {"const": value}:
+            name = f"always {json.dumps(value)}"
+        case {"anyOf": list(choices)}:
+            name = " or ".join(type_name(choice) for choice in choices)
+        case {"type": "array", "items": items}:
+            name = f"list of {type_name(items)}"
+        case {"type": "object", "additionalProperties": values}:
+            name = f"object of {type_name(values)} by name"
+        case {"type": str(plain)}:
+            name = plain
+        case _:
+            name = "anything"
+    return name

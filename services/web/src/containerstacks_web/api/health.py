@@ -1,0 +1,112 @@
+"""The four /api/health endpoints.
+
+Everybody gets the public part, served from this process's memory. Administrators get details, read for
+them from the database in one snapshot.
+"""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import ETag, web
+
+from containerstacks_shared import db
+from containerstacks_shared.billing.status import read_daemon_details
+from containerstacks_shared.models import (
+    DaemonStatusDocument,
+    Document,
+    HealthDocument,
+    PlatformStatisticsDocument,
+    VpsStatisticsDocument,
+)
+from containerstacks_shared.store import counts
+from containerstacks_web.keys import IDENTITY, PLATFORM_STATISTICS, POOL, SETTINGS, SNAPSHOT_FEED
+
+_CONNECTION_SECONDS_MAX: Final = 2.0
+
+
+async def health(request: web.Request) -> web.Response:
+    """Tell that the API answers; asks nobody."""
+    return _answer(
+        HealthDocument(
+            message=f"{request.app[SETTINGS].company_name} API is healthy",
+            timestamp=datetime.now(UTC),
+            version=db.application_version(),
+        )
+    )
+
+
+async def statistics(request: web.Request) -> web.Response:
+    """Count the VPS by status, and what they are allocated together."""
+    if request[IDENTITY].is_admin:
+        return await _detailed_statistics(request)
+    snapshot = await request.app[SNAPSHOT_FEED].current()
+    etag = ETag(f"{snapshot.version}", is_weak=True)
+    if _is_known(request, etag):
+        return _not_modified(etag)
+    document = VpsStatisticsDocument(
+        timestamp=datetime.now(UTC), last_updated=snapshot.timestamp, vps=snapshot.vps
+    )
+    return _answer(document, etag)
+
+
+async def _detailed_statistics(request: web.Request) -> web.Response:
+    async with (
+        request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+        connection.transaction(isolation="repeatable_read", readonly=True),
+    ):
+        now = datetime.now(UTC)
+        details = await counts.read_vps_details(connection)
+    return _answer(VpsStatisticsDocument(timestamp=now, last_updated=now, vps=details))
+
+
+async def billing_daemon(request: web.Request) -> web.Response:
+    """Tell who bills and how it went; the timestamp is that of the figures."""
+    if request[IDENTITY].is_admin:
+        return await _detailed_billing_daemon(request)
+    snapshot = await request.app[SNAPSHOT_FEED].current()
+    etag = ETag(f"{snapshot.version}", is_weak=True)
+    if _is_known(request, etag):
+        return _not_modified(etag)
+    return _answer(DaemonStatusDocument(timestamp=snapshot.timestamp, daemon=snapshot.daemon), etag)
+
+
+async def _detailed_billing_daemon(request: web.Request) -> web.Response:
+    interval = request.app[SETTINGS].billing_interval
+    # Read committed: the locks that tell who is alive are in no snapshot anyway.
+    async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+        now = datetime.now(UTC)
+        details = await read_daemon_details(connection, interval=interval)
+    return _answer(DaemonStatusDocument(timestamp=now, daemon=details))
+
+
+async def platform_statistics(request: web.Request) -> web.Response:
+    """Tell the all-time figures, at most five minutes old while the database answers."""
+    cache = request.app[PLATFORM_STATISTICS]
+    if request[IDENTITY].is_admin:
+        details = await cache.read_details()
+        return _answer(PlatformStatisticsDocument(timestamp=datetime.now(UTC), stats=details.value))
+    figures = await cache.read()
+    etag = ETag(f"{figures.taken_at.timestamp():.3f}", is_weak=True)
+    if _is_known(request, etag):
+        return _not_modified(etag)
+    return _answer(PlatformStatisticsDocument(timestamp=datetime.now(UTC), stats=figures.value), etag)
+
+
+def _answer(document: Document, etag: ETag | None = None) -> web.Response:
+    response = web.Response(text=document.model_dump_json(), content_type="application/json")
+    if etag is not None:
+        response.etag = etag
+    return response
+
+
+def _is_known(request: web.Request, etag: ETag) -> bool:
+    """Compare weakly, as If-None-Match is meant to be: the time of the answer alone makes no new version."""
+    known = request.if_none_match or ()
+    return any(candidate.value in {etag.value, "*"} for candidate in known)
+
+
+def _not_modified(etag: ETag) -> web.Response:
+    response = web.Response(status=HTTPStatus.NOT_MODIFIED)
+    response.etag = etag
+    return response

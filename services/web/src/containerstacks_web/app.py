@@ -1,0 +1,125 @@
+"""How the web service is built: its parts, their lifetimes, and the jobs that keep them going."""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from functools import partial
+from typing import Any
+
+import aiohttp_session
+from aiohttp import web
+
+from containerstacks_shared import db
+from containerstacks_shared.log import configure_logging
+from containerstacks_shared.notify import Listener
+from containerstacks_shared.probes import add_probes
+from containerstacks_shared.runtime import Job, ServiceSpec
+from containerstacks_shared.settings import load_settings
+from containerstacks_shared.waiting import first_of
+
+from . import builtin_billing, middlewares, pages, routes
+from .client_address import TrustedProxies
+from .keys import (
+    BUILTIN_BILLING,
+    HUB,
+    LISTENER,
+    PLATFORM_STATISTICS,
+    POOL,
+    RATE_LIMITER,
+    SETTINGS,
+    SNAPSHOT_FEED,
+    TRUSTED_PROXIES,
+)
+from .live import feed
+from .live.feed import SnapshotFeed
+from .live.hub import Hub
+from .platform_statistics import PlatformStatisticsCache
+from .rate_limiting import RateLimiter
+from .settings import WebSettings
+from .sign_in import handlers as sign_in
+from .sign_in.sessions import SESSION_STORAGE, DatabaseSessionStorage
+
+# A form's fields; nothing else is sent to this service.
+_REQUEST_BYTES_MAX = 64 * 1024
+
+
+def build() -> ServiceSpec:
+    settings = load_settings(WebSettings)
+    configure_logging(settings.log_level, settings.log_format, service="web")
+    return ServiceSpec(
+        app=create_app(settings), jobs=jobs, host=settings.host, port=settings.port, name="web"
+    )
+
+
+def create_app(settings: WebSettings) -> web.Application:
+    app = web.Application(client_max_size=_REQUEST_BYTES_MAX)
+    app[SETTINGS] = settings
+    app[TRUSTED_PROXIES] = TrustedProxies(settings.trusted_proxies)
+    app[SESSION_STORAGE] = DatabaseSessionStorage(settings.session_secret)
+    app.middlewares.extend(
+        (
+            middlewares.log_request,
+            middlewares.answer_errors,
+            aiohttp_session.session_middleware(app[SESSION_STORAGE]),
+            middlewares.admit,
+        )
+    )
+    app.on_response_prepare.append(middlewares.set_headers)
+    add_probes(app, _reasons_not_ready)
+    routes.add_routes(app)
+    pages.setup(app)
+    app.cleanup_ctx.append(_database)
+    app.cleanup_ctx.append(_parts)
+    app.on_shutdown.append(_say_goodbye)
+    return app
+
+
+def jobs(app: web.Application) -> Sequence[Job]:
+    return [
+        Job("listener", app[LISTENER].run),
+        Job("feed", partial(_until_stopped, partial(app[SNAPSHOT_FEED].follow, app[LISTENER]))),
+        Job("hub", partial(_until_stopped, app[HUB].run_rounds)),
+        Job("builtin_billing", app[BUILTIN_BILLING].run),
+    ]
+
+
+async def _until_stopped(endless: Any, stop: asyncio.Event) -> None:
+    """Run something that holds nothing to finish, and cut it off at the stop."""
+    coroutine: Coroutine[Any, Any, None] = endless()
+    await first_of(coroutine, stop.wait())
+
+
+async def _database(app: web.Application) -> AsyncIterator[None]:
+    settings = app[SETTINGS]
+    await db.assert_suitable(settings.dsn, settings.listen_dsn, test_clock=settings.test_clock)
+    app[POOL] = await db.create_pool(settings.dsn, service="web", through_pooler=settings.through_pooler)
+    yield
+    await db.close_pool(app[POOL])
+
+
+async def _parts(app: web.Application) -> AsyncIterator[None]:
+    settings, pool = app[SETTINGS], app[POOL]
+    app[LISTENER] = Listener(settings.listen_dsn, {*feed.CHANNELS, *builtin_billing.CHANNELS}, service="web")
+    app[HUB] = Hub(clients_max=settings.ws_clients_max, clients_per_address=settings.ws_clients_per_address)
+    app[SNAPSHOT_FEED] = SnapshotFeed(
+        pool, billing_interval=settings.billing_interval, publish=app[HUB].publish
+    )
+    app[PLATFORM_STATISTICS] = PlatformStatisticsCache(pool)
+    app[BUILTIN_BILLING] = builtin_billing.BuiltinBilling(pool, settings, app[LISTENER])
+    app[RATE_LIMITER] = RateLimiter(settings)
+    app[sign_in.PASSWORD_CHECKS] = asyncio.Semaphore(sign_in.PASSWORD_CHECKS_AT_ONCE)
+    yield
+    await app[RATE_LIMITER].close()
+
+
+async def _say_goodbye(app: web.Application) -> None:
+    await app[HUB].close()
+
+
+async def _reasons_not_ready(request: web.Request) -> list[str]:
+    """Look at this process's own connections only."""
+    reasons = []
+    if not request.app[LISTENER].connected:
+        reasons.append("not listening for changes")
+    if not request.app[SNAPSHOT_FEED].healthy:
+        reasons.append("the database does not answer")
+    return reasons

@@ -1,0 +1,127 @@
+"""The WebSocket at /ws/status: the full state on connect, then each newer one.
+
+A browser has nothing to say here. What it sends is counted, bounded and ignored.
+"""
+
+import asyncio
+from contextlib import suppress
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import WSCloseCode, WSMsgType, web
+from yarl import URL
+
+from containerstacks_web.client_address import Visitor
+from containerstacks_web.keys import HUB, TRUSTED_PROXIES
+from containerstacks_web.live.hub import Refusal
+from containerstacks_web.problems import RequestRefused
+
+# Pings find dead connections; half of this is how long a pong may take.
+_HEARTBEAT_SECONDS: Final = 20.0
+_CLOSE_SECONDS: Final = 2.0
+_INBOUND_BYTES_MAX: Final = 1024
+_INBOUND_MESSAGES_MAX: Final = 20
+_INBOUND_PERIOD_SECONDS: Final = 10.0
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+
+
+async def status_socket(request: web.Request) -> web.StreamResponse:
+    visitor = request.app[TRUSTED_PROXIES].visitor(request)
+    hub = request.app[HUB]
+    _assert_same_origin(request, visitor)
+    _assert_welcome(hub.refusal(visitor.limit_key))
+    socket = web.WebSocketResponse(
+        heartbeat=_HEARTBEAT_SECONDS,
+        timeout=_CLOSE_SECONDS,
+        compress=False,
+        max_msg_size=_INBOUND_BYTES_MAX,
+        # Wait for a clogged connection after every frame, so that frames do not pile up behind it.
+        writer_limit=0,
+    )
+    await socket.prepare(request)
+    browser = _Browser(request, socket, visitor.limit_key)
+    hub.add(browser)
+    try:
+        await _ignore_messages(socket)
+    finally:
+        hub.remove(browser)
+    return socket
+
+
+class _Browser:
+    """A connected browser, as the hub sees it."""
+
+    def __init__(self, request: web.Request, socket: web.WebSocketResponse, address_key: str) -> None:
+        self._request = request
+        self._socket = socket
+        self._address_key = address_key
+
+    @property
+    def address_key(self) -> str:
+        return self._address_key
+
+    def unsent_bytes(self) -> int:
+        transport = self._request.transport
+        # A connection that is gone takes a message and raises, like one that goes while it is written to.
+        return 0 if transport is None else transport.get_write_buffer_size()
+
+    async def send(self, message: bytes) -> None:
+        # The handler notices the end of the connection by itself.
+        with suppress(ConnectionError):
+            await self._socket.send_frame(message, WSMsgType.TEXT)
+
+    async def say_goodbye(self) -> None:
+        with suppress(ConnectionError, TimeoutError):
+            await self._socket.close(code=WSCloseCode.SERVICE_RESTART, message=b"restarting")
+
+    def abort(self) -> None:
+        transport = self._request.transport
+        if transport is not None:
+            transport.abort()
+
+
+async def _ignore_messages(socket: web.WebSocketResponse) -> None:
+    """Read until the connection ends; a browser that talks too much is shown out."""
+    clock = asyncio.get_running_loop().time
+    count, since = 0, clock()
+    async for _ in socket:
+        if clock() - since > _INBOUND_PERIOD_SECONDS:
+            count, since = 0, clock()
+        count += 1
+        if count > _INBOUND_MESSAGES_MAX:
+            await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"too many messages")
+            return
+
+
+def _assert_same_origin(request: web.Request, visitor: Visitor) -> None:
+    """Browsers name the page that opens a socket; another site's page is none of ours. Programs name none."""
+    origin = request.headers.get("Origin")
+    if origin is not None and not is_same_origin(origin, visitor.host):
+        raise RequestRefused(HTTPStatus.FORBIDDEN, "This page may not open a socket here.")
+
+
+def is_same_origin(origin: str, host: str) -> bool:
+    try:
+        url = URL(origin)
+        ours = URL(f"{url.scheme}://{host}")
+    except ValueError:
+        return False
+    if url.scheme not in _DEFAULT_PORTS or url.host is None:
+        return False
+    return (url.host, url.port) == (ours.host, ours.port)
+
+
+def _assert_welcome(refusal: Refusal | None) -> None:
+    match refusal:
+        case None:
+            return
+        case Refusal.FULL_FOR_ADDRESS:
+            status, detail = HTTPStatus.TOO_MANY_REQUESTS, "Too many connections from this address."
+        case Refusal.FULL:
+            status, detail = (
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                "This server has all the connections it can keep.",
+            )
+        case Refusal.CLOSING:
+            status, detail = HTTPStatus.SERVICE_UNAVAILABLE, "This server is restarting."
+    raise RequestRefused(status, detail, headers={"Retry-After": "5"})

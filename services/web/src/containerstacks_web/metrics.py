@@ -1,0 +1,36 @@
+"""What the web service measures."""
+
+from typing import Final
+
+from prometheus_client import Counter, Gauge
+
+from containerstacks_shared.metrics import REGISTRY
+
+CLIENTS: Final = Gauge(
+    "containerstacks_web_socket_clients", "Browsers connected by WebSocket.", registry=REGISTRY
+)
+CLIENTS_CUT_OFF: Final = Counter(
+    "containerstacks_web_socket_clients_cut_off",
+    "Browsers whose connection was ended because they stopped reading.",
+    registry=REGISTRY,
+)
+STATUS_READINGS: Final = Counter(
+    "containerstacks_web_status_readings",
+    "Readings of the status, by outcome.",
+    ["outcome"],
+    registry=REGISTRY,
+)
+STATUS_READ_AT: Final = Gauge(
+    "containerstacks_web_status_read_timestamp_seconds",
+    "When the status was last read from the database.",
+    registry=REGISTRY,
+)
+BUILTIN_BILLING_ACTIVE: Final = Gauge(
+    "containerstacks_web_builtin_billing_active", "1 while this process bills.", registry=REGISTRY
+)
+REQUESTS: Final = Counter(
+    "containerstacks_web_requests", "Requests answered, by status code.", ["status"], registry=REGISTRY
+)
+RATE_LIMITED: Final = Counter(
+    "containerstacks_web_rate_limited", "Requests refused as too many, by class.", ["name"], registry=REGISTRY
+)

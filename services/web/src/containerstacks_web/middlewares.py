@@ -1,0 +1,171 @@
+"""What happens around every request: a number, a log line, an answer to every error, and who may come in.
+
+From the outside in: `log_request`, `answer_errors`, the session, `admit`. The headers that every response
+carries are set when it is sent, so that no path to a response can miss them.
+"""
+
+import re
+import time
+from http import HTTPStatus
+from typing import Final
+from uuid import uuid4
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from containerstacks_shared import db
+from containerstacks_web.keys import IDENTITY, RATE_LIMITER, REQUEST_ID, TRUSTED_PROXIES, VERDICT
+from containerstacks_web.metrics import RATE_LIMITED, REQUESTS
+from containerstacks_web.problems import RequestRefused, problem_response
+from containerstacks_web.sign_in.credentials import WrongCredential, identify
+from containerstacks_web.sign_in.identity import ANONYMOUS, Identity, RequestRole
+
+SOCKET_PATH: Final = "/ws/status"
+STATIC_PREFIX: Final = "/static/"
+_PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+# A request id that a proxy gave is kept, if it looks like one.
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
+
+_SECURITY_HEADERS: Final = {
+    # Nothing inline, nothing from elsewhere; connect-src 'self' covers the WebSocket too.
+    "Content-Security-Policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
+        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_TRANSPORT_SECURITY: Final = "max-age=31536000"
+# Who asks decides what is answered, by any of these.
+_VARY: Final = "Authorization, Cookie, X-API-Key"
+
+_log = structlog.get_logger(__name__)
+
+
+@web.middleware
+async def log_request(request: web.Request, handler: Handler) -> web.StreamResponse:
+    given = request.headers.get("X-Request-ID", "")
+    request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else str(uuid4())
+    started = time.perf_counter()
+    status: int | None = None
+    with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]):
+        try:
+            response = await handler(request)
+            status = response.status
+        except web.HTTPException as redirect:
+            status = redirect.status
+            raise
+        finally:
+            REQUESTS.labels(str(status)).inc()
+            _log.info(
+                "request.served",
+                method=request.method,
+                path=request.path,
+                status=status,
+                milliseconds=round((time.perf_counter() - started) * 1000, 1),
+                address=str(request.app[TRUSTED_PROXIES].visitor(request).address),
+                role=request.get(IDENTITY, ANONYMOUS).role.value,
+            )
+        return response
+
+
+@web.middleware
+async def answer_errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except RequestRefused as error:
+        return await problem_response(request, error.status, error.detail, headers=error.headers)
+    except web.HTTPException as error:
+        if error.status < HTTPStatus.BAD_REQUEST:
+            raise
+        headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+        return await problem_response(request, error.status, _explain(error), headers=headers)
+    except db.UNAVAILABLE as error:
+        _log.warning("request.database_away", path=request.path, error=str(error) or type(error).__name__)
+        return await problem_response(
+            request,
+            HTTPStatus.SERVICE_UNAVAILABLE,
+            "The database cannot be reached at the moment. Try again in a few seconds.",
+            headers={"Retry-After": "5"},
+        )
+    except Exception:  # noqa: BLE001 - the edge: logged here once, and answered
+        _log.exception("request.failed", path=request.path)
+        return await problem_response(
+            request,
+            HTTPStatus.INTERNAL_SERVER_ERROR,
+            "Something went wrong on our side. It has been logged under the request's id.",
+        )
+
+
+@web.middleware
+async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Find out who asks, count the request, and refuse it when it is one too many or its credential wrong."""
+    if request.path in _PROBES or request.path.startswith(STATIC_PREFIX):
+        return await handler(request)
+    refusal = None
+    try:
+        identity = await identify(request)
+    except WrongCredential:
+        identity = ANONYMOUS
+        refusal = RequestRefused(
+            HTTPStatus.UNAUTHORIZED,
+            "The credential in the request's headers is not valid, or no longer.",
+            headers={"WWW-Authenticate": 'Bearer realm="containerstacks"'},
+        )
+    request[IDENTITY] = identity
+    # Sockets have caps of their own.
+    if request.path != SOCKET_PATH or refusal is not None:
+        await _count(request, identity)
+    if refusal is not None:
+        raise refusal
+    return await handler(request)
+
+
+async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
+    headers = response.headers
+    headers.update(_SECURITY_HEADERS)
+    if REQUEST_ID in request:
+        headers["X-Request-ID"] = request[REQUEST_ID]
+    if request.app[TRUSTED_PROXIES].visitor(request).secure:
+        headers["Strict-Transport-Security"] = _TRANSPORT_SECURITY
+    if VERDICT in request:
+        headers.update(request[VERDICT].headers)
+    if IDENTITY in request:
+        headers["Vary"] = (
+            f"{_VARY}, Accept-Encoding" if "Accept-Encoding" in headers.get("Vary", "") else _VARY
+        )
+        if request[IDENTITY].role is not RequestRole.ANONYMOUS:
+            headers["Cache-Control"] = "private, no-store"
+        else:
+            headers.setdefault("Cache-Control", "no-cache")
+
+
+async def _count(request: web.Request, identity: Identity) -> None:
+    address = request.app[TRUSTED_PROXIES].visitor(request).limit_key
+    key = address if identity.user_id is None else f"{identity.user_id} {address}"
+    verdict = await request.app[RATE_LIMITER].hit_as(identity.role, key)
+    request[VERDICT] = verdict
+    if not verdict.allowed:
+        RATE_LIMITED.labels(verdict.name).inc()
+        raise RequestRefused(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            f"Too many requests: {verdict.rate.amount} are allowed in {verdict.rate.text.partition('/')[2]}."
+            f" Try again in {verdict.reset_seconds} seconds.",
+        )
+
+
+def _explain(error: web.HTTPException) -> str:
+    match error.status:
+        case HTTPStatus.NOT_FOUND:
+            return "There is nothing at this address."
+        case HTTPStatus.METHOD_NOT_ALLOWED:
+            return "This address does not take requests of this kind."
+        case HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+            return "The request is larger than this service accepts."
+        case _:
+            return error.text or error.reason

@@ -1,0 +1,56 @@
+"""What goes wrong with a request, as RFC 9457 problem details for programs and as a page for people."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+
+from aiohttp import web
+
+from containerstacks_shared.models import Document
+from containerstacks_web.keys import REQUEST_ID
+from containerstacks_web.pages import handlers as pages
+
+CONTENT_TYPE = "application/problem+json"
+# Below these, programs ask, whatever they say that they accept.
+_PROGRAM_PATHS = ("/api/", "/ws/", "/healthz", "/readyz", "/metrics")
+
+
+class Problem(Document):
+    """`success` is there for front ends that look for it in every answer."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str
+    request_id: str
+    success: bool = False
+
+
+class RequestRefused(Exception):  # noqa: N818 - what happened, not what broke
+    """A request that cannot be answered as asked; the message tells the visitor why."""
+
+    def __init__(self, status: HTTPStatus, detail: str, *, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+        self.headers = dict(headers or {})
+
+
+async def problem_response(
+    request: web.Request, status: int, detail: str, *, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    status = HTTPStatus(status)
+    reference = request[REQUEST_ID]
+    if wants_page(request):
+        response = await pages.error_page(request, status, reference=reference)
+    else:
+        problem = Problem(title=status.phrase, status=status, detail=detail, request_id=reference)
+        response = web.Response(status=status, text=problem.model_dump_json(), content_type=CONTENT_TYPE)
+    response.headers.update(headers or {})
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def wants_page(request: web.Request) -> bool:
+    if request.path.startswith(_PROGRAM_PATHS) and request.path != "/api/docs":
+        return False
+    return "text/html" in request.headers.get("Accept", "")

@@ -1,0 +1,29 @@
+"""Every address of the service on one screen (static files and probes aside)."""
+
+from aiohttp import web
+
+from .api import docs, health, openapi
+from .live.socket import status_socket
+from .middlewares import SOCKET_PATH
+from .pages import handlers as pages
+from .sign_in import handlers as sign_in
+
+
+def add_routes(app: web.Application) -> None:
+    app.router.add_routes(
+        [
+            web.get("/", pages.index),
+            web.get("/status", pages.status),
+            web.get("/about", pages.about),
+            web.get("/login", pages.login_form),
+            web.post("/login", sign_in.sign_in),
+            web.post("/logout", sign_in.sign_out),
+            web.get("/api/health", health.health),
+            web.get("/api/health/stats", health.statistics),
+            web.get("/api/health/billing-daemon", health.billing_daemon),
+            web.get("/api/health/platform-stats", health.platform_statistics),
+            web.get("/api/openapi.json", openapi.openapi_document),
+            web.get("/api/docs", docs.docs_page),
+            web.get(SOCKET_PATH, status_socket),
+        ]
+    )

@@ -1,0 +1,100 @@
+"""Finds out who sent a request: API key, the original application's token, or session.
+
+A credential in a header is meant: when it is wrong, the request is refused, however public its target. A
+cookie just comes along: when it has expired, its bearer is a visitor like any other.
+"""
+
+import binascii
+from typing import Any, Final
+from uuid import UUID
+
+import jwt
+import structlog
+from aiohttp import web
+from aiohttp_session import get_session
+from pydantic import SecretStr
+
+from containerstacks_shared import db
+from containerstacks_shared.models import UserId
+from containerstacks_shared.store import api_keys, users
+from containerstacks_shared.store.users import User, UserRole
+from containerstacks_web.keys import POOL, SETTINGS
+from containerstacks_web.sign_in.identity import ANONYMOUS, CredentialKind, Identity, RequestRole
+from containerstacks_web.sign_in.sessions import SESSION_USER
+
+_CREDENTIAL_CHARACTERS_MAX: Final = 4096
+_CONNECTION_SECONDS_MAX: Final = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+class WrongCredential(Exception):  # noqa: N818 - what is the case
+    """A header holds a credential that is not, or no longer, good."""
+
+
+async def identify(request: web.Request) -> Identity:
+    """Raises `WrongCredential`, and one of `db.UNAVAILABLE` when a header's credential cannot be looked up."""
+    presented = []
+    if (key := request.headers.get("X-API-Key")) is not None:
+        presented.append(await _by_api_key(request, key.strip()))
+    if (authorization := request.headers.get("Authorization")) is not None:
+        # The original application reads the second word, whatever the first one is.
+        credential = authorization.strip().partition(" ")[2].strip()
+        if credential.startswith(api_keys.PREFIX):
+            presented.append(await _by_api_key(request, credential))
+        else:
+            presented.append(await _by_token(request, credential))
+    if presented:
+        return presented[0]
+    return await _by_session(request)
+
+
+async def _by_api_key(request: web.Request, key: str) -> Identity:
+    if not key.startswith(api_keys.PREFIX) or len(key) > _CREDENTIAL_CHARACTERS_MAX:
+        raise WrongCredential
+    async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+        user = await api_keys.find_user(connection, key)
+    return _identity(user, CredentialKind.API_KEY)
+
+
+async def _by_token(request: web.Request, token: str) -> Identity:
+    secret = request.app[SETTINGS].jwt_secret
+    if secret is None or len(token) > _CREDENTIAL_CHARACTERS_MAX:
+        raise WrongCredential
+    user_id = _user_id_of_token(token, secret)
+    async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+        # The token says who, the table says what they may do now.
+        user = await users.find_by_id(connection, user_id)
+    return _identity(user, CredentialKind.TOKEN)
+
+
+def _user_id_of_token(token: str, secret: SecretStr) -> UserId:
+    try:
+        claims: dict[str, Any] = jwt.decode(
+            token,
+            secret.get_secret_value(),
+            algorithms=["HS256"],
+            # Issued by another machine: its clock may be ahead of ours.
+            options={"verify_iat": False},
+        )
+        return UserId(UUID(str(claims["userId"])))
+    except (jwt.InvalidTokenError, binascii.Error, KeyError, ValueError) as error:
+        raise WrongCredential from error
+
+
+async def _by_session(request: web.Request) -> Identity:
+    try:
+        await get_session(request)
+    except db.UNAVAILABLE as error:
+        # Pages go on showing what they know, to a visitor who is nobody for the moment.
+        _log.warning("sessions.unavailable", error=str(error) or type(error).__name__)
+        return ANONYMOUS
+    user = request.get(SESSION_USER)
+    return ANONYMOUS if user is None else _identity(user, CredentialKind.SESSION)
+
+
+def _identity(user: User | None, credential: CredentialKind) -> Identity:
+    if user is None:
+        raise WrongCredential
+    role = RequestRole.ADMIN if user.role is UserRole.ADMIN else RequestRole.USER
+    return Identity(role=role, user_id=user.id, name=user.name, credential=credential)

@@ -1,0 +1,116 @@
+"""Signing in with e-mail address and password, and signing out."""
+
+import asyncio
+from http import HTTPStatus
+from typing import Final
+
+import structlog
+from aiohttp import web
+from aiohttp_session import get_session, new_session
+
+from containerstacks_shared import passwords
+from containerstacks_shared.settings import RateLimit
+from containerstacks_shared.store import users
+from containerstacks_shared.store.users import Account
+from containerstacks_web.keys import POOL, RATE_LIMITER, TRUSTED_PROXIES
+from containerstacks_web.pages import handlers as pages
+from containerstacks_web.problems import RequestRefused
+
+from .csrf import FIELD_NAME, csrf_token, is_csrf_token_valid
+from .sessions import SESSION_STORAGE, USER_ID
+
+_AFTER_SIGN_IN: Final = "/status"
+# Guesses at one account from one address. Not per account alone: that would let anybody lock anybody out.
+_GUESSES: Final = RateLimit.parse("10/15 minutes")
+_GUESSES_NAME: Final = "sign-in"
+_EMAIL_CHARACTERS_MAX: Final = 255
+_CONNECTION_SECONDS_MAX: Final = 2.0
+# Each takes a core and 64 MiB for a tenth of a second.
+PASSWORD_CHECKS_AT_ONCE: Final = 2
+PASSWORD_CHECKS: Final = web.AppKey("password_checks", asyncio.Semaphore)
+
+_log = structlog.get_logger(__name__)
+
+
+async def sign_in(request: web.Request) -> web.StreamResponse:
+    form = await request.post()
+    await _assert_csrf(request, form.get(FIELD_NAME))
+    email, password, target = (_text(form.get(name)) for name in ("email", "password", "next"))
+    email = email.strip()
+    if not email or not password or len(email) > _EMAIL_CHARACTERS_MAX:
+        return await _refuse(request, email, "Enter your e-mail address and your password.")
+    await _count_guess(request, email)
+    account = await _authenticate(request, email, password)
+    if account is None:
+        _log.info("sign_in.refused")
+        return await _refuse(request, email, "E-mail address or password is wrong.")
+    await request.app[RATE_LIMITER].clear(_GUESSES_NAME, _GUESSES, _guess_key(request, email))
+    # A new session: whoever planted or saw the old token has nothing of the one that is signed in.
+    await request.app[SESSION_STORAGE].forget(request, await get_session(request))
+    session = await new_session(request)
+    session[USER_ID] = str(account.id)
+    await csrf_token(request)
+    _log.info("sign_in.accepted", user_id=str(account.id), role=account.role.value)
+    raise web.HTTPSeeOther(_local_path(target))
+
+
+async def sign_out(request: web.Request) -> web.StreamResponse:
+    form = await request.post()
+    await _assert_csrf(request, form.get(FIELD_NAME))
+    session = await get_session(request)
+    session.invalidate()
+    raise web.HTTPSeeOther(_AFTER_SIGN_IN)
+
+
+async def _authenticate(request: web.Request, email: str, password: str) -> Account | None:
+    pool = request.app[POOL]
+    async with pool.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+        account = await users.find_by_email(connection, email)
+    stored_hash = None if account is None else account.password_hash
+    async with request.app[PASSWORD_CHECKS]:
+        verification = await asyncio.to_thread(passwords.verify_password, password, stored_hash)
+    if account is None or not verification.matches:
+        return None
+    if verification.stronger_hash is not None:
+        async with pool.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+            await users.upgrade_password_hash(
+                connection, account.id, before=account.password_hash, after=verification.stronger_hash
+            )
+    return account
+
+
+async def _assert_csrf(request: web.Request, sent: object) -> None:
+    if not await is_csrf_token_valid(request, sent):
+        raise RequestRefused(
+            HTTPStatus.FORBIDDEN,
+            "This form has expired or came from another site. Go back, reload, try again.",
+        )
+
+
+async def _count_guess(request: web.Request, email: str) -> None:
+    verdict = await request.app[RATE_LIMITER].hit(_GUESSES_NAME, _GUESSES, _guess_key(request, email))
+    if not verdict.allowed:
+        raise RequestRefused(
+            HTTPStatus.TOO_MANY_REQUESTS,
+            f"Too many attempts to sign in. Try again in {verdict.reset_seconds} seconds.",
+            headers=verdict.headers,
+        )
+
+
+def _guess_key(request: web.Request, email: str) -> str:
+    return f"{request.app[TRUSTED_PROXIES].visitor(request).limit_key} {email.lower()}"
+
+
+async def _refuse(request: web.Request, email: str, problem: str) -> web.StreamResponse:
+    return await pages.login_page(request, problem=problem, email=email, status=HTTPStatus.UNAUTHORIZED)
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _local_path(target: str) -> str:
+    """Follow `next` only within this site: browsers take two slashes, of either kind, for the start of a host."""
+    if not target.startswith("/") or target.startswith(("//", "/\\")) or not target.isprintable():
+        return _AFTER_SIGN_IN
+    return target

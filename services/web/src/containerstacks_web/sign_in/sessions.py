@@ -1,0 +1,98 @@
+"""Sessions on the server: the browser holds a random token, the database a keyed hash of it.
+
+A session without a user exists only to hold the token of a sign-in form, and is short.
+"""
+
+import hmac
+import secrets
+from datetime import timedelta
+from hashlib import sha256
+from typing import Final
+from uuid import UUID
+
+from aiohttp import web
+from aiohttp_session import AbstractStorage, Session
+from pydantic import SecretStr
+
+from containerstacks_shared.models import UserId
+from containerstacks_shared.store import web_sessions
+from containerstacks_shared.store.users import User
+from containerstacks_web.keys import POOL, TRUSTED_PROXIES
+
+COOKIE_NAME: Final = "containerstacks_session"
+USER_ID: Final = "user_id"
+
+SIGNED_IN_LIFETIME: Final = timedelta(days=7)
+FORM_LIFETIME: Final = timedelta(hours=1)
+_TOKEN_BYTES: Final = 32
+# What such a token looks like; anything else is not worth a question to the database.
+_TOKEN_CHARACTERS: Final = len(secrets.token_urlsafe(_TOKEN_BYTES))
+_CONNECTION_SECONDS_MAX: Final = 2.0
+
+# The signed-in user as the database knew them when the session was loaded.
+SESSION_USER: Final = web.RequestKey("session_user", User)
+
+
+class DatabaseSessionStorage(AbstractStorage):
+    def __init__(self, secret: SecretStr | None) -> None:
+        super().__init__(cookie_name=COOKIE_NAME, httponly=True, samesite="Lax")
+        self._key = b"" if secret is None else secret.get_secret_value().encode()
+
+    async def load_session(self, request: web.Request) -> Session:
+        token = self.load_cookie(request)
+        if token is None or len(token) != _TOKEN_CHARACTERS:
+            return await self.new_session()
+        async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+            found = await web_sessions.find(connection, self._hash(token))
+        if found is None:
+            return await self.new_session()
+        values = dict(found.data)
+        if found.user is not None:
+            request[SESSION_USER] = found.user
+            values[USER_ID] = str(found.user.id)
+        created = int(found.created_at.timestamp())
+        return Session(token, data={"created": created, "session": values}, new=False)
+
+    async def save_session(
+        self, request: web.Request, response: web.StreamResponse, session: Session
+    ) -> None:
+        if session.empty:
+            await self.forget(request, session)
+            response.del_cookie(COOKIE_NAME, path="/")
+            return
+        is_new = session.identity is None
+        token = secrets.token_urlsafe(_TOKEN_BYTES) if is_new else str(session.identity)
+        user_id = session.get(USER_ID)
+        lifetime = FORM_LIFETIME if user_id is None else SIGNED_IN_LIFETIME
+        async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+            if is_new:
+                await web_sessions.delete_expired(connection)
+            await web_sessions.save(
+                connection,
+                self._hash(token),
+                user_id=None if user_id is None else UserId(UUID(user_id)),
+                data={name: value for name, value in session.items() if name != USER_ID},
+                lifetime=lifetime,
+            )
+        if is_new:
+            response.set_cookie(
+                COOKIE_NAME,
+                token,
+                max_age=int(lifetime.total_seconds()),
+                path="/",
+                secure=request.app[TRUSTED_PROXIES].visitor(request).secure,
+                httponly=True,
+                samesite="Lax",
+            )
+
+    async def forget(self, request: web.Request, session: Session) -> None:
+        """End a session on the server, whatever the browser does with its cookie."""
+        if session.identity is not None:
+            async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+                await web_sessions.delete(connection, self._hash(str(session.identity)))
+
+    def _hash(self, token: str) -> str:
+        return hmac.new(self._key, token.encode(), sha256).hexdigest()
+
+
+SESSION_STORAGE: Final = web.AppKey("session_storage", DatabaseSessionStorage)
