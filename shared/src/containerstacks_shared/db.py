@@ -177,8 +177,12 @@ async def dedicated_connection(
 
 async def heartbeat(connection: Connection, *, seconds: float = HEARTBEAT_SECONDS) -> None:
     """Talk over the connection. Raises one of `UNAVAILABLE` when nobody answers in time."""
-    async with asyncio.timeout(seconds):
-        await connection.execute(_HEARTBEAT)
+    try:
+        async with asyncio.timeout(seconds):
+            await connection.execute(_HEARTBEAT)
+    except asyncpg.QueryCanceledError as error:
+        # Somebody cancelled this session's work; whether it still has what it had is anybody's guess.
+        raise ConnectionError("the heartbeat was cancelled") from error
 
 
 async def close_quietly(connection: DedicatedConnection, *, seconds: float = 1.0) -> None:

@@ -57,7 +57,9 @@ def configure_logging(level: str, format: str, *, service: str) -> None:  # noqa
 def _renderer(format: str) -> Processor:  # noqa: A002
     if format == "json":
         return structlog.processors.JSONRenderer(default=str, ensure_ascii=False)
-    return structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    return structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
 
 
 def _name_service(service: str) -> Processor:

@@ -118,7 +118,7 @@ async def _started(runner: web.AppRunner, stop: asyncio.Event) -> bool:
     finally:
         for task in (starting, stopping):
             task.cancel()
-        await asyncio.wait({starting, stopping})
+        await asyncio.gather(starting, stopping, return_exceptions=True)
 
 
 async def _supervise(jobs: Sequence[Job], stop: asyncio.Event, *, patience: timedelta) -> bool:
@@ -136,7 +136,7 @@ async def _supervise(jobs: Sequence[Job], stop: asyncio.Event, *, patience: time
             _, pending = await asyncio.wait(tasks, timeout=patience.total_seconds())
         for task in pending:
             _log.error("job.did_not_stop", job=task.get_name())
-        return clean and not pending and all(task.result() for task in tasks)
+        return clean and not pending and all(not task.cancelled() and task.result() for task in tasks)
     finally:
         for task in (*tasks, stopping):
             task.cancel()
@@ -191,9 +191,18 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
 def _addresses(spec: ServiceSpec) -> Iterator[list[socket.socket]]:
     """Bind before anything else happens, so that a busy port is told at once and nothing was touched."""
     sockets: list[socket.socket] = []
+    absent: OSError | None = None
     try:
         for family, address in _resolve(spec):
-            sockets.append(_bind(spec, family, address))
+            try:
+                sockets.append(_bind(family, address))
+            except OSError as error:
+                # `localhost` may name an IPv6 address on a machine without IPv6.
+                if error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+                    raise CannotListen(_problem(spec, error)) from error
+                absent = error
+        if absent is not None and not sockets:
+            raise CannotListen(_problem(spec, absent)) from absent
         yield sockets
     finally:
         for bound in sockets:
@@ -213,7 +222,7 @@ def _resolve(spec: ServiceSpec) -> list[tuple[socket.AddressFamily, tuple[object
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
 
 
-def _bind(spec: ServiceSpec, family: socket.AddressFamily, address: tuple[object, ...]) -> socket.socket:
+def _bind(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.socket:
     bound = socket.socket(family, socket.SOCK_STREAM)
     try:
         if sys.platform != "win32":
@@ -225,9 +234,9 @@ def _bind(spec: ServiceSpec, family: socket.AddressFamily, address: tuple[object
         # Listening claims the port; nobody is answered until the application has started.
         bound.listen(_BACKLOG)
         bound.setblocking(False)
-    except OSError as error:
+    except OSError:
         bound.close()
-        raise CannotListen(_problem(spec, error)) from error
+        raise
     return bound
 
 
@@ -237,6 +246,6 @@ def _problem(spec: ServiceSpec, error: OSError) -> str:
         return f"{spec.port_variable}: {where} is in use by another process (expected a free port)"
     if error.errno == errno.EACCES:
         return f"{spec.port_variable}: this user may not listen on {where} (expected a port above 1023)"
-    if error.errno == errno.EADDRNOTAVAIL:
+    if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
         return f"HOST: {spec.host!r} is not an address of this machine (expected one that is)"
     return f"{spec.port_variable}: cannot listen on {where}: {error.strerror}"
