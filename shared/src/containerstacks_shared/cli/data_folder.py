@@ -54,9 +54,9 @@ class DataFolder:
             raise ConfigurationError(f"cannot write to {self.path}: {error.strerror}") from error
 
     @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self, *, patience: timedelta = _PATIENCE) -> Iterator[None]:
         """Hold the folder against any other `up`. Raises `ConfigurationError` when one is running."""
-        handle = self._take()
+        handle = self._take(patience)
         try:
             _rewrite(handle, str(os.getpid()))
             yield
@@ -67,7 +67,7 @@ class DataFolder:
         """Tell a next `up`, which may be there already, that waiting will help."""
         self._lock_file.write_text(f"{os.getpid()} {_STOPPING}", encoding="ascii")
 
-    def _take(self) -> int:
+    def _take(self, patience: timedelta) -> int:
         # Not on Windows, where there is no `up` and this module must still be importable.
         import fcntl  # noqa: PLC0415
 
@@ -78,8 +78,8 @@ class DataFolder:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 holder = os.pread(handle, 64, 0).decode("ascii", "replace")
-                patience = _PATIENCE_STOPPING if _STOPPING in holder else _PATIENCE
-                if time.monotonic() - begun > patience.total_seconds():
+                limit = _PATIENCE_STOPPING if _STOPPING in holder else patience
+                if time.monotonic() - begun > limit.total_seconds():
                     os.close(handle)
                     raise ConfigurationError(
                         f"already running as process {holder.split()[0] if holder else 'unknown'},"

@@ -139,7 +139,7 @@ class _Child:
             if loop.time() - begun > _RAN_WELL.total_seconds():
                 pause = _PAUSE_MIN
             self.release_output()
-            self._say(f"{_how_it_ended(code)}; starting again in {pause.total_seconds():g} s")
+            self._say(f"{how_it_ended(code)}; starting again in {pause.total_seconds():g} s")
             await happens_within(stop, pause.total_seconds())
             pause = min(pause * 2, _PAUSE_MAX)
 
@@ -223,5 +223,5 @@ class _Child:
         say(f"{name} | {text}")
 
 
-def _how_it_ended(code: int) -> str:
+def how_it_ended(code: int) -> str:
     return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with code {code}"

@@ -226,7 +226,8 @@ class EmbeddedPostgres:
                 output=output,
             )
         self._watcher = account.start(
-            ["/bin/sh", "-c", WATCHER, "containerstacks-postgres-watcher", str(self._process.pid)],
+            # The folder only for whoever reads the list of processes.
+            ["/bin/sh", "-c", WATCHER, "containerstacks-postgres-watcher", str(self._process.pid), data],
             stdin=subprocess.PIPE,
             output=subprocess.DEVNULL,
         )

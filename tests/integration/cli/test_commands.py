@@ -1,0 +1,183 @@
+"""What an operator does by hand."""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import psycopg
+import pytest
+
+from containerstacks_shared.passwords import verify_password
+
+Run = Callable[..., Any]
+PASSWORD = "a password of some length"
+
+
+def one(database: psycopg.Connection, query: str, *values: object) -> tuple[Any, ...]:
+    row = database.execute(query.encode(), values).fetchone()
+    assert row is not None
+    return row
+
+
+@pytest.fixture
+def organization(database: psycopg.Connection) -> str:
+    (user,) = one(
+        database,
+        "insert into users (email, password_hash, name) values ('ada@example.com', 'x', 'Ada') returning id",
+    )
+    one(
+        database,
+        "insert into organizations (name, slug, owner_id) values ('Acme', 'acme', %s) returning id",
+        user,
+    )
+    return "acme"
+
+
+# Schema -----------------------------------------------------------------------------------------
+
+
+def test_migrating_again_says_that_there_is_nothing_to_do(run: Run) -> None:
+    told = run("migrate")
+    assert told.exit_code == 0
+    assert re.fullmatch(r"The schema is at revision \d+ already\.\n", told.output)
+
+
+def test_an_empty_database_is_migrated(
+    run: Run, monkeypatch: pytest.MonkeyPatch, empty_database_url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", empty_database_url)
+    assert run("verify").errors == (
+        "error: This database is not migrated: run `containerstacks migrate` first.\n"
+    )
+    assert run("migrate").output.startswith("Created the schema")
+    assert run("verify").exit_code == 0
+
+
+def test_an_unreachable_database_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://somebody:secret@127.0.0.1:1/nothing")
+    told = run("migrate")
+    assert told.exit_code == 1
+    assert told.output == ""
+    assert told.errors.startswith("error: ")
+    assert told.errors.count("\n") == 1
+    assert "secret" not in told.errors
+
+
+# Administrators ---------------------------------------------------------------------------------
+
+
+def test_an_administrator_is_created_with_the_password_typed(run: Run, database: psycopg.Connection) -> None:
+    told = run("admin", "create", "--email", "root@example.com", "--password-stdin", typed=PASSWORD + "\n")
+    assert (told.exit_code, told.output) == (0, "Created the administrator root@example.com.\n")
+    role, password_hash = one(
+        database, "select role, password_hash from users where email = 'root@example.com'"
+    )
+    assert role == "admin"
+    assert verify_password(PASSWORD, password_hash).matches
+
+
+def test_an_existing_user_is_not_overwritten(
+    run: Run, database: psycopg.Connection, organization: str
+) -> None:
+    assert organization == "acme"
+    told = run("admin", "create", "--email", "ada@example.com", "--password-stdin", typed=PASSWORD + "\n")
+    assert told.exit_code == 1
+    assert told.errors == "error: there is a user ada@example.com already; nothing was changed\n"
+    assert one(database, "select role, password_hash from users") == ("user", "x")
+
+
+def test_an_api_key_is_printed_once_and_kept_as_a_hash(run: Run, database: psycopg.Connection) -> None:
+    run("admin", "create", "--email", "root@example.com", "--password-stdin", typed=PASSWORD)
+    told = run("admin", "api-key", "--email", "root@example.com")
+    assert told.exit_code == 0
+    key = told.output.strip()
+    assert re.fullmatch(r"sk_live_[0-9a-f]{64}", key)
+    kept = one(database, "select key_hash, key_prefix, active, expires_at from user_api_keys")
+    assert kept == (hashlib.sha256(key.encode()).hexdigest(), key[:12], True, None)
+
+
+def test_an_api_key_promotes_nobody(run: Run, database: psycopg.Connection, organization: str) -> None:
+    assert organization == "acme"
+    told = run("admin", "api-key", "--email", "ada@example.com")
+    assert told.exit_code == 1
+    assert told.errors == "error: ada@example.com is not an administrator; nothing was changed\n"
+    assert run("admin", "api-key", "--email", "who@example.com").errors == (
+        "error: there is no user who@example.com\n"
+    )
+    assert one(database, "select count(*) from user_api_keys") == (0,)
+
+
+# Money ------------------------------------------------------------------------------------------
+
+
+def test_a_credit_is_made_once_per_reference(
+    run: Run, database: psycopg.Connection, organization: str
+) -> None:
+    credit = ("wallet", "credit", "--organization", organization, "--reference", "invoice 7")
+    assert run(*credit, "--amount", "12.34567891").output == (
+        "Credited 12.34567891 USD; the balance is 12.34567891 USD.\n"
+    )
+    again = run(*credit, "--amount", "12.34567891")
+    assert again.exit_code == 0
+    assert again.output.startswith("Had been credited before, nothing was changed")
+    assert one(database, "select balance from wallets") == (Decimal("12.34567891"),)
+    assert run(*credit, "--amount", "13").exit_code == 1
+    assert one(database, "select balance from wallets") == (Decimal("12.34567891"),)
+    assert run("verify").exit_code == 0
+
+
+def test_an_unknown_organization_is_told(run: Run) -> None:
+    told = run("wallet", "credit", "--organization", "nobody", "--amount", "1", "--reference", "r")
+    assert (told.exit_code, told.output) == (1, "")
+    assert told.errors == "error: there is no organization with the id or slug 'nobody'\n"
+
+
+def test_billing_is_paused_with_a_reason_and_resumed(run: Run, database: psycopg.Connection) -> None:
+    assert run("billing", "pause", "--reason", "prices are wrong").exit_code == 0
+    paused = one(database, "select paused, reason, changed_by is not null from billing_control")
+    assert paused == (True, "prices are wrong", True)
+    assert run("billing", "resume", "--reason", "prices are right").exit_code == 0
+    assert one(database, "select paused from billing_control") == (False,)
+
+
+def test_a_held_plan_is_released(run: Run, database: psycopg.Connection) -> None:
+    (plan,) = one(
+        database,
+        "insert into vps_plans (name, provider_plan_id, base_price) values ('Nano', 'nano', 5) returning id",
+    )
+    release = ("billing", "release", "--plan", str(plan))
+    assert run(*release).output == f"Plan {plan} is not held; nothing was changed.\n"
+    database.execute(
+        "insert into plan_quarantines (vps_plan_id, reason, hourly_rate) values (%s, 'far too dear', 9)",
+        [plan],
+    )
+    assert run(*release).output == f"Released plan {plan}, held because: far too dear.\n"
+    told = run("billing", "release", "--plan", "00000000-0000-0000-0000-000000000000")
+    assert told.errors == "error: there is no VPS plan 00000000-0000-0000-0000-000000000000\n"
+
+
+# The audit --------------------------------------------------------------------------------------
+
+
+def test_a_clean_audit_exits_with_0(run: Run) -> None:
+    told = run("verify")
+    assert (told.exit_code, told.output) == (0, "Every invariant holds.\n")
+    as_json = run("verify", "--full", "--json")
+    assert json.loads(as_json.output) == {"clean": True, "findings": []}
+
+
+def test_damage_is_found_and_exits_with_1(run: Run, database: psycopg.Connection, organization: str) -> None:
+    run("wallet", "credit", "--organization", organization, "--amount", "5", "--reference", "r")
+    # Somebody writes a wallet past every transaction.
+    database.execute("update wallets set balance = balance + 1")
+    told = run("verify")
+    assert told.exit_code == 1
+    assert "unexplained" in told.output
+    as_json = run("verify", "--json")
+    assert as_json.exit_code == 1
+    report = json.loads(as_json.output)
+    assert not report["clean"]
+    assert {"check", "key", "detail"} <= report["findings"][0].keys()

@@ -1,0 +1,89 @@
+"""The folder of `up`: its secrets, and who holds it."""
+
+import os
+import stat
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from containerstacks_shared.cli.data_folder import NAME, DataFolder
+from containerstacks_shared.errors import ConfigurationError
+
+NO_PATIENCE = timedelta(0)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> DataFolder:
+    folder = DataFolder(tmp_path / NAME)
+    folder.prepare()
+    return folder
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_a_secret_is_made_once_and_nobody_else_may_read_it(folder: DataFolder) -> None:
+    secret = folder.secret("session-secret", characters=64)
+    assert len(secret) == 64
+    assert folder.secret("session-secret", characters=64) == secret
+    assert DataFolder(folder.path).secret("session-secret", characters=64) == secret
+    assert folder.secret("another", characters=64) != secret
+    assert mode_of(folder.path / "session-secret") == 0o600
+
+
+def test_nobody_else_may_list_the_folder(folder: DataFolder) -> None:
+    assert mode_of(folder.path) & 0o066 == 0
+
+
+def test_only_one_holds_the_folder_and_the_other_is_told_who(folder: DataFolder) -> None:
+    with (
+        folder.held(),
+        pytest.raises(ConfigurationError, match=rf"already running as process {os.getpid()}\b"),
+        DataFolder(folder.path).held(patience=NO_PATIENCE),
+    ):
+        pass
+    with DataFolder(folder.path).held(patience=NO_PATIENCE):
+        pass
+
+
+def test_what_was_started_is_found_again(folder: DataFolder) -> None:
+    assert folder.read_children() == {}
+    folder.write_children({"containerstacks-web": 17})
+    assert DataFolder(folder.path).read_children() == {"containerstacks-web": 17}
+
+
+def test_a_children_file_that_cannot_be_read_is_no_reason_not_to_start(folder: DataFolder) -> None:
+    (folder.path / "children.json").write_text("{", encoding="ascii")
+    assert folder.read_children() == {}
+
+
+def test_the_database_url_is_there_while_it_is_wanted(folder: DataFolder) -> None:
+    assert folder.read_database_url() is None
+    folder.write_database_url("postgresql://here")
+    assert folder.read_database_url() == "postgresql://here"
+    assert mode_of(folder.database_url_file) == 0o600
+    folder.forget_database_url()
+    assert folder.read_database_url() is None
+
+
+def test_a_folder_that_cannot_be_made_is_one_line_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=f"cannot write to {tmp_path}/file/{NAME}: Not a directory"):
+        DataFolder(tmp_path / "file" / NAME).prepare()
+
+
+def test_the_working_directory_has_the_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert DataFolder.of_working_directory().path == tmp_path / NAME
+
+
+def test_a_directory_that_cannot_be_written_leaves_the_users_own_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    # Root may write everywhere, so the question is answered here.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    assert DataFolder.of_working_directory().path == tmp_path / "data" / "containerstacks"

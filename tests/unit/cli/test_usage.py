@@ -1,0 +1,93 @@
+"""What the command line refuses before it looks at any database."""
+
+import io
+import sys
+from pathlib import Path
+
+import pytest
+
+from containerstacks_shared.cli import main
+
+NOT_RUNNING = "postgresql://127.0.0.1:1/nothing"
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["containerstacks", *arguments])
+    with pytest.raises(SystemExit) as exited:
+        main()
+    assert isinstance(exited.value.code, int)
+    return exited.value.code
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["no-such-command"],
+        ["up", "--port", "0"],
+        ["up", "--port", "65536"],
+        ["demo", "seed", "--vps", "0"],
+        ["demo", "simulate", "--rate", "0"],
+        ["admin", "create"],
+        ["admin", "api-key", "--email", "nobody"],
+        ["wallet", "credit", "--organization", "acme", "--amount", "ten", "--reference", "r"],
+        ["wallet", "credit", "--organization", "acme", "--amount", "-1", "--reference", "r"],
+        ["wallet", "credit", "--organization", "acme", "--amount", "0", "--reference", "r"],
+        ["wallet", "credit", "--organization", "acme", "--amount", "0.123456789", "--reference", "r"],
+        ["wallet", "credit", "--organization", "acme", "--amount", "1"],
+        ["wallet", "credit", "--organization", "acme", "--amount", "1", "--reference", " "],
+        ["billing", "pause"],
+        ["billing", "pause", "--reason", " "],
+        ["billing", "release", "--plan", "7"],
+    ],
+)
+def test_a_wrong_use_exits_with_2_and_touches_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", NOT_RUNNING)
+    assert run(monkeypatch, *arguments) == 2
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "Traceback" not in told.err
+
+
+def test_every_command_explains_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, "--help") == 0
+    listed = capsys.readouterr().out
+    for command in ("up", "migrate", "demo", "admin", "verify", "wallet", "billing"):
+        assert command in listed
+
+
+def test_a_missing_database_url_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for variable in ("DATABASE_URL", "DATABASE_URL_FILE"):
+        monkeypatch.delenv(variable, raising=False)
+    assert run(monkeypatch, "migrate") == 1
+    assert capsys.readouterr().err == (
+        "error: DATABASE_URL: is not set (expected postgresql://user:password@host:5432/database)\n"
+    )
+
+
+def test_a_wrong_variable_is_one_line_that_names_it(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", NOT_RUNNING)
+    monkeypatch.setenv("LOG_LEVEL", "loud")
+    assert run(monkeypatch, "migrate") == 1
+    told = capsys.readouterr().err
+    assert told.startswith("error: LOG_LEVEL: 'loud'")
+    assert told.count("\n") == 1
+
+
+def test_a_short_password_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", io.StringIO("short\n"))
+    assert run(monkeypatch, "admin", "create", "--email", "ada@example.com", "--password-stdin") == 1
+    told = capsys.readouterr().err
+    assert "8 to" in told
+    assert "short" not in told
