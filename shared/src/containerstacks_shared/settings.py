@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self, TypeVar, get_args
@@ -247,6 +248,11 @@ class BillingSettings(CommonSettings):
         default=5000,
         validation_alias="BILLING_BATCH_INSTANCES",
         description="How many instances one billing transaction charges at most.",
+    )
+    price_factor_max: Annotated[Decimal, Field(gt=1), Expected("a number above 1")] = Field(
+        default=Decimal(10),
+        validation_alias="BILLING_PRICE_FACTOR_MAX",
+        description="A plan whose hour costs more than so many times what it last charged waits for an operator.",
     )
 
 

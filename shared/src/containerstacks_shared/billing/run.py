@@ -62,6 +62,11 @@ class RunSummary:
         return "; ".join(str(failure["error"]) for failure in self.failures) or None
 
 
+async def is_debt_payable(connection: Connection) -> bool:
+    """Whether a run for `Occasion.TOP_UP` would find work."""
+    return bool(await connection.fetch(_BILLING["debtors_with_money"]))
+
+
 async def run_hourly_billing(
     pool: Pool,
     *,
@@ -74,7 +79,8 @@ async def run_hourly_billing(
 ) -> RunSummary:
     """Bill every instance for the whole hours since it was last billed.
 
-    Setting `stop` ends the run after the batch in hand, as `interrupted`. Raises `BillingPaused`, `BillingBusy`
+    After a `TOP_UP` only debtors whose wallet received money are billed. Setting `stop` ends the run
+    after the batch in hand, as `interrupted`. Raises `BillingPaused`, `BillingBusy`
     when another run kept the lock for `lock_timeout` seconds, `LeadershipLost` when this run was replaced, and
     whatever else went wrong; a run that began is recorded in any case. Organizations that alone could not
     be billed make the run `failed`, after everybody else was billed.
@@ -85,8 +91,8 @@ async def run_hourly_billing(
         term = await leadership.acquire(stop=stop, timeout=lock_timeout)
         if term is None:
             raise BillingBusy(f"another billing run has been going on for more than {lock_timeout:.0f} s")
-        summary = await _begin(pool, term, biller=biller, occasion=occasion)
-        run = _Run(pool, leadership, term, settings, stop, summary)
+        summary = await _begin(pool, term, biller=biller, occasion=occasion, settings=settings)
+        run = _Run(pool, leadership, term, settings, stop, summary, occasion)
         async with _recorded(pool, summary):
             await run.bill_everybody()
     return summary
@@ -109,7 +115,9 @@ async def _recorded(pool: Pool, summary: RunSummary) -> AsyncIterator[None]:
         await asyncio.shield(_finish(pool, summary, error))
 
 
-async def _begin(pool: Pool, term: Term, *, biller: Biller, occasion: Occasion) -> RunSummary:
+async def _begin(
+    pool: Pool, term: Term, *, biller: Biller, occasion: Occasion, settings: BillingSettings
+) -> RunSummary:
     async with pool.acquire() as connection, connection.transaction():
         await assert_term(connection, term)
         await control.assert_not_paused(connection)
@@ -122,6 +130,8 @@ async def _begin(pool: Pool, term: Term, *, biller: Biller, occasion: Occasion) 
         await billing_runs.abandon(connection)
         await connection.execute(_RATES["register_missing"])
         await connection.execute(_RATES["refresh_all"])
+        for held in await connection.fetch(_RATES["quarantine_plans"], settings.price_factor_max):
+            log.error("plan.quarantined", vps_plan_id=str(held["vps_plan_id"]), reason=held["reason"])
         run_id, started_at = await billing_runs.start(
             connection, biller=biller, occasion=occasion, holder=term.holder, term=term.number
         )
@@ -166,6 +176,7 @@ class _Run:
     settings: BillingSettings
     stop: asyncio.Event
     summary: RunSummary
+    occasion: Occasion
 
     async def bill_everybody(self) -> None:
         postponed: list[UUID] = []
@@ -188,7 +199,10 @@ class _Run:
 
     async def _work(self) -> list[tuple[UUID, int]]:
         async with self.pool.acquire() as connection:
-            rows = await connection.fetch(_BILLING["organizations_due"], self.summary.started_at)
+            if self.occasion is Occasion.TOP_UP:
+                rows = await connection.fetch(_BILLING["debtors_with_money"])
+            else:
+                rows = await connection.fetch(_BILLING["organizations_due"], self.summary.started_at)
         return [(row["organization_id"], row["instances"]) for row in rows]
 
     async def _may_go_on(self) -> bool:

@@ -23,6 +23,32 @@ select organization_id, sum(instances)::integer as instances
  group by organization_id
  order by organization_id;
 
+-- name: debtors_with_money
+-- Organizations in debt whose wallet moved up last: money came in that no run has tried yet.
+-- Looked at after every top-up, so it starts from the few open debts.
+select debtor.organization_id, debtor.instances
+  from (select organization_id, count(*)::integer as instances
+          from vps_debts
+         where settled_at is null
+           and written_off_at is null
+         group by organization_id) as debtor
+ cross join lateral (
+     select w.id
+       from wallets w
+      where w.organization_id = debtor.organization_id
+        and w.currency = 'USD'
+        and w.balance > 0
+      order by w.created_at, w.id
+      limit 1) as wallet
+ cross join lateral (
+     select e.amount
+       from wallet_ledger_entries e
+      where e.wallet_id = wallet.id
+      order by e.id desc
+      limit 1) as latest
+ where latest.amount > 0
+ order by debtor.organization_id;
+
 -- name: lock_wallets
 -- Taken before the charge statement, so that its snapshot sees every top-up that committed first.
 -- In id order, so that two sessions that lock several wallets cannot deadlock.
@@ -85,7 +111,7 @@ with wallet as materialized (
     -- Hour k of an instance starts k hours after billed_until and costs the rate in force at that moment.
     -- An outer join: an instance whose plan nobody ever registered costs the fallback, and is never skipped.
     select s.id, s.organization_id, s.label, s.created_at, s.last_billed_at, s.deleted, s.billed_until, s.hours as hours_due,
-           cut.hour_from, cut.hour_to,
+           cut.hour_from, cut.hour_to, r.vps_plan_id,
            coalesce(r.hourly_rate, 0.027) as hourly_rate,
            case when r.plan_id is null then 'unknown_plan' else r.problem end as problem,
            (r.problem is not distinct from 'negative_price' or q.vps_plan_id is not null) as held
@@ -210,6 +236,16 @@ with wallet as materialized (
                'elapsed_hours', date_part('epoch', $2::timestamptz - billed_until) / 3600),
            $3::bigint, $2::timestamptz, $2::timestamptz
       from debit
+), plan_charged as (
+    insert into plan_charges (vps_plan_id, hourly_rate)
+    select vps_plan_id, max(hourly_rate)
+      from charges
+     where vps_plan_id is not null
+     group by vps_plan_id
+     order by vps_plan_id
+        on conflict (vps_plan_id) do update
+       set hourly_rate = excluded.hourly_rate
+     where plan_charges.hourly_rate <> excluded.hourly_rate
 ), step as materialized (
     select id, deleted, last_billed_at, billed_until + sum(hours_paid) * interval '1 hour' as billed_until
       from charges

@@ -37,12 +37,6 @@ select id, biller, occasion, holder, status, started_at, finished_at, instances_
  order by id desc
  limit $1;
 
--- name: latest_run_started_at
--- The schedule: whoever takes over goes on from the last run that was meant to bill everybody.
-select max(started_at)
-  from billing_runs
- where occasion in ('start', 'schedule');
-
 -- name: clock_regressed
 -- The database's clock stands before a run that already happened: NULL when all is well.
 select max(coalesce(finished_at, started_at))

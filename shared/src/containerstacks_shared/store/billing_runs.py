@@ -64,12 +64,6 @@ async def recent(connection: Connection, *, limit: int = 24) -> list[BillingRunR
     ]
 
 
-async def latest_started_at(connection: Connection) -> datetime | None:
-    """When the last run that was meant for everybody began; the next one is due an interval later."""
-    started_at: datetime | None = await connection.fetchval(_QUERIES["latest_run_started_at"])
-    return started_at
-
-
 async def clock_regressed(connection: Connection) -> datetime | None:
     """The moment of a run that lies in the database's future, or None: charging by such a clock would be wrong."""
     moment: datetime | None = await connection.fetchval(_QUERIES["clock_regressed"])

@@ -30,7 +30,7 @@ drop function vps_plans_changed, count_vps_instances, count_all_time, remember_v
               hourly_rate, match_vps_plan, rate_region, configured_region, specification_problem,
               specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,
               time_ordered_uuid, find_api_key;
-drop table counts, count_deltas, leaderships, billing_control, billing_runs, hourly_rates, plan_quarantines,
+drop table counts, count_deltas, leaderships, billing_control, billing_runs, hourly_rates, plan_quarantines, plan_charges,
            vps_plan_changes, deleted_vps_instances, vps_debts, wallet_ledger_entries, web_sessions;
 drop sequence status_versions;
 drop function refuse_ledger_change, clock_now;

@@ -105,6 +105,12 @@ create table plan_quarantines (
 );
 create unique index plan_quarantines_open on plan_quarantines (vps_plan_id) where released_at is null;
 
+-- What each plan last charged for an hour: the measure of a price out of proportion.
+create table plan_charges (
+    vps_plan_id uuid primary key,
+    hourly_rate numeric(18, 8) not null
+);
+
 -- What an instance was before each change of plan or region; what it is now stands in vps_instances.
 create table vps_plan_changes (
     id bigint generated always as identity primary key,
