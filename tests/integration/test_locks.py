@@ -81,9 +81,27 @@ async def test_a_transaction_of_an_older_term_fails(database_url: str, pool: db.
             await locks.assert_term(connection, old)
         await one.release()
         await two.try_acquire()
-        with pytest.raises(LeadershipLost, match="now it is term 2"):
+        with pytest.raises(LeadershipLost, match="now two in term 2 does"):
             async with pool.acquire() as connection, connection.transaction():
                 await locks.assert_term(connection, old)
+
+
+async def test_a_term_that_was_counted_twice_belongs_to_its_last_holder(
+    database_url: str, pool: db.Pool, connection: asyncpg.Connection
+) -> None:
+    async with candidate(database_url, "one") as one, candidate(database_url, "two") as two:
+        old = await one.try_acquire()
+        assert old is not None
+        await one.release()
+        # A standby that was promoted without the last commits.
+        await connection.execute("update leaderships set term = 0, holder = null where role = $1", ROLE)
+        new = await two.try_acquire()
+        assert new is not None
+        assert new.number == old.number
+        async with pool.acquire() as writing, writing.transaction():
+            await locks.assert_term(writing, new)
+            with pytest.raises(LeadershipLost):
+                await locks.assert_term(writing, old)
 
 
 async def test_a_successor_waits_for_its_predecessors_transaction_in_flight(

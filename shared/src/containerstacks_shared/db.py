@@ -108,13 +108,16 @@ async def create_pool(
             "idle_in_transaction_session_timeout": _milliseconds(_IDLE_IN_TRANSACTION_TIMEOUT),
             **_KEEPALIVES,
         }
-    options: dict[str, Any] = {"statement_cache_size": 0} if through_pooler else {}
+    options: dict[str, Any] = {"init_size": 1}
+    if through_pooler:
+        options["statement_cache_size"] = 0
     give_up = time.monotonic() + _START_PATIENCE_SECONDS
     while True:
         try:
             return await asyncpg.create_pool(
                 dsn,
-                min_size=1,
+                # One at once, to know; but no floor, which would be rebuilt noisily during an outage.
+                min_size=0,
                 max_size=size_max,
                 timeout=_CONNECT_TIMEOUT_SECONDS,
                 command_timeout=command_timeout.total_seconds(),

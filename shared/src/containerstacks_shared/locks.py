@@ -107,9 +107,11 @@ def holder_name() -> str:
 
 async def assert_term(connection: Connection, term: Term) -> None:
     """Make sure, to the end of the transaction, that nobody took the role since. Raises `LeadershipLost`."""
-    number = await connection.fetchval(_HOLD_TERM, term.role)
-    if number != term.number:
-        raise LeadershipLost(f"{term.holder} led {term.role} in term {term.number}; now it is term {number}.")
+    now = await connection.fetchrow(_HOLD_TERM, term.role)
+    # The holder too: a server that failed over, or came back without its last commits, counts a term again.
+    if now is None or (now["term"], now["holder"]) != (term.number, term.holder):
+        successor = f"{now['holder']} in term {now['term']}" if now else "nobody"
+        raise LeadershipLost(f"{term.holder} led {term.role} in term {term.number}; now {successor} does.")
 
 
 async def is_held(connection: Connection, role: Role) -> bool:

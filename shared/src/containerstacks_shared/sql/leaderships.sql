@@ -19,7 +19,8 @@ returning term;
 
 -- name: hold_term
 -- The share lock makes a successor wait until this transaction has ended; holders do not wait for each other.
-select term
+select term,
+       holder
   from leaderships
  where role = $1
    for share;

@@ -1,0 +1,58 @@
+"""Pool, listener and leadership while PostgreSQL goes away in the middle and comes back."""
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from containerstacks_shared import db
+from containerstacks_shared.embedded import EmbeddedPostgres
+from containerstacks_shared.locks import Leadership, Role
+from containerstacks_shared.migrations import migrate
+from containerstacks_shared.notify import RESYNC, Channel, Listener
+from containerstacks_shared.runtime import Job
+from support import databases
+from support.jobs import running
+from support.waiting import eventually
+
+# What the requirements allow from the database's return to business as usual.
+RECOVERY_SECONDS = 5.0
+
+
+@pytest.fixture
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """Give a server of its own: others would not like it to stop."""
+    with databases.embedded_postgres() as postgres:
+        yield postgres
+
+
+async def test_all_recover_by_themselves_when_the_database_returns(postgres: EmbeddedPostgres) -> None:
+    dsn = await asyncio.to_thread(postgres.start)
+    await asyncio.to_thread(migrate, dsn)
+    listener = Listener(dsn, [Channel.COUNT_DELTAS], service="tests")
+    subscription = listener.subscribe()
+    async with (
+        await db.create_pool(dsn, service="tests") as pool,
+        Leadership(dsn, Role.STATS_AGGREGATOR, service="tests") as leadership,
+        running(Job("listener", listener.run)),
+    ):
+        first = await leadership.acquire(stop=asyncio.Event())
+        assert first is not None
+        assert await subscription.wait(5) == {RESYNC}
+
+        # Not "immediate": this server does not flush, and would forget the term.
+        await asyncio.to_thread(postgres.stop, "fast")
+        async with asyncio.timeout(RECOVERY_SECONDS):
+            await leadership.lost.wait()
+            await eventually(lambda: not listener.connected)
+        with pytest.raises(db.UNAVAILABLE):
+            await pool.fetchval("select 1")
+        async with asyncio.TaskGroup() as group:
+            leading = group.create_task(leadership.acquire(stop=asyncio.Event()))
+            await asyncio.to_thread(postgres.start)
+            async with asyncio.timeout(RECOVERY_SECONDS):
+                assert await subscription.wait(RECOVERY_SECONDS) == {RESYNC}
+                assert await pool.fetchval("select 1") == 1
+                second = await leading
+        assert second is not None
+        assert second.number == first.number + 1
