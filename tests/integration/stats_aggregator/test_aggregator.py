@@ -1,0 +1,183 @@
+"""The aggregator as its process runs it: folds on a hint or without one, repairs, stands by, tells how it is."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import asyncpg
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+from pydantic import SecretStr
+
+from containerstacks_shared import db
+from containerstacks_shared.errors import LeadershipLost
+from containerstacks_shared.locks import LOCK_CLASS, Leadership, Role
+from containerstacks_shared.notify import Channel, Listener
+from containerstacks_shared.runtime import Job
+from containerstacks_shared.store import counts
+from containerstacks_stats_aggregator import folding
+from containerstacks_stats_aggregator.app import LISTENER, create_app, jobs
+from containerstacks_stats_aggregator.folding import fold_until
+from containerstacks_stats_aggregator.reconciling import reconcile_until
+from containerstacks_stats_aggregator.settings import StatsAggregatorSettings
+from support import fleet
+from support.jobs import running
+from support.waiting import eventually, listening
+
+Client = TestClient[web.Request, web.Application]
+
+LEADER = "select term from leaderships where role = 'stats_aggregator'"
+LEADER_SESSION = (
+    "select pid from pg_locks where locktype = 'advisory' and classid = $1 and objid = $2 and granted"
+)
+
+
+@contextlib.asynccontextmanager
+async def aggregator(database_url: str) -> AsyncIterator[Client]:
+    """Run one, and give a client of its probes."""
+    app = create_app(StatsAggregatorSettings(database_url=SecretStr(database_url)))
+    async with contextlib.AsyncExitStack() as stack:
+        client = await stack.enter_async_context(TestClient(TestServer(app)))
+        for job in jobs(app):
+            await stack.enter_async_context(running(job))
+        await eventually(lambda: app[LISTENER].connected)
+        yield client
+
+
+async def folded(connection: asyncpg.Connection) -> bool:
+    return await counts.pending_deltas(connection) == 0
+
+
+async def counted(connection: asyncpg.Connection) -> int | None:
+    amount: int | None = await connection.fetchval(
+        "select sum(amount)::bigint from counts where metric = 'vps_instances'"
+    )
+    return amount
+
+
+async def metric(client: Client, name: str) -> float:
+    text = await (await client.get("/metrics")).text()
+    return next(float(line.split()[1]) for line in text.splitlines() if line.startswith(f"{name} "))
+
+
+async def test_a_change_is_folded_and_announced(database_url: str, connection: asyncpg.Connection) -> None:
+    organization = await fleet.add_organization(connection)
+    async with (
+        aggregator(database_url) as client,
+        listening(database_url, Channel.COUNTS_CHANGED) as announced,
+    ):
+        await eventually(lambda: folded(connection))
+        announced.take_all()
+
+        await fleet.add_instance(connection, organization, "some-plan")
+        await announced.next()
+
+        assert await counted(connection) == 1
+        assert await folded(connection)
+        assert await metric(client, "containerstacks_aggregator_leader") == 1
+        assert await metric(client, "containerstacks_aggregator_deltas_pending") == 0
+
+
+async def test_a_backlog_longer_than_a_batch_is_folded_to_its_end(
+    database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding, "BATCH_DELTAS", 5)
+    organization = await fleet.add_organization(connection)
+    for _ in range(23):
+        await fleet.add_instance(connection, organization, "some-plan")
+
+    async with aggregator(database_url):
+        await eventually(lambda: folded(connection))
+
+    assert await counted(connection) == 23
+
+
+async def test_a_lost_hint_costs_latency_only(
+    database_url: str, connection: asyncpg.Connection, pool: db.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding, "_IDLE_SECONDS", 0.05)
+    deaf = Listener(database_url, [Channel.COUNT_DELTAS], service="tests")
+    async with Leadership(database_url, Role.STATS_AGGREGATOR, service="tests") as leadership:
+        term = await leadership.try_acquire()
+        assert term is not None
+
+        async def fold(halt: asyncio.Event) -> None:
+            await fold_until(halt, pool=pool, term=term, subscription=deaf.subscribe())
+
+        async with running(Job("folding", fold)):
+            await eventually(lambda: folded(connection))
+            await fleet.add_user(connection)
+            await eventually(lambda: folded(connection))
+
+
+async def test_drift_is_repaired_when_leadership_begins(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    await connection.execute(
+        "insert into counts (metric, status, amount) values ('vps_instances', 'running', 7)"
+    )
+    async with aggregator(database_url) as client:
+        await eventually(lambda: no_more_drift(connection))
+        await eventually(lambda: has_reconciled(client))
+        assert await metric(client, "containerstacks_aggregator_drift") == 1
+
+
+async def no_more_drift(connection: asyncpg.Connection) -> bool:
+    return (await counts.read_vps_statistics(connection)).total == 0
+
+
+async def has_reconciled(client: Client) -> bool:
+    return await metric(client, "containerstacks_aggregator_drift") == 1
+
+
+async def test_a_standby_takes_over_when_the_leaders_session_dies(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    async with aggregator(database_url), aggregator(database_url):
+        await eventually(lambda: connection.fetchval(LEADER))
+        before = await connection.fetchval(LEADER)
+
+        leader = await connection.fetchval(LEADER_SESSION, LOCK_CLASS, Role.STATS_AGGREGATOR.number)
+        await connection.execute("select pg_terminate_backend($1)", leader)
+
+        async def succeeded() -> bool:
+            return bool(await connection.fetchval(LEADER) > before)
+
+        await eventually(succeeded, 3)
+        await fleet.add_user(connection)
+        await eventually(lambda: folded(connection))
+
+
+async def test_a_replaced_leader_neither_folds_nor_repairs(
+    database_url: str, connection: asyncpg.Connection, pool: db.Pool
+) -> None:
+    await fleet.add_user(connection)
+    async with Leadership(database_url, Role.STATS_AGGREGATOR, service="tests") as leadership:
+        term = await leadership.try_acquire()
+        assert term is not None
+    await connection.execute("update leaderships set term = term + 1 where role = 'stats_aggregator'")
+    subscription = Listener(database_url, [Channel.COUNT_DELTAS], service="tests").subscribe()
+
+    with pytest.raises(LeadershipLost):
+        await fold_until(asyncio.Event(), pool=pool, term=term, subscription=subscription)
+    with pytest.raises(LeadershipLost):
+        await reconcile_until(asyncio.Event(), pool=pool, term=term, interval=timedelta(minutes=1))
+
+    assert not await folded(connection)
+
+
+async def test_it_is_ready_when_it_can_hear_and_ask(database_url: str) -> None:
+    async with aggregator(database_url) as client:
+        answer = await client.get("/readyz")
+        assert (answer.status, await answer.json()) == (200, {"status": "ready"})
+        assert (await client.get("/healthz")).status == 200
+
+
+async def test_it_is_not_ready_before_it_listens(database_url: str) -> None:
+    app = create_app(StatsAggregatorSettings(database_url=SecretStr(database_url)))
+    async with TestClient(TestServer(app)) as client:
+        answer = await client.get("/readyz")
+        assert answer.status == 503
+        assert (await answer.json())["reasons"] == ["not listening for changes"]

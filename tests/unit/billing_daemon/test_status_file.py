@@ -1,0 +1,110 @@
+"""The status file: written whole or not at all, where it can be."""
+
+import json
+import stat
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from containerstacks_billing_daemon import status_file
+from containerstacks_billing_daemon.status_file import FileStatus, StatusDocument, StatusFile
+from containerstacks_shared.errors import ConfigurationError
+
+DOCUMENT = StatusDocument(
+    status=FileStatus.RUNNING,
+    last_run=datetime(2026, 5, 1, 13, 0, 1, tzinfo=UTC),
+    last_successful_run=datetime(2026, 5, 1, 12, 0, 1, tzinfo=UTC),
+    instances_billed=12,
+    total_hours=Decimal("12.00"),
+    next_scheduled_run=datetime(2026, 5, 1, 14, tzinfo=UTC),
+    instance_id="host-4711",
+    pid=4711,
+    version="0.1.0",
+)
+
+
+def test_the_file_has_exactly_the_fields_that_monitoring_reads(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+
+    StatusFile(path).write(DOCUMENT)
+
+    assert json.loads(path.read_text(encoding="utf-8")) == {
+        "status": "running",
+        "lastRun": "2026-05-01T13:00:01Z",
+        "lastSuccessfulRun": "2026-05-01T12:00:01Z",
+        "instancesBilled": 12,
+        "totalHours": 12,
+        "nextScheduledRun": "2026-05-01T14:00:00Z",
+        "instanceId": "host-4711",
+        "pid": 4711,
+        "version": "0.1.0",
+    }
+    assert stat.S_IMODE(path.stat().st_mode) == 0o644
+    assert status_file.read(path) == DOCUMENT
+
+
+def test_writing_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    file = StatusFile(path)
+    file.write(DOCUMENT)
+    with path.open(encoding="utf-8") as reader:
+        file.write(DOCUMENT.model_copy(update={"status": FileStatus.STOPPED}))
+        # Who had it open goes on reading the whole earlier document.
+        assert json.load(reader)["status"] == "running"
+    assert json.loads(path.read_text(encoding="utf-8"))["status"] == "stopped"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_failed_write_keeps_the_last_document_and_is_told_once(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "status.json"
+    file = StatusFile(path)
+    with capture_logs() as logs:
+        for _ in range(3):
+            file.write(DOCUMENT)
+        path.parent.mkdir()
+        file.write(DOCUMENT)
+        assert status_file.read(path) == DOCUMENT
+    assert [entry["event"] for entry in logs] == ["status_file.unwritable"]
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"status": "sleeping"}'])
+def test_what_cannot_be_understood_is_as_good_as_nothing(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "status.json"
+    path.write_text(content, encoding="utf-8")
+    assert status_file.read(path) is None
+    assert status_file.read(tmp_path / "absent.json") is None
+
+
+def test_the_usual_place_is_taken_when_it_can_be_written(tmp_path: Path) -> None:
+    usual, other = tmp_path / "run" / "status.json", tmp_path / "state" / "status.json"
+    assert status_file.choose(None, [usual, other]) == usual
+    assert not usual.exists()
+    assert not other.parent.exists()
+
+
+def test_another_place_is_taken_and_told_when_the_usual_one_cannot_be(tmp_path: Path) -> None:
+    blocker = tmp_path / "file"
+    blocker.touch()
+    other = tmp_path / "state" / "status.json"
+    with capture_logs() as logs:
+        assert status_file.choose(None, [blocker / "status.json", other]) == other
+    assert [entry["event"] for entry in logs] == ["status_file.not_here", "status_file.elsewhere"]
+    assert status_file.choose(None, [blocker / "status.json"]) is None
+
+
+@pytest.mark.parametrize("place", ["file/status.json", "folder"])
+def test_a_configured_place_that_cannot_be_written_is_a_wrong_setting(tmp_path: Path, place: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(
+        ConfigurationError, match=r"^STATUS_FILE_PATH: '.*' cannot be written: .* \(expected "
+    ):
+        status_file.choose(tmp_path / place, [tmp_path / "other.json"])
+
+
+def test_without_a_place_nothing_is_written() -> None:
+    StatusFile(None).write(DOCUMENT)
