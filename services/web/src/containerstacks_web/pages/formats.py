@@ -29,7 +29,7 @@ FormatName = Literal["text", "number", "size", "unit", "relative", "due", "momen
 def shown(value: object, format_name: FormatName, now: datetime) -> str:
     """Format a value of the status document, in which times are ISO 8601 text."""
     if value is None:
-        return NOT_KNOWN
+        return "" if format_name == "unit" else NOT_KNOWN
     return _FORMATS[format_name](value, now)
 
 
@@ -69,7 +69,7 @@ def relative(moment: datetime, now: datetime) -> str:
     seconds = int((moment - now).total_seconds())
     distance = abs(seconds)
     if distance < 1:
-        return "now"
+        return "just now"
     if distance < _MINUTE:
         amount, name = distance, "second"
     elif distance < _HOUR:

@@ -47,8 +47,7 @@ class Equals:
 
     @property
     def attributes(self) -> dict[str, str]:
-        value = str(self.value).lower() if isinstance(self.value, bool) else self.value
-        return {"data-path": self.path, "data-is": value}
+        return {"data-path": self.path, "data-is": as_case(self.value)}
 
 
 @dataclass(frozen=True)
@@ -97,13 +96,13 @@ RULES: Final = (
         Equals("freshness", Freshness.UNKNOWN.value),
         Verdict.UNKNOWN,
         "Nothing is known yet",
-        "No figures have been read from the database since this page’s server started.",
+        "No figures have been read since this server started.",
     ),
     Rule(
         Equals("freshness", Freshness.STALE.value),
         Verdict.STALE,
         "The figures are out of date",
-        f"Nothing new for more than {FRESH_SECONDS_MAX} seconds. What you see in grey is the last we knew.",
+        "Nothing new has arrived. The figures in grey are the last we knew.",
     ),
     Rule(
         Equals("daemon.activeBiller", "none"),
@@ -139,13 +138,13 @@ RULES: Final = (
         Equals("daemon.warningThresholdExceeded", value=True),
         Verdict.ATTENTION,
         "The billing daemon is overdue",
-        "It has completed no run in the last 90 minutes, or never any.",
+        "No run of the daemon has succeeded within the last 90 minutes.",
     ),
     Rule(
         Otherwise(),
         Verdict.OK,
         "Everything works",
-        "The figures are fresh, hourly billing runs, and no more than a few VPS are in error.",
+        "Figures are fresh, billing runs, and few or no VPS are in error.",
     ),
 )
 
@@ -162,3 +161,14 @@ def look_up(document: Facts, path: str) -> object:
             return None
         value = value.get(name)
     return value
+
+
+def as_case(value: object) -> str:
+    """Write a value as attributes and scripts compare it: JavaScript's `String`, and '' for no value."""
+    match value:
+        case None:
+            return ""
+        case bool():
+            return str(value).lower()
+        case _:
+            return str(value)

@@ -1,0 +1,93 @@
+"""The pages. Reading the status costs no query: it is the process's snapshot, marked stale when it is old."""
+
+import asyncio
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+
+from containerstacks_shared import db
+from containerstacks_shared.billing.status import read_daemon_details
+from containerstacks_shared.errors import DatabaseUnavailable
+from containerstacks_shared.models import PlatformStatistics
+from containerstacks_shared.store import counts
+from containerstacks_web.keys import IDENTITY, PLATFORM_STATISTICS, POOL, SETTINGS, SNAPSHOT_FEED
+from containerstacks_web.platform_statistics import PlatformFigures
+from containerstacks_web.sign_in.csrf import csrf_token
+from containerstacks_web.sign_in.identity import CredentialKind
+
+from .presenter import Details, present_about, present_details, present_status
+from .rendering import render
+
+# The public part of the page does not wait any longer for the rest.
+_READ_SECONDS_MAX: Final = 3.0
+
+
+async def index(_request: web.Request) -> web.StreamResponse:
+    raise web.HTTPFound("/status")
+
+
+async def status(request: web.Request) -> web.StreamResponse:
+    feed = request.app[SNAPSHOT_FEED]
+    try:
+        snapshot = await feed.current()
+    except DatabaseUnavailable:
+        snapshot = None
+    page = present_status(snapshot, age_seconds=feed.age_seconds(), now=datetime.now(UTC))
+    for_admin = request[IDENTITY].is_admin
+    context = {
+        "page": page,
+        "for_admin": for_admin,
+        "details": await _details(request) if for_admin else None,
+    }
+    # Something that watches this address from outside should notice that there is nothing to see.
+    code = HTTPStatus.OK if snapshot is not None else HTTPStatus.SERVICE_UNAVAILABLE
+    return await render(request, "status.html", context, status=code)
+
+
+async def about(request: web.Request) -> web.StreamResponse:
+    figures: PlatformFigures[PlatformStatistics] | None
+    try:
+        figures = await request.app[PLATFORM_STATISTICS].read()
+    except DatabaseUnavailable:
+        figures = None
+    context = {
+        "figures": present_about(None if figures is None else figures.value),
+        "taken_at": None if figures is None else figures.taken_at,
+        "stale": figures is None or figures.stale,
+    }
+    code = HTTPStatus.OK if figures is not None else HTTPStatus.SERVICE_UNAVAILABLE
+    return await render(request, "about.html", context, status=code)
+
+
+async def login_form(request: web.Request) -> web.StreamResponse:
+    if request[IDENTITY].credential is CredentialKind.SESSION:
+        raise web.HTTPFound("/status")
+    return await login_page(request)
+
+
+async def login_page(
+    request: web.Request, *, problem: str | None = None, email: str = "", status: int = HTTPStatus.OK
+) -> web.Response:
+    """Render the form again after a refusal, saying why and keeping the address that was typed."""
+    context = {"problem": problem, "email": email, "form_token": await csrf_token(request)}
+    return await render(request, "login.html", context, status=status)
+
+
+async def error_page(
+    request: web.Request, status: HTTPStatus, *, reference: str | None = None
+) -> web.Response:
+    """Render what went wrong for a person; `reference` finds the request in the log."""
+    context = {"status": status.value, "reference": reference}
+    return await render(request, "error.html", context, status=status)
+
+
+async def _details(request: web.Request) -> Details | None:
+    try:
+        async with asyncio.timeout(_READ_SECONDS_MAX), request.app[POOL].acquire() as connection:
+            vps = await counts.read_vps_details(connection)
+            daemon = await read_daemon_details(connection, interval=request.app[SETTINGS].billing_interval)
+    except db.UNAVAILABLE:
+        return None
+    return present_details(vps, daemon)

@@ -1,0 +1,173 @@
+"""What the templates get: the status document as it goes over the socket, and what only the server adds.
+
+Templates name a value by its path in the document, and so does the page's script. The path is therefore
+written once, in the template, and both find the same value.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+
+from containerstacks_shared.models import (
+    DaemonDetails,
+    PlatformStatistics,
+    VpsDetails,
+    VpsPlanCount,
+    VpsStatusGroup,
+)
+from containerstacks_web.live.snapshot import StatusSnapshot
+
+from .verdict import RULES, Freshness, Rule, as_case, decide, look_up
+
+_NOTHING: Final[Mapping[str, object]] = {"timestamp": None, "vps": {}, "daemon": {}}
+# How the page's script is connected. It starts from here; without scripts it stays here.
+_NOT_CONNECTED: Final = "none"
+
+
+@dataclass(frozen=True)
+class BarPart:
+    """A stretch of the stacked bar, as attributes of its rectangle."""
+
+    group: VpsStatusGroup
+    x: str
+    width: str
+
+
+@dataclass(frozen=True)
+class StatusPage:
+    """`now` is when the page was rendered: every 'ago' on it counts from there."""
+
+    facts: Mapping[str, object]
+    now: datetime
+    rule: Rule
+    bar: list[BarPart]
+    rules: tuple[Rule, ...] = RULES
+
+    def value(self, path: str) -> object:
+        return look_up(self.facts, path)
+
+    def case(self, path: str) -> str:
+        return as_case(self.value(path))
+
+    def is_case(self, path: str, case: str) -> bool:
+        return self.case(path) == case
+
+
+def present_status(
+    snapshot: StatusSnapshot | None, *, age_seconds: float | None, now: datetime
+) -> StatusPage:
+    document = _NOTHING if snapshot is None else _document(snapshot)
+    facts = {**document, "freshness": Freshness.of(age_seconds).value, "connection": _NOT_CONNECTED}
+    return StatusPage(facts=facts, now=now, rule=decide(facts), bar=_bar(facts))
+
+
+def _document(snapshot: StatusSnapshot) -> Mapping[str, object]:
+    return {
+        "timestamp": snapshot.timestamp.isoformat(),
+        "vps": snapshot.vps.model_dump(mode="json"),
+        "daemon": snapshot.daemon.model_dump(mode="json"),
+    }
+
+
+def _bar(facts: Mapping[str, object]) -> list[BarPart]:
+    total = look_up(facts, "vps.total") or 0
+    parts = []
+    x = 0.0
+    for group in VpsStatusGroup:
+        amount = look_up(facts, f"vps.byStatus.{group}")
+        width = 100 * amount / total if isinstance(amount, int) and isinstance(total, int) and total else 0.0
+        parts.append(BarPart(group, _percent(x), _percent(width)))
+        x += width
+    return parts
+
+
+def _percent(share: float) -> str:
+    return f"{round(share, 3):g}%"
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One all-time figure of the about page. `amount` is None while nothing was ever read."""
+
+    amount: int | None
+    one: str
+    several: str
+    sentence: str
+
+
+def present_about(statistics: PlatformStatistics | None) -> list[Figure]:
+    known = statistics
+    return [
+        Figure(
+            None if known is None else known.vps.total,
+            "VPS deployed",
+            "VPS deployed",
+            "Every virtual server ever started here, whether it still runs or not.",
+        ),
+        Figure(
+            None if known is None else known.containers.total,
+            "container deployed",
+            "containers deployed",
+            "All containers since the first day.",
+        ),
+        Figure(
+            None if known is None else known.organizations.total,
+            "organization",
+            "organizations",
+            "Teams and companies that opened an account, of all time.",
+        ),
+        Figure(
+            None if known is None else known.users.total,
+            "registered user",
+            "registered users",
+            "People who signed up, of all time.",
+        ),
+        Figure(
+            None if known is None else known.support.total_tickets,
+            "support ticket",
+            "support tickets",
+            "Questions brought to our support, answered and open.",
+        ),
+        Figure(
+            None if known is None else known.plans.vps_plans,
+            "available VPS plan",
+            "available VPS plans",
+            "Sizes to choose from today.",
+        ),
+        Figure(
+            None if known is None else known.regions.total,
+            "available region",
+            "available regions",
+            "Places where a VPS can be deployed today.",
+        ),
+    ]
+
+
+@dataclass(frozen=True)
+class Details:
+    """What only administrators see. Rows are a name and an amount."""
+
+    daemon: DaemonDetails
+    raw_statuses: list[tuple[str, int]]
+    regions: list[tuple[str, int]]
+    plans: list[tuple[str, int]]
+    invalid_specifications: list[tuple[str, str]]
+
+
+def present_details(vps: VpsDetails, daemon: DaemonDetails) -> Details:
+    return Details(
+        daemon=daemon,
+        raw_statuses=_most_first((raw or "(none)", amount) for raw, amount in vps.by_raw_status.items()),
+        regions=_most_first((region.region or "(none)", region.total) for region in vps.by_region),
+        plans=_most_first((_plan_name(plan), plan.total) for plan in vps.by_plan),
+        invalid_specifications=[(plan.name, plan.problem) for plan in vps.invalid_specifications],
+    )
+
+
+def _plan_name(plan: VpsPlanCount) -> str:
+    return f"{plan.plan_id} (no such plan)" if plan.name is None else plan.name
+
+
+def _most_first(rows: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
+    return sorted(rows, key=lambda row: (-row[1], row[0]))

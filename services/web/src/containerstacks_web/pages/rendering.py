@@ -1,0 +1,74 @@
+"""Templates into responses: one environment, and what every page shows."""
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+import aiohttp_jinja2
+import jinja2
+from aiohttp import hdrs, web
+
+from containerstacks_shared.money import format_amount
+from containerstacks_web.keys import IDENTITY, SETTINGS
+from containerstacks_web.sign_in.csrf import csrf_token
+from containerstacks_web.sign_in.identity import ANONYMOUS, CredentialKind
+
+from . import formats
+from .assets import Assets
+
+THEME_COOKIE: Final = "theme"
+_THEMES: Final = ("light", "dark")
+
+
+_FILTERS: Final[Mapping[str, Callable[..., str]]] = {
+    "shown": formats.shown,
+    "number": formats.number,
+    "money": format_amount,
+    "percent_of": formats.percent,
+    "moment": formats.moment,
+    "clock": formats.clock,
+    "relative": formats.relative,
+    "counted": formats.counted,
+}
+
+
+def setup_templates(app: web.Application, assets: Assets) -> None:
+    environment = aiohttp_jinja2.setup(
+        app,
+        loader=jinja2.PackageLoader("containerstacks_web"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        filters=_FILTERS,
+    )
+    environment.globals.update(asset=assets.url, NOT_KNOWN=formats.NOT_KNOWN)
+
+
+async def render(
+    request: web.Request, template: str, context: Mapping[str, object], *, status: int = 200
+) -> web.Response:
+    """Render a page; `context` adds to what every page shows."""
+    shared = await _shared_context(request)
+    response = aiohttp_jinja2.render_template(template, request, {**shared, **context}, status=status)
+    response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
+    response.enable_compression()
+    return response
+
+
+async def _shared_context(request: web.Request) -> dict[str, object]:
+    # A request can fail before anybody looked at who sent it; its error page is an anonymous one.
+    identity = request.get(IDENTITY)
+    if identity == ANONYMOUS:
+        identity = None
+    signed_in = identity is not None and identity.credential is CredentialKind.SESSION
+    theme = request.cookies.get(THEME_COOKIE)
+    return {
+        "company_name": request.app[SETTINGS].company_name,
+        "path": request.path,
+        "theme": theme if theme in _THEMES else None,
+        "identity": identity,
+        "signed_in": signed_in,
+        "csrf_token": await csrf_token(request) if signed_in else None,
+        "now": datetime.now(UTC),
+    }

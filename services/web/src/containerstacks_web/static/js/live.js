@@ -1,0 +1,125 @@
+// Keeps the status page true: by the socket; while that is silent by polling; and when both are, by saying
+// since when nothing is known.
+
+import { correct, now, observe } from "./clock.js";
+import { answerWasFresh, connectionState, freshness, isFresh } from "./connection.js";
+import { Polling } from "./polling.js";
+import { ReconnectingSocket } from "./socket.js";
+import { show } from "./values.js";
+import { showVerdict } from "./verdict.js";
+
+const TICK = 500;
+// A socket that only reconnects is back before this; one that has fallen silent was waited for long enough.
+const SEARCH_BEFORE_POLLING = 1_000;
+
+export class LivePage {
+  #root;
+  #facts;
+  #version = -1;
+  #messageAt = -Infinity;
+  #polledAt = -Infinity;
+  #polledWasFresh = false;
+  #pollFailed = false;
+  #liveAt = Date.now();
+  #socket;
+  #polling;
+
+  constructor(root) {
+    this.#root = root;
+    this.#facts = JSON.parse(root.dataset.facts);
+    this.#socket = new ReconnectingSocket("/ws/status", {
+      onMessage: (message) => this.#takeMessage(message),
+      onChange: () => this.#update(),
+    });
+    this.#polling = new Polling({
+      onAnswer: (answer) => this.#takeAnswer(answer),
+      onFailure: () => this.#takeFailure(),
+    });
+  }
+
+  start() {
+    this.#socket.connect();
+    setInterval(() => this.#update(), TICK);
+    document.addEventListener("visibilitychange", () => this.#update());
+    addEventListener("online", () => this.#socket.connect());
+    // A page that is left keeps no connection, so that the browser can keep the page for coming back.
+    addEventListener("pagehide", () => this.#socket.disconnect());
+    addEventListener("pageshow", ({ persisted }) => persisted && this.#socket.connect());
+  }
+
+  #takeMessage(message) {
+    if (message.type !== "status") return;
+    observe(message.timestamp);
+    // A server that has lost its database still greets with the last it knew: that is no sign of life.
+    if (isFresh(now() - Date.parse(message.timestamp))) this.#messageAt = Date.now();
+    // Another replica may be behind the one that we had. A restored database counts versions anew.
+    if (message.version > this.#version || Date.parse(message.timestamp) > this.#dataAt) {
+      this.#version = message.version;
+      this.#take(message);
+    }
+    this.#update();
+  }
+
+  #takeAnswer(answer) {
+    correct(answer.answeredAt);
+    this.#polledAt = Date.now();
+    this.#polledWasFresh = answerWasFresh(answer);
+    this.#pollFailed = false;
+    if (Date.parse(answer.timestamp) >= this.#dataAt) this.#take(answer);
+    // The server has news and the socket does not bring them: it is dead, whatever it says.
+    if (this.#polledWasFresh && this.#socket.open) this.#socket.connect();
+    this.#update();
+  }
+
+  #takeFailure() {
+    this.#pollFailed = true;
+    if (this.#socket.open) this.#socket.connect();
+    this.#update();
+  }
+
+  #take({ timestamp, vps, daemon }) {
+    this.#facts = { ...this.#facts, timestamp, vps, daemon };
+    this.#render();
+  }
+
+  get #dataAt() {
+    return this.#facts.timestamp === null ? null : Date.parse(this.#facts.timestamp);
+  }
+
+  #update() {
+    const connection = connectionState({
+      socketOpen: this.#socket.open,
+      messageAt: this.#messageAt,
+      polledAt: this.#polledAt,
+      pollFailed: this.#pollFailed,
+      liveAt: this.#liveAt,
+      localNow: Date.now(),
+    });
+    const fresh = freshness({
+      connection,
+      dataAt: this.#dataAt,
+      polledWasFresh: this.#polledWasFresh,
+      serverNow: now(),
+    });
+    this.#pollWhenNeeded(connection);
+    if (connection === this.#facts.connection && fresh === this.#facts.freshness) return;
+    this.#facts = { ...this.#facts, connection, freshness: fresh };
+    this.#render();
+  }
+
+  #pollWhenNeeded(connection) {
+    if (connection === "live") {
+      this.#liveAt = Date.now();
+      this.#pollFailed = false;
+      this.#polledAt = -Infinity;
+      this.#polling.stop();
+      return;
+    }
+    if (Date.now() - this.#liveAt >= SEARCH_BEFORE_POLLING) this.#polling.start();
+  }
+
+  #render() {
+    show(this.#root, this.#facts);
+    showVerdict(this.#root, this.#facts);
+  }
+}
