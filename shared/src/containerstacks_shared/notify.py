@@ -127,13 +127,15 @@ class Listener:
                 for channel in sorted(self._channels):
                     await connection.add_listener(channel, self._hear)
             self._connected = True
-            _log.info("listener.connected", channels=sorted(self._channels))
+            _log.info("listener.connected", channels=" ".join(sorted(self._channels)))
             self._offer(RESYNC)
             await self._talk(connection, closed, stop)
         finally:
             await close_quietly(connection)
 
-    async def _talk(self, connection: DedicatedConnection, closed: asyncio.Event, stop: asyncio.Event) -> None:
+    async def _talk(
+        self, connection: DedicatedConnection, closed: asyncio.Event, stop: asyncio.Event
+    ) -> None:
         async with either(stop, closed) as over:
             while not await happens_within(over, HEARTBEAT_SECONDS):
                 await heartbeat(connection)
