@@ -292,7 +292,10 @@ with wallet as materialized (
          status, payment_transaction_id, metadata, billing_run_id, created_at, updated_at)
     select o.vps_billing_cycle_id, u.id, u.organization_id, u.unpaid_since, u.unpaid_until, u.hourly_rate, u.amount,
            'failed', null,
-           jsonb_build_object('hours_charged', u.hours, 'elapsed_hours', u.hours, 'reason', o.reason),
+           jsonb_build_object(
+               'hours_charged', u.hours,
+               'elapsed_hours', date_part('epoch', $2::timestamptz - u.unpaid_since) / 3600,
+               'reason', o.reason),
            $3::bigint, $2::timestamptz, $2::timestamptz
       from opened o
       join unpaid u on u.id = o.vps_instance_id

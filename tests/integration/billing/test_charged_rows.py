@@ -1,0 +1,202 @@
+"""What one run writes: the original's rows, in the original's form, exact to the last digit and microsecond."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import asyncpg
+import pytest
+
+from support import fleet
+from support.billing import Billing
+from support.clock import clock_now
+from support.fleet import Organization, Plan
+
+HOUR = timedelta(hours=1)
+
+
+async def test_a_charge_is_a_transaction_in_the_originals_form(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    await fleet.add_instance(connection, organization, plan, label="web-1", hours_due=3)
+    await billing.run()
+    (transaction,) = await connection.fetch("select * from payment_transactions")
+    assert dict(transaction) | dict.fromkeys(
+        ("id", "created_at", "updated_at", "wallet_ledger_entry_id")
+    ) == {
+        "id": None,
+        "organization_id": organization.id,
+        "amount": Decimal("-0.03"),
+        "currency": "USD",
+        "payment_method": "wallet_debit",
+        "payment_provider": "internal",
+        "provider_transaction_id": None,
+        "status": "completed",
+        "description": "VPS Hourly Billing - web-1 (3h)",
+        "metadata": {"balance_before": 100, "balance_after": 99.97},
+        "wallet_ledger_entry_id": None,
+        "created_at": None,
+        "updated_at": None,
+    }
+    # The services read it as text elsewhere: a number, not a string that looks like one.
+    kinds = "select distinct jsonb_typeof(value) from payment_transactions, jsonb_each(metadata)"
+    assert [row[0] for row in await connection.fetch(kinds)] == ["number"]
+
+
+async def test_a_charge_is_a_cycle_in_the_originals_form(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    created_at = await clock_now(connection) - timedelta(hours=3, minutes=30)
+    instance = await fleet.add_instance(connection, organization, plan, created_at=created_at)
+    await billing.run()
+    (cycle,) = await billing.cycles(instance)
+    elapsed = cycle["metadata"].pop("elapsed_hours")
+    assert elapsed == pytest.approx(3.5, abs=0.01)
+    transaction_id = await connection.fetchval("select id from payment_transactions")
+    run = await billing.last_run()
+    assert dict(cycle) | dict.fromkeys(("id", "created_at", "updated_at")) == {
+        "id": None,
+        "vps_instance_id": instance,
+        "organization_id": organization.id,
+        "billing_period_start": created_at,
+        "billing_period_end": created_at + 3 * HOUR,
+        "hourly_rate": Decimal("0.01"),
+        "total_amount": Decimal("0.03"),
+        "status": "billed",
+        "payment_transaction_id": transaction_id,
+        "metadata": {"hours_charged": 3},
+        "billing_run_id": run["id"],
+        "created_at": None,
+        "updated_at": None,
+    }
+
+
+async def test_a_refusal_is_a_failed_cycle_in_the_originals_form(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    poor = await fleet.add_organization(connection, balance="0.00")
+    created_at = await clock_now(connection) - timedelta(hours=2, minutes=30)
+    instance = await fleet.add_instance(connection, poor, plan, created_at=created_at)
+    await billing.run()
+    (cycle,) = await billing.cycles(instance, status="failed")
+    assert cycle["payment_transaction_id"] is None
+    assert (cycle["billing_period_start"], cycle["billing_period_end"]) == (created_at, created_at + 2 * HOUR)
+    assert (cycle["hourly_rate"], cycle["total_amount"]) == (Decimal("0.01"), Decimal("0.02"))
+    elapsed = cycle["metadata"].pop("elapsed_hours")
+    assert elapsed == pytest.approx(2.5, abs=0.01)
+    assert cycle["metadata"] == {"hours_charged": 2, "reason": "insufficient_balance"}
+    assert await connection.fetchval("select count(*) from payment_transactions") == 0
+
+
+async def test_of_an_instance_only_last_billed_at_moves(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
+    before = await connection.fetchrow("select * from vps_instances")
+    await billing.run()
+    after = await connection.fetchrow("select * from vps_instances where id = $1", instance)
+    assert before is not None
+    assert after is not None
+    changed = {name for name in dict(after) if after[name] != before[name]}
+    assert changed == {"last_billed_at", "updated_at"}
+    assert after["last_billed_at"] == before["created_at"] + 2 * HOUR
+
+
+async def test_periods_keep_their_microseconds(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    created_at = datetime(2026, 1, 1, 11, 59, 59, 123457, tzinfo=UTC)
+    instance = await fleet.add_instance(connection, organization, plan, created_at=created_at)
+    await billing.run()
+    await billing.pass_hours(5)
+    await billing.run()
+    first, second = await billing.cycles(instance)
+    assert first["billing_period_start"] == created_at
+    assert second["billing_period_start"] == first["billing_period_end"]
+    assert second["billing_period_end"].microsecond == 123457
+
+
+async def test_a_new_instance_is_charged_when_its_first_hour_is_whole_and_not_before(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, organization, plan)
+    await billing.run()
+    await billing.pass_time(HOUR - timedelta(minutes=1))
+    await billing.run()
+    assert await billing.hours_billed(instance) == 0
+    await billing.pass_time(timedelta(minutes=1))
+    await billing.run()
+    assert await billing.hours_billed(instance) == 1
+
+
+@pytest.mark.parametrize("days", [1, 40, 800])
+async def test_a_long_gap_is_charged_to_the_hour(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan, days: int
+) -> None:
+    rich = await fleet.add_organization(connection, balance="1000000")
+    instance = await fleet.add_instance(connection, rich, plan, hours_due=days * 24 + 23)
+    summary = await billing.run()
+    assert summary.charged.hours_billed == await billing.hours_billed(instance) == days * 24 + 23
+    assert await billing.balance(rich.wallet_id) == Decimal(1_000_000) - summary.charged.amount_billed
+
+
+async def test_every_status_is_billed(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    statuses = ("running", "offline", "error", "billing_suspension", "deleting", "never heard of", None)
+    for status in statuses:
+        await fleet.add_instance(connection, organization, plan, status=status, hours_due=1)
+    summary = await billing.run()
+    assert summary.charged.instances_billed == len(statuses)
+
+
+async def test_an_instance_billed_into_the_future_is_charged_nothing_and_named(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    now = await clock_now(connection)
+    instance = await fleet.add_instance(
+        connection, organization, plan, created_at=now - 9 * HOUR, last_billed_at=now + 2 * HOUR
+    )
+    summary = await billing.run()
+    assert summary.charged.instances_billed == 0
+    assert [finding.key for finding in await billing.verify()] == [str(instance)]
+
+
+async def test_a_rate_is_rounded_once_and_its_hours_add_up_to_the_digit(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization
+) -> None:
+    # 3 / 730 = 0.00410958904…: the plan that the original charged nothing for.
+    plan = await fleet.add_plan(connection, base_price="3.00", markup_price="0.00")
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=0)
+    for _ in range(3):
+        await billing.pass_hours(1)
+        await billing.run()
+    await billing.pass_hours(97)
+    await billing.run()
+    assert await billing.hours_billed(instance) == 100
+    assert await billing.balance(organization.wallet_id) == Decimal(100) - 100 * Decimal("0.00410959")
+
+
+async def test_a_free_plan_advances_and_leaves_the_wallet_alone(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization
+) -> None:
+    free = await fleet.add_plan(connection, base_price="0.00", markup_price="0.00")
+    instance = await fleet.add_instance(connection, organization, free, hours_due=4)
+    await billing.run()
+    (cycle,) = await billing.cycles(instance)
+    assert cycle["total_amount"] == 0
+    assert await billing.balance(organization.wallet_id) == Decimal(100)
+    assert await billing.verify() == []
+
+
+async def test_a_run_counts_what_it_did_on_its_own_row(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    poor = await fleet.add_organization(connection, balance="0.01")
+    await fleet.add_instance(connection, organization, plan, hours_due=5)
+    await fleet.add_instance(connection, poor, plan, hours_due=3)
+    summary = await billing.run()
+    run = await billing.last_run()
+    assert (run["id"], run["status"], run["error_message"]) == (summary.run_id, "succeeded", None)
+    assert (run["instances_billed"], run["hours_billed"], run["amount_billed"]) == (2, 6, Decimal("0.06"))
+    assert (run["instances_unpaid"], run["hours_unpaid"]) == (1, 2)
+    assert run["finished_at"] >= run["started_at"]

@@ -1,0 +1,149 @@
+"""Billing in a test: run it as the services do, let time pass, stand in its way, and read what it wrote."""
+
+import contextlib
+from asyncio import Event
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from containerstacks_shared import db
+from containerstacks_shared.billing import credits as billing_credits
+from containerstacks_shared.billing.credits import Credit
+from containerstacks_shared.billing.run import RunSummary, run_hourly_billing
+from containerstacks_shared.billing.verify import Finding, verify
+from containerstacks_shared.models import Biller, Occasion
+from containerstacks_shared.settings import BillingSettings, load_settings
+from support.clock import shift_clock
+from support.fleet import Organization
+
+
+@dataclass
+class Billing:
+    """The engine on a test's database. `connection` is the test's own, and is never used by a run."""
+
+    dsn: str
+    pool: db.Pool
+    connection: asyncpg.Connection
+    offset: timedelta = field(default=timedelta(0))
+
+    async def run(
+        self,
+        *,
+        biller: Biller = Biller.DAEMON,
+        occasion: Occasion = Occasion.SCHEDULE,
+        batch_size: int = 5000,
+        stop: Event | None = None,
+        lock_timeout: float = 10.0,
+    ) -> RunSummary:
+        return await run_hourly_billing(
+            self.pool,
+            listen_dsn=self.dsn,
+            biller=biller,
+            occasion=occasion,
+            settings=load_settings(BillingSettings, database_url=self.dsn, batch_size=batch_size),
+            stop=stop,
+            lock_timeout=lock_timeout,
+        )
+
+    async def pass_time(self, duration: timedelta) -> None:
+        self.offset += duration
+        await shift_clock(self.connection, self.offset, pool=self.pool)
+
+    async def pass_hours(self, hours: float) -> None:
+        await self.pass_time(timedelta(hours=hours))
+
+    async def credit(
+        self, organization: Organization, amount: str, *, reference: str = "payment-1"
+    ) -> Credit:
+        return await billing_credits.credit_wallet(
+            self.connection,
+            organization=str(organization.id),
+            amount=Decimal(amount),
+            reference=reference,
+            author="tests",
+        )
+
+    async def verify(self) -> list[Finding]:
+        return await verify(self.connection)
+
+    # What is written ------------------------------------------------------------------------
+
+    async def cycles(self, instance: UUID, *, status: str = "billed") -> list[asyncpg.Record]:
+        return await self.connection.fetch(
+            "select * from vps_billing_cycles where vps_instance_id = $1 and status = $2"
+            " order by billing_period_start, id",
+            instance,
+            status,
+        )
+
+    async def hours_billed(self, instance: UUID) -> int:
+        hours: int = await self.connection.fetchval(
+            "select coalesce(sum((metadata ->> 'hours_charged')::integer), 0)::integer from vps_billing_cycles"
+            " where vps_instance_id = $1 and status = 'billed'",
+            instance,
+        )
+        return hours
+
+    async def balance(self, wallet: UUID | None) -> Decimal | None:
+        balance: Decimal | None = await self.connection.fetchval(
+            "select balance from wallets where id = $1", wallet
+        )
+        return balance
+
+    async def entries(self, wallet: UUID | None) -> list[asyncpg.Record]:
+        return await self.connection.fetch(
+            "select * from wallet_ledger_entries where wallet_id = $1 order by id", wallet
+        )
+
+    async def open_debts(self) -> dict[UUID, asyncpg.Record]:
+        rows = await self.connection.fetch(
+            "select * from vps_debts where settled_at is null and written_off_at is null"
+        )
+        return {row["vps_instance_id"]: row for row in rows}
+
+    async def last_run(self) -> asyncpg.Record:
+        row = await self.connection.fetchrow("select * from billing_runs order by id desc limit 1")
+        assert row is not None
+        return row
+
+    async def everything(self) -> dict[str, list[asyncpg.Record]]:
+        """Return every row of every table, for a test that expects none of them to change."""
+        return await rows_of_all_tables(self.connection)
+
+
+async def rows_of_all_tables(connection: asyncpg.Connection) -> dict[str, list[Any]]:
+    tables = await connection.fetch(
+        "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'"
+    )
+    return {
+        row["relname"]: await connection.fetch(
+            f"select row_to_json(t)::text as row from {row['relname']} t order by 1"
+        )
+        for row in tables
+    }
+
+
+@contextlib.asynccontextmanager
+async def another_session(dsn: str, *, user: str | None = None) -> AsyncIterator[asyncpg.Connection]:
+    """Somebody else's session, the original application's for instance."""
+    connection = await asyncpg.connect(dsn, user=user, server_settings={"application_name": "original"})
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def in_the_way(dsn: str, statement: str, *values: object) -> AsyncIterator[asyncpg.Connection]:
+    """A transaction that ran `statement` and keeps its locks until the block ends; it is committed then."""
+    async with another_session(dsn) as session:
+        transaction = session.transaction()
+        await transaction.start()
+        await session.execute(statement, *values)
+        yield session
+        await transaction.commit()
