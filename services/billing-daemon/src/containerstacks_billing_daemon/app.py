@@ -13,12 +13,13 @@ from platformdirs import user_state_path
 
 from containerstacks_shared import db
 from containerstacks_shared.log import configure_logging
-from containerstacks_shared.notify import Channel, Listener
+from containerstacks_shared.notify import Listener
 from containerstacks_shared.probes import add_probes
 from containerstacks_shared.runtime import Job, ServiceSpec
 from containerstacks_shared.settings import load_settings
 
 from . import platforms, status_file
+from .charging import CHANNELS
 from .reporting import Reporter
 from .settings import BillingDaemonSettings
 from .status_file import StatusFile
@@ -59,7 +60,7 @@ def create_app(settings: BillingDaemonSettings, file: StatusFile) -> web.Applica
     app = web.Application()
     app[SETTINGS] = settings
     app[STATUS_FILE] = file
-    app[LISTENER] = Listener(settings.listen_dsn, [Channel.BILLING_CHANGED], service=SERVICE)
+    app[LISTENER] = Listener(settings.listen_dsn, CHANNELS, service=SERVICE)
     app.cleanup_ctx.append(_database)
     add_probes(app, _reasons_not_ready)
     return app

@@ -1,10 +1,13 @@
 """Charging: a run at once, then one every interval, for as long as this process leads.
 
 Whoever takes over bills at once what is due, and the schedule follows the runs in the database. A run that
-failed, whatever failed it, is retried at the next cycle. A pause is waited out.
+failed, whatever failed it, is retried at the next cycle. A pause is waited out. Between the runs, whoever is
+in debt is billed as soon as money arrives.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum, auto
@@ -14,13 +17,13 @@ import structlog
 
 from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.billing.presence import Presence
-from containerstacks_shared.billing.run import RunSummary, run_hourly_billing
-from containerstacks_shared.db import UNAVAILABLE, Pool
+from containerstacks_shared.billing.run import RunSummary, is_debt_payable, run_hourly_billing
+from containerstacks_shared.db import UNAVAILABLE, Connection, Pool
 from containerstacks_shared.errors import BillingBusy, BillingPaused, ContainerStacksError
 from containerstacks_shared.models import Biller, Occasion, RunStatus
-from containerstacks_shared.notify import Subscription
+from containerstacks_shared.notify import RESYNC, Channel, Hint, Subscription
 from containerstacks_shared.store.billing_schedule import NextRun, read_next_run
-from containerstacks_shared.waiting import first_of
+from containerstacks_shared.waiting import first_of, happens_within
 
 from . import metrics
 from .reporting import Reporter
@@ -33,14 +36,23 @@ _LOCK_SECONDS: Final = 30.0
 # A lost hint, or a database clock that was set, costs at most this.
 _LOOK_AGAIN_SECONDS: Final = 30.0
 
+# Longer is as good as away.
+_DATABASE_SECONDS: Final = 5.0
+
+# However many top-ups arrive, they are looked at five times a second.
+_SPACING_SECONDS: Final = 0.2
+
+# What a process listens to that charges.
+CHANNELS: Final = (Channel.BILLING_CHANGED, Channel.WALLET_TOPPED_UP)
+
 _MEASURE_EVERY: Final = timedelta(minutes=1)
 
 _log = structlog.get_logger(__name__)
 
 
 class Outcome(Enum):
-    BILLED = auto()
-    FAILED = auto()
+    # Well or badly; what comes next is another run's matter.
+    ENDED = auto()
     # Nothing was billed, and the run is still due.
     PAUSED = auto()
     BUSY = auto()
@@ -48,7 +60,7 @@ class Outcome(Enum):
 
 @dataclass
 class Charging:
-    """One term of charging. `subscription` hears `billing_changed`, which ends a pause without a delay."""
+    """One term of charging; `subscription` hears `CHANNELS`."""
 
     pool: Pool
     settings: BillingDaemonSettings
@@ -62,15 +74,16 @@ class Charging:
     async def charge_until(self, halt: asyncio.Event) -> None:
         """Setting `halt` ends a run after the batch in hand."""
         await self.reporter.report(FileStatus.RUNNING, next_run=None)
-        occasion = Occasion.START
-        while not halt.is_set():
+        occasion: Occasion | None = Occasion.START
+        while occasion is not None and not halt.is_set():
             outcome = await self._run(occasion, halt)
             match outcome:
-                case Outcome.BILLED | Outcome.FAILED:
-                    occasion = Occasion.SCHEDULE
-                    await self._wait_until_due(halt)
+                case Outcome.ENDED:
+                    occasion = await self._next_occasion(halt)
                 case Outcome.PAUSED:
                     await self._wait_until_resumed(halt)
+                    # What the pause held up is more than the debts that a top-up would settle.
+                    occasion = Occasion.SCHEDULE if occasion is Occasion.TOP_UP else occasion
                 case Outcome.BUSY:
                     # The wait for the run lock was wait enough.
                     continue
@@ -101,18 +114,24 @@ class Charging:
         except Exception as error:  # noqa: BLE001 - a failed run must not end the daemon, whatever failed it
             expected = isinstance(error, (ContainerStacksError, *UNAVAILABLE))
             _log.error("charging.failed", error=_describe(error), exc_info=None if expected else error)
-            self._not_before = started + self.settings.billing_interval.total_seconds()
-            await self._record_failure(_describe(error))
-            return Outcome.FAILED
+            metrics.RUNS.labels(RunStatus.FAILED.value).inc()
+            if occasion is not Occasion.TOP_UP:
+                self._not_before = started + self.settings.billing_interval.total_seconds()
+                await self._record_failure(_describe(error))
+            return Outcome.ENDED
         self._note_pause(None)
-        await self._record(summary)
-        return Outcome.BILLED
+        metrics.RUNS.labels(summary.status.value).inc()
+        metrics.INSTANCES_BILLED.inc(summary.charged.instances_billed)
+        metrics.HOURS_BILLED.inc(summary.charged.hours_billed)
+        if occasion is not Occasion.TOP_UP:
+            await self._record(summary)
+        return Outcome.ENDED
 
     async def _record(self, summary: RunSummary) -> None:
         charged = summary.charged
-        metrics.RUNS.labels(summary.status.value).inc()
-        metrics.INSTANCES_BILLED.inc(charged.instances_billed)
-        metrics.HOURS_BILLED.inc(charged.hours_billed)
+        if summary.status is RunStatus.FAILED:
+            await self._record_failure(summary.error_message or "failed")
+            return
         try:
             if summary.status is RunStatus.SUCCEEDED:
                 await self.presence.record_success(
@@ -120,15 +139,11 @@ class Charging:
                     hours=charged.hours_billed,
                     amount=charged.amount_billed,
                 )
-            elif summary.status is RunStatus.FAILED:
-                await self.presence.record_failure(summary.error_message or "failed")
         except UNAVAILABLE as error:
             _log.warning("charging.not_recorded", error=_describe(error))
-        failed = summary.status is RunStatus.FAILED
-        await self._report(FileStatus.ERROR if failed else FileStatus.RUNNING)
+        await self._report(FileStatus.RUNNING)
 
     async def _record_failure(self, message: str) -> None:
-        metrics.RUNS.labels(RunStatus.FAILED.value).inc()
         try:
             await self.presence.record_failure(message)
         except UNAVAILABLE as error:
@@ -150,7 +165,8 @@ class Charging:
 
     # Between runs -------------------------------------------------------------------------------
 
-    async def _wait_until_due(self, halt: asyncio.Event) -> None:
+    async def _next_occasion(self, halt: asyncio.Event) -> Occasion | None:
+        """Wait until there is something to bill; None when `halt` comes first."""
         loop = asyncio.get_running_loop()
         while not halt.is_set():
             due = await self._next_run()
@@ -158,31 +174,55 @@ class Charging:
             # Unknown means that the database is away, or that the only run was never recorded.
             wait = max(wait, due.due_in.total_seconds() if due is not None else 1.0)
             if wait <= 0:
-                return
+                return Occasion.SCHEDULE
             await self._measure(loop.time())
-            await self._hint_within(halt, min(wait, _LOOK_AGAIN_SECONDS))
+            hints = await self._hints(halt, min(wait, _LOOK_AGAIN_SECONDS))
+            if Channel.WALLET_TOPPED_UP in hints or RESYNC in hints:
+                if await self._is_debt_payable():
+                    return Occasion.TOP_UP
+                await happens_within(halt, _SPACING_SECONDS)
+        return None
 
     async def _wait_until_resumed(self, halt: asyncio.Event) -> None:
         while not halt.is_set() and await self._is_paused():
             await self._measure(asyncio.get_running_loop().time())
-            await self._hint_within(halt, _LOOK_AGAIN_SECONDS)
+            await self._hints(halt, _LOOK_AGAIN_SECONDS)
 
-    async def _hint_within(self, halt: asyncio.Event, seconds: float) -> None:
-        await first_of(halt.wait(), self.subscription.wait(seconds))
+    async def _hints(self, halt: asyncio.Event, seconds: float) -> frozenset[Hint]:
+        heard: frozenset[Hint] = frozenset()
+
+        async def listen() -> None:
+            nonlocal heard
+            heard = await self.subscription.wait(seconds)
+
+        await first_of(halt.wait(), listen())
+        return heard
 
     async def _next_run(self) -> NextRun | None:
         try:
-            async with self.pool.acquire() as connection:
+            async with self._short_connection() as connection:
                 return await read_next_run(connection, interval=self.settings.billing_interval)
         except UNAVAILABLE:
             return None
 
     async def _is_paused(self) -> bool:
         try:
-            async with self.pool.acquire() as connection:
+            async with self._short_connection() as connection:
                 return (await read_control(connection)).paused
         except UNAVAILABLE:
             return True
+
+    async def _is_debt_payable(self) -> bool:
+        try:
+            async with self._short_connection() as connection:
+                return await is_debt_payable(connection)
+        except UNAVAILABLE:
+            return False
+
+    @asynccontextmanager
+    async def _short_connection(self) -> AsyncIterator[Connection]:
+        async with asyncio.timeout(_DATABASE_SECONDS), self.pool.acquire() as connection:
+            yield connection
 
     async def _measure(self, now: float) -> None:
         if self._measured_at is not None and now - self._measured_at < _MEASURE_EVERY.total_seconds():

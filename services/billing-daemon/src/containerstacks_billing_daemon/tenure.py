@@ -10,10 +10,10 @@ from containerstacks_shared.db import UNAVAILABLE, Pool
 from containerstacks_shared.leading import lead_until_stopped
 from containerstacks_shared.locks import Leadership, Role, Term
 from containerstacks_shared.models import Biller
-from containerstacks_shared.notify import Channel, Listener
+from containerstacks_shared.notify import Listener
 
 from . import metrics
-from .charging import Charging
+from .charging import CHANNELS, Charging
 from .heartbeat import beat_until
 from .reporting import Reporter
 from .settings import BillingDaemonSettings
@@ -46,7 +46,7 @@ class Tenure:
     async def _bill(self, term: Term, halt: asyncio.Event) -> None:
         self._presence = Presence(self._pool, Biller.DAEMON, term, interval=self._settings.billing_interval)
         await self._presence.start()
-        subscription = self._listener.subscribe(Channel.BILLING_CHANGED)
+        subscription = self._listener.subscribe(*CHANNELS)
         charging = Charging(self._pool, self._settings, self._presence, self._reporter, subscription)
         metrics.LEADER.set(1)
         try:
