@@ -135,18 +135,19 @@ class Processes:
 
     async def launch(self, command: str, database_url: str, **environment: str) -> Service:
         """Start a service without waiting until it is ready."""
-        port = free_port()
+        settings = self._environment(database_url) | environment
         log = self._folder / f"{command}-{len(self._started)}.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 SCRIPTS / command,
-                env=self._environment(database_url) | {PORT_VARIABLES[command]: str(port)} | environment,
+                env=settings,
                 stdin=DEVNULL,
                 stdout=output,
                 stderr=output,
                 # Its own group: Ctrl-C at the tests ends it by end_all(), not halfway by the terminal.
                 start_new_session=True,
             )
+        port = int(settings[PORT_VARIABLES[command]])
         service = Service(command=command, port=port, process=process, log=log)
         self._started.append(service)
         return service
@@ -189,6 +190,8 @@ class Processes:
             "LOG_FORMAT": "json",
             "SESSION_SECRET": "only-for-tests-0123456789-0123456789",
             "STATUS_FILE_PATH": str(self.status_file),
+            # Never the default ports: somebody may be running the platform beside the tests.
+            **{variable: str(free_port()) for variable in PORT_VARIABLES.values()},
         }
 
 
