@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final, Literal
 
-NOT_KNOWN: Final = "–"  # noqa: RUF001 - a dash, where a figure would stand.
+NOT_KNOWN: Final = "\N{EN DASH}"
 
 _GB_MAX: Final = 10_000
 _GB_PER_TB: Final = 1024
@@ -98,8 +98,8 @@ def clock(value: datetime) -> str:
     return f"{value.astimezone(UTC):%H:%M:%S} UTC"
 
 
-def counted(amount: int, one: str, several: str) -> str:
-    """Choose the noun that goes with an amount."""
+def counted(amount: int | None, one: str, several: str) -> str:
+    """Choose the noun that goes with an amount, or with one that is not known."""
     return one if amount == 1 else several
 
 

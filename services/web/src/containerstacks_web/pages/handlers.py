@@ -8,6 +8,7 @@ from typing import Final
 from aiohttp import web
 
 from containerstacks_shared import db
+from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.errors import DatabaseUnavailable
 from containerstacks_shared.models import PlatformStatistics
@@ -88,6 +89,7 @@ async def _details(request: web.Request) -> Details | None:
         async with asyncio.timeout(_READ_SECONDS_MAX), request.app[POOL].acquire() as connection:
             vps = await counts.read_vps_details(connection)
             daemon = await read_daemon_details(connection, interval=request.app[SETTINGS].billing_interval)
+            control = await read_control(connection)
     except db.UNAVAILABLE:
         return None
-    return present_details(vps, daemon)
+    return present_details(vps, daemon, control)

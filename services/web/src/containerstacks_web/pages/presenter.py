@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from containerstacks_shared.billing.control import BillingControl
 from containerstacks_shared.models import (
     DaemonDetails,
     PlatformStatistics,
@@ -149,15 +150,17 @@ class Details:
     """What only administrators see. Rows are a name and an amount."""
 
     daemon: DaemonDetails
+    control: BillingControl
     raw_statuses: list[tuple[str, int]]
     regions: list[tuple[str, int]]
     plans: list[tuple[str, int]]
     invalid_specifications: list[tuple[str, str]]
 
 
-def present_details(vps: VpsDetails, daemon: DaemonDetails) -> Details:
+def present_details(vps: VpsDetails, daemon: DaemonDetails, control: BillingControl) -> Details:
     return Details(
         daemon=daemon,
+        control=control,
         raw_statuses=_most_first((raw or "(none)", amount) for raw, amount in vps.by_raw_status.items()),
         regions=_most_first((region.region or "(none)", region.total) for region in vps.by_region),
         plans=_most_first((_plan_name(plan), plan.total) for plan in vps.by_plan),
