@@ -38,8 +38,8 @@ def _try(host: str, variable: str, port: int) -> None:
 
 def _problem(error: OSError, host: str, variable: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
-        option = " or --port" if variable == "PORT" else ""
-        return f"{variable}: {host}:{port} is in use by another process (expected a free port; set {variable}{option})"
+        option = ", with PORT or --port" if variable == "PORT" else ""
+        return f"{variable}: {host}:{port} is in use by another process (expected a free port{option})"
     if error.errno == errno.EACCES:
         return f"{variable}: this user may not listen on {host}:{port} (expected a port above 1023)"
     return f"{variable}: cannot listen on {host}:{port}: {error.strerror}"

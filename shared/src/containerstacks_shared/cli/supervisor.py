@@ -46,6 +46,11 @@ class Program:
     colour: int
 
     @property
+    def path(self) -> Path:
+        """The console command of the environment that runs this one."""
+        return Path(sys.executable).with_name(self.command)
+
+    @property
     def url(self) -> str:
         host = {"0.0.0.0": "127.0.0.1", "": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
@@ -145,7 +150,7 @@ class _Child:
 
     async def _run_once(self, stop: asyncio.Event, hurry: asyncio.Event) -> int:
         self._process = process = await asyncio.create_subprocess_exec(
-            Path(sys.executable).with_name(self._program.command),
+            self._program.path,
             env=self._environment,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=PIPE,

@@ -79,6 +79,7 @@ def _up(port: int | None, interruption: Interruption, *, with_demo: bool) -> Non
     configure_logging("warning", settings.log_format, service="up")
     folder = DataFolder.of_working_directory()
     folder.prepare()
+    programs = _programs(settings)
     with folder.held():
         for name in end_leftovers(folder.read_children()):
             say(f"Ended {name}, left over from a killed `up`.")
@@ -96,7 +97,7 @@ def _up(port: int | None, interruption: Interruption, *, with_demo: bool) -> Non
             password = folder.secret("demo-admin-password", characters=_PASSWORD_CHARACTERS)
             is_demo = with_demo and asyncio.run(_prepare_demo(here, password))
             say("Starting web, billing daemon and stats aggregator …")
-            asyncio.run(_run(folder, here, interruption, password=password if is_demo else None))
+            asyncio.run(_run(folder, here, programs, interruption, password=password if is_demo else None))
     say("Stopped.")
 
 
@@ -179,10 +180,14 @@ async def _ensure_admin(connection: Connection, password: str) -> None:
 
 def _programs(settings: UpSettings) -> list[Program]:
     ports = (settings.port, settings.billing_daemon_port, settings.stats_aggregator_port)
-    return [
+    programs = [
         Program(name, f"containerstacks-{command}", settings.host, port, colour)
         for (name, command, colour), port in zip(_SERVICES, ports, strict=True)
     ]
+    missing = [str(program.path) for program in programs if not program.path.exists()]
+    if missing:
+        raise ConfigurationError(f"not installed: {', '.join(missing)}")
+    return programs
 
 
 def _environment(folder: DataFolder, settings: UpSettings) -> dict[str, str]:
@@ -204,7 +209,12 @@ def _environment(folder: DataFolder, settings: UpSettings) -> dict[str, str]:
 
 
 async def _run(
-    folder: DataFolder, settings: UpSettings, interruption: Interruption, *, password: str | None
+    folder: DataFolder,
+    settings: UpSettings,
+    programs: list[Program],
+    interruption: Interruption,
+    *,
+    password: str | None,
 ) -> None:
     """Run the services until told to stop; with the demo's password, its fleet lives too."""
     stop, hurry = asyncio.Event(), asyncio.Event()
@@ -224,7 +234,6 @@ async def _run(
         loop.call_soon_threadsafe(told_to_stop)
 
     interruption.divert(wake)
-    programs = _programs(settings)
     supervisor = Supervisor(
         programs, environment=_environment(folder, settings), started=folder.write_children
     )

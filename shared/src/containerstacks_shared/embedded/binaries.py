@@ -5,6 +5,7 @@ import importlib.util
 import os
 import shutil
 import tempfile
+from datetime import timedelta
 from pathlib import Path
 
 from containerstacks_shared.errors import ConfigurationError
@@ -28,37 +29,40 @@ def find_binaries(version: int, account: Account) -> Path:
         raise ConfigurationError(
             f"no embedded PostgreSQL {version}: there are {', '.join(map(str, sorted(FOLDERS)))}"
         )
-    installation = Path(package.origin).parent / FOLDERS[version]
-    if not _usable(installation, account):
+    site = Path(package.origin).parent.parent
+    if not _usable(site, version, account):
         release = importlib.metadata.version(PACKAGE.replace("_", "-"))
-        installation = _copy(installation, system_folder(account) / f"postgresql-{version}-{release}")
-    return installation / "bin"
+        site = _copy(site, version, system_folder(account) / f"postgresql-{version}-{release}")
+    return site / PACKAGE / FOLDERS[version] / "bin"
 
 
-def _usable(installation: Path, account: Account) -> bool:
-    return account.can("x", installation / "bin" / "postgres") and account.can(
-        "r", installation / "share" / "postgresql" / "postgres.bki"
+def _usable(site: Path, version: int, account: Account) -> bool:
+    installation = site / PACKAGE / FOLDERS[version]
+    binary = installation / "bin" / "postgres"
+    return (
+        account.can("x", binary)
+        # Its libraries may lie elsewhere, and be closed where it is not.
+        and account.run([binary, "--version"], timeout=timedelta(seconds=30)).returncode == 0
+        and account.can("r", installation / "share" / "postgresql" / "postgres.bki")
     )
 
 
-def _copy(installation: Path, copy: Path) -> Path:
+def _copy(site: Path, version: int, copy: Path) -> Path:
     """Copy once; the copy appears complete or not at all, also when two processes do it at once."""
     if copy.exists():
         return copy
+    # The programs find their libraries by the way there, so the folders keep their places.
+    wanted = [site / PACKAGE / FOLDERS[version], site / f"{PACKAGE}.libs", site / PACKAGE / ".dylibs"]
     unfinished = Path(tempfile.mkdtemp(prefix=f"{copy.name}.", dir=copy.parent))
     try:
-        shutil.copytree(
-            installation,
-            unfinished,
-            symlinks=True,
-            dirs_exist_ok=True,
-            ignore=shutil.ignore_patterns("include", "*.a"),
-        )
-        for folder, _, names in os.walk(unfinished):
-            Path(folder).chmod(0o755)
-            for file in (Path(folder, name) for name in names):
-                if not file.is_symlink():
-                    file.chmod(0o755 if os.access(file, os.X_OK) else 0o644)
+        for folder in filter(Path.exists, wanted):
+            shutil.copytree(
+                folder,
+                unfinished / folder.relative_to(site),
+                symlinks=True,
+                ignore=shutil.ignore_patterns("include", "*.a"),
+            )
+        _open_to_all(unfinished)
         try:
             unfinished.rename(copy)
         except OSError:
@@ -67,3 +71,11 @@ def _copy(installation: Path, copy: Path) -> Path:
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return copy
+
+
+def _open_to_all(tree: Path) -> None:
+    for folder, _, names in os.walk(tree):
+        Path(folder).chmod(0o755)
+        for file in (Path(folder, name) for name in names):
+            if not file.is_symlink():
+                file.chmod(0o755 if os.access(file, os.X_OK) else 0o644)

@@ -216,6 +216,8 @@ class EmbeddedPostgres:
             "log_line_prefix": "%m [%p] %a ",
             **self._settings,
         }
+        # It quotes statements, and those quote data.
+        self.log.touch(mode=0o600)
         with self.log.open("wb") as output:
             self._process = account.start(
                 [

@@ -1,0 +1,230 @@
+"""The embedded server: its data stay, it never outlives its owner, and nobody shares its folder."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from containerstacks_shared.embedded import EmbeddedPostgres
+from containerstacks_shared.errors import ConfigurationError, DatabaseUnavailable
+from support.processes import free_port
+from support.waiting import eventually
+
+# Starts the server on a folder, says its pid, and waits.
+OWNER = """
+import sys
+from pathlib import Path
+from containerstacks_shared.embedded import EmbeddedPostgres
+postgres = EmbeddedPostgres(Path(sys.argv[1]), fast=True)
+postgres.start()
+print(postgres.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="containerstacks-embedded-") as name:
+        # Root's server runs as somebody else, who must get in.
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+def postgres(folder: Path) -> Iterator[EmbeddedPostgres]:
+    postgres = EmbeddedPostgres(folder / "data", fast=True)
+    yield postgres
+    postgres.stop("immediate")
+
+
+@contextlib.contextmanager
+def owner_of(data_dir: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """Give a process that owns a server on the folder, and the server's pid."""
+    with subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(data_dir)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as owner:
+        assert owner.stdout is not None
+        yield owner, int(owner.stdout.readline())
+        owner.kill()
+
+
+def is_running(pid: int) -> bool:
+    with contextlib.suppress(OSError):
+        return "State:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    return False
+
+
+def ask(dsn: str, query: str) -> object:
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(query.encode()).fetchone()
+    return row[0] if row else None
+
+
+def keep_a_number(dsn: str) -> None:
+    with psycopg.connect(dsn) as connection:
+        connection.execute("create table kept as select 7 as number")
+
+
+def child_named(name: str, parent: int) -> int:
+    for status in Path("/proc").glob("[0-9]*/status"):
+        with contextlib.suppress(OSError):
+            text = status.read_text(encoding="ascii")
+            if f"Name:\t{name}\n" in text and f"PPid:\t{parent}\n" in text:
+                return int(status.parent.name)
+    raise AssertionError(f"process {parent} has no child {name}")
+
+
+def test_data_are_found_again_at_the_same_address(postgres: EmbeddedPostgres) -> None:
+    dsn = postgres.start()
+    keep_a_number(dsn)
+    postgres.stop()
+    assert postgres.pid is None
+    again = EmbeddedPostgres(postgres.data_dir, fast=True)
+    try:
+        assert again.start() == dsn
+        assert ask(dsn, "select number from kept") == 7
+    finally:
+        again.stop()
+
+
+@pytest.mark.parametrize("version", [16, 18])
+def test_each_bundled_version_runs_and_an_existing_folder_keeps_its_own(folder: Path, version: int) -> None:
+    with EmbeddedPostgres(folder / "data", version=version, fast=True) as postgres:
+        assert str(ask(postgres.dsn(), "show server_version_num")).startswith(str(version))
+    with EmbeddedPostgres(folder / "data", version=34 - version, fast=True) as postgres:
+        assert str(ask(postgres.dsn(), "show server_version_num")).startswith(str(version))
+
+
+def test_nobody_gets_in_without_the_password(postgres: EmbeddedPostgres) -> None:
+    password = postgres.start().split(":")[2].split("@")[0]
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(postgres.dsn().replace(password, "another"))
+    with pytest.raises(psycopg.OperationalError, match="password"):
+        psycopg.connect(postgres.dsn().replace(f":{password}", ""))
+
+
+def test_it_listens_on_this_machine_only(postgres: EmbeddedPostgres) -> None:
+    assert ask(postgres.start(), "show listen_addresses") == "127.0.0.1"
+    assert ask(postgres.dsn(), "show unix_socket_directories") == ""
+
+
+def test_settings_are_the_callers(folder: Path) -> None:
+    with EmbeddedPostgres(folder / "data", fast=True, settings={"max_connections": "17"}) as postgres:
+        assert ask(postgres.dsn(), "show max_connections") == "17"
+        assert ask(postgres.dsn(), "show fsync") == "off"
+
+
+def test_without_fast_a_commit_is_durable(folder: Path) -> None:
+    with EmbeddedPostgres(folder / "data") as postgres:
+        for setting in ("fsync", "synchronous_commit", "full_page_writes"):
+            assert ask(postgres.dsn(), f"show {setting}") == "on"
+
+
+@pytest.mark.parametrize("mode", ["fast", "immediate"])
+def test_it_starts_again_after_any_stop(postgres: EmbeddedPostgres, mode: str) -> None:
+    dsn = postgres.start()
+    postgres.stop("fast" if mode == "fast" else "immediate")
+    assert postgres.start() == dsn
+    assert ask(dsn, "select 1") == 1
+
+
+async def test_it_starts_again_after_it_was_killed(postgres: EmbeddedPostgres) -> None:
+    dsn = postgres.start()
+    assert postgres.pid is not None
+    os.kill(postgres.pid, signal.SIGKILL)
+    await eventually(lambda: postgres.pid is None)
+    assert postgres.start() == dsn
+    assert ask(dsn, "select 1") == 1
+
+
+async def test_a_killed_owner_takes_its_server_along(folder: Path) -> None:
+    with owner_of(folder / "data") as (owner, pid):
+        owner.kill()
+        await eventually(lambda: not is_running(pid), within=15)
+
+
+def test_a_server_left_behind_is_stopped_by_the_next_owner(folder: Path, postgres: EmbeddedPostgres) -> None:
+    with owner_of(folder / "data") as (owner, pid):
+        # Without its watcher nobody ends the server.
+        os.kill(child_named("sh", owner.pid), signal.SIGKILL)
+        owner.kill()
+        owner.wait()
+        assert is_running(pid)
+        dsn = postgres.start()
+        assert not is_running(pid)
+        assert ask(dsn, "select 1") == 1
+
+
+def test_two_owners_of_one_folder_are_refused(folder: Path, postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    second = EmbeddedPostgres(folder / "data", fast=True)
+    with pytest.raises(ConfigurationError, match=f"is in use by process {os.getpid()}: stop that one first$"):
+        second.start()
+    assert ask(postgres.dsn(), "select 1") == 1
+
+
+def test_a_pid_file_with_a_strangers_number_is_no_obstacle(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    pid_file = postgres.data_dir / "postmaster.pid"
+    text = pid_file.read_text(encoding="utf-8")
+    postgres.stop()
+    # As after a restart of the machine: the number is alive, and somebody else's.
+    pid_file.write_text(text.replace(text.splitlines()[0], str(os.getpid()), 1), encoding="utf-8")
+    assert ask(postgres.start(), "select 1") == 1
+
+
+def test_an_interrupted_creation_is_begun_again(postgres: EmbeddedPostgres) -> None:
+    unfinished = postgres.data_dir.with_name("data.unfinished")
+    unfinished.mkdir()
+    (unfinished / "PG_VERSION").write_text("18", encoding="ascii")
+    assert ask(postgres.start(), "select 1") == 1
+    assert not unfinished.exists()
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(postgres: EmbeddedPostgres) -> None:
+    postgres.data_dir.mkdir()
+    (postgres.data_dir / "thesis.txt").touch()
+    with pytest.raises(ConfigurationError, match="is not empty"):
+        postgres.start()
+    assert [entry.name for entry in postgres.data_dir.iterdir()] == ["thesis.txt"]
+
+
+def test_a_busy_port_that_was_asked_for_is_told(folder: Path) -> None:
+    port = free_port()
+    with EmbeddedPostgres(folder / "first", port=port, fast=True):
+        second = EmbeddedPostgres(folder / "second", port=port, fast=True)
+        with pytest.raises(DatabaseUnavailable, match="did not start: could not create any TCP/IP sockets"):
+            second.start()
+        assert second.pid is None
+
+
+def test_an_impossible_folder_is_one_line(folder: Path) -> None:
+    (folder / "file").touch()
+    with pytest.raises(ConfigurationError, match=f"^cannot write to {folder}/file: File exists$"):
+        EmbeddedPostgres(folder / "file" / "data").start()
+
+
+def test_a_place_closed_to_the_servers_account_works_all_the_same(folder: Path) -> None:
+    # Below /root, for one. Whoever is not root is the server's account, and gets in.
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    postgres = EmbeddedPostgres(closed / "data", fast=True)
+    try:
+        dsn = postgres.start()
+        keep_a_number(dsn)
+        postgres.stop()
+        assert EmbeddedPostgres(closed / "data", fast=True).data_dir.resolve() == postgres.data_dir.resolve()
+        assert postgres.start() == dsn
+        assert ask(dsn, "select number from kept") == 7
+    finally:
+        kept = postgres.data_dir.resolve()
+        postgres.destroy()
+    assert not kept.exists()
+    assert list(closed.iterdir()) == []
