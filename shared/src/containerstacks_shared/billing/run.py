@@ -80,8 +80,8 @@ async def run_hourly_billing(
     """Bill every instance for the whole hours since it was last billed.
 
     After a `TOP_UP` only debtors whose wallet received money are billed. Setting `stop` ends the run
-    after the batch in hand, as `interrupted`. Raises `BillingPaused`, `BillingBusy`
-    when another run kept the lock for `lock_timeout` seconds, `LeadershipLost` when this run was replaced, and
+    after the batch in hand, as `interrupted`. Raises `BillingPaused`, `BillingBusy` when the run lock was not
+    to be had for `lock_timeout` seconds or until `stop`, `LeadershipLost` when this run was replaced, and
     whatever else went wrong; a run that began is recorded in any case. Organizations that alone could not
     be billed make the run `failed`, after everybody else was billed.
     """
@@ -89,6 +89,8 @@ async def run_hourly_billing(
     leadership = Leadership(listen_dsn, Role.BILLING_RUN, service=f"billing-{biller.value}")
     async with leadership:
         term = await leadership.acquire(stop=stop, timeout=lock_timeout)
+        if term is None and stop.is_set():
+            raise BillingBusy("stopped before the run lock was to be had")
         if term is None:
             raise BillingBusy(f"another billing run has been going on for more than {lock_timeout:.0f} s")
         summary = await _begin(pool, term, biller=biller, occasion=occasion, settings=settings)
@@ -275,4 +277,7 @@ def _batches(work: Sequence[tuple[UUID, int]], instances_max: int) -> Iterator[l
 
 
 def _describe(error: BaseException) -> str:
+    if isinstance(error, asyncpg.InterfaceError) and error.__context__ is not None:
+        # Leaving a transaction whose session died complains about that, and hides what it died of.
+        error = error.__context__
     return str(error) or type(error).__name__

@@ -1,0 +1,274 @@
+"""One run at a time, and one that is stopped, paused, replaced or refused ends cleanly."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from decimal import Decimal
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from containerstacks_shared import db
+from containerstacks_shared.billing import control
+from containerstacks_shared.billing.charge import charge_organizations
+from containerstacks_shared.errors import BillingBusy, BillingPaused, ContainerStacksError, LeadershipLost
+from containerstacks_shared.locks import Leadership, Role
+from containerstacks_shared.models import Biller, Occasion
+from support import fleet
+from support.billing import Billing, another_session, in_the_way
+from support.fleet import Organization, Plan
+from support.waiting import session_waiting_for, time_limit
+
+LOCK_WALLET = "select from wallets where id = $1 for update"
+# The first thing that a run reads after it began, and nothing else in it waits for this table.
+LOCK_WORK = "lock table deleted_vps_instances in access exclusive mode"
+LOCK_HOLDER = "select pid from pg_locks where locktype = 'advisory' and granted and objid = $1::integer::oid"
+
+
+async def organizations_in_order(
+    connection: asyncpg.Connection, plan: Plan, *, count: int
+) -> Sequence[tuple[Organization, UUID]]:
+    """In the order in which a run bills them, each with an instance that owes two hours."""
+    organizations = [await fleet.add_organization(connection) for _ in range(count)]
+    organizations.sort(key=lambda organization: organization.id.bytes)
+    return [
+        (organization, await fleet.add_instance(connection, organization, plan, hours_due=2))
+        for organization in organizations
+    ]
+
+
+async def test_two_billers_at_once_bill_each_hour_once(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    fleets = await organizations_in_order(connection, plan, count=5)
+    async with asyncio.timeout(10):
+        first, second = await asyncio.gather(
+            billing.run(batch_size=1), billing.run(biller=Biller.BUILTIN, batch_size=1)
+        )
+    assert first.charged.hours_billed + second.charged.hours_billed == 10
+    for organization, instance in fleets:
+        assert await billing.hours_billed(instance) == 2
+        assert await billing.balance(organization.wallet_id) == Decimal("99.98")
+    assert await billing.verify() == []
+
+
+async def test_two_charges_without_any_run_lock_bill_each_hour_once(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    run_id = (await billing.run()).run_id
+    fleets = await organizations_in_order(connection, plan, count=3)
+
+    async def charge() -> int:
+        async with billing.pool.acquire() as session, session.transaction():
+            now = await session.fetchval("select clock_now()")
+            wanted = [organization.id for organization, _ in fleets]
+            return (await charge_organizations(session, wanted, now=now, run_id=run_id)).hours_billed
+
+    async with asyncio.timeout(10):
+        assert sorted(await asyncio.gather(*(charge() for _ in range(4)))) == [0, 0, 0, 6]
+    assert {finding.check for finding in await billing.verify()} == {"runs_unlike_their_cycles"}
+
+
+async def test_a_leader_replaced_before_its_first_batch_writes_nothing(
+    billing: Billing, database_url: str, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    ((organization, instance),) = await organizations_in_order(connection, plan, count=1)
+    async with (
+        time_limit(10, "the run did not end"),
+        asyncio.TaskGroup() as group,
+        in_the_way(database_url, LOCK_WORK) as obstacle,
+    ):
+        run = group.create_task(_lost(billing))
+        await session_waiting_for(connection, obstacle.get_server_pid())
+        await connection.execute("update leaderships set term = term + 1 where role = 'billing_run'")
+    assert "led billing_run in term 1; now" in run.result()
+    assert await billing.hours_billed(instance) == 0
+    assert await billing.balance(organization.wallet_id) == Decimal(100)
+
+
+async def _lost(billing: Billing) -> str:
+    with pytest.raises(LeadershipLost) as lost:
+        await billing.run(batch_size=1)
+    return str(lost.value)
+
+
+async def test_a_run_that_loses_its_lock_stops_and_another_bills_everybody_once(
+    billing: Billing, database_url: str, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    fleets = await organizations_in_order(connection, plan, count=3)
+    async with time_limit(10, "the runs did not end"), asyncio.TaskGroup() as group:
+        async with in_the_way(database_url, LOCK_WALLET, fleets[0][0].wallet_id) as obstacle:
+            replaced = group.create_task(_lost(billing))
+            # Its first batch is in hand: the successor has to wait for that one, and no longer.
+            await session_waiting_for(connection, obstacle.get_server_pid())
+            pid = await connection.fetchval(LOCK_HOLDER, Role.BILLING_RUN.number)
+            await connection.execute("select pg_terminate_backend($1, 5000)", pid)
+        successor = group.create_task(billing.run(biller=Biller.BUILTIN))
+    assert "lost" in replaced.result()
+    assert successor.result().charged.instances_billed == 2
+    for _, instance in fleets:
+        assert await billing.hours_billed(instance) == 2
+    assert await billing.verify() == []
+
+
+async def test_a_run_finds_the_lock_taken_for_too_long(
+    billing: Billing, database_url: str, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    ((_, instance),) = await organizations_in_order(connection, plan, count=1)
+    async with Leadership(database_url, Role.BILLING_RUN, service="tests") as other:
+        assert await other.try_acquire()
+        with pytest.raises(BillingBusy, match="another billing run"):
+            await billing.run(lock_timeout=0.05)
+    assert await billing.hours_billed(instance) == 0
+    assert await connection.fetchval("select count(*) from billing_runs") == 0
+
+
+async def test_a_run_that_is_stopped_while_it_waits_for_the_lock_says_so(
+    billing: Billing, database_url: str
+) -> None:
+    stop = asyncio.Event()
+    async with Leadership(database_url, Role.BILLING_RUN, service="tests") as other:
+        assert await other.try_acquire()
+        stop.set()
+        with pytest.raises(BillingBusy, match="stopped"):
+            await billing.run(stop=stop)
+
+
+async def test_a_paused_billing_does_not_begin(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    ((_, instance),) = await organizations_in_order(connection, plan, count=1)
+    await control.pause(connection, reason="prices are wrong", author="alice")
+    with pytest.raises(BillingPaused, match="by alice: prices are wrong"):
+        await billing.run()
+    assert await billing.hours_billed(instance) == 0
+    await control.resume(connection, reason="corrected", author="alice")
+    await billing.run()
+    assert await billing.hours_billed(instance) == 2
+
+
+async def test_a_pause_in_the_middle_of_a_run_ends_it_after_the_batch_in_hand(
+    billing: Billing, database_url: str, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    fleets = await organizations_in_order(connection, plan, count=2)
+
+    async def interrupted() -> None:
+        with pytest.raises(BillingPaused):
+            await billing.run(batch_size=1)
+
+    async with (
+        time_limit(10, "the run did not end"),
+        asyncio.TaskGroup() as group,
+        in_the_way(database_url, LOCK_WALLET, fleets[0][0].wallet_id) as obstacle,
+    ):
+        group.create_task(interrupted())
+        await session_waiting_for(connection, obstacle.get_server_pid())
+        await control.pause(connection, reason="stop", author="alice")
+    assert [await billing.hours_billed(instance) for _, instance in fleets] == [2, 0]
+    run = await billing.last_run()
+    assert (run["status"], run["instances_billed"]) == ("interrupted", 1)
+
+
+async def test_stopping_a_run_ends_it_after_the_batch_in_hand(
+    billing: Billing, database_url: str, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    fleets = await organizations_in_order(connection, plan, count=2)
+    stop = asyncio.Event()
+    async with (
+        time_limit(10, "the run did not end"),
+        asyncio.TaskGroup() as group,
+        in_the_way(database_url, LOCK_WALLET, fleets[0][0].wallet_id) as obstacle,
+    ):
+        running = group.create_task(billing.run(batch_size=1, stop=stop))
+        await session_waiting_for(connection, obstacle.get_server_pid())
+        stop.set()
+    assert running.result().status == "interrupted"
+    assert [await billing.hours_billed(instance) for _, instance in fleets] == [2, 0]
+    run = await billing.last_run()
+    assert (run["status"], run["instances_billed"], run["error_message"]) == ("interrupted", 1, None)
+    assert (await billing.run()).charged.instances_billed == 1
+
+
+async def test_a_cancelled_run_is_recorded_and_loses_only_the_batch_in_hand(
+    billing: Billing, database_url: str, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    fleets = await organizations_in_order(connection, plan, count=2)
+    async with in_the_way(database_url, LOCK_WALLET, fleets[1][0].wallet_id) as obstacle:
+        running = asyncio.create_task(billing.run(batch_size=1))
+        await session_waiting_for(connection, obstacle.get_server_pid())
+        running.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running
+    assert [await billing.hours_billed(instance) for _, instance in fleets] == [2, 0]
+    run = await billing.last_run()
+    assert (run["status"], run["instances_billed"]) == ("interrupted", 1)
+
+
+async def test_a_run_whose_sessions_die_is_closed_by_the_next_and_billed_once(
+    billing: Billing, database_url: str, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    fleets = await organizations_in_order(connection, plan, count=2)
+
+    async def killed() -> None:
+        with pytest.raises(db.UNAVAILABLE):
+            await billing.run(batch_size=1)
+
+    async with (
+        time_limit(10, "the run did not end"),
+        asyncio.TaskGroup() as group,
+        in_the_way(database_url, LOCK_WALLET, fleets[1][0].wallet_id) as obstacle,
+    ):
+        group.create_task(killed())
+        pid = await session_waiting_for(connection, obstacle.get_server_pid())
+        await connection.execute("select pg_terminate_backend($1, 5000)", pid)
+    assert [await billing.hours_billed(instance) for _, instance in fleets] == [2, 0]
+    failed = await billing.last_run()
+    assert failed["status"] == "failed"
+    assert "terminating connection" in failed["error_message"]
+    await billing.run()
+    assert [await billing.hours_billed(instance) for _, instance in fleets] == [2, 2]
+    assert await billing.verify() == []
+
+
+async def test_the_next_run_closes_what_a_dead_process_left_running(
+    billing: Billing, connection: asyncpg.Connection
+) -> None:
+    await connection.execute(
+        "insert into billing_runs (biller, occasion, holder, term) values ('daemon', 'once', 'dead-1', 0)"
+    )
+    await billing.run(occasion=Occasion.START)
+    dead = await connection.fetchrow("select * from billing_runs where holder = 'dead-1'")
+    assert dead is not None
+    assert (dead["status"], dead["error_message"]) == ("interrupted", "the process ended before the run did")
+
+
+async def test_a_clock_set_back_refuses_to_bill(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    ((_, instance),) = await organizations_in_order(connection, plan, count=1)
+    await billing.run()
+    await billing.pass_hours(-1)
+    with pytest.raises(ContainerStacksError, match="clock stands before the last billing run"):
+        await billing.run()
+    await billing.pass_hours(2)
+    await billing.run()
+    assert await billing.hours_billed(instance) == 3
+
+
+async def test_a_clock_a_few_seconds_off_is_no_reason_to_refuse(billing: Billing) -> None:
+    await billing.run()
+    await billing.pass_time(-timedelta(seconds=30))
+    assert (await billing.run()).status == "succeeded"
+
+
+async def test_billing_begins_while_the_application_uses_its_tables(
+    billing: Billing, database_url: str, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    ((organization, instance),) = await organizations_in_order(connection, plan, count=1)
+    async with another_session(database_url) as application, application.transaction():
+        await application.execute("select * from wallets, vps_instances, vps_plans, organizations")
+        await application.execute("update organizations set name = 'Renamed' where id = $1", organization.id)
+        async with asyncio.timeout(5):
+            await billing.run()
+    assert await billing.hours_billed(instance) == 2
