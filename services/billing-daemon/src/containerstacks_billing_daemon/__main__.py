@@ -123,7 +123,7 @@ def _state() -> state.State:
         found = state.read_from_file(candidates)
         if found is None:
             raise
-        typer.echo(str(error), err=True)
+        _complain(error)
         return found
 
 
@@ -146,14 +146,19 @@ def _print(lines: list[str]) -> None:
         typer.echo(line)
 
 
+def _complain(error: ContainerStacksError) -> None:
+    # What the database says of a failed statement spans several lines.
+    typer.echo(" ".join(str(error).split()), err=True)
+
+
 def main() -> NoReturn:
     try:
         cli()
     except ConfigurationError as error:
-        typer.echo(str(error), err=True)
+        _complain(error)
         sys.exit(_EXIT_CONFIGURATION)
     except ContainerStacksError as error:
-        typer.echo(str(error), err=True)
+        _complain(error)
         sys.exit(_EXIT_FAILURE)
     sys.exit(0)
 
