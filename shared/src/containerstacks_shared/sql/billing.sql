@@ -24,7 +24,7 @@ select organization_id, sum(instances)::integer as instances
  order by organization_id;
 
 -- name: debtors_with_money
--- Organizations in debt whose wallet moved up last: money came in that no run has tried yet.
+-- Organizations in debt whose wallet moved up last, and after the last good run began: money that no run has tried yet.
 -- Looked at after every top-up, so it starts from the few open debts.
 select debtor.organization_id, debtor.instances
   from (select organization_id, count(*)::integer as instances
@@ -41,12 +41,13 @@ select debtor.organization_id, debtor.instances
       order by w.created_at, w.id
       limit 1) as wallet
  cross join lateral (
-     select e.amount
+     select e.amount, e.recorded_at
        from wallet_ledger_entries e
       where e.wallet_id = wallet.id
       order by e.id desc
       limit 1) as latest
  where latest.amount > 0
+   and latest.recorded_at > coalesce((select max(started_at) from billing_runs where status = 'succeeded'), '-infinity')
  order by debtor.organization_id;
 
 -- name: lock_wallets

@@ -168,7 +168,8 @@ create table wallet_ledger_entries (
     billing_run_id bigint,
     written_by text not null default session_user,
     application_name text not null default current_setting('application_name'),
-    recorded_at timestamptz not null default clock_now()
+    -- When the wallet's row was held, not when its transaction began: so a run that came later has seen it.
+    recorded_at timestamptz not null default clock_timestamp() + (clock_now() - now())
 );
 create index wallet_ledger_entries_wallet on wallet_ledger_entries (wallet_id, id);
 
