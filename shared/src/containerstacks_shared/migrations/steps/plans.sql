@@ -134,7 +134,8 @@ begin
       order by plan_id, region
         for update;
     for changed in
-        select known.plan_id, known.region, known.effective_from, now_costs.hourly_rate, now_costs.vps_plan_id, now_costs.problem
+        select known.plan_id, known.region, known.effective_from, known.problem as problem_before,
+               now_costs.hourly_rate, now_costs.vps_plan_id, now_costs.problem
           from hourly_rates known
          cross join lateral current_hourly_rates(array[known.plan_id], array[known.region]) now_costs
          where known.effective_to = 'infinity'
@@ -150,12 +151,17 @@ begin
                set hourly_rate = changed.hourly_rate, vps_plan_id = changed.vps_plan_id, problem = null
              where plan_id = changed.plan_id and region = changed.region and effective_from = '-infinity';
         end if;
+        -- A negative price never was a price. The hours that wait because of it cost what corrects it: they could
+        -- not be charged otherwise, nor any hour behind them.
+        update hourly_rates
+           set hourly_rate = changed.hourly_rate, vps_plan_id = changed.vps_plan_id, problem = changed.problem
+         where plan_id = changed.plan_id and region = changed.region and problem = 'negative_price';
         if changed.effective_from >= clock_now() then
             -- Changed twice at one moment: the later change is the one in force.
             update hourly_rates
                set hourly_rate = changed.hourly_rate, vps_plan_id = changed.vps_plan_id, problem = changed.problem
              where plan_id = changed.plan_id and region = changed.region and effective_to = 'infinity';
-        else
+        elsif changed.problem_before is distinct from 'negative_price' then
             update hourly_rates
                set effective_to = clock_now()
              where plan_id = changed.plan_id and region = changed.region and effective_to = 'infinity';

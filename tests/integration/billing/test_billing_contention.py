@@ -1,0 +1,218 @@
+"""Whoever else writes while a run goes on: nothing of theirs is lost, nothing of ours is doubled."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from decimal import Decimal
+
+import asyncpg
+import pytest
+
+from containerstacks_shared import db
+from containerstacks_shared.billing import run as billing_run
+from support import fleet
+from support.billing import Billing, another_session, in_the_way
+from support.fleet import Organization, Plan
+from support.waiting import eventually, session_waiting_for, time_limit
+
+# The first thing that a run reads after it began, and nothing else in it waits for this table.
+LOCK_WORK = "lock table deleted_vps_instances in access exclusive mode"
+LOCK_WALLET = "select from wallets where id = $1 for update"
+TOP_UP = "update wallets set balance = balance + 10 where id = $1"
+
+
+async def run_into(billing: Billing, statement: str, *values: object) -> None:
+    """Bill while somebody has run `statement` and commits it only when the run waits for that."""
+    async with (
+        time_limit(10, "the run did not end"),
+        asyncio.TaskGroup() as group,
+        in_the_way(billing.dsn, statement, *values) as obstacle,
+    ):
+        group.create_task(billing.run())
+        await session_waiting_for(billing.connection, obstacle.get_server_pid())
+
+
+async def test_a_top_up_during_a_run_survives(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    await fleet.add_instance(connection, organization, plan, hours_due=2)
+    await run_into(billing, TOP_UP, organization.wallet_id)
+    assert await billing.balance(organization.wallet_id) == Decimal("109.98")
+    assert [finding.check for finding in await billing.verify()] == ["unexplained_entries"]
+
+
+async def test_a_top_up_during_a_run_pays_what_the_wallet_did_not_cover(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    poor = await fleet.add_organization(connection, balance="0.00")
+    instance = await fleet.add_instance(connection, poor, plan, hours_due=2)
+    await run_into(billing, TOP_UP, poor.wallet_id)
+    assert await billing.hours_billed(instance) == 2
+    assert await billing.open_debts() == {}
+
+
+async def test_a_balance_written_as_an_absolute_value_during_a_run_is_charged_from(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    await fleet.add_instance(connection, organization, plan, hours_due=2)
+    await run_into(billing, "update wallets set balance = 50 where id = $1", organization.wallet_id)
+    assert await billing.balance(organization.wallet_id) == Decimal("49.98")
+
+
+async def test_a_wallet_taken_away_during_a_run_leaves_a_debt(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
+    await run_into(billing, "delete from wallets where id = $1", organization.wallet_id)
+    assert await billing.hours_billed(instance) == 0
+    assert (await billing.open_debts())[instance]["reason"] == "no_wallet"
+
+
+async def test_hours_that_another_biller_took_during_a_run_are_not_charged_again(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=5)
+    taken = "update vps_instances set last_billed_at = created_at + interval '4 hours' where id = $1"
+    await run_into(billing, taken, instance)
+    assert await billing.hours_billed(instance) == 1
+    assert await billing.balance(organization.wallet_id) == Decimal("99.99")
+    assert await billing.verify() == []
+
+
+async def test_a_status_change_during_a_run_stands_and_keeps_nobody_from_billing(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=1)
+    await run_into(billing, "update vps_instances set status = 'error' where id = $1", instance)
+    assert await billing.hours_billed(instance) == 1
+    status = await connection.fetchval("select status from vps_instances where id = $1", instance)
+    assert status == "error"
+
+
+async def test_an_instance_deleted_during_a_run_is_billed_once_from_its_tombstone(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=3)
+    await run_into(billing, "delete from vps_instances where id = $1", instance)
+    await billing.run()
+    assert await billing.hours_billed(instance) == 3
+    assert await billing.verify() == []
+
+
+async def test_a_deletion_that_waited_for_a_run_finds_nothing_left_to_owe(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=3)
+    async with (
+        another_session(billing.dsn) as application,
+        asyncio.TaskGroup() as group,
+        charged_but_not_committed(billing) as run_pid,
+    ):
+        group.create_task(application.execute("delete from vps_instances where id = $1", instance))
+        await session_waiting_for(connection, run_pid)
+    owed = await connection.fetchval("select hours_owed from deleted_vps_instances where id = $1", instance)
+    assert owed == 0
+    await billing.run()
+    assert await billing.hours_billed(instance) == 3
+    assert await billing.verify() == []
+
+
+async def test_a_batch_killed_after_its_last_write_leaves_nothing_behind(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=3)
+    async with charged_but_not_committed(billing) as run_pid:
+        await connection.execute("select pg_terminate_backend($1, 5000)", run_pid)
+    for table in ("vps_billing_cycles", "payment_transactions", "plan_charges"):
+        assert await connection.fetchval(f"select count(*) from {table}") == 0
+    assert [entry["kind"] for entry in await billing.entries(organization.wallet_id)] == ["opening"]
+    assert await billing.balance(organization.wallet_id) == Decimal(100)
+    await billing.run()
+    assert await billing.hours_billed(instance) == 3
+    assert await billing.verify() == []
+
+
+@contextlib.asynccontextmanager
+async def charged_but_not_committed(billing: Billing) -> AsyncIterator[int]:
+    """A run that has written every row of its first batch; gives the pid of the session that did."""
+    async with time_limit(10, "the run did not end"), another_session(billing.dsn) as second:
+        async with in_the_way(billing.dsn, LOCK_WORK) as first:
+            run = asyncio.create_task(billing.run())
+            await session_waiting_for(billing.connection, first.get_server_pid())
+            # It begins on its own row, and counts up on it when all else is done.
+            await second.execute("begin")
+            await second.execute("select from billing_runs where status = 'running' for update")
+        yield await session_waiting_for(billing.connection, second.get_server_pid())
+        await second.execute("commit")
+        with contextlib.suppress(*db.UNAVAILABLE):
+            await run
+
+
+async def test_an_organization_that_is_locked_for_a_while_is_billed_last(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(billing_run, "_LOCK_WAIT_MAX", "700ms")
+    organizations = [await fleet.add_organization(connection) for _ in range(3)]
+    organizations.sort(key=lambda organization: organization.id.bytes)
+    locked, _, last = organizations
+    for organization in organizations:
+        await fleet.add_instance(connection, organization, plan, hours_due=1)
+
+    async def others_are_billed() -> bool:
+        return await billing.balance(last.wallet_id) == Decimal("99.99")
+
+    async with (
+        time_limit(10, "the run did not end"),
+        asyncio.TaskGroup() as group,
+        in_the_way(billing.dsn, LOCK_WALLET, locked.wallet_id) as obstacle,
+    ):
+        # Its own batch is given up after a while; the others' go on.
+        run = group.create_task(billing.run(batch_size=1))
+        await eventually(others_are_billed)
+        await session_waiting_for(connection, obstacle.get_server_pid())
+    assert (run.result().status, run.result().charged.instances_billed) == ("succeeded", 3)
+    assert await billing.verify() == []
+
+
+async def test_an_organization_that_stays_locked_is_reported_and_stops_nobody(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(billing_run, "_LOCK_WAIT_MAX", "50ms")
+    organizations = [await fleet.add_organization(connection) for _ in range(4)]
+    for organization in organizations:
+        await fleet.add_instance(connection, organization, plan, hours_due=1)
+    locked = organizations[1]
+    async with in_the_way(billing.dsn, LOCK_WALLET, locked.wallet_id):
+        summary = await billing.run()
+    assert (summary.status, summary.charged.instances_billed) == ("failed", 3)
+    (problem,) = summary.problems
+    assert problem["problem"] == "organization_failed"
+    assert str(locked.id) in str(problem["error"])
+    run = await billing.last_run()
+    assert str(locked.id) in run["error_message"]
+    assert run["problems"] == [problem]
+    assert (await billing.run()).charged.instances_billed == 1
+
+
+async def test_an_organization_that_cannot_be_billed_stops_nobody(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    broken = await fleet.add_organization(connection)
+    await fleet.add_instance(connection, organization, plan, hours_due=1)
+    instance = await fleet.add_instance(connection, broken, plan, hours_due=1)
+    # A moment that no period can begin at.
+    await connection.execute("update vps_instances set last_billed_at = '-infinity' where id = $1", instance)
+    summary = await billing.run()
+    assert (summary.status, summary.charged.instances_billed) == ("failed", 1)
+    assert str(broken.id) in str(summary.error_message)
+    assert await billing.balance(broken.wallet_id) == Decimal(100)
+
+
+async def test_a_long_transaction_of_somebody_who_only_reads_hinders_nothing(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    await fleet.add_instance(connection, organization, plan, hours_due=1)
+    read = "select count(*) from wallets, vps_instances, vps_billing_cycles, payment_transactions"
+    async with asyncio.timeout(5), in_the_way(billing.dsn, read):
+        await billing.run()
+    assert await billing.balance(organization.wallet_id) == Decimal("99.99")
