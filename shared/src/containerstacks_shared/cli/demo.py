@@ -1,7 +1,6 @@
 """`containerstacks demo`: the made-up fleet."""
 
 import asyncio
-import signal
 import time
 from typing import Annotated
 
@@ -11,6 +10,7 @@ from containerstacks_shared.db import Connection
 from containerstacks_shared.demo import seeding, simulation
 
 from .database import connected, read_settings, run_with_database
+from .interruption import Interruption
 
 app = typer.Typer(help="The demo fleet.", no_args_is_help=True)
 
@@ -53,7 +53,8 @@ async def _simulate(rate: float) -> None:
         pass
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop.set)
-    print(f"About {rate:g} changes per second; Ctrl-C ends it.", flush=True)
-    await simulation.simulate(settings.listen_dsn, rate=rate, stop=stop)
+    interruption = Interruption()
+    interruption.divert(lambda: loop.call_soon_threadsafe(stop.set))
+    with interruption.handled():
+        print(f"About {rate:g} changes per second; Ctrl-C ends it.", flush=True)
+        await simulation.simulate(settings.listen_dsn, rate=rate, stop=stop)

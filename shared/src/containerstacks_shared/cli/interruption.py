@@ -1,7 +1,7 @@
 """Ctrl-C, SIGTERM and SIGHUP, which all mean the same: stop.
 
-While `up` prepares, one raises KeyboardInterrupt wherever it is. While the services run, it goes to
-whoever supervises them. At the end nothing interrupts the stopping.
+While a command prepares, one raises KeyboardInterrupt wherever it is. While something runs in a loop, it
+goes to whoever can end that in order. At the end nothing interrupts the stopping.
 """
 
 import signal
@@ -9,23 +9,30 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+# Windows has no SIGHUP.
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 class Interruption:
     def __init__(self) -> None:
-        self._react: Callable[[], None] = _interrupt
+        self._react: Callable[[], object] = _interrupt
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._on_signal) for number in _SIGNALS}
+        # Not where `nohup` said that the end of the terminal means nothing.
+        meant = [
+            number
+            for number in _SIGNALS
+            if number in {signal.SIGINT, signal.SIGTERM} or signal.getsignal(number) != signal.SIG_IGN
+        ]
+        before = {number: signal.signal(number, self._on_signal) for number in meant}
         try:
             yield
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
 
-    def divert(self, react: Callable[[], None]) -> None:
+    def divert(self, react: Callable[[], object]) -> None:
         self._react = react
 
     def ignore(self) -> None:

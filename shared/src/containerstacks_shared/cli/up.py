@@ -7,14 +7,12 @@ import asyncio
 import os
 import signal
 import sys
-import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Annotated
 
-import psycopg
 import typer
-from psycopg import sql
 from pydantic import Field, SecretStr
 
 from containerstacks_shared import migrations
@@ -34,11 +32,11 @@ from .data_folder import DataFolder
 from .database import connected, is_database_given
 from .demo import seed_fleet
 from .interruption import Interruption
+from .local_database import LocalDatabase, local_database
 from .migrate import report
 from .processes import death_notice, end_leftovers
 from .supervisor import Program, Supervisor
 
-DATABASE = "containerstacks"
 ADMIN_EMAIL = "admin@demo.example"
 _PASSWORD_CHARACTERS = 16
 _SECRET_CHARACTERS = 64
@@ -91,13 +89,18 @@ def _up(port: int | None, interruption: Interruption, *, with_demo: bool) -> Non
                 "STATS_AGGREGATOR_PORT": settings.stats_aggregator_port,
             },
         )
-        with _database(folder, settings, interruption) as dsn:
-            here = settings.model_copy(update={"database_url": SecretStr(dsn)})
-            report(migrations.migrate(here.listen_dsn))
-            password = folder.secret("demo-admin-password", characters=_PASSWORD_CHARACTERS)
-            is_demo = with_demo and asyncio.run(_prepare_demo(here, password))
+        with ExitStack() as stack:
+            local = None
+            if is_database_given():
+                say(f"Using the database at {describe(settings.dsn)}.")
+            else:
+                local = stack.enter_context(local_database(folder, interruption))
+                settings = settings.model_copy(update={"database_url": SecretStr(local.dsn)})
+            report(migrations.migrate(settings.listen_dsn))
+            password = asyncio.run(_prepare_demo(folder, settings)) if with_demo else None
             say("Starting web, billing daemon and stats aggregator …")
-            asyncio.run(_run(folder, here, programs, interruption, password=password if is_demo else None))
+            running = _Running(folder, settings, programs, password)
+            asyncio.run(running.run(local, interruption))
     say("Stopped.")
 
 
@@ -109,58 +112,25 @@ def _read_settings(port: int | None) -> UpSettings:
     return load_settings(UpSettings, **overrides)
 
 
-# The database -----------------------------------------------------------------------------------
-
-
-@contextmanager
-def _database(folder: DataFolder, settings: UpSettings, interruption: Interruption) -> Iterator[str]:
-    if is_database_given():
-        say(f"Using the database at {describe(settings.dsn)}.")
-        yield settings.dsn
-        return
-    # Not on Windows, which has no `up`.
-    from containerstacks_shared.embedded import EmbeddedPostgres  # noqa: PLC0415
-
-    postgres = EmbeddedPostgres(folder.postgresql)
-    is_new = not folder.postgresql.exists()
-    begun = time.monotonic()
-    say(f"{'Creating' if is_new else 'Starting'} PostgreSQL in {folder.postgresql} …")
-    try:
-        _ensure_database(postgres.start())
-        say(f"PostgreSQL runs ({time.monotonic() - begun:.1f} s).")
-        dsn = postgres.dsn(DATABASE)
-        folder.write_database_url(dsn)
-        yield dsn
-    finally:
-        # Short, and all that is left to do.
-        interruption.ignore()
-        folder.forget_database_url()
-        folder.say_stopping()
-        postgres.stop()
-
-
-def _ensure_database(dsn: str) -> None:
-    with psycopg.connect(dsn, autocommit=True) as connection:
-        found = connection.execute("select from pg_database where datname = %s", [DATABASE]).fetchone()
-        if found is None:
-            connection.execute(sql.SQL("create database {}").format(sql.Identifier(DATABASE)))
-
-
 # The demo ---------------------------------------------------------------------------------------
 
 
-async def _prepare_demo(settings: UpSettings, password: str) -> bool:
-    """Seed on the first start; whether the database is the demo's. One with data of its own stays as it is."""
+async def _prepare_demo(folder: DataFolder, settings: UpSettings) -> str | None:
+    """Seed on the first start, and return the demo administrator's password.
+
+    A database with data of its own stays as it is, and has no demo administrator.
+    """
     async with connected(settings) as connection:
         fleet = await demo.read_fleet(connection)
         if not (fleet.is_empty or fleet.is_demo):
             say("The database has data of its own: no demo fleet, no demo administrator.")
-            return False
+            return None
         if fleet.is_empty:
             say("Making up a demo fleet …")
             await seed_fleet(connection, seeding.INSTANCES_DEFAULT)
+        password = folder.secret("demo-admin-password", characters=_PASSWORD_CHARACTERS)
         await _ensure_admin(connection, password)
-        return True
+        return password
 
 
 async def _ensure_admin(connection: Connection, password: str) -> None:
@@ -208,60 +178,61 @@ def _environment(folder: DataFolder, settings: UpSettings) -> dict[str, str]:
     return environment
 
 
-async def _run(
-    folder: DataFolder,
-    settings: UpSettings,
-    programs: list[Program],
-    interruption: Interruption,
-    *,
-    password: str | None,
-) -> None:
-    """Run the services until told to stop; with the demo's password, its fleet lives too."""
-    stop, hurry = asyncio.Event(), asyncio.Event()
-    loop = asyncio.get_running_loop()
+@dataclass(frozen=True)
+class _Running:
+    """The services and what runs beside them; with the demo's password, its fleet lives too."""
 
-    def told_to_stop() -> None:
-        # The first time asks; a second time, from somebody who does not want to wait, kills.
-        if stop.is_set():
-            hurry.set()
-            return
-        say("Stopping …")
-        folder.say_stopping()
-        stop.set()
+    folder: DataFolder
+    settings: UpSettings
+    programs: list[Program]
+    password: str | None
 
-    def wake() -> None:
+    async def run(self, local: LocalDatabase | None, interruption: Interruption) -> None:
+        """Until told to stop. Raises `ConfigurationError` when a service refuses its settings."""
+        stop, hurry = asyncio.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def told_to_stop() -> None:
+            # The first time asks; a second time, from somebody who does not want to wait, kills.
+            if stop.is_set():
+                hurry.set()
+                return
+            say("Stopping …")
+            self.folder.say_stopping()
+            stop.set()
+
         # A signal's handler runs beside the loop, not in it.
-        loop.call_soon_threadsafe(told_to_stop)
-
-    interruption.divert(wake)
-    supervisor = Supervisor(
-        programs, environment=_environment(folder, settings), started=folder.write_children
-    )
-    try:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(
-                supervisor.run(
-                    stop, hurry=hurry, ready=lambda: say(_summary(folder, programs[0].url, password))
+        interruption.divert(lambda: loop.call_soon_threadsafe(told_to_stop))
+        supervisor = Supervisor(
+            self.programs,
+            environment=_environment(self.folder, self.settings),
+            started=self.folder.write_children,
+        )
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(
+                    supervisor.run(stop, hurry=hurry, ready=lambda: say("\n".join(self._summary())))
                 )
-            )
-            if password is not None:
-                group.create_task(simulate(settings.listen_dsn, rate=RATE_DEFAULT, stop=stop))
-    finally:
-        interruption.ignore()
-        folder.write_children({})
-    if supervisor.failure is not None:
-        raise supervisor.failure
+                if local is not None:
+                    group.create_task(local.keep_running(stop))
+                if self.password is not None:
+                    group.create_task(simulate(self.settings.listen_dsn, rate=RATE_DEFAULT, stop=stop))
+        finally:
+            interruption.ignore()
+            self.folder.write_children({})
+        if supervisor.failure is not None:
+            raise supervisor.failure
 
-
-def _summary(folder: DataFolder, url: str, password: str | None) -> str:
-    lines = [
-        "",
-        f"  Status page   {url}/status",
-        f"  About page    {url}/about",
-        f"  API           {url}/api/docs",
-    ]
-    if password is not None:
-        lines += [f"  Sign in       {url}/login  as {ADMIN_EMAIL}, password {password}"]
-    if folder.database_url_file.exists():
-        lines += [f'  Database      psql "$(cat {os.path.relpath(folder.database_url_file)})"']
-    return "\n".join([*lines, "", "  Ctrl-C stops everything.", ""])
+    def _summary(self) -> Iterator[str]:
+        url = self.programs[0].url
+        yield ""
+        yield f"  Status page   {url}/status"
+        yield f"  About page    {url}/about"
+        yield f"  API           {url}/api/docs"
+        if self.password is not None:
+            yield f"  Sign in       {url}/login  as {ADMIN_EMAIL}, password {self.password}"
+        if self.folder.database_url_file.exists():
+            yield f'  Database      psql "$(cat {os.path.relpath(self.folder.database_url_file)})"'
+        yield ""
+        yield "  Ctrl-C stops everything."
+        yield ""

@@ -1,0 +1,249 @@
+"""`containerstacks up`: everything on one machine, from nothing, until Ctrl-C."""
+
+import contextlib
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from containerstacks_shared.passwords import verify_password
+from support.processes import LOCALHOST
+from support.up import Up
+from support.waiting import eventually
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="containerstacks-up-") as name:
+        # Root's PostgreSQL runs as somebody else, who must get in.
+        Path(name).chmod(0o755)
+        yield Path(name)
+
+
+@pytest.fixture
+async def up(folder: Path) -> AsyncIterator[Up]:
+    up = Up(folder)
+    yield up
+    await up.end()
+
+
+def ask(up: Up, query: str) -> tuple[object, ...]:
+    dsn = (up.data / "database-url").read_text(encoding="ascii").strip()
+    with psycopg.connect(dsn) as connection:
+        row = connection.execute(query.encode()).fetchone()
+    assert row is not None
+    return row
+
+
+async def test_from_nothing_to_a_page_that_lives_and_back_to_nothing(up: Up) -> None:
+    await up.start()
+    status, page = await up.get("/status")
+    assert status == 200
+    assert "480" in page
+    assert f"{up.url}/status" in up.output
+
+    # The demo lives.
+    before = (await up.statistics())["byStatus"]
+
+    async def changed() -> bool:
+        now = await up.statistics()
+        assert sum(now["byStatus"].values()) == now["total"]
+        return bool(now["byStatus"] != before)
+
+    await eventually(changed, 30)
+
+    # The administrator that it prints is there, and the password nowhere but in the data folder.
+    found = re.search(r"as (\S+@\S+), password (\S+)", up.output)
+    assert found is not None
+    email, password = found.groups()
+    password_hash, role = ask(up, f"select password_hash, role from users where email = '{email}'")
+    assert role == "admin"
+    assert verify_password(password, str(password_hash)).matches
+    kept = up.data / "demo-admin-password"
+    assert kept.read_text(encoding="ascii").strip() == password
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+
+    # Billing has run, and left its status file.
+    status_file = json.loads((up.data / "billing-daemon.json").read_text(encoding="utf-8"))
+    assert status_file["status"] == "running"
+
+    assert await up.stop(signal.SIGINT) == 0
+    assert up.output.endswith("Stopped.\n")
+    await up.nothing_is_left()
+    assert not (up.data / "database-url").exists()
+
+    # A second start finds everything again, and seeds nothing.
+    await up.start()
+    assert "Making up a demo fleet" not in up.output
+    assert f"password {password}" in up.output
+    assert ask(up, "select count(*) from organizations") == (12,)
+    assert await up.stop(signal.SIGTERM) == 0
+    await up.nothing_is_left()
+
+
+async def test_a_service_that_dies_is_started_again(up: Up) -> None:
+    await up.start()
+    first = up.children
+    for pid in first.values():
+        os.kill(pid, signal.SIGKILL)
+    await eventually(lambda: not set(first.values()) & set(up.children.values()), 15)
+    assert up.output.count("killed by SIGKILL; starting again") == 3
+    await eventually(lambda: up.answers("/readyz"), 30)
+    assert (await up.get("/status"))[0] == 200
+    assert await up.stop() == 0
+    await up.nothing_is_left()
+
+
+async def test_a_postgresql_that_dies_is_started_again(up: Up) -> None:
+    await up.start("--no-demo")
+    pid = (up.data / "postgresql" / "postmaster.pid").read_text(encoding="utf-8").split()[0]
+    os.kill(int(pid), signal.SIGKILL)
+    await up.says("PostgreSQL ended; starting it again", 15)
+
+    async def recovered() -> bool:
+        with contextlib.suppress(psycopg.OperationalError):
+            return bool(await up.answers("/readyz")) and ask(up, "select 1") == (1,)
+        return False
+
+    await eventually(recovered, 30)
+    assert await up.stop() == 0
+    await up.nothing_is_left()
+
+
+async def test_a_killed_up_leaves_nothing_that_stops_the_next_one(up: Up) -> None:
+    await up.start("--no-demo")
+    first = set(up.processes())
+    os.kill(up.pid, signal.SIGKILL)
+    # At once: what it left may still be ending.
+    await up.start("--no-demo")
+    assert not first & set(up.processes())
+    assert (await up.get("/status"))[0] == 200
+    assert await up.stop() == 0
+    await up.nothing_is_left()
+
+
+async def test_what_a_killed_up_started_ends_by_itself(up: Up) -> None:
+    await up.start("--no-demo")
+    os.kill(up.pid, signal.SIGKILL)
+    await up.nothing_is_left(within=60)
+
+
+async def test_without_the_demo_there_is_no_fleet_and_no_administrator(up: Up) -> None:
+    await up.start("--no-demo")
+    assert "password" not in up.output
+    assert (await up.statistics())["total"] == 0
+    assert ask(up, "select count(*) from users") == (0,)
+    assert await up.stop() == 0
+
+
+async def test_a_second_up_in_the_same_place_is_refused_in_one_line(up: Up) -> None:
+    await up.start("--no-demo")
+    second = Up(up.folder)
+    code, said = await second.run("--no-demo")
+    assert code == 1
+    assert said == f"error: already running as process {up.pid}, which holds {up.data}\n"
+    assert (await up.get("/status"))[0] == 200
+    assert await up.stop() == 0
+
+
+async def test_ctrl_c_while_it_prepares_stops_it_too(up: Up) -> None:
+    await up.begin()
+    await up.says("PostgreSQL in")
+    assert await up.stop() == 0
+    await up.nothing_is_left()
+    await up.start("--no-demo")
+    assert await up.stop() == 0
+
+
+async def test_a_given_database_is_used_and_left_running(up: Up, empty_database_url: str) -> None:
+    up.environment["DATABASE_URL"] = empty_database_url
+    await up.start()
+    assert (await up.statistics())["total"] > 400
+    assert not (up.data / "postgresql").exists()
+    assert await up.stop() == 0
+    await up.nothing_is_left()
+    with psycopg.connect(empty_database_url) as connection:
+        assert connection.execute("select count(*) from organizations").fetchone() == (12,)
+
+
+async def test_a_database_with_data_of_its_own_gets_no_demo(up: Up, database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute(
+            "insert into vps_plans (name, provider_plan_id, base_price) values ('Nano', 'nano', 5)"
+        )
+    up.environment["DATABASE_URL"] = database_url
+    await up.start()
+    assert "no demo fleet, no demo administrator" in up.output
+    assert (await up.statistics())["total"] == 0
+    assert await up.stop() == 0
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute("select count(*) from users").fetchone() == (0,)
+
+
+# What cannot work is one line -------------------------------------------------------------------
+
+
+async def refused(up: Up, *arguments: str) -> str:
+    """The one line of an `up` that could not start; nothing is left of it."""
+    code, said = await up.run(*arguments)
+    assert code == 1, said
+    await up.nothing_is_left()
+    lines = [line for line in said.splitlines() if line.startswith("error:")]
+    assert len(lines) == 1, said
+    assert "Traceback" not in said
+    assert said.endswith(lines[0] + "\n")
+    return lines[0]
+
+
+@pytest.mark.parametrize("variable", ["PORT", "BILLING_DAEMON_PORT", "STATS_AGGREGATOR_PORT"])
+async def test_a_busy_port(up: Up, variable: str) -> None:
+    with socket.create_server((LOCALHOST, int(up.environment[variable]))):
+        line = await refused(up)
+    port = up.environment[variable]
+    assert line.startswith(f"error: {variable}: {LOCALHOST}:{port} is in use by another process")
+    assert not (up.data / "postgresql").exists()
+
+
+async def test_a_busy_port_given_as_an_option(up: Up) -> None:
+    with socket.create_server((LOCALHOST, 0)) as server:
+        port = server.getsockname()[1]
+        line = await refused(up, "--port", str(port))
+    assert line.startswith(f"error: PORT: {LOCALHOST}:{port} is in use")
+
+
+async def test_an_unreachable_database(up: Up) -> None:
+    up.environment["DATABASE_URL"] = "postgresql://somebody:secret@127.0.0.1:1/nothing"
+    line = await refused(up)
+    assert "cannot be reached" in line
+    assert "secret" not in line
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PORT", "many"),
+        ("BILLING_INTERVAL_MINUTES", "0"),
+        ("LOG_LEVEL", "loud"),
+        ("DATABASE_URL", "nonsense"),
+        # Read by the services alone.
+        ("RATE_LIMIT_ANONYMOUS", "plenty"),
+        ("SESSION_SECRET", "short"),
+    ],
+)
+async def test_a_wrong_variable(up: Up, variable: str, value: str) -> None:
+    up.environment[variable] = value
+    assert variable in await refused(up)
+
+
+async def test_a_place_that_cannot_be_written(up: Up) -> None:
+    # Also for root, whom permissions do not stop.
+    up.data.touch()
+    assert await refused(up) == f"error: cannot write to {up.data}: File exists"
