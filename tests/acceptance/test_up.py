@@ -136,16 +136,12 @@ async def test_what_a_killed_up_started_ends_by_itself(up: Up) -> None:
     await up.nothing_is_left(within=60)
 
 
-async def test_without_the_demo_there_is_no_fleet_and_no_administrator(up: Up) -> None:
+async def test_a_second_up_in_the_same_place_is_refused_in_one_line(up: Up) -> None:
     await up.start("--no-demo")
+    # Without the demo: no fleet, no administrator.
     assert "password" not in up.output
     assert (await up.statistics())["total"] == 0
     assert ask(up, "select count(*) from users") == (0,)
-    assert await up.stop() == 0
-
-
-async def test_a_second_up_in_the_same_place_is_refused_in_one_line(up: Up) -> None:
-    await up.start("--no-demo")
     second = Up(up.folder)
     code, said = await second.run("--no-demo")
     assert code == 1
