@@ -40,6 +40,8 @@ UNAVAILABLE: Final[tuple[type[Exception], ...]] = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
+    # What asyncpg makes of a query on a session that the server ended a moment ago, before it has noticed.
+    asyncpg.InternalClientError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
