@@ -24,30 +24,36 @@ select organization_id, sum(instances)::integer as instances
  order by organization_id;
 
 -- name: debtors_with_money
--- Organizations in debt whose wallet moved up last, and after the last good run began: money that no run has tried yet.
+-- Organizations in debt whose wallet moved up since it last paid, and covers an hour that is owed. By the order of the
+-- entries, not by their times: a transaction that brings money may be older than a run that did not see it yet.
 -- Looked at after every top-up, so it starts from the few open debts.
 select debtor.organization_id, debtor.instances
-  from (select organization_id, count(*)::integer as instances
-          from vps_debts
-         where settled_at is null
-           and written_off_at is null
-         group by organization_id) as debtor
+  from (select d.organization_id, count(*)::integer as instances, min(failed.hourly_rate) as hourly_rate_min
+          from vps_debts d
+          join vps_billing_cycles failed on failed.id = d.vps_billing_cycle_id
+         where d.settled_at is null
+           and d.written_off_at is null
+         group by d.organization_id) as debtor
  cross join lateral (
-     select w.id
+     select w.id, w.balance
        from wallets w
       where w.organization_id = debtor.organization_id
         and w.currency = 'USD'
-        and w.balance > 0
       order by w.created_at, w.id
       limit 1) as wallet
- cross join lateral (
-     select e.amount, e.recorded_at
+  left join lateral (
+     select e.id
        from wallet_ledger_entries e
       where e.wallet_id = wallet.id
+        and e.kind = 'charge'
       order by e.id desc
-      limit 1) as latest
- where latest.amount > 0
-   and latest.recorded_at > coalesce((select max(started_at) from billing_runs where status = 'succeeded'), '-infinity')
+      limit 1) as latest on true
+ where wallet.balance > 0
+   and wallet.balance >= debtor.hourly_rate_min
+   and exists (select from wallet_ledger_entries e
+                where e.wallet_id = wallet.id
+                  and e.id > coalesce(latest.id, 0)
+                  and e.amount > 0)
  order by debtor.organization_id;
 
 -- name: lock_wallets

@@ -1,0 +1,305 @@
+"""Who pays, how far the money reaches, and what happens to the hours that it does not reach."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import asyncpg
+import pytest
+
+from containerstacks_shared.billing.run import is_debt_payable
+from containerstacks_shared.models import Occasion
+from support import fleet
+from support.billing import Billing, another_session
+from support.clock import clock_now
+from support.fleet import Organization, Plan
+
+HOUR = timedelta(hours=1)
+
+
+# Who pays ---------------------------------------------------------------------------------------
+
+
+async def test_the_oldest_usd_wallet_pays_and_the_others_stay_untouched(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    organization = await fleet.add_organization(connection, balance=None)
+    now = await clock_now(connection)
+    wallets = {
+        name: await fleet.add_wallet(
+            connection, organization.id, balance="5.00", currency=currency, created_at=now - age * HOUR
+        )
+        for name, currency, age in (("new", "USD", 1), ("old", "USD", 9), ("oldest", "EUR", 99))
+    }
+    await fleet.add_instance(connection, organization, plan, hours_due=3)
+    await billing.run()
+    balances = {name: await billing.balance(wallet) for name, wallet in wallets.items()}
+    assert balances == {"new": Decimal(5), "old": Decimal("4.97"), "oldest": Decimal(5)}
+
+
+async def test_a_second_wallet_does_not_help_out_when_the_oldest_is_empty(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    organization = await fleet.add_organization(connection, balance="0.01")
+    second = await fleet.add_wallet(connection, organization.id, balance="5.00")
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=3)
+    await billing.run()
+    assert await billing.hours_billed(instance) == 1
+    assert await billing.balance(second) == Decimal(5)
+
+
+async def test_wallets_of_one_moment_are_told_apart_by_their_ids(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    organization = await fleet.add_organization(connection, balance=None)
+    now = await clock_now(connection)
+    first, *others = sorted(
+        [
+            await fleet.add_wallet(connection, organization.id, balance="1.00", created_at=now)
+            for _ in range(4)
+        ],
+        key=lambda wallet: wallet.bytes,
+    )
+    await fleet.add_instance(connection, organization, plan, hours_due=3)
+    await billing.run()
+    assert await billing.balance(first) == Decimal("0.97")
+    assert [await billing.balance(wallet) for wallet in others] == [Decimal(1)] * 3
+
+
+@pytest.mark.parametrize("currency", [None, "EUR"])
+async def test_an_organization_without_a_usd_wallet_is_reported_and_stops_nobody(
+    billing: Billing,
+    connection: asyncpg.Connection,
+    organization: Organization,
+    plan: Plan,
+    currency: str | None,
+) -> None:
+    walletless = await fleet.add_organization(connection, balance=None)
+    foreign = None
+    if currency is not None:
+        foreign = await fleet.add_wallet(connection, walletless.id, balance="40.00", currency=currency)
+    owing = await fleet.add_instance(connection, walletless, plan, hours_due=2)
+    await fleet.add_instance(connection, organization, plan, hours_due=2)
+    summary = await billing.run()
+    assert summary.status == "succeeded"
+    assert summary.problems == [{"problem": "organization_without_wallet", "count": 1}]
+    assert (summary.charged.instances_billed, summary.charged.instances_unpaid) == (1, 1)
+    assert (await billing.open_debts())[owing]["reason"] == "no_wallet"
+    assert await billing.balance(foreign) == (None if foreign is None else Decimal(40))
+    assert await billing.verify() == []
+
+
+@pytest.mark.parametrize("balance", [None, "0.00", "-3.50"])
+async def test_a_wallet_without_money_pays_nothing_and_is_left_as_it_is(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan, balance: str | None
+) -> None:
+    organization = await fleet.add_organization(connection, balance=None)
+    wallet = await fleet.add_wallet(connection, organization.id, balance=balance)
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
+    summary = await billing.run()
+    assert await billing.balance(wallet) == (None if balance is None else Decimal(balance))
+    assert summary.problems == []
+    assert (await billing.open_debts())[instance]["reason"] == "insufficient_balance"
+    assert await billing.verify() == []
+
+
+async def test_a_null_balance_counts_as_zero_when_money_comes_in(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    organization = await fleet.add_organization(connection, balance=None)
+    wallet = await fleet.add_wallet(connection, organization.id, balance=None)
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
+    await billing.credit(organization, "1.00")
+    await billing.run()
+    assert await billing.hours_billed(instance) == 2
+    assert await billing.balance(wallet) == Decimal("0.98")
+    assert await billing.verify() == []
+
+
+# How far the money reaches ----------------------------------------------------------------------
+
+
+async def test_money_pays_the_longest_prefix_of_the_hours_in_the_order_of_their_starts(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    organization = await fleet.add_organization(connection, balance="0.05")
+    early = await fleet.add_instance(connection, organization, plan, hours_due=4)
+    late = await fleet.add_instance(connection, organization, plan, hours_due=2.5)
+    summary = await billing.run()
+    # early 0, early 1, then in turn: late 0 begins half an hour after early 1.
+    assert [await billing.hours_billed(instance) for instance in (early, late)] == [3, 2]
+    assert (summary.charged.hours_billed, summary.charged.hours_unpaid) == (5, 1)
+    assert await billing.balance(organization.wallet_id) == 0
+
+
+async def test_an_hour_that_the_wallet_does_not_cover_keeps_cheaper_ones_behind_it_waiting(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    dear = await fleet.add_plan(connection, base_price="73.00", markup_price="0")
+    organization = await fleet.add_organization(connection, balance="0.05")
+    now = await clock_now(connection)
+    first = await fleet.add_instance(connection, organization, dear, created_at=now - 3 * HOUR)
+    second = await fleet.add_instance(connection, organization, plan, created_at=now - 2 * HOUR)
+    await billing.run()
+    assert set(await billing.open_debts()) == {first, second}
+    assert await billing.balance(organization.wallet_id) == Decimal("0.05")
+
+
+async def test_of_hours_that_begin_together_the_older_instances_go_first(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    organization = await fleet.add_organization(connection, balance="0.01")
+    billed_at = await clock_now(connection) - HOUR
+    young, old = [
+        await fleet.add_instance(
+            connection, organization, plan, created_at=billed_at - age * HOUR, last_billed_at=billed_at
+        )
+        for age in (1, 2)
+    ]
+    await billing.run()
+    assert [await billing.hours_billed(instance) for instance in (old, young)] == [1, 0]
+
+
+# What waits -------------------------------------------------------------------------------------
+
+
+async def test_a_debt_writes_one_failed_cycle_however_often_it_is_tried(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    poor = await fleet.add_organization(connection, balance="0.00")
+    instance = await fleet.add_instance(connection, poor, plan, hours_due=1)
+    await billing.run()
+    opened_at = (await billing.open_debts())[instance]["opened_at"]
+    for _ in range(3):
+        await billing.pass_hours(1)
+        await billing.run()
+    (failed,) = await billing.cycles(instance, status="failed")
+    debt = (await billing.open_debts())[instance]
+    assert debt["vps_billing_cycle_id"] == failed["id"]
+    assert debt["opened_at"] == opened_at
+    assert await billing.verify() == []
+
+
+async def test_a_debt_is_settled_when_money_arrives_and_history_keeps_it(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    poor = await fleet.add_organization(connection, balance="0.00")
+    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
+    await billing.run()
+    await billing.credit(poor, "5.00")
+    assert await is_debt_payable(connection)
+    summary = await billing.run(occasion=Occasion.TOP_UP)
+    assert summary.charged.debts_settled == 1
+    assert await billing.open_debts() == {}
+    assert not await is_debt_payable(connection)
+    debt = await connection.fetchrow("select * from vps_debts where vps_instance_id = $1", instance)
+    assert debt is not None
+    assert debt["settled_at"] >= debt["opened_at"]
+    (failed,) = await billing.cycles(instance, status="failed")
+    (billed,) = await billing.cycles(instance)
+    assert failed["billing_period_start"] == billed["billing_period_start"]
+    assert await billing.balance(poor.wallet_id) == Decimal("4.97")
+    assert await billing.verify() == []
+
+
+async def test_a_long_debt_is_paid_in_part_and_stays_the_same_debt(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    poor = await fleet.add_organization(connection, balance="0.00")
+    instance = await fleet.add_instance(connection, poor, plan, hours_due=100)
+    await billing.run()
+    debt = (await billing.open_debts())[instance]["id"]
+    await billing.credit(poor, "0.40")
+    summary = await billing.run()
+    assert (summary.charged.hours_billed, summary.charged.hours_unpaid) == (40, 60)
+    assert (await billing.open_debts())[instance]["id"] == debt
+    await billing.credit(poor, "0.60", reference="payment-2")
+    await billing.run()
+    assert await billing.open_debts() == {}
+    assert await billing.hours_billed(instance) == 100
+    assert await billing.balance(poor.wallet_id) == 0
+    assert len(await billing.cycles(instance, status="failed")) == 1
+    assert await billing.verify() == []
+
+
+async def test_an_instance_that_owes_again_later_has_a_new_debt(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    poor = await fleet.add_organization(connection, balance="0.00")
+    instance = await fleet.add_instance(connection, poor, plan, hours_due=1)
+    await billing.run()
+    await billing.credit(poor, "0.01")
+    await billing.run()
+    await billing.pass_hours(1)
+    await billing.run()
+    assert len(await billing.cycles(instance, status="failed")) == 2
+    assert await connection.fetchval("select count(*) from vps_debts where settled_at is null") == 1
+    assert await billing.verify() == []
+
+
+async def test_after_a_top_up_only_debtors_with_money_are_billed(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    debtors = [await fleet.add_organization(connection, balance="0.00") for _ in range(2)]
+    owing = [await fleet.add_instance(connection, debtor, plan, hours_due=1) for debtor in debtors]
+    await billing.run()
+    other = await fleet.add_instance(connection, organization, plan, hours_due=1)
+    await billing.credit(debtors[0], "1.00")
+    await billing.run(occasion=Occasion.TOP_UP)
+    assert [await billing.hours_billed(instance) for instance in (*owing, other)] == [1, 0, 0]
+
+
+async def test_money_that_is_partly_spent_elsewhere_at_once_still_settles_a_debt(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    poor = await fleet.add_organization(connection, balance="0.00")
+    await fleet.add_instance(connection, poor, plan, hours_due=1)
+    await billing.run()
+    await billing.credit(poor, "5.00")
+    # The application charges for something else before anybody looks.
+    await connection.execute("update wallets set balance = 4.50")
+    assert await is_debt_payable(connection)
+    await billing.run(occasion=Occasion.TOP_UP)
+    assert await billing.open_debts() == {}
+
+
+async def test_a_top_up_that_began_before_a_run_and_ended_after_it_settles_a_debt(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    poor = await fleet.add_organization(connection, balance="0.00")
+    await fleet.add_instance(connection, poor, plan, hours_due=1)
+    await billing.run()
+    async with another_session(billing.dsn) as application, application.transaction():
+        await application.execute("select now()")
+        await billing.run()
+        await application.execute("update wallets set balance = balance + 5")
+    assert await is_debt_payable(connection)
+    await billing.run(occasion=Occasion.TOP_UP)
+    assert await billing.open_debts() == {}
+
+
+async def test_money_that_covers_no_hour_is_not_worth_a_run(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    poor = await fleet.add_organization(connection, balance="0.00")
+    await fleet.add_instance(connection, poor, plan, hours_due=2)
+    await billing.run()
+    await billing.credit(poor, "0.009")
+    assert not await is_debt_payable(connection)
+    await billing.credit(poor, "0.004", reference="payment-2")
+    assert await is_debt_payable(connection)
+    await billing.run(occasion=Occasion.TOP_UP)
+    assert await billing.balance(poor.wallet_id) == Decimal("0.003")
+    assert not await is_debt_payable(connection)
+
+
+async def test_a_debt_without_wallet_is_settled_once_there_is_one(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    organization = await fleet.add_organization(connection, balance=None)
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
+    await billing.run()
+    await fleet.add_wallet(connection, organization.id, balance="1.00")
+    assert await is_debt_payable(connection)
+    await billing.run(occasion=Occasion.TOP_UP)
+    assert await billing.hours_billed(instance) == 2
+    assert await billing.open_debts() == {}
