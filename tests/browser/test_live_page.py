@@ -1,0 +1,200 @@
+"""The open status page: true within a moment, and honest when it cannot know."""
+
+import signal
+import time
+
+import asyncpg
+from playwright.async_api import Page, WebSocketRoute, expect
+
+from containerstacks_shared.embedded import EmbeddedPostgres
+from containerstacks_shared.migrations import migrate
+from support import fleet
+from support.chromium import Chromium
+from support.processes import Processes, Service
+
+STALE_MILLISECONDS = 10_000
+# One poll in 15 seconds, and some to spare.
+POLL_MILLISECONDS = 20_000
+RECOVERY_MILLISECONDS = 10_000
+MOMENT_MILLISECONDS = 3_000
+
+
+async def add_fleet(connection: asyncpg.Connection, size: int = 10) -> None:
+    organization = await fleet.add_organization(connection)
+    plan = await fleet.add_plan(connection)
+    for _ in range(size):
+        await fleet.add_instance(connection, organization, plan)
+
+
+async def break_some(connection: asyncpg.Connection, amount: int) -> None:
+    await connection.execute(
+        "update vps_instances set status = 'error'"
+        " where id in (select id from vps_instances where status = 'running' limit $1)",
+        amount,
+    )
+
+
+async def open_live(chromium: Chromium, web: Service) -> Page:
+    page = await chromium.open(f"{web.url}/status")
+    await expect_connection(page, "live")
+    return page
+
+
+async def expect_value(page: Page, path: str, text: str, within: float = MOMENT_MILLISECONDS) -> None:
+    await expect(page.locator(f"[data-value='{path}'][data-format]").first).to_have_text(text, timeout=within)
+
+
+async def expect_connection(page: Page, state: str, within: float = MOMENT_MILLISECONDS) -> None:
+    await expect(page.locator(".connection")).to_have_attribute("data-state", state, timeout=within)
+
+
+async def expect_freshness(page: Page, state: str, within: float) -> None:
+    await expect(page.locator("[data-status]")).to_have_attribute("data-state", state, timeout=within)
+
+
+async def expect_headline(page: Page, text: str, within: float = MOMENT_MILLISECONDS) -> None:
+    await expect(page.locator("[data-verdict-headline]")).to_have_text(text, timeout=within)
+
+
+async def test_a_changed_row_changes_the_page_without_a_reload(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
+) -> None:
+    await add_fleet(connection)
+    web = await processes.start_web(database_url)
+    await processes.start_stats_aggregator(database_url)
+    await processes.start_billing_daemon(database_url)
+    page = await open_live(chromium, web)
+    await expect_headline(page, "Everything works", within=10_000)
+    await expect_value(page, "vps.byStatus.running", "10")
+    await page.evaluate("window.loadedOnce = true")
+
+    await break_some(connection, 1)
+    changed = time.monotonic()
+    await expect_value(page, "vps.byStatus.error", "1")
+    assert time.monotonic() - changed < 1.0
+    await expect_value(page, "vps.byStatus.running", "9")
+    error = page.locator("[data-bar-part='vps.byStatus.error']")
+    assert [await error.get_attribute(name) for name in ("x", "width")] == ["90%", "10%"]
+    await expect_headline(page, "Some VPS are in error")
+    await expect(page.locator(".verdict")).to_have_attribute("data-verdict", "attention")
+    await expect(page.locator("[data-rules] > [aria-current] strong")).to_have_text("Some VPS are in error")
+
+    await break_some(connection, 9)
+    await expect_headline(page, "Many VPS are in error")
+    await connection.execute("delete from vps_instances")
+    await expect_value(page, "vps.total", "0")
+    await expect(page.get_by_text("There is no VPS yet")).to_be_visible()
+    await expect_headline(page, "Everything works")
+    assert await page.evaluate("window.loadedOnce")
+
+
+async def test_the_billing_card_follows_the_daemon(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
+) -> None:
+    organization = await fleet.add_organization(connection)
+    await fleet.add_instance(connection, organization, await fleet.add_plan(connection), hours_due=2)
+    web = await processes.start_web(database_url)
+    page = await open_live(chromium, web)
+    state = page.locator("[data-case='daemon.status']:visible")
+    await expect(state).to_have_text("Daemon never seen")
+
+    daemon = await processes.start_billing_daemon(database_url)
+    await expect(state).to_have_text("Daemon running", timeout=10_000)
+    biller = page.locator("[data-case='daemon.activeBiller']:visible")
+    await expect(biller).to_have_text("The daemon")
+    await expect_value(page, "daemon.instancesBilled", "1", within=10_000)
+    overdue = page.locator("[data-case='daemon.warningThresholdExceeded']:visible")
+    await expect(overdue).to_have_text("No")
+
+    assert await daemon.terminate() == 0
+    await expect(state).to_have_text("Daemon stopped", timeout=10_000)
+    await expect(biller).to_have_text("The built-in biller", timeout=15_000)
+
+
+async def test_a_feed_that_dies_is_noticed_within_ten_seconds_and_one_that_returns_at_once(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
+) -> None:
+    await add_fleet(connection)
+    web = await processes.start_web(database_url)
+    page = await open_live(chromium, web)
+    await expect_value(page, "vps.total", "10")
+    colour = "getComputedStyle(document.querySelector('.vps .figure')).color"
+    lively = await page.evaluate(colour)
+
+    # Stopped, not killed: the connection stays open and nothing comes any more.
+    web.signal(signal.SIGSTOP)
+    await expect_freshness(page, "stale", within=STALE_MILLISECONDS)
+    await expect_headline(page, "The figures are out of date")
+    await expect(page.locator(".freshness")).to_contain_text("Last known, from")
+    await expect_value(page, "vps.total", "10")
+    await page.wait_for_function(f"{colour} !== '{lively}'")
+    await expect_connection(page, "offline", within=POLL_MILLISECONDS)
+
+    web.signal(signal.SIGCONT)
+    await expect_freshness(page, "fresh", within=RECOVERY_MILLISECONDS)
+    await expect_connection(page, "live", within=RECOVERY_MILLISECONDS)
+    await break_some(connection, 2)
+    await expect_value(page, "vps.byStatus.error", "2")
+
+
+async def test_where_sockets_do_not_work_the_page_polls(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
+) -> None:
+    await add_fleet(connection)
+    web = await processes.start_web(database_url)
+    page = await chromium.open("about:blank")
+
+    async def refuse(socket: WebSocketRoute) -> None:
+        await socket.close()
+
+    await page.route_web_socket("**/ws/status", refuse)
+    await page.goto(f"{web.url}/status")
+    await expect_connection(page, "polling", within=POLL_MILLISECONDS)
+    await break_some(connection, 3)
+    await expect_value(page, "vps.byStatus.error", "3", within=POLL_MILLISECONDS)
+    await expect_freshness(page, "fresh", within=MOMENT_MILLISECONDS)
+
+    await page.unroute_all()
+    await page.route_web_socket("**/ws/status", lambda socket: socket.connect_to_server())
+    await expect_connection(page, "live", within=POLL_MILLISECONDS)
+
+
+async def test_without_a_database_the_page_keeps_the_last_figures_and_says_how_old_they_are(
+    own_postgres: EmbeddedPostgres, processes: Processes, chromium: Chromium
+) -> None:
+    dsn = own_postgres.dsn()
+    migrate(dsn)
+    connection = await asyncpg.connect(dsn)
+    await add_fleet(connection)
+    await connection.close()
+    web = await processes.start_web(dsn)
+    page = await open_live(chromium, web)
+    await expect_value(page, "vps.total", "10")
+
+    own_postgres.stop("immediate")
+    await expect_freshness(page, "stale", within=STALE_MILLISECONDS)
+    await expect_value(page, "vps.total", "10")
+    # The server answers all the time, and its answers do not make the old figures any younger.
+    await expect_connection(page, "polling", within=POLL_MILLISECONDS)
+    await expect_freshness(page, "stale", within=0)
+
+    without_scripts = await chromium.open(f"{web.url}/status", java_script_enabled=False)
+    await expect_freshness(without_scripts, "stale", within=MOMENT_MILLISECONDS)
+    await expect_headline(without_scripts, "The figures are out of date")
+    await expect_value(without_scripts, "vps.total", "10")
+
+    own_postgres.start()
+    await expect_freshness(page, "fresh", within=RECOVERY_MILLISECONDS)
+    await expect_connection(page, "live", within=RECOVERY_MILLISECONDS)
+
+
+async def test_the_age_of_the_figures_counts_by_itself(
+    database_url: str, processes: Processes, chromium: Chromium
+) -> None:
+    web = await processes.start_web(database_url)
+    page = await open_live(chromium, web)
+    web.signal(signal.SIGSTOP)
+    age = page.locator(".freshness__age")
+    for seconds in (3, 4, 5):
+        await expect(age).to_have_text(f"{seconds} seconds ago", timeout=6_000)
+    web.signal(signal.SIGCONT)

@@ -1,0 +1,168 @@
+"""The pages in a real browser: nothing refused, nothing fetched from elsewhere, nothing that moves by itself."""
+
+import asyncpg
+import pytest
+from playwright.async_api import Page, expect
+
+from support import fleet
+from support.chromium import Chromium, layout_shifts, refused_by_policy
+from support.processes import Processes
+
+PAGES = ["/status", "/about", "/login", "/api/docs"]
+WEIGHT_MAX = 60 * 1024
+WIDTHS = [320, 390, 820, 1280, 3840]
+
+
+async def add_instance(connection: asyncpg.Connection) -> None:
+    organization = await fleet.add_organization(connection)
+    await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
+
+
+async def test_no_page_breaks_its_policy_or_asks_anybody_else(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
+) -> None:
+    await add_instance(connection)
+    web = await processes.start_web(database_url)
+    for path in PAGES:
+        page = await chromium.open(web.url + path)
+        await page.wait_for_load_state("networkidle")
+        assert await refused_by_policy(page) == []
+    assert chromium.complaints == []
+    assert {address for address in chromium.addresses if not address.startswith(web.url)} == set()
+
+
+async def test_the_status_weighs_less_than_60_kilobytes(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
+) -> None:
+    await add_instance(connection)
+    web = await processes.start_web(database_url)
+    page = await chromium.open("about:blank")
+    session = await page.context.new_cdp_session(page)
+    sizes: list[float] = []
+    session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
+    await session.send("Network.enable")
+    await page.goto(f"{web.url}/status")
+    await page.wait_for_load_state("networkidle")
+    assert len(sizes) > 10
+    assert sum(sizes) < WEIGHT_MAX
+
+
+async def test_every_page_fits_every_width(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
+) -> None:
+    await add_instance(connection)
+    web = await processes.start_web(database_url, COMPANY_NAME="A Hosting Company With Quite A Long Name")
+    for path in PAGES:
+        page = await chromium.open(web.url + path)
+        for width in WIDTHS:
+            await page.set_viewport_size({"width": width, "height": 900})
+            wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wider <= 0, f"{path} at {width}"
+
+
+@pytest.mark.parametrize("width", [320, 1280])
+async def test_nothing_moves_when_values_change(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium, width: int
+) -> None:
+    await add_instance(connection)
+    web = await processes.start_web(database_url)
+    await processes.start_billing_daemon(database_url)
+    page = await chromium.open(f"{web.url}/status", width=width)
+    await expect(page.locator("[data-verdict-headline]")).to_have_text("Everything works", timeout=10_000)
+    await expect(page.locator(".connection")).to_have_attribute("data-state", "live")
+    total = page.locator("[data-value='vps.total'].figure")
+    await page.evaluate("window.shifts.length = 0")
+    organization = await fleet.add_organization(connection)
+    plan = await fleet.add_plan(connection)
+    for number in range(2, 13):
+        await fleet.add_instance(
+            connection, organization, plan, status="running" if number % 2 else "booting"
+        )
+        await expect(total).to_have_text(str(number))
+    assert await layout_shifts(page) == []
+
+
+async def test_the_theme_can_be_switched_and_is_remembered(
+    database_url: str, processes: Processes, chromium: Chromium
+) -> None:
+    web = await processes.start_web(database_url)
+    page = await chromium.open(f"{web.url}/about", color_scheme="light")
+    light = await background(page)
+    await page.get_by_label("Dark").check(force=True)
+    dark = await background(page)
+    assert dark != light
+    await page.goto(f"{web.url}/status")
+    assert await background(page) == dark
+    await expect(page.get_by_label("Dark")).to_be_checked()
+
+    await page.get_by_label("Auto").check(force=True)
+    assert await background(page) == light
+    await page.emulate_media(color_scheme="dark")
+    assert await background(page) == dark
+    await page.reload()
+    assert await page.locator("html").get_attribute("data-theme") is None
+
+
+async def background(page: Page) -> str:
+    colour: str = await page.evaluate("getComputedStyle(document.body).backgroundColor")
+    return colour
+
+
+async def test_the_pages_work_by_keyboard(
+    database_url: str, processes: Processes, chromium: Chromium
+) -> None:
+    web = await processes.start_web(database_url)
+    page = await chromium.open(f"{web.url}/status")
+    focused = page.locator(":focus")
+    await page.keyboard.press("Tab")
+    await expect(focused).to_have_text("Skip to content")
+    await expect(focused).to_be_in_viewport()
+    await page.keyboard.press("Enter")
+    await expect(page.locator("main")).to_be_focused()
+    await page.keyboard.press("Tab")
+    await expect(focused).to_have_text("How this line is decided")
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".rule__list")).to_be_visible()
+    for name in ("VPS", "billing"):
+        await page.keyboard.press("Tab")
+        await expect(focused).to_have_text(name)
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("ArrowRight")
+    await expect(page.get_by_label("Light")).to_be_checked()
+    assert await page.locator("html").get_attribute("data-theme") == "light"
+
+
+async def test_an_administrator_signs_in_sees_the_money_and_signs_out(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
+) -> None:
+    await fleet.add_user(connection, email="ada@example.com", role="admin")
+    web = await processes.start_web(database_url)
+    page = await chromium.open(f"{web.url}/login")
+    await expect(page.get_by_label("E-mail")).to_be_focused()
+    await page.get_by_label("E-mail").fill("ada@example.com")
+    await page.get_by_label("Password").fill("wrong")
+    await page.get_by_role("button", name="Sign in").click()
+    await expect(page.get_by_role("alert")).to_be_visible()
+    await expect(page.get_by_label("Password")).to_be_focused()
+    await page.get_by_label("Password").fill(fleet.PASSWORD)
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/status")
+    await expect(page.get_by_role("heading", name="For administrators")).to_be_visible()
+    await expect(page.get_by_text("0.00 USD")).to_be_visible()
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(page.get_by_role("link", name="Sign in")).to_be_visible()
+    await expect(page.get_by_role("heading", name="For administrators")).to_be_hidden()
+
+
+async def test_with_reduced_motion_nothing_is_animated(
+    database_url: str, processes: Processes, chromium: Chromium
+) -> None:
+    web = await processes.start_web(database_url)
+    page = await chromium.open(f"{web.url}/status", reduced_motion="reduce")
+    moving = await page.evaluate(
+        """[...document.querySelectorAll("*")].filter((element) => {
+            const { transitionDuration, transitionProperty, animationName } = getComputedStyle(element);
+            return animationName !== "none" || (transitionProperty !== "none" && transitionDuration !== "0s");
+        }).map((element) => element.outerHTML)"""
+    )
+    assert moving == []

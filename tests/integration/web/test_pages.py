@@ -1,0 +1,225 @@
+"""The pages as the server renders them: complete, safe and honest without any script."""
+
+import re
+from html import unescape
+from html.parser import HTMLParser
+
+import asyncpg
+import pytest
+
+from containerstacks_shared.billing import control
+from containerstacks_web.keys import PLATFORM_STATISTICS
+from support import fleet
+from support.waiting import eventually
+from support.web_site import OpenSite, Site, add_api_key
+
+HTML = "text/html"
+PAGES = ["/status", "/about", "/login", "/nothing-here"]
+
+
+class Markup(HTMLParser):
+    """What a test asks about a page: its text, and every tag with its attributes."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.text = ""
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+async def page_of(site: Site, path: str, **headers: str) -> str:
+    response = await site.get(path, accept=HTML, **headers)
+    assert response.content_type == HTML
+    return await response.text()
+
+
+def shown(page: str, path: str) -> str:
+    """Return what a page shows for a path of the status document."""
+    found = re.search(rf'data-value="{re.escape(path)}"[^>]*>([^<]*)<', page)
+    assert found is not None, f"{path} is not on the page"
+    return unescape(found[1]).strip()
+
+
+async def test_the_start_page_is_the_status(site: Site) -> None:
+    response = await site.get("/")
+    assert (response.status, response.headers["Location"]) == (302, "/status")
+
+
+async def test_the_status_is_complete_without_a_script(site: Site, connection: asyncpg.Connection) -> None:
+    organization = await fleet.add_organization(connection)
+    plan = await fleet.add_plan(connection)
+    for status in ("running", "running", "offline", "error"):
+        await fleet.add_instance(connection, organization, plan, status=status)
+
+    async def counted() -> str:
+        page = await page_of(site, "/status")
+        assert shown(page, "vps.total") == "4"
+        return page
+
+    page = await eventually(counted)
+    assert shown(page, "vps.byStatus.running") == "2"
+    assert shown(page, "vps.byStatus.stopped") == "1"
+    assert shown(page, "vps.byStatus.error") == "1"
+    assert shown(page, "vps.resources.totalVCPUs") == "4"
+    assert shown(page, "daemon.lastSuccessfulRun") == "Never"
+    markup = Markup(page)
+    widths = [tag["width"] for tag in markup.all("rect") if "data-bar-part" in tag]
+    assert widths == ["50%", "25%", "0%", "0%", "25%", "0%"]
+    assert [tag["data-verdict"] for tag in markup.all("section") if "data-verdict" in tag] == ["problem"]
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_no_page_holds_inline_code_or_asks_another_server(site: Site, path: str) -> None:
+    page = await page_of(site, path)
+    markup = Markup(page)
+    assert markup.all("style") == []
+    for tag, attributes in markup.tags:
+        assert "style" not in attributes, tag
+        assert not [name for name in attributes if name.startswith("on")], tag
+        for name in ("src", "href", "action"):
+            target = attributes.get(name)
+            assert target is None or target.startswith(("/", "#")), target
+    assert all(script["src"] for script in markup.all("script"))
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_every_page_has_one_heading_landmarks_and_a_way_past_the_menu(site: Site, path: str) -> None:
+    markup = Markup(await page_of(site, path))
+    for landmark in ("h1", "main", "header", "footer", "nav", "title"):
+        assert len(markup.all(landmark)) == 1, landmark
+    assert markup.all("html")[0]["lang"] == "en"
+    assert markup.all("a")[0]["href"] == f"#{markup.all('main')[0]['id']}"
+    labels = {label.get("for") for label in markup.all("label")}
+    ids = {field["id"] for field in markup.all("input") if field.get("type") in {"email", "password"}}
+    assert ids <= labels
+    assert [link["href"] for link in markup.all("a") if link.get("aria-current")] == [
+        href for href in ("/status", "/about", "/login") if href == path
+    ]
+
+
+@pytest.mark.parametrize("path", PAGES)
+async def test_no_page_says_a_word_about_networking(site: Site, path: str) -> None:
+    assert "network" not in (await page_of(site, path)).lower()
+
+
+async def test_names_are_text_whatever_they_hold(open_site: OpenSite, connection: asyncpg.Connection) -> None:
+    nasty = "<script>alert(1)</script>"
+    site = await open_site(company_name=f'{nasty}" onload="x')
+    organization = await fleet.add_organization(connection)
+    await connection.execute(
+        "insert into vps_instances (organization_id, plan_id, provider_instance_id, label, status)"
+        " values ($1, $2, '1', 'x', $2)",
+        organization.id,
+        nasty,
+    )
+    key = await add_api_key(connection, role="admin")
+    for path in PAGES:
+        page = await page_of(site, path, x_api_key=key)
+        assert nasty not in page
+        markup = Markup(page)
+        assert nasty in markup.text
+        assert not [tag for tag, attributes in markup.tags if "onload" in attributes]
+
+
+async def test_money_and_details_are_for_administrators(site: Site, connection: asyncpg.Connection) -> None:
+    organization = await fleet.add_organization(connection)
+    await fleet.add_instance(
+        connection, organization, await fleet.add_plan(connection), status="shutting_down"
+    )
+    for role, sees in (("user", False), ("admin", True)):
+        key = await add_api_key(connection, role=role)
+        response = await site.get("/status", accept=HTML, x_api_key=key)
+        page = await response.text()
+        assert ("For administrators" in page, "USD" in page, "shutting_down" in page) == (sees, sees, sees)
+        assert response.headers["Cache-Control"] == "private, no-store"
+    page = await page_of(site, "/status")
+    assert "For administrators" not in page
+    assert "USD" not in page
+
+
+async def test_administrators_see_a_pause_and_its_reason(site: Site, connection: asyncpg.Connection) -> None:
+    await control.pause(connection, reason="Prices under review", author="ada@example.com")
+    key = await add_api_key(connection, role="admin")
+    text = Markup(await page_of(site, "/status", x_api_key=key)).text
+    assert "Billing is paused" in text
+    assert "Prices under review" in text
+    assert "ada@example.com" in text
+
+
+async def test_before_the_first_reading_the_status_says_so(open_site: OpenSite) -> None:
+    site = await open_site(without=("feed", "builtin_billing"))
+    response = await site.get("/status", accept=HTML)
+    page = await response.text()
+    assert response.status == 503
+    assert "Nothing is known yet" in page
+    assert shown(page, "vps.total") == "\N{EN DASH}"
+
+
+async def test_the_about_page_shows_seven_figures_and_when_they_were_counted(
+    site: Site, connection: asyncpg.Connection
+) -> None:
+    organization = await fleet.add_organization(connection)
+    await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
+    page = await page_of(site, "/about")
+    markup = Markup(page)
+    assert len(markup.all("dt")) == 7
+    text = " ".join(markup.text.split())
+    assert "organization 1 Teams" in text
+    assert "registered user 1 People" in text
+    assert "containers deployed 0 All" in text
+    assert "counted anew every 5 minutes" in text
+    counted_at = markup.all("time")[0]["datetime"]
+    await fleet.add_user(connection)
+    assert Markup(await page_of(site, "/about")).all("time")[0]["datetime"] == counted_at
+
+
+async def test_without_any_figures_the_about_page_says_so(site: Site) -> None:
+    site.app[PLATFORM_STATISTICS]._public._retry_at = float("inf")
+    response = await site.get("/about", accept=HTML)
+    assert response.status == 503
+    assert "We know nothing yet" in await response.text()
+
+
+async def test_a_chosen_theme_is_in_the_page_and_nothing_else_is(site: Site) -> None:
+    for cookie, theme in (("dark", "dark"), ("light", "light"), ('"><script>', None)):
+        page = await page_of(site, "/status", cookie=f"theme={cookie}")
+        assert Markup(page).all("html")[0].get("data-theme") == theme
+    assert Markup(await page_of(site, "/status")).all("html")[0].get("data-theme") is None
+
+
+async def test_who_is_signed_in_can_sign_out_and_needs_no_form(
+    site: Site, connection: asyncpg.Connection
+) -> None:
+    await fleet.add_user(connection, email="ada@example.com", role="admin")
+    await site.sign_in("ada@example.com")
+    page = await page_of(site, "/status")
+    assert "Sign out" in page
+    assert "Sign in" not in page
+    response = await site.get("/login")
+    assert (response.status, response.headers["Location"]) == (302, "/status")
+
+
+async def test_a_refused_sign_in_says_why_and_keeps_the_address(site: Site) -> None:
+    response = await site.sign_in("ada@example.com", "wrong")
+    markup = Markup(await response.text())
+    fields = {field.get("name"): field for field in markup.all("input")}
+    assert response.status == 401
+    assert fields["email"]["value"] == "ada@example.com"
+    assert "value" not in fields["password"]
+    assert fields["password"]["aria-describedby"] == "login-problem"
+    assert [tag["role"] for tag in markup.all("p") if tag.get("id") == "login-problem"] == ["alert"]
+
+
+async def test_an_error_is_a_page_for_people_and_names_no_secret(site: Site) -> None:
+    response = await site.get("/nothing-here", accept=HTML)
+    assert response.status == 404
+    assert "There is no such page" in await response.text()

@@ -1,0 +1,68 @@
+"""Pages in a real Chromium, and what went wrong while they were open."""
+
+import shutil
+from dataclasses import dataclass, field
+from typing import Any
+
+from playwright.async_api import Browser, Page, Request
+
+EXECUTABLE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+# Without a sandbox, as tests also run as root; and nothing of the browser's own talks to anybody.
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+HEIGHT = 900
+# What the page itself cannot tell afterwards: noted before anything of it runs.
+_WATCH = """
+    window.refused = [];
+    addEventListener("securitypolicyviolation", (event) => window.refused.push(event.blockedURI));
+    window.shifts = [];
+    const elementOf = ({ node }) => (node instanceof Element ? node : node?.parentElement);
+    new PerformanceObserver((list) => {
+        const moved = list.getEntries().flatMap(({ sources }) => sources.map(elementOf));
+        // A value may grow where it stands; nothing else may give way to it.
+        const others = moved.filter((element) => !element?.closest("[data-value], [data-case]"));
+        window.shifts.push(...others.map((element) => element?.outerHTML ?? "something removed"));
+    }).observe({ type: "layout-shift", buffered: true });
+"""
+
+
+@dataclass
+class Chromium:
+    """One browser. `complaints` is what its console said, `addresses` is whom its pages asked."""
+
+    browser: Browser
+    complaints: list[str] = field(default_factory=list)
+    addresses: set[str] = field(default_factory=set)
+
+    async def open(self, url: str, *, width: int = 1280, **context: Any) -> Page:
+        """Open an address as a visitor of its own; `context` are the visitor's settings."""
+        viewport = {"width": width, "height": HEIGHT}
+        visitor = await self.browser.new_context(**({"viewport": viewport} | context))
+        page = await visitor.new_page()
+        page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        page.on("console", lambda message: self.complaints.append(message.text))
+        page.on("request", self._note)
+        await page.add_init_script(_WATCH)
+        await page.goto(url)
+        return page
+
+    def _note(self, request: Request) -> None:
+        self.addresses.add(request.url)
+
+
+async def refused_by_policy(page: Page) -> list[str]:
+    refused: list[str] = await page.evaluate("window.refused")
+    return refused
+
+
+async def layout_shifts(page: Page) -> list[str]:
+    """Return the markup of what moved because something else changed."""
+    shifts: list[str] = await page.evaluate("window.shifts")
+    return shifts
