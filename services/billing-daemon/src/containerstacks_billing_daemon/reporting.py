@@ -16,6 +16,9 @@ from . import metrics
 from .settings import BillingDaemonSettings
 from .status_file import FileStatus, StatusDocument, StatusFile
 
+# A stop must not wait for a database that does not answer.
+_DATABASE_SECONDS: Final = 5.0
+
 _log: Final = structlog.get_logger(__name__)
 
 
@@ -51,7 +54,7 @@ class Reporter:
         metrics.set_moment(metrics.OWED_SINCE, owed.since)
 
     async def _read_runs(self) -> None:
-        async with self._pool.acquire() as connection:
+        async with asyncio.timeout(_DATABASE_SECONDS), self._pool.acquire() as connection:
             daemon = await read_daemon_details(connection, interval=self._settings.billing_interval)
         self._document = self._document.model_copy(
             update={
