@@ -122,6 +122,29 @@ $$;
 create trigger containerstacks_bury_deleted after delete on vps_instances
     referencing old table as old_rows for each statement execute function bury_vps_instances();
 
+-- An organization that goes takes along what instances deleted before it still owed. The order in which a cascade
+-- reaches the tables does not matter: this and the burial above each write off what they find.
+create function write_off_organizations() returns trigger
+    language plpgsql security definer set search_path = public, pg_temp
+    as $$
+begin
+    update deleted_vps_instances d
+       set written_off_at = clock_now()
+     where d.hours_owed > 0
+       and d.written_off_at is null
+       and not exists (select from organizations o where o.id = d.organization_id);
+    update vps_debts d
+       set written_off_at = clock_now()
+     where d.settled_at is null
+       and d.written_off_at is null
+       and not exists (select from organizations o where o.id = d.organization_id);
+    return null;
+end;
+$$;
+
+create trigger containerstacks_organizations_gone after delete or truncate on organizations
+    for each statement execute function write_off_organizations();
+
 -- TRUNCATE shows its triggers no rows, so what is about to go is counted and buried first.
 create function truncate_vps_instances() returns trigger
     language plpgsql security definer set search_path = public, pg_temp

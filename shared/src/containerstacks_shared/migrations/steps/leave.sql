@@ -16,7 +16,9 @@ drop trigger containerstacks_count_inserted on users;
 drop trigger containerstacks_count_inserted on organizations;
 drop trigger containerstacks_count_inserted on containers;
 drop trigger containerstacks_count_inserted on support_tickets;
+drop trigger containerstacks_organizations_gone on organizations;
 drop trigger containerstacks_ledger on wallets;
+drop trigger containerstacks_ledger_truncated on wallets;
 
 drop view vps_plan_matches, vps_counts_now, totals_now;
 drop index containerstacks_api_keys_hash, containerstacks_vps_instances_organization;
@@ -26,9 +28,9 @@ alter table vps_plans
     drop column vcpus, drop column memory_mb, drop column disk_mb, drop column specifications_problem;
 
 drop function vps_plans_changed, count_vps_instances, count_all_time, remember_vps_plan, bury_vps_instances,
-              truncate_vps_instances, record_wallet_movement, refresh_rates, register_rates, current_hourly_rates,
-              hourly_rate, match_vps_plan, rate_region, configured_region, specification_problem,
-              specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,
+              truncate_vps_instances, write_off_organizations, record_wallet_movement, record_wallets_truncated,
+              refresh_rates, register_rates, current_hourly_rates, hourly_rate, match_vps_plan, rate_region,
+              configured_region, specification_problem, specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,
               time_ordered_uuid, find_api_key;
 drop table counts, count_deltas, leaderships, billing_control, billing_runs, hourly_rates, plan_quarantines, plan_charges,
            vps_plan_changes, deleted_vps_instances, vps_debts, wallet_ledger_entries, web_sessions;

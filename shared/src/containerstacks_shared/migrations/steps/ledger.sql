@@ -42,6 +42,28 @@ $$;
 create trigger containerstacks_ledger after insert or delete or update of balance on wallets
     for each row execute function record_wallet_movement();
 
+-- TRUNCATE shows its triggers no rows, so what is about to go is entered first.
+create function record_wallets_truncated() returns trigger
+    language plpgsql security definer set search_path = public, pg_temp
+    as $$
+begin
+    insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after)
+    select w.id, w.organization_id, 'closing', -latest.balance_after, 0
+      from wallets w
+     cross join lateral (select e.balance_after
+                           from wallet_ledger_entries e
+                          where e.wallet_id = w.id
+                          order by e.id desc
+                          limit 1) as latest
+     where latest.balance_after <> 0
+     order by w.id;
+    return null;
+end;
+$$;
+
+create trigger containerstacks_ledger_truncated before truncate on wallets
+    for each statement execute function record_wallets_truncated();
+
 create function refuse_ledger_change() returns trigger
     language plpgsql
     as $$
