@@ -16,6 +16,7 @@ from containerstacks_shared.models import (
 )
 from containerstacks_shared.sql import load
 from containerstacks_shared.store import billing_runs
+from containerstacks_shared.store.billing_schedule import read_next_run
 
 from .presence import STALE_AFTER
 
@@ -37,17 +38,16 @@ async def is_daemon_alive(connection: Connection) -> bool:
 
 async def read_daemon_status(connection: Connection, *, interval: timedelta) -> DaemonStatus:
     """The public part. `interval` is what the schedule is assumed to be when the active biller does not say."""
-    facts = await _read_facts(connection)
-    return DaemonStatus(**_public(facts, interval))
+    return DaemonStatus(**_public(await _read_facts(connection, interval)))
 
 
 async def read_daemon_details(connection: Connection, *, interval: timedelta) -> DaemonDetails:
     """For administrators: with money, host, and the latest runs."""
-    facts = await _read_facts(connection)
+    facts = await _read_facts(connection, interval)
     last, daemon = facts.runs.get("last"), facts.billers.get(Biller.DAEMON)
     active = facts.billers.get(facts.active.value) or daemon
     return DaemonDetails(
-        **_public(facts, interval),
+        **_public(facts),
         total_amount=last["amount_billed"] if last else 0,
         total_hours=last["hours_billed"] if last else 0,
         failed_instances=last["instances_unpaid"] if last else 0,
@@ -65,9 +65,10 @@ class _Facts:
     runs: dict[str, Any]
     daemon_alive: bool
     active: ActiveBiller
+    next_run: datetime | None
 
 
-async def _read_facts(connection: Connection) -> _Facts:
+async def _read_facts(connection: Connection, interval: timedelta) -> _Facts:
     billers = {row["biller"]: row for row in await connection.fetch(_QUERIES["billers"], STALE_AFTER)}
     alive = {
         biller: biller in billers and bool(billers[biller]["is_fresh"]) and await is_held(connection, role)
@@ -76,16 +77,27 @@ async def _read_facts(connection: Connection) -> _Facts:
             (Biller.BUILTIN, Role.BUILTIN_BILLING),
         )
     }
+    now = await connection.fetchval("select clock_now()")
+    active = next((ActiveBiller(biller) for biller, yes in alive.items() if yes), ActiveBiller.NONE)
+    next_run = None
+    if active is not ActiveBiller.NONE:
+        minutes = billers[active.value]["interval_minutes"]
+        scheduled = await read_next_run(
+            connection, interval=timedelta(minutes=minutes) if minutes else interval
+        )
+        # Past or never: at once.
+        next_run = max(scheduled.at, now) if scheduled else now
     return _Facts(
-        now=await connection.fetchval("select clock_now()"),
+        now=now,
         billers=billers,
         runs={row["which"]: row for row in await connection.fetch(_QUERIES["latest_runs"])},
         daemon_alive=alive[Biller.DAEMON],
-        active=next((ActiveBiller(biller) for biller, yes in alive.items() if yes), ActiveBiller.NONE),
+        active=active,
+        next_run=next_run,
     )
 
 
-def _public(facts: _Facts, interval: timedelta) -> dict[str, Any]:
+def _public(facts: _Facts) -> dict[str, Any]:
     last = facts.runs.get("last")
     last_successful = facts.runs.get("last_successful")
     daemon_last_successful = facts.runs.get("daemon_last_successful")
@@ -97,7 +109,7 @@ def _public(facts: _Facts, interval: timedelta) -> dict[str, Any]:
         "last_successful_run": last_successful["finished_at"] if last_successful else None,
         "last_run_success": last["status"] == RunStatus.SUCCEEDED if last else None,
         "instances_billed": last["instances_billed"] if last else 0,
-        "next_scheduled_run": _next_run(facts, interval),
+        "next_scheduled_run": facts.next_run,
         "uptime_minutes": (
             int((facts.now - daemon["started_at"]) / timedelta(minutes=1))
             if facts.daemon_alive and daemon
@@ -120,13 +132,3 @@ def _state(facts: _Facts) -> DaemonState:
     daemon_last = facts.runs.get("daemon_last")
     failed = daemon_last is not None and daemon_last["status"] == RunStatus.FAILED
     return DaemonState.ERROR if failed else DaemonState.RUNNING
-
-
-def _next_run(facts: _Facts, interval: timedelta) -> datetime | None:
-    """An interval after the last run began; at once when that is past. None when nobody would do it."""
-    if facts.active is ActiveBiller.NONE:
-        return None
-    minutes = facts.billers[facts.active.value]["interval_minutes"]
-    every = timedelta(minutes=minutes) if minutes else interval
-    last = facts.runs.get("last")
-    return max(last["started_at"] + every, facts.now) if last else facts.now
