@@ -2,9 +2,13 @@
 
 from dataclasses import dataclass
 from decimal import Decimal
+from uuid import UUID
+
+import asyncpg
 
 from containerstacks_shared.db import Connection
 from containerstacks_shared.errors import ContainerStacksError, NotFound
+from containerstacks_shared.money import AMOUNT_LIMIT, DECIMAL_PLACES_MAX
 from containerstacks_shared.sql import load
 
 _QUERIES = load("wallets")
@@ -24,16 +28,18 @@ async def credit_wallet(
     """Add `amount` USD (above 0, at most 8 decimal places) to the organization's wallet, made if it has none.
 
     `organization` is an id or a slug. Saying the same again changes nothing. Raises `NotFound` for an unknown
-    organization, and `ContainerStacksError` when the reference stands for another amount or organization.
+    organization, and `ContainerStacksError` for an impossible amount, or when the reference stands for another
+    amount or organization.
     """
+    if not _is_possible(amount):
+        raise ContainerStacksError(f"{amount} USD is not an amount to credit")
     async with connection.transaction():
         found = await connection.fetchrow(_QUERIES["find_organization"], organization)
         if found is None:
             raise NotFound(f"there is no organization with the id or slug {organization!r}")
         wallet = await connection.fetchrow(_QUERIES["lock_wallet"], found["id"])
         if wallet is None:
-            wallet = await connection.fetchrow(_QUERIES["create_wallet"], found["id"])
-        assert wallet is not None
+            wallet = await _make_wallet(connection, found["id"])
         balance = await connection.fetchval(
             _QUERIES["credit"],
             wallet["id"],
@@ -54,3 +60,18 @@ async def credit_wallet(
                 f" to organization {earlier['organization_id']}"
             )
         return Credit(written=False, balance=wallet["balance"])
+
+
+def _is_possible(amount: Decimal) -> bool:
+    """Whether a wallet can hold it unchanged."""
+    return amount.is_finite() and 0 < amount < AMOUNT_LIMIT and amount == round(amount, DECIMAL_PLACES_MAX)
+
+
+async def _make_wallet(connection: Connection, organization: UUID) -> asyncpg.Record:
+    await connection.execute(_QUERIES["lock_organization"], organization)
+    # Somebody else's credit may have made one while this one waited.
+    wallet = await connection.fetchrow(_QUERIES["lock_wallet"], organization)
+    if wallet is None:
+        wallet = await connection.fetchrow(_QUERIES["create_wallet"], organization)
+    assert wallet is not None
+    return wallet

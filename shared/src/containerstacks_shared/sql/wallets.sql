@@ -17,6 +17,14 @@ select id, coalesce(balance, 0) as balance
  limit 1
    for no key update;
 
+-- name: lock_organization
+-- Two credits at once of an organization without wallet must end in one wallet, or billing would find but one of them.
+-- Creating the organization's other rows goes on meanwhile.
+select id
+  from organizations
+ where id = $1
+   for no key update;
+
 -- name: create_wallet
 insert into wallets (organization_id, balance, currency)
 values ($1, 0, 'USD')
