@@ -112,9 +112,14 @@ async def test_an_unknown_plan_costs_the_fallback_and_is_reported(
     assert [cycle["hourly_rate"] for cycle in await billing.cycles(known)] == [CENT]
 
 
-@pytest.mark.parametrize(("base", "markup"), [(None, "1.00"), ("7.30", None), (None, None)])
+# NaN is what a form's empty number becomes in JavaScript, and the original's columns take it.
+@pytest.mark.parametrize(("base", "markup"), [(None, "1.00"), ("7.30", None), (None, None), ("NaN", "0")])
 async def test_a_plan_without_a_price_costs_the_fallback_and_is_reported(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, base: str, markup: str
+    billing: Billing,
+    connection: asyncpg.Connection,
+    organization: Organization,
+    base: str | None,
+    markup: str | None,
 ) -> None:
     unpriced = await fleet.add_plan(connection, base_price=base, markup_price=markup)
     instance = await fleet.add_instance(connection, organization, unpriced, hours_due=1)

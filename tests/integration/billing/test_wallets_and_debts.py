@@ -102,6 +102,16 @@ async def test_a_wallet_without_money_pays_nothing_and_is_left_as_it_is(
     assert await billing.verify() == []
 
 
+async def test_a_balance_that_is_not_a_number_pays_nothing(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    organization = await fleet.add_organization(connection, balance="NaN")
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
+    await billing.run()
+    assert await billing.hours_billed(instance) == 0
+    assert (await billing.open_debts())[instance]["reason"] == "insufficient_balance"
+
+
 async def test_a_null_balance_counts_as_zero_when_money_comes_in(
     billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:

@@ -72,7 +72,9 @@ select id
 with wallet as materialized (
     -- The oldest USD wallet pays.
     select distinct on (organization_id)
-           organization_id, id as wallet_id, greatest(coalesce(balance, 0), 0) as spendable, coalesce(balance, 0) as balance
+           organization_id, id as wallet_id, coalesce(balance, 0) as balance,
+           -- What is not a number would compare as greater than any.
+           greatest(coalesce(nullif(balance, 'NaN'), 0), 0) as spendable
       from wallets
      where organization_id = any ($1::uuid[])
        and currency = 'USD'

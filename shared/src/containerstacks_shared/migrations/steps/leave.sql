@@ -29,7 +29,7 @@ alter table vps_plans
 
 drop function vps_plans_changed, count_vps_instances, count_all_time, remember_vps_plan, bury_vps_instances,
               truncate_vps_instances, write_off_organizations, record_wallet_movement, record_wallets_truncated,
-              refresh_rates, register_rates, current_hourly_rates, hourly_rate, match_vps_plan, rate_region,
+              refresh_rates, register_rates, current_hourly_rates, hourly_rate, monthly_price, match_vps_plan, rate_region,
               configured_region, specification_problem, specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,
               time_ordered_uuid, find_api_key;
 drop table counts, count_deltas, leaderships, billing_control, billing_runs, hourly_rates, plan_quarantines, plan_charges,

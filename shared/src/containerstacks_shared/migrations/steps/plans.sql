@@ -75,10 +75,15 @@ begin atomic
      limit 1;
 end;
 
--- Dollars per hour of a month of 730 hours; 0.027 when the price is NULL (original.md, "Rate").
+-- What a month costs. NaN, which a form's empty number becomes in JavaScript, is no price either.
+create function monthly_price(base_price numeric, markup_price numeric) returns numeric
+    language sql immutable parallel safe
+    return nullif(base_price + markup_price, 'NaN');
+
+-- Dollars per hour of a month of 730 hours; 0.027 without a price.
 create function hourly_rate(base_price numeric, markup_price numeric) returns numeric
     language sql immutable parallel safe
-    return coalesce(round((base_price + markup_price) / 730, 8), 0.027);
+    return coalesce(round(monthly_price(base_price, markup_price) / 730, 8), 0.027);
 
 -- What each (plan, region) costs at this moment, by the plans as they stand.
 create function current_hourly_rates(plan_ids text[], regions text[])
@@ -90,8 +95,8 @@ begin atomic
            p.id,
            case
                when p.id is null then 'unknown_plan'
-               when p.base_price + p.markup_price is null then 'no_price'
-               when p.base_price + p.markup_price < 0 then 'negative_price'
+               when public.monthly_price(p.base_price, p.markup_price) is null then 'no_price'
+               when public.monthly_price(p.base_price, p.markup_price) < 0 then 'negative_price'
            end
       from unnest(plan_ids, regions) as key (plan_id, region)
       left join public.vps_plans p on p.id = public.match_vps_plan(key.plan_id, key.region);
