@@ -104,3 +104,16 @@ async def session_waiting_for(connection: Connection, blocker_pid: int, within: 
         return pid
 
     return await eventually(blocked, within)
+
+
+async def sessions_waiting(connection: Connection, count: int, within: float = 10.0) -> None:
+    """Wait until `count` sessions of this database wait for locks, for one of each other's or anybody's."""
+
+    async def blocked() -> bool:
+        waiting: int = await connection.fetchval(
+            "select count(*) from pg_stat_activity"
+            " where datname = current_database() and wait_event_type = 'Lock'"
+        )
+        return waiting >= count
+
+    await eventually(blocked, within)

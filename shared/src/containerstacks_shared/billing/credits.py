@@ -7,9 +7,10 @@ from uuid import UUID
 import asyncpg
 
 from containerstacks_shared.db import Connection
-from containerstacks_shared.errors import ContainerStacksError, NotFound
+from containerstacks_shared.errors import ContainerStacksError
 from containerstacks_shared.money import AMOUNT_LIMIT, DECIMAL_PLACES_MAX
 from containerstacks_shared.sql import load
+from containerstacks_shared.store import organizations
 
 _QUERIES = load("wallets")
 
@@ -34,16 +35,14 @@ async def credit_wallet(
     if not _is_possible(amount):
         raise ContainerStacksError(f"{amount} USD is not an amount to credit")
     async with connection.transaction():
-        found = await connection.fetchrow(_QUERIES["find_organization"], organization)
-        if found is None:
-            raise NotFound(f"there is no organization with the id or slug {organization!r}")
-        wallet = await connection.fetchrow(_QUERIES["lock_wallet"], found["id"])
+        found = await organizations.find(connection, organization)
+        wallet = await connection.fetchrow(_QUERIES["lock_wallet"], found.id)
         if wallet is None:
-            wallet = await _make_wallet(connection, found["id"])
+            wallet = await _make_wallet(connection, found.id)
         balance = await connection.fetchval(
             _QUERIES["credit"],
             wallet["id"],
-            found["id"],
+            found.id,
             amount,
             wallet["balance"],
             reference,
@@ -54,7 +53,7 @@ async def credit_wallet(
             return Credit(written=True, balance=balance)
         earlier = await connection.fetchrow(_QUERIES["credit_with_reference"], reference)
         assert earlier is not None
-        if (earlier["organization_id"], earlier["amount"]) != (found["id"], amount):
+        if (earlier["organization_id"], earlier["amount"]) != (found.id, amount):
             raise ContainerStacksError(
                 f"reference {reference!r} already stands for a credit of {earlier['amount'].normalize():f} USD"
                 f" to organization {earlier['organization_id']}"

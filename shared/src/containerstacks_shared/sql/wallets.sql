@@ -1,12 +1,3 @@
--- name: find_organization
--- By id or by slug.
-select id, name, slug
-  from organizations
- where id::text = $1
-    or slug = $1
- order by id::text = $1 desc
- limit 1;
-
 -- name: lock_wallet
 -- The oldest USD wallet, the one that billing charges.
 select id, coalesce(balance, 0) as balance

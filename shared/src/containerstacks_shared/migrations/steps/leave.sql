@@ -23,7 +23,7 @@ drop trigger containerstacks_ledger_truncated on wallets;
 drop view vps_plan_matches, vps_counts_now, totals_now;
 drop index containerstacks_api_keys_hash, containerstacks_vps_instances_organization;
 alter table payment_transactions drop column wallet_ledger_entry_id;
-alter table vps_billing_cycles drop column billing_run_id;
+alter table vps_billing_cycles drop column billing_run_id, drop column billing_correction_id;
 alter table vps_plans
     drop column vcpus, drop column memory_mb, drop column disk_mb, drop column specifications_problem;
 
@@ -33,7 +33,8 @@ drop function vps_plans_changed, count_vps_instances, count_all_time, remember_v
               configured_region, specification_problem, specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,
               time_ordered_uuid, find_api_key;
 drop table counts, count_deltas, leaderships, billing_control, billing_runs, hourly_rates, plan_quarantines, plan_charges,
-           vps_plan_changes, deleted_vps_instances, vps_debts, wallet_ledger_entries, web_sessions;
+           vps_plan_changes, deleted_vps_instances, vps_debts, wallet_ledger_entries, billing_corrections, billing_audits,
+           web_sessions;
 drop sequence status_versions;
 drop function refuse_ledger_change, clock_now;
 

@@ -149,7 +149,8 @@ create table vps_debts (
     opened_at timestamptz not null default clock_now(),
     vps_billing_cycle_id uuid not null,
     settled_at timestamptz,
-    written_off_at timestamptz
+    written_off_at timestamptz,
+    billing_correction_id bigint
 );
 create unique index vps_debts_open on vps_debts (vps_instance_id) where settled_at is null and written_off_at is null;
 create index vps_debts_open_organization on vps_debts (organization_id) where settled_at is null and written_off_at is null;
@@ -174,12 +175,14 @@ create table wallet_ledger_entries (
 create index wallet_ledger_entries_wallet on wallet_ledger_entries (wallet_id, id);
 
 alter table payment_transactions add column wallet_ledger_entry_id bigint;
-alter table vps_billing_cycles add column billing_run_id bigint;
+alter table vps_billing_cycles
+    add column billing_run_id bigint,
+    add column billing_correction_id bigint;
 
--- Exactly once, enforced: a period starts at most one charge. Rows without a run are not ours (an
--- adopted database may hold doubled ones) and are spared.
+-- Exactly once, enforced: a period starts at most one charge. Rows with neither a run nor a correction are
+-- not ours (an adopted database may hold doubled ones) and are spared.
 create unique index vps_billing_cycles_once on vps_billing_cycles (vps_instance_id, billing_period_start)
-    where billing_run_id is not null and status <> 'failed';
+    where (billing_run_id is not null or billing_correction_id is not null) and status <> 'failed';
 
 -- A credit happens once per reference.
 create unique index payment_transactions_credit_reference on payment_transactions (provider_transaction_id)

@@ -1,0 +1,91 @@
+"""Forgive what an organization owes and cannot pay: on record, and without moving any money.
+
+The forgiven hours become cycles of their own, so that each instance's chain goes on where they end, and nobody
+ever bills them again.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+import asyncpg
+
+from containerstacks_shared.db import Connection
+from containerstacks_shared.errors import BillingBusy, NotFound
+from containerstacks_shared.notify import Channel
+from containerstacks_shared.sql import load
+from containerstacks_shared.store import organizations
+
+from .charge import InstanceMoved
+
+_BILLING = load("billing")
+_QUERIES = load("write_offs")
+_WALLETS = _BILLING["lock_wallets"]
+WRITE_OFF = _BILLING["part_charges"] + _QUERIES["part_write_off"]
+_ATTEMPTS_MAX = 5
+_LOCK_WAIT_MAX = "10s"
+
+
+@dataclass(frozen=True)
+class WriteOff:
+    """What was forgiven, in USD at the rates in force; `instances` is 0 when nothing was owed."""
+
+    instances: int
+    hours: int
+    amount: Decimal
+    debts_closed: int
+
+
+async def write_off_organization(
+    connection: Connection, organization: str, *, reason: str, author: str
+) -> WriteOff:
+    """Forgive every whole hour that the organization (an id or a slug) owes now.
+
+    Raises `NotFound`, and `BillingBusy` while its wallet pays for some of these hours: they are billed first.
+    """
+    found = await organizations.find(connection, organization)
+    return await _write_off(connection, found.id, instance=None, reason=reason, author=author)
+
+
+async def write_off_instance(connection: Connection, instance: UUID, *, reason: str, author: str) -> WriteOff:
+    """Forgive every whole hour that the instance, deleted or not, owes now. Raises as for an organization."""
+    organization: UUID | None = await connection.fetchval(_QUERIES["instance_organization"], instance)
+    if organization is None:
+        raise NotFound(f"there is no VPS instance {instance}, and there never was")
+    return await _write_off(connection, organization, instance=instance, reason=reason, author=author)
+
+
+async def _write_off(
+    connection: Connection, organization: UUID, *, instance: UUID | None, reason: str, author: str
+) -> WriteOff:
+    for attempt in range(1, _ATTEMPTS_MAX + 1):
+        try:
+            return await _write_off_once(connection, organization, instance, reason, author)
+        except InstanceMoved:
+            # Somebody deleted an instance under us; what it owes is to be found elsewhere now.
+            if attempt == _ATTEMPTS_MAX:
+                raise
+        except asyncpg.LockNotAvailableError as error:
+            raise BillingBusy(f"organization {organization} is being billed; try again") from error
+    raise AssertionError("unreachable")
+
+
+async def _write_off_once(
+    connection: Connection, organization: UUID, instance: UUID | None, reason: str, author: str
+) -> WriteOff:
+    async with connection.transaction():
+        await connection.execute(f"set local lock_timeout = '{_LOCK_WAIT_MAX}'")
+        await connection.execute(_QUERIES["hold_billing"])
+        await connection.execute(_WALLETS, [organization])
+        now = await connection.fetchval("select clock_now()")
+        row = await connection.fetchrow(WRITE_OFF, [organization], now, instance, reason, author)
+        assert row is not None
+        if row["hours_payable"]:
+            raise BillingBusy(
+                f"the wallet of organization {organization} pays for {row['hours_payable']} of these hours;"
+                " they are billed by the next run, and what is then left can be written off"
+            )
+        if row["instances_advanced"] != row["instances"]:
+            raise InstanceMoved(f"an instance of organization {organization} changed under a write-off")
+        await connection.execute("select pg_notify($1, '')", Channel.BILLING_CHANGED.value)
+        return WriteOff(row["instances"], row["hours"], row["amount"], row["debts_closed"])

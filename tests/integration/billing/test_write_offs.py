@@ -1,0 +1,285 @@
+"""Hours forgiven: on record, without money, and the chain goes on behind them."""
+
+import asyncio
+from datetime import timedelta
+from decimal import Decimal
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from containerstacks_shared.billing import refunds, write_offs
+from containerstacks_shared.billing.write_offs import WriteOff
+from containerstacks_shared.errors import BillingBusy, ContainerStacksError, NotFound
+from support import fleet
+from support.billing import Billing, in_the_way
+from support.fleet import Organization, Plan
+from support.waiting import sessions_waiting, time_limit
+
+OPERATOR = {"reason": "the customer left in good faith", "author": "ada"}
+NOTHING = WriteOff(instances=0, hours=0, amount=Decimal(0), debts_closed=0)
+
+
+@pytest.fixture
+async def poor(connection: asyncpg.Connection) -> Organization:
+    return await fleet.add_organization(connection, balance="0.004")
+
+
+async def forgive(billing: Billing, organization: Organization) -> WriteOff:
+    return await write_offs.write_off_organization(billing.connection, str(organization.id), **OPERATOR)
+
+
+async def test_forgiven_hours_are_cycles_of_their_own_that_say_so(
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
+    await billing.run()
+    assert await forgive(billing, poor) == WriteOff(1, 3, Decimal("0.03"), debts_closed=1)
+    (cycle,) = await billing.cycles(instance, status="refunded")
+    correction = await connection.fetchrow("select * from billing_corrections")
+    assert correction is not None
+    assert (
+        correction["kind"],
+        correction["organization_id"],
+        correction["author"],
+        correction["reason"],
+    ) == (
+        "write_off",
+        poor.id,
+        "ada",
+        "the customer left in good faith",
+    )
+    assert (cycle["billing_run_id"], cycle["payment_transaction_id"]) == (None, None)
+    assert cycle["billing_correction_id"] == correction["id"]
+    assert (cycle["hourly_rate"], cycle["total_amount"]) == (Decimal("0.01"), Decimal("0.03"))
+    assert (cycle["metadata"]["hours_charged"], cycle["metadata"]["reason"]) == (3, "written_off")
+    assert await billing.open_debts() == {}
+    debt = await connection.fetchrow("select * from vps_debts")
+    assert debt is not None
+    assert debt["written_off_at"] is not None
+    assert debt["settled_at"] is None
+    assert debt["billing_correction_id"] == correction["id"]
+    assert await billing.verify() == []
+
+
+async def test_no_money_moves(billing: Billing, poor: Organization, plan: Plan) -> None:
+    await fleet.add_instance(billing.connection, poor, plan, hours_due=3)
+    await billing.run()
+    entries = await billing.entries(poor.wallet_id)
+    await forgive(billing, poor)
+    assert await billing.balance(poor.wallet_id) == Decimal("0.004")
+    assert await billing.entries(poor.wallet_id) == entries
+    assert await billing.connection.fetchval("select count(*) from payment_transactions") == 0
+
+
+async def test_the_chain_goes_on_where_the_forgiven_hours_end(
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
+    await billing.run()
+    await forgive(billing, poor)
+    await billing.credit(poor, "1")
+    await billing.run()
+    assert await billing.hours_billed(instance) == 0
+    await billing.pass_hours(2)
+    await billing.run()
+    (forgiven,) = await billing.cycles(instance, status="refunded")
+    (billed,) = await billing.cycles(instance)
+    assert billed["billing_period_start"] == forgiven["billing_period_end"]
+    assert await billing.balance(poor.wallet_id) == Decimal("0.984")
+    assert await billing.verify() == []
+
+
+async def test_a_new_debt_can_open_after_an_old_one_was_forgiven(
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
+    await billing.run()
+    await forgive(billing, poor)
+    await billing.pass_hours(1)
+    await billing.run()
+    assert set(await billing.open_debts()) == {instance}
+    assert len(await billing.cycles(instance, status="failed")) == 2
+    await billing.credit(poor, "1")
+    await billing.run()
+    assert await billing.open_debts() == {}
+    assert await billing.verify() == []
+
+
+async def test_hours_are_forgiven_at_the_rates_they_would_have_cost(
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, poor, plan, hours_due=2)
+    await connection.execute("update vps_plans set base_price = 12.30 where id = $1", plan.id)
+    await billing.pass_hours(3)
+    await billing.run()
+    assert await forgive(billing, poor) == WriteOff(1, 5, Decimal("0.07"), debts_closed=1)
+    # The third hour began a second before the new price.
+    dear_and_cheap = await billing.cycles(instance, status="refunded")
+    assert [cycle["hourly_rate"] for cycle in dear_and_cheap] == [Decimal("0.01"), Decimal("0.02")]
+    assert await billing.verify() == []
+
+
+async def test_one_instance_alone_can_be_forgiven(
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
+) -> None:
+    forgiven = await fleet.add_instance(connection, poor, plan, hours_due=3)
+    kept = await fleet.add_instance(connection, poor, plan, hours_due=3)
+    await billing.run()
+    done = await write_offs.write_off_instance(connection, forgiven, **OPERATOR)
+    assert done == WriteOff(1, 3, Decimal("0.03"), debts_closed=1)
+    assert set(await billing.open_debts()) == {kept}
+    assert await connection.fetchval("select vps_instance_id from billing_corrections") == forgiven
+    await billing.credit(poor, "1")
+    await billing.run()
+    assert (await billing.hours_billed(forgiven), await billing.hours_billed(kept)) == (0, 3)
+    assert await billing.verify() == []
+
+
+async def test_an_organization_without_a_wallet_can_be_forgiven(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    walletless = await fleet.add_organization(connection, balance=None)
+    await fleet.add_instance(connection, walletless, plan, hours_due=3)
+    await billing.run()
+    assert (await forgive(billing, walletless)).hours == 3
+    assert await billing.open_debts() == {}
+    assert await billing.verify() == []
+
+
+async def test_the_last_hours_of_a_deleted_instance_can_be_forgiven(
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
+    await billing.run()
+    await connection.execute("delete from vps_instances")
+    assert (await write_offs.write_off_instance(connection, instance, **OPERATOR)).hours == 3
+    assert await connection.fetchval("select hours_owed from deleted_vps_instances") == 0
+    assert await billing.open_debts() == {}
+    assert await billing.verify() == []
+
+
+async def test_hours_that_the_wallet_pays_for_are_billed_and_not_forgiven(
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
+    await billing.run()
+    await billing.credit(poor, "0.01")
+    before = await billing.everything()
+    with pytest.raises(BillingBusy, match="pays for 1 of these hours"):
+        await forgive(billing, poor)
+    assert await billing.everything() == before
+    await billing.run()
+    assert (await forgive(billing, poor)).hours == 2
+    assert await billing.hours_billed(instance) == 1
+    assert await billing.verify() == []
+
+
+async def test_who_owes_nothing_is_forgiven_nothing(
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
+) -> None:
+    await fleet.add_instance(connection, poor, plan)
+    assert await forgive(billing, poor) == NOTHING
+    await fleet.add_instance(connection, poor, plan, hours_due=2)
+    await forgive(billing, poor)
+    assert await forgive(billing, poor) == NOTHING
+    assert await connection.fetchval("select count(*) from billing_corrections") == 1
+
+
+async def test_hours_held_because_of_their_price_are_not_forgiven(
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
+    await billing.run()
+    await connection.execute(
+        "insert into plan_quarantines (vps_plan_id, reason, hourly_rate) values ($1, 'far too dear', 9)",
+        plan.id,
+    )
+    assert await forgive(billing, poor) == NOTHING
+    assert set(await billing.open_debts()) == {instance}
+
+
+async def test_write_offs_at_the_same_time_forgive_each_hour_once(
+    billing: Billing, database_url: str, connection: asyncpg.Connection, poor: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
+    await billing.run()
+
+    async def of_organization() -> WriteOff:
+        async with billing.pool.acquire() as session:
+            return await write_offs.write_off_organization(session, str(poor.id), **OPERATOR)
+
+    async def of_instance() -> WriteOff:
+        async with billing.pool.acquire() as session:
+            return await write_offs.write_off_instance(session, instance, **OPERATOR)
+
+    async with (
+        time_limit(10, "the write-offs did not end"),
+        asyncio.TaskGroup() as group,
+        in_the_way(database_url, "select from wallets where id = $1 for update", poor.wallet_id),
+    ):
+        tasks = [group.create_task(forgiving()) for forgiving in (of_organization, of_instance) * 2]
+        await sessions_waiting(connection, 4)
+    assert sorted(task.result().hours for task in tasks) == [0, 0, 0, 3]
+    assert await billing.verify() == []
+
+
+async def test_a_run_and_a_write_off_at_the_same_time_cover_each_hour_once(
+    billing: Billing, database_url: str, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    walletless = await fleet.add_organization(connection, balance=None)
+    for _ in range(3):
+        await fleet.add_instance(connection, walletless, plan, hours_due=3)
+
+    async def forgive_in_a_session() -> WriteOff:
+        async with billing.pool.acquire() as session:
+            return await write_offs.write_off_organization(session, str(walletless.id), **OPERATOR)
+
+    fence = "select from leaderships where role = 'billing_run' for update"
+    async with (
+        time_limit(10, "somebody waits for ever"),
+        asyncio.TaskGroup() as group,
+        in_the_way(database_url, fence),
+    ):
+        forgiving = group.create_task(forgive_in_a_session())
+        group.create_task(billing.run())
+        await sessions_waiting(connection, 2)
+    assert forgiving.result().hours == 9
+    assert await billing.open_debts() == {}
+    assert await billing.verify() == []
+
+
+async def test_forgiven_hours_cannot_be_refunded(
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
+    await billing.run()
+    await forgive(billing, poor)
+    (cycle,) = await billing.cycles(instance, status="refunded")
+    with pytest.raises(ContainerStacksError, match="was written off"):
+        await refunds.refund_cycle(connection, cycle["id"], reason="r", author="a")
+
+
+async def test_the_unknown_are_named(connection: asyncpg.Connection) -> None:
+    unknown = uuid4()
+    with pytest.raises(NotFound, match=f"no VPS instance {unknown}"):
+        await write_offs.write_off_instance(connection, unknown, **OPERATOR)
+    with pytest.raises(NotFound, match="no organization"):
+        await write_offs.write_off_organization(connection, "nobody", **OPERATOR)
+
+
+async def test_the_database_itself_refuses_to_bill_forgiven_hours(
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
+    await billing.run()
+    await forgive(billing, poor)
+    await billing.credit(poor, "1")
+    await connection.execute(
+        "update vps_instances set last_billed_at = null where id = $1 and last_billed_at - created_at = $2",
+        instance,
+        timedelta(hours=3),
+    )
+    assert (await billing.run()).failures != []
+    assert await billing.hours_billed(instance) == 0
+    assert await billing.balance(poor.wallet_id) == Decimal("1.004")
