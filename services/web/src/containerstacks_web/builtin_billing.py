@@ -8,6 +8,7 @@ charging once is the database's promise. Who bills is a matter of order only.
 
 import asyncio
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -23,6 +24,7 @@ from containerstacks_shared.locks import Leadership, Role, Term
 from containerstacks_shared.models import Biller, Occasion, RunStatus
 from containerstacks_shared.notify import Channel, Listener, Subscription
 from containerstacks_shared.store.billing_schedule import read_next_run
+from containerstacks_shared.store.debts import payable_debt_exists
 from containerstacks_shared.waiting import either, first_of, happens_within
 
 from .metrics import BUILTIN_BILLING_ACTIVE
@@ -30,8 +32,7 @@ from .settings import WebSettings
 
 CHANNELS: Final = (Channel.BILLING_CHANGED, Channel.WALLET_TOPPED_UP)
 
-# How long a daemon that starts together with this process has to come up first.
-_GRACE_SECONDS: Final = 5.0
+_GRACE: Final = timedelta(seconds=5)
 _LOOK_SECONDS: Final = 1.0
 # A daemon that only lost its connection for a moment gets its role back before anybody takes over.
 _GONE_SECONDS: Final = 2.0
@@ -43,7 +44,10 @@ _log = structlog.get_logger(__name__)
 
 
 class BuiltinBilling:
+    """`grace` is how long a daemon that starts together with this process has to come up first."""
+
     def __init__(self, pool: Pool, settings: WebSettings, listener: Listener) -> None:
+        self.grace = _GRACE
         self._pool = pool
         self._settings = settings
         self._listener = listener
@@ -72,7 +76,7 @@ class BuiltinBilling:
 
     async def _take_turns(self, stop: asyncio.Event) -> None:
         subscription = self._listener.subscribe(Channel.BILLING_CHANGED)
-        await happens_within(stop, _GRACE_SECONDS)
+        await happens_within(stop, self.grace.total_seconds())
         async with self._leadership(Role.BUILTIN_BILLING) as leadership:
             while not stop.is_set():
                 if await self._is_wanted():
@@ -244,8 +248,10 @@ class _Charging:
         if wait <= 0:
             return Occasion.SCHEDULE
         hints = await self.heard.wait(min(wait, _LOOK_SECONDS))
-        # Whose debt is open is billed as soon as money arrives, not at the next hour.
-        return Occasion.TOP_UP if Channel.WALLET_TOPPED_UP in hints else None
+        if Channel.WALLET_TOPPED_UP in hints and await self._can_settle():
+            # An open debt is settled as soon as money arrives, not at the next hour.
+            return Occasion.TOP_UP
+        return None
 
     async def _seconds_until_due(self) -> float:
         wait = self._not_before - asyncio.get_running_loop().time()
@@ -255,6 +261,13 @@ class _Charging:
         except UNAVAILABLE:
             return max(wait, _LOOK_SECONDS)
         return wait if due is None else max(wait, due.due_in.total_seconds())
+
+    async def _can_settle(self) -> bool:
+        try:
+            async with asyncio.timeout(_DATABASE_SECONDS_MAX), self.pool.acquire() as connection:
+                return await payable_debt_exists(connection)
+        except UNAVAILABLE:
+            return False
 
     async def _is_paused(self) -> bool:
         try:

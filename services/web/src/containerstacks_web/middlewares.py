@@ -37,6 +37,8 @@ _SECURITY_HEADERS: Final = {
     "Cross-Origin-Resource-Policy": "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Referrer-Policy": "same-origin",
+    # Versions are nobody's business.
+    "Server": "containerstacks",
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
@@ -62,7 +64,9 @@ async def log_request(request: web.Request, handler: Handler) -> web.StreamRespo
             raise
         finally:
             REQUESTS.labels(str(status)).inc()
-            _log.info(
+            # Supervisors ask every few seconds; nobody reads that.
+            log = _log.debug if request.path in _PROBES else _log.info
+            log(
                 "request.served",
                 method=request.method,
                 path=request.path,

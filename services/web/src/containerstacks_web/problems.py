@@ -44,7 +44,9 @@ async def problem_response(
         response = await pages.error_page(request, status, reference=reference)
     else:
         problem = Problem(title=status.phrase, status=status, detail=detail, request_id=reference)
-        response = web.Response(status=status, text=problem.model_dump_json(), content_type=CONTENT_TYPE)
+        response = web.Response(
+            status=status, body=problem.model_dump_json().encode(), content_type=CONTENT_TYPE
+        )
     response.headers.update(headers or {})
     response.headers["Cache-Control"] = "no-store"
     return response

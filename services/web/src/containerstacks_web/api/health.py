@@ -94,7 +94,7 @@ async def platform_statistics(request: web.Request) -> web.Response:
 
 
 def _answer(document: Document, etag: ETag | None = None) -> web.Response:
-    response = web.Response(text=document.model_dump_json(), content_type="application/json")
+    response = web.Response(body=document.model_dump_json().encode(), content_type="application/json")
     if etag is not None:
         response.etag = etag
     return response

@@ -94,9 +94,10 @@ def _serialized(company_name: str) -> str:
 
 
 def describe_api(company_name: str) -> dict[str, Any]:
-    models: list[type[BaseModel]] = [operation.document for operation in OPERATIONS]
+    models: list[type[BaseModel]] = [StatusMessage, Problem]
+    models += [operation.document for operation in OPERATIONS]
     _, definitions = models_json_schema(
-        [(model, "serialization") for model in models + [StatusMessage, Problem]],
+        [(model, "serialization") for model in models],
         ref_template="#/components/schemas/{model}",
     )
     return {

@@ -16,7 +16,6 @@ from containerstacks_web.metrics import CLIENTS, CLIENTS_CUT_OFF
 
 # At most 20 messages a second to any client.
 _ROUND_SECONDS = 0.05
-# How long a client may leave its connection clogged before it is cut off.
 _BEHIND_SECONDS_MAX = 10.0
 # Far above one message: only what piles up on a dead connection comes near.
 _UNSENT_BYTES_MAX = 256 * 1024
@@ -45,7 +44,10 @@ class Refusal(StrEnum):
 
 
 class Hub:
+    """`behind_seconds_max` is how long a client may leave its connection clogged before it is cut off."""
+
     def __init__(self, *, clients_max: int, clients_per_address: int) -> None:
+        self.behind_seconds_max = _BEHIND_SECONDS_MAX
         self._clients_max = clients_max
         self._clients_per_address = clients_per_address
         self._clients: set[Client] = set()
@@ -107,13 +109,13 @@ class Hub:
     async def close(self) -> None:
         """Tell every browser that this process goes away and they should come back (code 1012)."""
         self._closing = True
-        clients = list(self._clients)
-        goodbyes = [asyncio.ensure_future(client.say_goodbye()) for client in clients]
-        if goodbyes:
-            await asyncio.wait(goodbyes, timeout=_GOODBYE_SECONDS_MAX)
-        for client, goodbye in zip(clients, goodbyes, strict=True):
-            if not goodbye.done():
-                client.abort()
+        goodbyes = {asyncio.create_task(client.say_goodbye()): client for client in self._clients}
+        if not goodbyes:
+            return
+        _, unheard = await asyncio.wait(goodbyes, timeout=_GOODBYE_SECONDS_MAX)
+        for goodbye in unheard:
+            goodbyes[goodbye].abort()
+            goodbye.cancel()
         await asyncio.gather(*goodbyes, return_exceptions=True)
 
     async def _round(self) -> None:
@@ -130,7 +132,7 @@ class Hub:
             del self._behind[client]
             # Does not wait: an empty buffer takes one message without filling up.
             await client.send(self._newest)
-        elif behind_seconds > _BEHIND_SECONDS_MAX or unsent > _UNSENT_BYTES_MAX:
+        elif behind_seconds > self.behind_seconds_max or unsent > _UNSENT_BYTES_MAX:
             _log.info("hub.client_cut_off", unsent_bytes=unsent, behind_seconds=round(behind_seconds, 1))
             del self._behind[client]
             CLIENTS_CUT_OFF.inc()

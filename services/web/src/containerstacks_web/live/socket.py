@@ -4,6 +4,7 @@ A browser has nothing to say here. What it sends is counted, bounded and ignored
 """
 
 import asyncio
+import sys
 from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
@@ -35,8 +36,8 @@ async def status_socket(request: web.Request) -> web.StreamResponse:
         timeout=_CLOSE_SECONDS,
         compress=False,
         max_msg_size=_INBOUND_BYTES_MAX,
-        # Wait for a clogged connection after every frame, so that frames do not pile up behind it.
-        writer_limit=0,
+        # Never wait for a clogged connection: the hub looks at what is unsent before it sends more.
+        writer_limit=sys.maxsize,
     )
     await socket.prepare(request)
     browser = _Browser(request, socket, visitor.limit_key)

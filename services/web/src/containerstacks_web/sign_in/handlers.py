@@ -21,8 +21,8 @@ from .sessions import SESSION_STORAGE, USER_ID
 
 _AFTER_SIGN_IN: Final = "/status"
 # Guesses at one account from one address. Not per account alone: that would let anybody lock anybody out.
-_GUESSES: Final = RateLimit.parse("10/15 minutes")
-_GUESSES_NAME: Final = "sign-in"
+GUESSES: Final = RateLimit.parse("10/15 minutes")
+GUESSES_NAME: Final = "sign-in"
 _EMAIL_CHARACTERS_MAX: Final = 255
 _CONNECTION_SECONDS_MAX: Final = 2.0
 # Each takes a core and 64 MiB for a tenth of a second.
@@ -44,14 +44,14 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
     if account is None:
         _log.info("sign_in.refused")
         return await _refuse(request, email, "E-mail address or password is wrong.")
-    await request.app[RATE_LIMITER].clear(_GUESSES_NAME, _GUESSES, _guess_key(request, email))
+    await request.app[RATE_LIMITER].clear(GUESSES_NAME, GUESSES, _guess_key(request, email))
     # A new session: whoever planted or saw the old token has nothing of the one that is signed in.
     await request.app[SESSION_STORAGE].forget(request, await get_session(request))
     session = await new_session(request)
     session[USER_ID] = str(account.id)
     await csrf_token(request)
     _log.info("sign_in.accepted", user_id=str(account.id), role=account.role.value)
-    raise web.HTTPSeeOther(_local_path(target))
+    raise web.HTTPSeeOther(local_path(target))
 
 
 async def sign_out(request: web.Request) -> web.StreamResponse:
@@ -88,7 +88,7 @@ async def _assert_csrf(request: web.Request, sent: object) -> None:
 
 
 async def _count_guess(request: web.Request, email: str) -> None:
-    verdict = await request.app[RATE_LIMITER].hit(_GUESSES_NAME, _GUESSES, _guess_key(request, email))
+    verdict = await request.app[RATE_LIMITER].hit(GUESSES_NAME, GUESSES, _guess_key(request, email))
     if not verdict.allowed:
         raise RequestRefused(
             HTTPStatus.TOO_MANY_REQUESTS,
@@ -109,7 +109,7 @@ def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _local_path(target: str) -> str:
+def local_path(target: str) -> str:
     """Follow `next` only within this site: browsers take two slashes, of either kind, for the start of a host."""
     if not target.startswith("/") or target.startswith(("//", "/\\")) or not target.isprintable():
         return _AFTER_SIGN_IN

@@ -1,0 +1,265 @@
+"""The built-in biller: it steps in when no daemon is alive, steps back when one is, and keeps the schedule.
+
+The daemon here is its lock and its heartbeat, held by the test: what it is to everybody else.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+
+from containerstacks_shared import db
+from containerstacks_shared.billing import control
+from containerstacks_shared.billing.presence import Presence
+from containerstacks_shared.db import Connection, Pool
+from containerstacks_shared.locks import Leadership, Role, is_held
+from containerstacks_shared.models import Biller
+from containerstacks_web.keys import POOL
+from support import charges, fleet
+from support.clock import shift_clock
+from support.waiting import eventually, session_waiting_for
+from support.web_site import Site, open_site
+
+HOUR = timedelta(hours=1)
+# Seconds: it looks every second, and a daemon must be gone for two.
+TAKEOVER = 6.0
+
+
+@contextlib.asynccontextmanager
+async def daemon_alive(dsn: str, pool: Pool) -> AsyncIterator[None]:
+    async with Leadership(dsn, Role.BILLING_DAEMON, service="tests") as leadership:
+        term = await leadership.try_acquire()
+        assert term is not None
+        presence = Presence(pool, Biller.DAEMON, term, interval=HOUR)
+        await presence.start()
+
+        async def beat() -> None:
+            while True:
+                await asyncio.sleep(2)
+                await presence.beat()
+
+        beating = asyncio.create_task(beat())
+        try:
+            yield
+        finally:
+            beating.cancel()
+            await asyncio.wait([beating])
+            await leadership.release()
+            await presence.stop()
+
+
+async def daemon_status(site: Site) -> dict[str, Any]:
+    document = await site.json("/api/health/billing-daemon")
+    return dict(document["daemon"])
+
+
+async def bills(site: Site, biller: str) -> bool:
+    return bool((await daemon_status(site))["activeBiller"] == biller)
+
+
+async def everything_is_billed(connection: Connection, due: charges.DueFleet) -> bool:
+    assert await charges.hours_billed(connection) == due.expected
+    return True
+
+
+async def heartbeats(connection: Connection) -> int:
+    count: int = await connection.fetchval("select count(heartbeat_at) from billing_daemon_status")
+    return count
+
+
+async def runs(connection: Connection) -> list[tuple[str, str, str]]:
+    rows = await connection.fetch("select biller, occasion, status from billing_runs order by id")
+    return [(row["biller"], row["occasion"], row["status"]) for row in rows]
+
+
+async def test_without_a_daemon_it_bills_at_once_and_is_seen(
+    database_url: str, connection: Connection
+) -> None:
+    due = await charges.add_due_fleet(connection)
+    async with open_site(database_url, without=()) as site:
+        await eventually(lambda: everything_is_billed(connection, due), TAKEOVER)
+        await eventually(lambda: bills(site, "builtin"))
+
+        async def is_told() -> bool:
+            status = await daemon_status(site)
+            return (status["lastRunBy"], status["lastRunSuccess"]) == ("builtin", True)
+
+        await eventually(is_told)
+        status = await daemon_status(site)
+        assert status["status"] == "unknown"
+        assert status["isStale"] is True
+        assert status["instancesBilled"] == len(due.expected)
+        assert await heartbeats(connection) == 1
+        assert await runs(connection) == [("builtin", "start", "succeeded")]
+        # What an original application on the same database reads.
+        (row,) = await connection.fetch("select * from billing_daemon_status")
+        assert (row["status"], row["last_run_success"], row["instances_billed"]) == (
+            "running",
+            True,
+            len(due.expected),
+        )
+    # Nobody of ours is left: the original application may bill again.
+    assert await heartbeats(connection) == 0
+
+
+async def test_it_pauses_for_the_daemon_and_takes_over_again(
+    database_url: str, connection: Connection, pool: Pool
+) -> None:
+    async with open_site(database_url, without=()) as site:
+        await eventually(lambda: bills(site, "builtin"), TAKEOVER)
+        async with daemon_alive(database_url, pool):
+
+            async def steps_back() -> bool:
+                assert await bills(site, "daemon")
+                return not await is_held(connection, Role.BUILTIN_BILLING)
+
+            await eventually(steps_back, 3)
+            due = await charges.add_due_fleet(connection, organizations=1)
+            # Long enough for several looks; a biller that were not paused would bill at the first.
+            await asyncio.sleep(2.5)
+            assert await charges.hours_billed(connection) == {}
+        # The daemon left its last beat standing: somebody is there to take over.
+        assert await heartbeats(connection) > 0
+        await eventually(lambda: everything_is_billed(connection, due), TAKEOVER)
+        await eventually(lambda: bills(site, "builtin"))
+
+
+async def test_a_web_process_that_stops_leaves_the_daemon_beating(
+    database_url: str, connection: Connection, pool: Pool
+) -> None:
+    async with daemon_alive(database_url, pool):
+        async with open_site(database_url, without=()) as site:
+            await eventually(lambda: bills(site, "daemon"))
+        assert await heartbeats(connection) == 1
+    assert await heartbeats(connection) == 0
+
+
+async def test_of_two_web_processes_one_bills_and_the_other_succeeds_it(
+    database_url: str, connection: Connection
+) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        first = await stack.enter_async_context(open_site(database_url, without=()))
+        stack_of_first = stack.pop_all()
+        await eventually(lambda: bills(first, "builtin"), TAKEOVER)
+        await eventually(lambda: runs(connection))
+        async with open_site(database_url, without=()) as second:
+            await eventually(lambda: bills(second, "builtin"))
+            due = await charges.add_due_fleet(connection, organizations=1)
+            await stack_of_first.aclose()
+            # Whoever takes over bills at once what is due, whatever the schedule says.
+            await eventually(lambda: everything_is_billed(connection, due), TAKEOVER)
+            await eventually(lambda: bills(second, "builtin"))
+    assert await runs(connection) == [("builtin", "start", "succeeded")] * 2
+    assert await heartbeats(connection) == 0
+
+
+async def test_a_pause_is_obeyed_and_ends_at_once(database_url: str, connection: Connection) -> None:
+    await control.pause(connection, reason="looking into it", author="tests")
+    due = await charges.add_due_fleet(connection, organizations=1)
+    async with open_site(database_url, without=()) as site:
+        await eventually(lambda: bills(site, "builtin"), TAKEOVER)
+        await asyncio.sleep(1.5)
+        assert await charges.hours_billed(connection) == {}
+        assert await runs(connection) == []
+        await control.resume(connection, reason="all is well", author="tests")
+        await eventually(lambda: everything_is_billed(connection, due), 3)
+
+
+async def test_it_keeps_the_schedule(database_url: str, connection: Connection) -> None:
+    async with open_site(database_url, without=(), test_clock=True) as site:
+        await eventually(lambda: runs(connection), TAKEOVER)
+        due = await charges.add_due_fleet(connection, organizations=1, hours=1)
+        # Due, but the run is not: half an hour is left of the interval.
+        await shift_clock(connection, timedelta(minutes=30), pool=site.app[POOL])
+        await asyncio.sleep(2.5)
+        assert [run[1] for run in await runs(connection)] == ["start"]
+        await shift_clock(connection, timedelta(minutes=59, seconds=59), pool=site.app[POOL])
+
+        async def is_billed() -> bool:
+            return await charges.hours_billed(connection) == dict.fromkeys(due.expected, 2)
+
+        await eventually(is_billed, TAKEOVER)
+        assert await runs(connection) == [
+            ("builtin", "start", "succeeded"),
+            ("builtin", "schedule", "succeeded"),
+        ]
+
+
+async def test_a_failed_run_is_recorded_and_retried_at_the_next_cycle(
+    database_url: str, connection: Connection
+) -> None:
+    due = await charges.add_due_fleet(connection, organizations=1)
+    await connection.execute("alter table vps_billing_cycles rename to elsewhere")
+    async with open_site(database_url, without=(), test_clock=True) as site:
+
+        async def has_failed() -> Any:
+            return await connection.fetchval(
+                "select error_message from billing_daemon_status where not last_run_success"
+            )
+
+        message = await eventually(has_failed, TAKEOVER)
+        assert "vps_billing_cycles" in message
+        assert (await runs(connection))[0] == ("builtin", "start", "failed")
+        await connection.execute("alter table elsewhere rename to vps_billing_cycles")
+        await shift_clock(connection, HOUR, pool=site.app[POOL])
+
+        async def is_billed() -> bool:
+            hours = await charges.hours_billed(connection)
+            return set(hours) == set(due.expected) and set(hours.values()) == {due.hours + 1}
+
+        await eventually(is_billed, TAKEOVER)
+
+
+async def test_it_beats_on_while_a_run_is_held_up(database_url: str, connection: Connection) -> None:
+    due = await charges.add_due_fleet(connection, organizations=1)
+    async with open_site(database_url, without=()):
+        async with charges.wallet_locked(database_url, due.organizations[0]) as holder:
+            await session_waiting_for(connection, holder)
+            first = await newest_beat(connection)
+
+            async def beats_again() -> bool:
+                return bool(await newest_beat(connection) > first)
+
+            await eventually(beats_again, 5)
+            await session_waiting_for(connection, holder)
+        await eventually(lambda: everything_is_billed(connection, due), TAKEOVER)
+
+
+async def test_money_that_arrives_settles_a_debt_at_once(database_url: str, connection: Connection) -> None:
+    organization = await fleet.add_organization(connection, balance="0.00")
+    plan = await fleet.add_plan(connection)
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=3)
+    async with open_site(database_url, without=()):
+
+        async def owes() -> bool:
+            return bool(await connection.fetchval("select count(*) from vps_debts where settled_at is null"))
+
+        await eventually(owes, TAKEOVER)
+        await connection.execute("update wallets set balance = balance + 10")
+
+        async def is_billed() -> bool:
+            return await charges.hours_billed(connection) == {instance: 3}
+
+        await eventually(is_billed, 5)
+        assert not await owes()
+
+
+async def test_it_rides_out_a_killed_session(database_url: str, connection: Connection) -> None:
+    async with open_site(database_url, without=()) as site:
+        await eventually(lambda: bills(site, "builtin"), TAKEOVER)
+        term = await connection.fetchval("select term from leaderships where role = 'builtin_billing'")
+        await connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+        due = await charges.add_due_fleet(connection, organizations=1)
+        await eventually(lambda: everything_is_billed(connection, due), 10)
+        assert await connection.fetchval("select term from leaderships where role = 'builtin_billing'") > term
+        await eventually(lambda: bills(site, "builtin"))
+
+
+async def newest_beat(connection: asyncpg.Connection | db.Connection) -> Any:
+    return await connection.fetchval("select max(heartbeat_at) from billing_daemon_status")

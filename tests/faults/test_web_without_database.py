@@ -1,0 +1,130 @@
+"""The web service while PostgreSQL is away: it says what it knows and how old that is, and recovers."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any
+
+import asyncpg
+import pytest
+
+from containerstacks_shared.embedded import EmbeddedPostgres
+from containerstacks_shared.migrations import migrate
+from support import databases, fleet, web_site
+from support.dark_proxy import DarkProxy, dark_proxy
+from support.waiting import eventually
+from support.web_site import SESSION_COOKIE, Site, open_site
+
+# What the requirements allow from the database's return to business as usual.
+RECOVERY_SECONDS = 5.0
+EMAIL = "ada@example.com"
+
+
+@pytest.fixture
+async def postgres() -> AsyncIterator[EmbeddedPostgres]:
+    """Give a server of its own, migrated: others would not like it to stop."""
+    with databases.embedded_postgres() as postgres:
+        await asyncio.to_thread(migrate, await asyncio.to_thread(postgres.start))
+        yield postgres
+
+
+async def status_of(site: Site, path: str, **headers: str) -> int:
+    return (await site.get(path, **headers)).status
+
+
+async def test_what_is_known_stays_and_its_age_is_told(postgres: EmbeddedPostgres) -> None:
+    dsn = postgres.dsn()
+    connection = await asyncpg.connect(dsn)
+    organization = await fleet.add_organization(connection)
+    await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
+    await fleet.add_user(connection, email=EMAIL, role="admin")
+    key = await web_site.add_api_key(connection, role="admin")
+    await connection.close()
+
+    async with open_site(dsn) as site:
+        assert (await site.sign_in(EMAIL)).status == 303
+        cookie = f"{SESSION_COOKIE}={site.session_cookie}"
+        site.client.session.cookie_jar.clear()
+        figures = await site.json("/api/health/platform-stats")
+        before = await site.json("/api/health/stats")
+        assert before["vps"]["total"] == 1
+
+        await asyncio.to_thread(postgres.stop, "immediate")
+
+        async def not_ready() -> bool:
+            return await status_of(site, "/readyz") == 503
+
+        await eventually(not_ready)
+        assert await status_of(site, "/healthz") == 200
+        during = await site.json("/api/health/stats")
+        assert during["vps"] == before["vps"]
+        assert during["lastUpdated"] >= before["lastUpdated"]
+        daemon = await site.json("/api/health/billing-daemon")
+        assert daemon["timestamp"] == during["lastUpdated"]
+        assert (await site.json("/api/health/platform-stats"))["stats"] == figures["stats"]
+        for path in ("/status", "/about"):
+            assert await status_of(site, path, accept="text/html") == 200
+        # Whoever cannot be recognised now is a visitor; whoever insists on being recognised has to wait.
+        assert "byRawStatus" not in (await site.json("/api/health/stats", cookie=cookie))["vps"]
+        refused = await site.get("/api/health/stats", x_api_key=key)
+        assert refused.status == 503
+        assert refused.content_type == "application/problem+json"
+        assert "Retry-After" in refused.headers
+        async with site.client.ws_connect("/ws/status") as browser:
+            message = await browser.receive_json(timeout=5)
+            assert message["timestamp"] == during["lastUpdated"]
+
+        await asyncio.to_thread(postgres.start)
+
+        async def recovered() -> Any:
+            assert not await not_ready()
+            now = await site.json("/api/health/stats", x_api_key=key)
+            assert "byRawStatus" in now["vps"]
+            public = await site.json("/api/health/stats")
+            return datetime.fromisoformat(public["lastUpdated"]) > datetime.fromisoformat(
+                during["lastUpdated"]
+            )
+
+        await eventually(recovered, RECOVERY_SECONDS)
+
+
+async def test_a_site_that_never_read_anything_says_so(postgres: EmbeddedPostgres) -> None:
+    async with open_site(postgres.dsn(), without=("builtin_billing", "feed", "listener")) as site:
+        await asyncio.to_thread(postgres.stop, "immediate")
+        for path in ("/api/health/stats", "/api/health/billing-daemon", "/api/health/platform-stats"):
+            answer = await site.get(path)
+            assert answer.status == 503, path
+            assert answer.content_type == "application/problem+json"
+        assert await status_of(site, "/api/health") == 200
+        assert await status_of(site, "/status", accept="text/html") == 503
+
+
+async def test_a_network_that_goes_dark_is_noticed_and_recovered_from(
+    database_url: str, proxy: DarkProxy
+) -> None:
+    async with open_site(proxy.dsn) as site:
+        known = await site.json("/api/health/stats")
+        proxy.go_dark()
+
+        async def not_ready() -> bool:
+            return await status_of(site, "/readyz") == 503
+
+        await eventually(not_ready, 10)
+        assert (await site.json("/api/health/stats"))["vps"] == known["vps"]
+        connection = await asyncpg.connect(database_url)
+        organization = await fleet.add_organization(connection)
+        await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
+        await connection.close()
+        proxy.go_light()
+
+        async def shows_the_change() -> bool:
+            document = await site.json("/api/health/stats")
+            return bool(document["vps"]["total"] == 1)
+
+        await eventually(shows_the_change, RECOVERY_SECONDS)
+
+
+@pytest.fixture
+async def proxy(database_url: str) -> AsyncIterator[DarkProxy]:
+    async with dark_proxy(database_url) as proxy:
+        yield proxy

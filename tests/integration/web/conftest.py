@@ -1,0 +1,26 @@
+"""The web service for a test: with the default settings, or with its own."""
+
+import contextlib
+from collections.abc import AsyncIterator, Iterable
+
+import pytest
+
+from support import web_site
+from support.web_site import OpenSite, Site
+
+
+@pytest.fixture
+async def open_site(database_url: str) -> AsyncIterator[OpenSite]:
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def open_one(*, without: Iterable[str] = ("builtin_billing",), **settings: object) -> Site:
+            return await stack.enter_async_context(
+                web_site.open_site(database_url, without=without, **settings)
+            )
+
+        yield open_one
+
+
+@pytest.fixture
+async def site(open_site: OpenSite) -> Site:
+    return await open_site()

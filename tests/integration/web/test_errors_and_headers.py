@@ -1,0 +1,135 @@
+"""What every answer carries, how errors look, and what must be nowhere."""
+
+from typing import Any
+
+import pytest
+
+from support.web_site import Site
+
+EVERYWHERE = (
+    "/status",
+    "/about",
+    "/login",
+    "/api/docs",
+    "/api/openapi.json",
+    "/api/health",
+    "/api/health/stats",
+    "/api/health/billing-daemon",
+    "/api/health/platform-stats",
+)
+NETWORKING = (
+    "/api/health/networking",
+    "/api/health/network",
+    "/api/networking",
+    "/api/networking/status",
+    "/networking",
+)
+
+
+async def test_programs_get_problem_details(site: Site) -> None:
+    answer = await site.get("/api/health/nothing", accept="text/html")
+    assert answer.status == 404
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    problem = await answer.json()
+    assert problem == {
+        "type": "about:blank",
+        "title": "Not Found",
+        "status": 404,
+        "detail": "There is nothing at this address.",
+        "requestId": answer.headers["X-Request-ID"],
+        "success": False,
+    }
+
+
+async def test_people_get_a_page(site: Site) -> None:
+    answer = await site.get("/nothing", accept="text/html,application/xhtml+xml")
+    assert answer.status == 404
+    assert answer.content_type == "text/html"
+    assert "There is no such page" in await answer.text()
+
+
+async def test_a_wrong_method_is_told_the_right_ones(site: Site) -> None:
+    async with site.client.post("/api/health/stats") as answer:
+        assert answer.status == 405
+        assert answer.headers["Allow"] == "GET,HEAD"
+        assert (await answer.json())["title"] == "Method Not Allowed"
+
+
+async def test_a_form_that_is_too_large_is_refused(site: Site) -> None:
+    async with site.client.post("/login", data={"email": "x" * 100_000}) as answer:
+        assert answer.status == 413
+
+
+@pytest.mark.parametrize("path", [*EVERYWHERE, "/nothing", "/healthz", "/metrics"])
+async def test_every_answer_is_guarded(site: Site, path: str) -> None:
+    answer = await site.get(path, accept="text/html")
+    policy = answer.headers["Content-Security-Policy"]
+    assert policy.startswith("default-src 'none'; script-src 'self'; style-src 'self';")
+    assert "unsafe" not in policy
+    assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["X-Frame-Options"] == "DENY"
+    assert answer.headers["Referrer-Policy"] == "same-origin"
+    assert answer.headers["Server"] == "containerstacks"
+    assert "Strict-Transport-Security" not in answer.headers
+
+
+async def test_a_request_keeps_the_number_a_proxy_gave_it(site: Site) -> None:
+    kept = await site.get("/api/health", x_request_id="proxy-4711-abc")
+    assert kept.headers["X-Request-ID"] == "proxy-4711-abc"
+    replaced = await site.get("/api/health", x_request_id='"><script>')
+    assert "<" not in replaced.headers["X-Request-ID"]
+
+
+@pytest.mark.parametrize("path", EVERYWHERE)
+async def test_nothing_speaks_of_networking(site: Site, path: str) -> None:
+    answer = await site.get(path, accept="text/html")
+    assert answer.status == 200
+    assert "networking" not in (await answer.text()).lower()
+
+
+@pytest.mark.parametrize("path", NETWORKING)
+async def test_there_is_no_networking_endpoint(site: Site, path: str) -> None:
+    assert (await site.get(path)).status == 404
+
+
+async def test_no_address_is_about_networking(site: Site) -> None:
+    addresses = [resource.canonical for resource in site.app.router.resources()]
+    assert len(addresses) > len(EVERYWHERE)
+    assert not [address for address in addresses if "network" in address]
+
+
+async def test_the_description_covers_the_api_and_resolves(site: Site) -> None:
+    document = await site.json("/api/openapi.json")
+    assert document["openapi"].startswith("3.1")
+    served = {
+        resource.canonical
+        for resource in site.app.router.resources()
+        if resource.canonical.startswith("/api/health")
+    }
+    assert set(document["paths"]) == served
+    for reference in _references(document):
+        assert reference.startswith("#/components/schemas/")
+        assert reference.rpartition("/")[2] in document["components"]["schemas"]
+
+
+async def test_the_documentation_needs_nothing_from_elsewhere(site: Site) -> None:
+    page = await (await site.get("/api/docs", accept="text/html")).text()
+    assert "GET /api/health/stats" in page
+    assert "totalVCPUs" in page
+    assert "http://" not in page.replace("http://www.w3.org/", "")
+    assert "https://" not in page
+
+
+async def test_the_index_leads_to_the_status(site: Site) -> None:
+    answer = await site.get("/")
+    assert answer.status in {302, 303, 307, 308}
+    assert answer.headers["Location"] == "/status"
+
+
+def _references(node: Any) -> list[str]:
+    if isinstance(node, dict):
+        own = [node["$ref"]] if isinstance(node.get("$ref"), str) else []
+        return own + [found for value in node.values() for found in _references(value)]
+    if isinstance(node, list):
+        return [found for value in node for found in _references(value)]
+    return []

@@ -1,0 +1,119 @@
+"""How often one visitor may ask: by class, by address, told in headers, and never of probes or sockets."""
+
+import itertools
+
+from containerstacks_shared.db import Connection
+from support import web_site
+from support.processes import free_port
+from support.web_site import OpenSite, Site
+
+PATH = "/api/health"
+
+
+async def statuses(site: Site, times: int, **headers: str) -> list[int]:
+    return [(await site.get(PATH, **headers)).status for _ in range(times)]
+
+
+async def test_anonymous_visitors_have_a_limit_and_are_told(open_site: OpenSite) -> None:
+    site = await open_site(rate_limit_anonymous="3/15 minutes")
+    for remaining in (2, 1, 0):
+        answer = await site.get(PATH)
+        assert answer.status == 200
+        assert answer.headers["RateLimit-Policy"] == '"anonymous";q=3;w=900'
+        name, left, reset = answer.headers["RateLimit"].split(";")
+        assert (name, left) == ('"anonymous"', f"r={remaining}")
+        assert 890 <= int(reset.removeprefix("t=")) <= 900
+    refused = await site.get(PATH)
+    assert refused.status == 429
+    assert refused.content_type == "application/problem+json"
+    assert 890 <= int(refused.headers["Retry-After"]) <= 900
+    problem = await refused.json()
+    assert problem["status"] == 429
+    assert "3 are allowed in 15 minutes" in problem["detail"]
+
+
+async def test_a_refused_person_gets_a_page(open_site: OpenSite) -> None:
+    site = await open_site(rate_limit_anonymous="1/1 minute")
+    await site.get(PATH)
+    refused = await site.get("/status", accept="text/html")
+    assert refused.status == 429
+    assert refused.content_type == "text/html"
+    assert "Retry-After" in refused.headers
+
+
+async def test_the_default_limits_are_the_original_ones(site: Site, connection: Connection) -> None:
+    policies = [(await site.get(PATH)).headers["RateLimit-Policy"]]
+    for role in ("user", "admin"):
+        key = await web_site.add_api_key(connection, role=role)
+        policies.append((await site.get(PATH, x_api_key=key)).headers["RateLimit-Policy"])
+    assert policies == ['"anonymous";q=200;w=900', '"user";q=500;w=900', '"admin";q=1000;w=900']
+
+
+async def test_each_class_has_its_own_limit(open_site: OpenSite, connection: Connection) -> None:
+    site = await open_site(rate_limit_anonymous="1/hour", rate_limit_user="2/hour", rate_limit_admin="3/hour")
+    user = await web_site.add_api_key(connection, role="user")
+    another = await web_site.add_api_key(connection, role="user")
+    admin = await web_site.add_api_key(connection, role="admin")
+    assert await statuses(site, 2) == [200, 429]
+    assert await statuses(site, 3, x_api_key=user) == [200, 200, 429]
+    assert await statuses(site, 3, x_api_key=another) == [200, 200, 429]
+    assert await statuses(site, 4, x_api_key=admin) == [200, 200, 200, 429]
+
+
+async def test_wrong_credentials_count_and_run_out(open_site: OpenSite) -> None:
+    site = await open_site(rate_limit_anonymous="2/hour")
+    assert await statuses(site, 3, x_api_key="sk_live_guess") == [401, 401, 429]
+
+
+async def test_probes_sockets_and_files_are_not_counted(open_site: OpenSite) -> None:
+    site = await open_site(rate_limit_anonymous="2/hour")
+    page = await (await site.get("/status", accept="text/html")).text()
+    stylesheet = page.partition('rel="stylesheet" href="')[2].partition('"')[0]
+    for path in ("/healthz", "/readyz", "/metrics", stylesheet) * 2:
+        answer = await site.get(path)
+        assert answer.status == 200
+        assert "RateLimit" not in answer.headers
+    for _ in range(3):
+        async with site.client.ws_connect("/ws/status"):
+            pass
+    assert await statuses(site, 2) == [200, 429]
+
+
+async def test_addresses_are_believed_from_trusted_proxies_only(open_site: OpenSite) -> None:
+    careful = await open_site(rate_limit_anonymous="1/hour")
+    assert await statuses(careful, 1, x_forwarded_for="203.0.113.1") == [200]
+    assert await statuses(careful, 1, x_forwarded_for="203.0.113.2") == [429]
+    behind = await open_site(rate_limit_anonymous="1/hour", trusted_proxies="127.0.0.0/8, 10.0.0.0/8")
+    assert await statuses(behind, 2, x_forwarded_for="203.0.113.1") == [200, 429]
+    assert await statuses(behind, 2, x_forwarded_for="203.0.113.2, 10.1.2.3") == [200, 429]
+    # What a visitor wrote in front of what the proxy saw changes nothing.
+    assert await statuses(behind, 1, x_forwarded_for="198.51.100.9, 203.0.113.1") == [429]
+
+
+async def test_an_ipv6_network_is_one_visitor(open_site: OpenSite) -> None:
+    site = await open_site(rate_limit_anonymous="1/hour", trusted_proxies="127.0.0.1")
+    assert await statuses(site, 1, x_forwarded_for="2001:db8:1:1::1") == [200]
+    assert await statuses(site, 1, x_forwarded_for="[2001:db8:1:1:ffff::2]:4711") == [429]
+    assert await statuses(site, 1, x_forwarded_for="2001:db8:1:2::1") == [200]
+
+
+async def test_cookies_are_secure_behind_a_trusted_proxy_with_tls(open_site: OpenSite) -> None:
+    site = await open_site(trusted_proxies="127.0.0.1")
+    answer = await site.get("/login", accept="text/html", x_forwarded_proto="https")
+    assert answer.cookies[web_site.SESSION_COOKIE]["secure"]
+    assert answer.headers["Strict-Transport-Security"].startswith("max-age=")
+    plain = await open_site()
+    claimed = await plain.get("/login", accept="text/html", x_forwarded_proto="https")
+    assert not claimed.cookies[web_site.SESSION_COOKIE]["secure"]
+
+
+async def test_without_redis_each_process_counts_for_itself(open_site: OpenSite) -> None:
+    site = await open_site(rate_limit_anonymous="2/hour", redis_url=f"redis://127.0.0.1:{free_port()}/0")
+    assert await statuses(site, 3) == [200, 200, 429]
+
+
+async def test_many_visitors_do_not_slow_each_other(open_site: OpenSite) -> None:
+    site = await open_site(trusted_proxies="127.0.0.1")
+    addresses = itertools.product(range(4), range(100))
+    for high, low in addresses:
+        assert await statuses(site, 1, x_forwarded_for=f"198.18.{high}.{low}") == [200]

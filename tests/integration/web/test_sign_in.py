@@ -1,0 +1,191 @@
+"""Signing in and out: sessions on the server, forms with a token, hashes that get stronger."""
+
+from uuid import UUID
+
+from containerstacks_shared.db import Connection
+from containerstacks_web.keys import RATE_LIMITER
+from containerstacks_web.sign_in.handlers import GUESSES, GUESSES_NAME
+from support import fleet
+from support.web_site import SESSION_COOKIE, Site, open_site
+
+EMAIL = "ada@example.com"
+
+
+async def password_hash(connection: Connection) -> str:
+    stored: str = await connection.fetchval("select password_hash from users where email = $1", EMAIL)
+    return stored
+
+
+async def sees_details(site: Site) -> bool:
+    document = await site.json("/api/health/stats")
+    return "byRawStatus" in document["vps"]
+
+
+async def test_an_administrator_signs_in_and_sees_details(site: Site, connection: Connection) -> None:
+    await fleet.add_user(connection, email=EMAIL, role="admin")
+    assert not await sees_details(site)
+    answer = await site.sign_in(EMAIL)
+    assert answer.status == 303
+    assert answer.headers["Location"] == "/status"
+    assert await sees_details(site)
+
+
+async def test_the_cookie_is_kept_from_scripts_and_other_sites(site: Site, connection: Connection) -> None:
+    await fleet.add_user(connection, email=EMAIL)
+    cookie = (await site.sign_in(EMAIL)).cookies[SESSION_COOKIE]
+    assert cookie["httponly"]
+    assert cookie["samesite"] == "Lax"
+    assert cookie["path"] == "/"
+    assert not cookie["secure"]
+
+
+async def test_the_database_does_not_hold_the_token(site: Site, connection: Connection) -> None:
+    user_id = await fleet.add_user(connection, email=EMAIL)
+    await site.sign_in(EMAIL)
+    (row,) = await connection.fetch("select user_id, token_hash from web_sessions")
+    assert row["user_id"] == user_id
+    assert site.session_cookie is not None
+    assert site.session_cookie not in row["token_hash"]
+
+
+async def test_signing_in_starts_a_new_session(site: Site, connection: Connection) -> None:
+    await fleet.add_user(connection, email=EMAIL)
+    await site.csrf_token()
+    planted = site.session_cookie
+    await site.sign_in(EMAIL)
+    assert planted is not None
+    assert site.session_cookie != planted
+    assert await connection.fetchval("select count(*) from web_sessions") == 1
+
+
+async def test_a_wrong_password_and_an_unknown_address_look_the_same(
+    site: Site, connection: Connection
+) -> None:
+    await fleet.add_user(connection, email=EMAIL)
+    pages = []
+    for email, password in ((EMAIL, "wrong"), ("nobody@example.com", fleet.PASSWORD)):
+        answer = await site.sign_in(email, password)
+        assert answer.status == 401
+        assert answer.content_type == "text/html"
+        pages.append((await answer.text()).replace(email, ""))
+    assert "wrong" in pages[0]
+    assert pages[0].count("csrf_token") == pages[1].count("csrf_token") == 1
+    assert await connection.fetchval("select count(user_id) from web_sessions") == 0
+
+
+async def test_a_form_without_its_token_is_refused(site: Site, connection: Connection) -> None:
+    await fleet.add_user(connection, email=EMAIL)
+    forged = {"email": EMAIL, "password": fleet.PASSWORD}
+    for form in (forged, forged | {"csrf_token": "guessed"}):
+        async with site.client.post("/login", data=form, allow_redirects=False) as answer:
+            assert answer.status == 403
+    # The token of one session is no good in another.
+    token = await site.csrf_token()
+    site.client.session.cookie_jar.clear()
+    async with site.client.post(
+        "/login", data=forged | {"csrf_token": token}, allow_redirects=False
+    ) as answer:
+        assert answer.status == 403
+
+
+async def test_signing_out_ends_the_session_on_the_server(site: Site, connection: Connection) -> None:
+    await fleet.add_user(connection, email=EMAIL, role="admin")
+    await site.sign_in(EMAIL)
+    token = site.session_cookie
+    form = await csrf_token_of(connection)
+    async with site.client.post("/logout", data={"csrf_token": form}, allow_redirects=False) as answer:
+        assert answer.status == 303
+    assert site.session_cookie is None
+    assert await connection.fetchval("select count(*) from web_sessions") == 0
+    # Whoever kept the cookie is a visitor like any other now, and not refused.
+    document = await site.json("/api/health/stats", cookie=f"{SESSION_COOKIE}={token}")
+    assert "byRawStatus" not in document["vps"]
+
+
+async def test_signing_out_needs_the_token_too(site: Site, connection: Connection) -> None:
+    await fleet.add_user(connection, email=EMAIL, role="admin")
+    await site.sign_in(EMAIL)
+    async with site.client.post("/logout", allow_redirects=False) as answer:
+        assert answer.status == 403
+    assert await sees_details(site)
+
+
+async def test_an_expired_cookie_is_merely_anonymous(site: Site, connection: Connection) -> None:
+    await fleet.add_user(connection, email=EMAIL, role="admin")
+    await site.sign_in(EMAIL)
+    await connection.execute("update web_sessions set expires_at = now() - interval '1 second'")
+    assert not await sees_details(site)
+
+
+async def test_a_role_taken_away_counts_at_once(site: Site, connection: Connection) -> None:
+    await fleet.add_user(connection, email=EMAIL, role="admin")
+    await site.sign_in(EMAIL)
+    await connection.execute("update users set role = 'user'")
+    assert not await sees_details(site)
+
+
+async def test_a_deleted_user_is_signed_out(site: Site, connection: Connection) -> None:
+    await fleet.add_user(connection, email=EMAIL, role="admin")
+    await site.sign_in(EMAIL)
+    await connection.execute("delete from users")
+    assert not await sees_details(site)
+
+
+async def test_bcrypt_becomes_argon2id_at_sign_in(site: Site, connection: Connection) -> None:
+    await fleet.add_user(connection, email=EMAIL)
+    assert (await password_hash(connection)).startswith("$2b$12$")
+    assert (await site.sign_in(EMAIL)).status == 303
+    stronger = await password_hash(connection)
+    assert stronger.startswith("$argon2id$")
+    site.client.session.cookie_jar.clear()
+    assert (await site.sign_in(EMAIL)).status == 303
+    assert await password_hash(connection) == stronger
+
+
+async def test_the_original_application_can_still_read_the_hash(site: Site, connection: Connection) -> None:
+    # Its schema needs this extension and ours does not; the embedded server does not have it to install.
+    await connection.execute("set allow_system_table_mods = on")
+    await connection.execute(
+        "insert into pg_extension (oid, extname, extowner, extnamespace, extrelocatable, extversion)"
+        " select 99999, 'uuid-ossp', extowner, extnamespace, true, '1.1' from pg_extension limit 1"
+    )
+    await fleet.add_user(connection, email=EMAIL)
+    assert (await site.sign_in(EMAIL)).status == 303
+    assert (await password_hash(connection)).startswith("$2b$12$")
+
+
+async def test_guessing_is_stopped(site: Site, connection: Connection) -> None:
+    await fleet.add_user(connection, email=EMAIL)
+    for _ in range(GUESSES.amount - 1):
+        # As many guesses by hand would take the test a second each ten.
+        await site.app[RATE_LIMITER].hit(GUESSES_NAME, GUESSES, "127.0.0.1 nobody@example.com")
+    assert (await site.sign_in("nobody@example.com", "guess")).status == 401
+    assert (await site.sign_in("Nobody@example.com", "guess")).status == 429
+    # Another account from the same address is not locked.
+    assert (await site.sign_in(EMAIL)).status == 303
+
+
+async def test_sign_in_returns_to_where_the_visitor_was(site: Site, connection: Connection) -> None:
+    await fleet.add_user(connection, email=EMAIL)
+    assert (await site.sign_in(EMAIL, next="/about")).headers["Location"] == "/about"
+
+
+async def test_a_session_survives_its_web_process(
+    site: Site, connection: Connection, database_url: str
+) -> None:
+    await fleet.add_user(connection, email=EMAIL, role="admin")
+    await site.sign_in(EMAIL)
+    cookie = f"{SESSION_COOKIE}={site.session_cookie}"
+    async with open_site(database_url) as replica:
+        document = await replica.json("/api/health/stats", cookie=cookie)
+        assert "byRawStatus" in document["vps"]
+    async with open_site(database_url, session_secret="another-secret-" * 4) as stranger:
+        document = await stranger.json("/api/health/stats", cookie=cookie)
+        assert "byRawStatus" not in document["vps"]
+
+
+async def csrf_token_of(connection: Connection) -> str:
+    (row,) = await connection.fetch("select data, user_id from web_sessions")
+    assert isinstance(row["user_id"], UUID)
+    token: str = row["data"]["csrf_token"]
+    return token

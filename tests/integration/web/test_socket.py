@@ -1,0 +1,148 @@
+"""The live socket: the full state on connect, then each newer one, and no browser in another's way."""
+
+import asyncio
+import json
+from datetime import datetime
+from typing import Any
+
+import aiohttp
+import pytest
+
+from containerstacks_shared.db import Connection
+from containerstacks_web.keys import HUB
+from support import fleet
+from support.waiting import eventually, time_limit
+from support.web_site import OpenSite, Site
+
+PATH = "/ws/status"
+
+
+async def receive(browser: aiohttp.ClientWebSocketResponse, within: float = 8) -> Any:
+    return json.loads(await browser.receive_str(timeout=within))
+
+
+async def test_a_browser_gets_the_full_state_on_connect(site: Site, connection: Connection) -> None:
+    organization = await fleet.add_organization(connection)
+    plan = await fleet.add_plan(connection)
+    before = site.version
+    await fleet.add_instance(connection, organization, plan)
+    await eventually(lambda: site.version > before + 1)
+    async with site.client.ws_connect(PATH) as browser:
+        message = await receive(browser)
+    assert set(message) == {"type", "version", "timestamp", "vps", "daemon"}
+    assert message["type"] == "status"
+    assert message["vps"] == (await site.json("/api/health/stats"))["vps"]
+    assert message["daemon"] == (await site.json("/api/health/billing-daemon"))["daemon"]
+    assert message["vps"]["total"] == 1
+    assert datetime.fromisoformat(message["timestamp"]).tzinfo is not None
+
+
+async def test_a_change_reaches_every_browser_within_a_second(site: Site, connection: Connection) -> None:
+    organization = await fleet.add_organization(connection)
+    plan = await fleet.add_plan(connection)
+    async with site.client.ws_connect(PATH) as one, site.client.ws_connect(PATH) as another:
+        versions = [(await receive(browser))["version"] for browser in (one, another)]
+        await fleet.add_instance(connection, organization, plan, status="failed")
+        async with time_limit(1.5, "no browser heard of the change"):
+            for browser, version in zip((one, another), versions, strict=True):
+                message = await receive(browser)
+                while message["vps"]["byStatus"]["error"] != 1:
+                    message = await receive(browser)
+                assert message["version"] > version
+
+
+async def test_versions_grow_across_replicas(open_site: OpenSite) -> None:
+    one, another = await open_site(), await open_site()
+    async with one.client.ws_connect(PATH) as first, another.client.ws_connect(PATH) as second:
+        seen = [(await receive(browser))["version"] for browser in (first, second)]
+    assert len(set(seen)) == len(seen)
+
+
+async def test_a_page_of_another_site_is_refused(site: Site) -> None:
+    for origin in ("https://example.org", "null"):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await site.client.ws_connect(PATH, headers={"Origin": origin})
+        assert refused.value.status == 403
+    own = str(site.client.make_url("/").origin())
+    async with site.client.ws_connect(PATH, headers={"Origin": own}) as browser:
+        assert (await receive(browser))["type"] == "status"
+
+
+async def test_a_plain_request_is_told_what_this_is(site: Site) -> None:
+    answer = await site.get(PATH)
+    assert answer.status == 400
+    assert answer.content_type == "application/problem+json"
+
+
+async def test_one_address_has_a_limit_of_connections(open_site: OpenSite) -> None:
+    site = await open_site(ws_clients_per_address=2, trusted_proxies="127.0.0.1")
+    async with site.client.ws_connect(PATH), site.client.ws_connect(PATH):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await site.client.ws_connect(PATH)
+        assert refused.value.status == 429
+        async with site.client.ws_connect(PATH, headers={"X-Forwarded-For": "203.0.113.7"}) as elsewhere:
+            assert (await receive(elsewhere))["type"] == "status"
+    # Who leaves makes room.
+    await eventually(lambda: len(site.app[HUB]) == 0)
+    async with site.client.ws_connect(PATH) as again:
+        assert (await receive(again))["type"] == "status"
+
+
+async def test_one_process_has_a_limit_of_connections(open_site: OpenSite) -> None:
+    site = await open_site(ws_clients_max=1)
+    async with site.client.ws_connect(PATH):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await site.client.ws_connect(PATH)
+        assert refused.value.status == 503
+
+
+async def test_a_browser_that_sends_much_is_shown_out(site: Site) -> None:
+    async with site.client.ws_connect(PATH) as large:
+        await large.send_str("x" * 5000)
+        assert await closed(large) == aiohttp.WSCloseCode.MESSAGE_TOO_BIG
+    async with site.client.ws_connect(PATH) as chatty:
+        for _ in range(25):
+            await chatty.send_str("hello")
+        assert await closed(chatty) == aiohttp.WSCloseCode.POLICY_VIOLATION
+
+
+async def test_browsers_are_told_that_the_service_restarts(open_site: OpenSite) -> None:
+    site = await open_site()
+    async with site.client.ws_connect(PATH) as browser:
+        await receive(browser)
+        closing = asyncio.ensure_future(site.app[HUB].close())
+        assert await closed(browser) == aiohttp.WSCloseCode.SERVICE_RESTART
+        await closing
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await site.client.ws_connect(PATH)
+    assert refused.value.status == 503
+
+
+async def test_a_browser_gets_at_most_twenty_messages_a_second(open_site: OpenSite) -> None:
+    site = await open_site(without=("builtin_billing", "feed"))
+    hub = site.app[HUB]
+    loop = asyncio.get_running_loop()
+    async with site.client.ws_connect(PATH) as browser:
+        started = loop.time()
+        arrived = 0
+        number = 0
+        while loop.time() - started < 1:
+            hub.publish(json.dumps({"number": number}).encode())
+            number += 1
+            try:
+                last = await browser.receive_str(timeout=0.005)
+                arrived += 1
+            except TimeoutError:
+                pass
+        assert 10 <= arrived <= 21
+        # None of those in between was sent, and the newest was.
+        while json.loads(last).get("number") != number - 1:
+            last = await browser.receive_str(timeout=1)
+
+
+async def closed(browser: aiohttp.ClientWebSocketResponse) -> int | None:
+    """Wait for the end of the connection and return its code."""
+    async with time_limit(5, "the connection was not closed"):
+        async for _ in browser:
+            pass
+    return browser.close_code

@@ -1,0 +1,121 @@
+"""The web service inside the test's own process: its application behind a client, with its jobs running."""
+
+import asyncio
+import contextlib
+import re
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Protocol
+from uuid import UUID
+
+import aiohttp
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from containerstacks_shared.db import Connection
+from containerstacks_shared.models import UserId
+from containerstacks_shared.runtime import Job
+from containerstacks_shared.settings import load_settings
+from containerstacks_shared.store import api_keys
+from containerstacks_web.app import create_app, jobs
+from containerstacks_web.keys import BUILTIN_BILLING, SNAPSHOT_FEED
+from containerstacks_web.settings import WebSettings
+from support import fleet
+from support.waiting import eventually
+
+SESSION_COOKIE = "containerstacks_session"
+SESSION_SECRET = "only-for-tests-0123456789-0123456789"
+_CSRF_FIELD = re.compile(r'name="csrf_token" value="([^"]+)"')
+
+
+class OpenSite(Protocol):
+    """The fixture `open_site`: starts the service, as often as the test likes."""
+
+    async def __call__(self, *, without: Iterable[str] = ..., **settings: object) -> "Site": ...
+
+
+@dataclass
+class Site:
+    client: TestClient[web.Request, web.Application]
+    app: web.Application
+
+    async def get(self, path: str, **headers: str) -> aiohttp.ClientResponse:
+        return await self.client.get(path, headers=_header_names(headers), allow_redirects=False)
+
+    async def json(self, path: str, **headers: str) -> Any:
+        """Return the document at a path; anything but 200 fails the test."""
+        response = await self.get(path, **headers)
+        assert response.status == 200, await response.text()
+        return await response.json()
+
+    async def csrf_token(self) -> str:
+        """Open the sign-in form and return the token in it."""
+        page = await (await self.get("/login", accept="text/html")).text()
+        found = _CSRF_FIELD.search(page)
+        assert found is not None, page
+        return found[1]
+
+    async def sign_in(
+        self, email: str, password: str = fleet.PASSWORD, **fields: str
+    ) -> aiohttp.ClientResponse:
+        form = {"email": email, "password": password, "csrf_token": await self.csrf_token()} | fields
+        return await self.client.post("/login", data=form, allow_redirects=False)
+
+    @property
+    def session_cookie(self) -> str | None:
+        return next(
+            (cookie.value for cookie in self.client.session.cookie_jar if cookie.key == SESSION_COOKIE), None
+        )
+
+    @property
+    def version(self) -> int:
+        snapshot = self.app[SNAPSHOT_FEED].snapshot
+        return 0 if snapshot is None else snapshot.version
+
+
+@contextlib.asynccontextmanager
+async def open_site(
+    database_url: str, *, without: Iterable[str] = ("builtin_billing",), **settings: object
+) -> AsyncIterator[Site]:
+    """Start the service; `without` names jobs that should not run."""
+    values = {"database_url": database_url, "session_secret": SESSION_SECRET} | settings
+    app = create_app(load_settings(WebSettings, **values))
+    async with TestClient(TestServer(app)) as client, _running(app, frozenset(without)):
+        if "feed" not in without:
+            await eventually(lambda: app[SNAPSHOT_FEED].snapshot is not None)
+        yield Site(client, app)
+
+
+@contextlib.asynccontextmanager
+async def _running(app: web.Application, without: frozenset[str]) -> AsyncIterator[None]:
+    # The grace is for a daemon that starts at the same time; in tests who starts when is the test's choice.
+    app[BUILTIN_BILLING].grace = timedelta(0)
+    stop = asyncio.Event()
+
+    async def run(job: Job) -> None:
+        await job.run(stop)
+
+    async with asyncio.TaskGroup() as group:
+        for job in jobs(app):
+            if job.name not in without:
+                group.create_task(run(job), name=job.name)
+        try:
+            yield
+        finally:
+            stop.set()
+
+
+async def add_api_key(connection: Connection, *, role: str) -> str:
+    """Add a user and give them a key."""
+    user_id = await fleet.add_user(connection, role=role)
+    return await add_api_key_of(connection, user_id)
+
+
+async def add_api_key_of(connection: Connection, user_id: UUID) -> str:
+    async with connection.transaction():
+        return (await api_keys.create(connection, UserId(user_id), name="for tests")).key
+
+
+def _header_names(headers: dict[str, str]) -> dict[str, str]:
+    return {name.replace("_", "-"): value for name, value in headers.items()}
