@@ -111,7 +111,8 @@ def _public(facts: _Facts) -> dict[str, Any]:
         "instances_billed": last["instances_billed"] if last else 0,
         "next_scheduled_run": facts.next_run,
         "uptime_minutes": (
-            int((facts.now - daemon["started_at"]) / timedelta(minutes=1))
+            # A database clock that was set back since must not take the whole document along.
+            max(0, int((facts.now - daemon["started_at"]) / timedelta(minutes=1)))
             if facts.daemon_alive and daemon
             else None
         ),

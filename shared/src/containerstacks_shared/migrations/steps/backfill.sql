@@ -36,7 +36,8 @@ update billing_control
   from (select count(*) filter (where hours > 24) as late, max(hours) as hours_max, sum(hours * rate.hourly_rate) as amount
           from (select plan_id, configured_region(configuration) as region,
                        floor(extract(epoch from clock_now() - coalesce(last_billed_at, created_at)) / 3600) as hours
-                  from vps_instances) as due
+                  from vps_instances
+                 where isfinite(coalesce(last_billed_at, created_at))) as due
           join hourly_rates rate on rate.plan_id = due.plan_id
                                 and rate.region = rate_region(due.plan_id, due.region)
                                 and rate.effective_to = 'infinity'

@@ -132,9 +132,12 @@ create table deleted_vps_instances (
     last_billed_at timestamptz,
     deleted_at timestamptz not null,
     written_off_at timestamptz,
-    -- Deletion ends billing, so what is owed follows from the row alone.
+    -- Deletion ends billing, so what is owed follows from the row alone. Infinite moments, which a column may hold,
+    -- must not keep anybody from deleting.
     hours_owed integer generated always as (
-        greatest(0, floor(extract(epoch from deleted_at - coalesce(last_billed_at, created_at)) / 3600))
+        case when isfinite(coalesce(last_billed_at, created_at))
+             then greatest(0, floor(extract(epoch from deleted_at - coalesce(last_billed_at, created_at)) / 3600))
+             else 0 end
     ) stored
 );
 create index deleted_vps_instances_owing on deleted_vps_instances (organization_id)

@@ -1,0 +1,192 @@
+"""What is said about the daemon: unknown, running, error, stopped; and when to worry."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from containerstacks_shared.billing.presence import STALE_AFTER, Presence
+from containerstacks_shared.billing.status import (
+    WARNING_AFTER,
+    is_daemon_alive,
+    read_daemon_details,
+    read_daemon_status,
+)
+from containerstacks_shared.locks import Leadership, Role
+from containerstacks_shared.models import Biller, DaemonDetails, DaemonStatus, Occasion
+from support import fleet
+from support.billing import Billing
+from support.clock import clock_now
+from support.fleet import Organization, Plan
+
+HOUR = timedelta(hours=1)
+SECOND = timedelta(seconds=1)
+
+
+@asynccontextmanager
+async def alive(billing: Billing, biller: Biller = Biller.DAEMON) -> AsyncIterator[Presence]:
+    role = Role.BILLING_DAEMON if biller is Biller.DAEMON else Role.BUILTIN_BILLING
+    async with Leadership(billing.dsn, role, service="tests", holder=f"{biller}-1") as leadership:
+        term = await leadership.try_acquire()
+        assert term is not None
+        presence = Presence(billing.pool, biller, term, interval=2 * HOUR)
+        await presence.start()
+        yield presence
+        await leadership.release()
+        await presence.stop()
+
+
+async def status(billing: Billing) -> DaemonStatus:
+    return await read_daemon_status(billing.connection, interval=HOUR)
+
+
+async def details(billing: Billing) -> DaemonDetails:
+    return await read_daemon_details(billing.connection, interval=HOUR)
+
+
+async def test_a_daemon_that_was_never_seen_is_unknown(billing: Billing) -> None:
+    assert await status(billing) == DaemonStatus()
+    assert await details(billing) == DaemonDetails()
+
+
+async def test_a_daemon_that_holds_its_lock_and_beats_is_running(
+    billing: Billing, connection: asyncpg.Connection
+) -> None:
+    async with alive(billing):
+        await billing.run()
+        seen = await status(billing)
+        assert await is_daemon_alive(connection)
+    assert (seen.status, seen.active_biller) == ("running", "daemon")
+    assert (seen.is_stale, seen.warning_threshold_exceeded) == (False, False)
+    assert (seen.last_run_by, seen.last_run_success, seen.uptime_minutes) == ("daemon", True, 0)
+
+
+async def test_a_daemon_whose_last_run_failed_is_in_error_until_one_succeeds(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    await fleet.add_instance(connection, organization, plan, hours_due=1)
+    await connection.execute("alter table vps_billing_cycles add constraint full_disk check (false)")
+    async with alive(billing):
+        await billing.run()
+        failed = await details(billing)
+        await connection.execute("alter table vps_billing_cycles drop constraint full_disk")
+        await billing.run()
+        healed = await details(billing)
+    assert (failed.status, failed.last_run_success, failed.last_successful_run) == ("error", False, None)
+    assert str(organization.id) in (failed.error_message or "")
+    assert (healed.status, healed.last_run_success, healed.error_message) == ("running", True, None)
+
+
+async def test_a_daemon_that_stopped_is_stopped(billing: Billing) -> None:
+    async with alive(billing):
+        await billing.run()
+    seen = await status(billing)
+    assert (seen.status, seen.active_biller, seen.is_stale) == ("stopped", "none", True)
+    assert (seen.next_scheduled_run, seen.uptime_minutes) == (None, None)
+    assert seen.last_successful_run is not None
+    assert not seen.warning_threshold_exceeded
+
+
+async def test_a_daemon_that_lost_its_lock_is_stopped_however_fresh_its_beat(
+    billing: Billing, connection: asyncpg.Connection
+) -> None:
+    async with Leadership(billing.dsn, Role.BILLING_DAEMON, service="tests") as leadership:
+        term = await leadership.try_acquire()
+        assert term is not None
+        await Presence(billing.pool, Biller.DAEMON, term, interval=HOUR).start()
+    assert (await status(billing)).status == "stopped"
+    assert not await is_daemon_alive(connection)
+
+
+async def test_a_daemon_that_holds_its_lock_and_fell_silent_is_stale(
+    billing: Billing, connection: asyncpg.Connection
+) -> None:
+    async with alive(billing) as presence:
+        await billing.pass_time(STALE_AFTER - SECOND)
+        assert (await status(billing)).status == "running"
+        await billing.pass_time(2 * SECOND)
+        seen = await status(billing)
+        assert (seen.status, seen.is_stale, seen.active_biller) == ("stopped", True, "none")
+        assert not await is_daemon_alive(connection)
+        await presence.beat()
+        assert (await status(billing)).status == "running"
+
+
+async def test_ninety_minutes_without_a_good_run_of_the_daemon_are_worth_a_warning(billing: Billing) -> None:
+    await billing.run()
+    await billing.pass_time(WARNING_AFTER - timedelta(minutes=1))
+    assert not (await status(billing)).warning_threshold_exceeded
+    await billing.pass_time(timedelta(minutes=1))
+    # The built-in biller does not make the daemon well.
+    await billing.run(biller=Biller.BUILTIN)
+    assert (await status(billing)).warning_threshold_exceeded
+    await billing.run()
+    assert not (await status(billing)).warning_threshold_exceeded
+
+
+async def test_the_last_run_is_that_of_either_biller(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    await fleet.add_instance(connection, organization, plan, hours_due=2)
+    await billing.run()
+    await fleet.add_instance(connection, organization, plan, hours_due=3)
+    poor = await fleet.add_organization(connection, balance="0.00")
+    await fleet.add_instance(connection, poor, plan, hours_due=1)
+    await billing.run(biller=Biller.BUILTIN)
+    seen = await details(billing)
+    assert (seen.last_run_by, seen.instances_billed) == ("builtin", 1)
+    assert seen.total_hours == 3
+    assert seen.failed_instances == 1
+    assert seen.last_run == seen.last_successful_run
+    assert [run.biller for run in seen.history] == ["builtin", "daemon"]
+    assert seen.total_amount == seen.history[0].amount_billed
+
+
+async def test_a_run_after_a_top_up_is_history_and_not_the_last_run(billing: Billing) -> None:
+    await billing.run()
+    before = await status(billing)
+    await billing.run(biller=Biller.BUILTIN, occasion=Occasion.TOP_UP)
+    assert await status(billing) == before
+    assert [run.occasion for run in (await details(billing)).history] == ["top_up", "schedule"]
+
+
+async def test_the_built_in_biller_is_named_while_it_is_active(billing: Billing) -> None:
+    async with alive(billing, Biller.BUILTIN):
+        seen = await details(billing)
+        assert (seen.status, seen.active_biller, seen.instance_id) == ("unknown", "builtin", "builtin-1")
+        async with alive(billing):
+            assert (await status(billing)).active_biller == "daemon"
+
+
+async def test_the_next_run_is_an_interval_after_the_last_scheduled_one(
+    billing: Billing, connection: asyncpg.Connection
+) -> None:
+    async with alive(billing) as presence:
+        never = await status(billing)
+        assert never.next_scheduled_run is not None
+        assert abs(never.next_scheduled_run - await clock_now(connection)) < 5 * SECOND
+        await billing.run()
+        due = (await billing.last_run())["started_at"] + 2 * HOUR
+        assert (await status(billing)).next_scheduled_run == due
+        await billing.pass_hours(0.5)
+        await presence.beat()
+        await billing.run(occasion=Occasion.ONCE)
+        assert (await status(billing)).next_scheduled_run == due
+        await billing.pass_hours(3)
+        await presence.beat()
+        at_once = (await status(billing)).next_scheduled_run
+        assert at_once is not None
+        assert abs(at_once - await clock_now(connection)) < 5 * SECOND
+
+
+@pytest.mark.parametrize("hours", [-3, 3])
+async def test_a_clock_that_was_set_is_no_reason_to_say_nothing(billing: Billing, hours: int) -> None:
+    async with alive(billing) as presence:
+        await billing.run()
+        await billing.pass_hours(hours)
+        await presence.beat()
+        seen = await details(billing)
+    assert seen.status == "running"
+    assert seen.uptime_minutes == max(hours, 0) * 60
