@@ -154,7 +154,9 @@ def test_a_held_plan_is_released(run: Run, database: psycopg.Connection) -> None
         "insert into plan_quarantines (vps_plan_id, reason, hourly_rate) values (%s, 'far too dear', 9)",
         [plan],
     )
+    assert run("billing", "held").output.startswith(f"{plan} (Nano), 0 instances, since ")
     assert run(*release).output == f"Released plan {plan}, held because: far too dear.\n"
+    assert run("billing", "held").output == "No plan is held.\n"
     told = run("billing", "release", "--plan", "00000000-0000-0000-0000-000000000000")
     assert told.errors == "error: there is no VPS plan 00000000-0000-0000-0000-000000000000\n"
 

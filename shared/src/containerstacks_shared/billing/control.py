@@ -10,6 +10,8 @@ from containerstacks_shared.errors import BillingPaused, NotFound
 from containerstacks_shared.notify import Channel
 from containerstacks_shared.sql import load
 
+from . import held_plans
+
 _QUERIES = load("billing_control")
 
 
@@ -54,10 +56,11 @@ async def release_plan(connection: Connection, *, plan_id: UUID, author: str) ->
 
     Raises `NotFound` when there is no such plan.
     """
-    reason: str | None = await connection.fetchval(_QUERIES["release_plan"], plan_id, author)
-    if reason is None and not await connection.fetchval(_QUERIES["plan_exists"], plan_id):
-        raise NotFound(f"there is no VPS plan {plan_id}")
-    await _announce(connection)
+    async with connection.transaction():
+        reason = await held_plans.release(connection, plan_id=plan_id, author=author)
+        if reason is None and not await connection.fetchval(_QUERIES["plan_exists"], plan_id):
+            raise NotFound(f"there is no VPS plan {plan_id}")
+        await _announce(connection)
     return reason
 
 

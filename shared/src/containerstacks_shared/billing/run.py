@@ -25,7 +25,7 @@ from containerstacks_shared.settings import BillingSettings
 from containerstacks_shared.sql import load
 from containerstacks_shared.store import billing_runs
 
-from . import control
+from . import control, held_plans
 from .charge import Charged, InstanceMoved, charge_organizations
 
 log = structlog.get_logger(__name__)
@@ -132,8 +132,7 @@ async def _begin(
         await billing_runs.abandon(connection)
         await connection.execute(_RATES["register_missing"])
         await connection.execute(_RATES["refresh_all"])
-        for held in await connection.fetch(_RATES["quarantine_plans"], settings.price_factor_max):
-            log.error("plan.quarantined", vps_plan_id=str(held["vps_plan_id"]), reason=held["reason"])
+        await held_plans.hold_and_lift(connection, factor_max=settings.price_factor_max)
         run_id, started_at = await billing_runs.start(
             connection, biller=biller, occasion=occasion, holder=term.holder, term=term.number
         )

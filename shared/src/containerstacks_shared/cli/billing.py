@@ -1,4 +1,4 @@
-"""`containerstacks billing`: pause and resume all of it, release a plan that was held."""
+"""`containerstacks billing`: pause and resume all of it, list the plans that are held, release one."""
 
 from typing import Annotated
 from uuid import UUID
@@ -6,6 +6,7 @@ from uuid import UUID
 import typer
 
 from containerstacks_shared.billing import control
+from containerstacks_shared.billing.held_plans import HeldPlan, read_held
 
 from .database import operator, run_with_database
 
@@ -45,3 +46,22 @@ def release(plan: Annotated[UUID, typer.Option("--plan", help="The plan's id.")]
         print(f"Plan {plan} is not held; nothing was changed.")
     else:
         print(f"Released plan {plan}, held because: {reason}.")
+
+
+@app.command()
+def held() -> None:
+    """List the plans whose hours wait because of their price."""
+    plans = run_with_database(read_held)
+    for plan in plans:
+        print(_describe(plan))
+    if not plans:
+        print("No plan is held.")
+
+
+def _describe(plan: HeldPlan) -> str:
+    since = "ever since" if plan.since is None else f"since {plan.since:%Y-%m-%d %H:%M} UTC"
+    name = "plan row is gone" if plan.name is None else plan.name
+    return (
+        f"{plan.vps_plan_id} ({name}), {plan.instances} instances, {since}: {plan.reason};"
+        f" an hour costs {plan.hourly_rate:f} USD now"
+    )

@@ -92,12 +92,14 @@ create table hourly_rates (
 );
 create unique index hourly_rates_current on hourly_rates (plan_id, region) where effective_to = 'infinity';
 
--- A plan whose hours wait until an operator looked at its price. released_at NULL = in force.
+-- A plan whose hours wait until its price is corrected to hourly_rate_max or less (then it is released by nobody), or an
+-- operator releases it. released_at NULL = in force.
 create table plan_quarantines (
     id bigint generated always as identity primary key,
     vps_plan_id uuid not null,
     reason text not null,
     hourly_rate_before numeric(18, 8),
+    hourly_rate_max numeric,
     hourly_rate numeric(18, 8) not null,
     since timestamptz not null default clock_now(),
     released_at timestamptz,

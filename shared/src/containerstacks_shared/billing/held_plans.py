@@ -1,0 +1,51 @@
+"""Plans whose hours wait because of their price, until it is corrected or an operator says that it is meant."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+import structlog
+
+from containerstacks_shared.db import Connection
+from containerstacks_shared.sql import load
+
+log = structlog.get_logger(__name__)
+
+_QUERIES = load("held_plans")
+
+
+@dataclass(frozen=True)
+class HeldPlan:
+    """`hourly_rate` is the price in force; the plan row may be gone, and `since` is None when it always was so."""
+
+    vps_plan_id: UUID
+    name: str | None
+    reason: str
+    since: datetime | None
+    hourly_rate_before: Decimal | None
+    hourly_rate: Decimal
+    instances: int
+
+
+async def hold_and_lift(connection: Connection, *, factor_max: Decimal) -> None:
+    """Hold what is out of proportion, and let go what was corrected since. At the beginning of every run."""
+    for held in await connection.fetch(_QUERIES["hold_plans"], factor_max):
+        log.error("plan.held", vps_plan_id=str(held["vps_plan_id"]), reason=held["reason"])
+    await connection.execute(_QUERIES["correct_rates"], None)
+    for lifted in await connection.fetch(_QUERIES["lift_corrected"]):
+        log.warning("plan.corrected", vps_plan_id=str(lifted["vps_plan_id"]), held_because=lifted["reason"])
+
+
+async def release(connection: Connection, *, plan_id: UUID, author: str) -> str | None:
+    """Let the plan's hours be billed at its price. Returns why it was held, or None when it was not.
+
+    What was corrected while it was held, even if only to another unusual price, is not charged at the price before.
+    """
+    await connection.execute(_QUERIES["correct_rates"], plan_id)
+    reason: str | None = await connection.fetchval(_QUERIES["release_plan"], plan_id, author)
+    return reason
+
+
+async def read_held(connection: Connection) -> list[HeldPlan]:
+    return [HeldPlan(**dict(row)) for row in await connection.fetch(_QUERIES["held_plans"])]
