@@ -179,6 +179,19 @@ class VpsDetails(VpsStatistics):
     invalid_specifications: list[InvalidSpecification] = []
 
 
+class VpsHistoryPoint(Document):
+    """One step of a chart: averages over its samples, all None when there are none."""
+
+    started_at: Timestamp
+    samples: Count
+    running: Figure | None = None
+    stopped: Figure | None = None
+    provisioning: Figure | None = None
+    rebooting: Figure | None = None
+    error: Figure | None = None
+    other: Figure | None = None
+
+
 # Billing ----------------------------------------------------------------------------------------
 
 

@@ -1,4 +1,4 @@
-"""How the stats aggregator is built: one leader folds and recounts, every other process stands by."""
+"""How the stats aggregator is built: one leader folds, recounts and records, the others stand by."""
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
@@ -18,13 +18,14 @@ from containerstacks_shared.settings import load_settings
 
 from . import metrics
 from .folding import fold_until
+from .history import record_until
 from .reconciling import reconcile_until
 from .settings import StatsAggregatorSettings
 
 SERVICE: Final = "stats-aggregator"
 
-# Folding and recounting go on side by side, and a probe may ask.
-_CONNECTIONS_MAX: Final = 3
+# Folding, recounting and recording go on side by side, and a probe may ask.
+_CONNECTIONS_MAX: Final = 4
 
 SETTINGS: Final = web.AppKey("settings", StatsAggregatorSettings)
 POOL: Final = web.AppKey("pool", db.Pool)
@@ -74,6 +75,9 @@ async def _aggregate(app: web.Application, term: Term, halt: asyncio.Event) -> N
             group.create_task(fold_until(halt, pool=pool, term=term, subscription=subscription))
             group.create_task(
                 reconcile_until(halt, pool=pool, term=term, interval=app[SETTINGS].reconcile_interval)
+            )
+            group.create_task(
+                record_until(halt, pool=pool, term=term, retention=app[SETTINGS].history_retention)
             )
     finally:
         metrics.LEADER.set(0)

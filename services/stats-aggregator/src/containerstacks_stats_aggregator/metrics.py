@@ -34,3 +34,8 @@ DRIFT: Final = Gauge(
 DRIFT_TOTAL: Final = Counter(
     "containerstacks_aggregator_drift_repaired", "Counts found wrong and repaired.", registry=REGISTRY
 )
+RECORDED_AT: Final = Gauge(
+    "containerstacks_aggregator_history_recorded_timestamp_seconds",
+    "When this process last recorded the counts for the charts.",
+    registry=REGISTRY,
+)

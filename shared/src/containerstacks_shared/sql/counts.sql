@@ -82,17 +82,12 @@ select (select count(*) from users where role = 'admin') as admins,
 
 -- name: fold_deltas
 -- Moves the oldest deltas into the counts. DELETE … RETURNING takes exactly the rows it saw: a delta that
--- commits later stays for the next fold. `skip locked` only spares a wait: the caller's term is the fence.
--- The ids come as an array so that the delete walks the primary key, however long the backlog is.
+-- commits later, even one with a smaller id, stays for the next fold. Two folds at once meet at the same rows in the same
+-- order, and the second finds them gone: the caller's term only spares them that.
+-- The bound is an id, not a list of them, so that the delete walks the primary key, however long the backlog is.
 with taken as (
     delete from count_deltas
-     where id = any (array(
-               select id
-                 from count_deltas
-                order by id
-                limit $1
-                  for update skip locked
-           ))
+     where id <= (select max(oldest.id) from (select id from count_deltas order by id limit $1) as oldest)
     returning metric, status, plan_id, region, amount
 ),
 folded as (
@@ -114,6 +109,14 @@ select count(*)
 -- name: pending_deltas
 select count(*)
   from count_deltas;
+
+-- name: pending_deltas_estimated
+-- Ids are drawn one after the other, so the distance between the ends is close, and costs nothing to know.
+select coalesce(max(id) - min(id) + 1, 0)
+  from count_deltas;
+
+-- name: has_deltas
+select exists (select from count_deltas);
 
 -- name: hold_base_tables
 -- TRUNCATE is not in anybody's snapshot: a recount that had to wait for one would see its empty table without

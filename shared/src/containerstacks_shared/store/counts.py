@@ -43,6 +43,8 @@ _PLATFORM_DETAILS = QUERIES["platform_details"]
 _FOLD_DELTAS = QUERIES["fold_deltas"]
 _ANNOUNCE_COUNTS = QUERIES["announce_counts"]
 _PENDING_DELTAS = QUERIES["pending_deltas"]
+_PENDING_DELTAS_ESTIMATED = QUERIES["pending_deltas_estimated"]
+_HAS_DELTAS = QUERIES["has_deltas"]
 _HOLD_BASE_TABLES = QUERIES["hold_base_tables"]
 _RECONCILE = QUERIES["reconcile"]
 
@@ -147,6 +149,18 @@ async def announce_counts(connection: Connection) -> None:
 async def pending_deltas(connection: Connection) -> int:
     pending: int = await connection.fetchval(_PENDING_DELTAS)
     return pending
+
+
+async def pending_deltas_estimated(connection: Connection) -> int:
+    """Tell about how many there are, however many that is, without counting them."""
+    pending: int = await connection.fetchval(_PENDING_DELTAS_ESTIMATED)
+    return pending
+
+
+async def has_deltas(connection: Connection) -> bool:
+    """Look whether there is anything to fold, which writes nothing."""
+    some: bool = await connection.fetchval(_HAS_DELTAS)
+    return some
 
 
 async def reconcile(connection: Connection) -> list[Drift]:

@@ -1,6 +1,19 @@
 -- Triggers that append what changed to count_deltas, in the writer's own transaction. Statement triggers
 -- that sum: one pass over a bulk change, and nothing appended when status, plan and region stay.
 
+-- A notification holds a lock that the whole server shares from here to the end of the commit, so many small writers
+-- queue up behind each other. `alter database … set containerstacks.notify = 'off'` spares them that: the
+-- aggregator then finds their deltas by looking, a few times a second, and tells the web processes itself.
+create function announce_count_deltas() returns void
+    language plpgsql
+    as $$
+begin
+    if coalesce(current_setting('containerstacks.notify', true), '') <> 'off' then
+        perform pg_notify('count_deltas', '');
+    end if;
+end;
+$$;
+
 create function count_vps_instances() returns trigger
     language plpgsql security definer set search_path = public, pg_temp
     as $$
@@ -28,7 +41,7 @@ begin
          group by 2, 3, 4;
     end if;
     if found then
-        perform pg_notify('count_deltas', '');
+        perform announce_count_deltas();
         if tg_op <> 'DELETE' then
             perform register_rates(array_agg(plan_id), array_agg(region))
                from (select distinct plan_id, configured_region(configuration) as region from new_rows) as named
@@ -56,7 +69,7 @@ begin
     insert into count_deltas (metric, amount)
     select tg_argv[0], count(*) from new_rows having count(*) > 0;
     if found then
-        perform pg_notify('count_deltas', '');
+        perform announce_count_deltas();
     end if;
     return null;
 end;
@@ -162,7 +175,7 @@ begin
        set organization_id = excluded.organization_id, plan_id = excluded.plan_id, region = excluded.region,
            label = excluded.label, created_at = excluded.created_at, last_billed_at = excluded.last_billed_at,
            deleted_at = excluded.deleted_at, written_off_at = null;
-    perform pg_notify('count_deltas', '');
+    perform announce_count_deltas();
     return null;
 end;
 $$;

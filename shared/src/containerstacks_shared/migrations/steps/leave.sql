@@ -27,12 +27,12 @@ alter table vps_billing_cycles drop column billing_run_id, drop column billing_c
 alter table vps_plans
     drop column vcpus, drop column memory_mb, drop column disk_mb, drop column specifications_problem;
 
-drop function vps_plans_changed, count_vps_instances, count_all_time, remember_vps_plan, bury_vps_instances,
+drop function vps_plans_changed, count_vps_instances, count_all_time, announce_count_deltas, remember_vps_plan, bury_vps_instances,
               truncate_vps_instances, write_off_organizations, record_wallet_movement, record_wallets_truncated,
               refresh_rates, register_rates, current_hourly_rates, hourly_rate, monthly_price, match_vps_plan, rate_region,
               configured_region, specification_problem, specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,
               time_ordered_uuid, find_api_key;
-drop table counts, count_deltas, leaderships, billing_control, billing_runs, hourly_rates, plan_quarantines, plan_charges,
+drop table counts, count_deltas, vps_history, leaderships, billing_control, billing_runs, hourly_rates, plan_quarantines, plan_charges,
            vps_plan_changes, deleted_vps_instances, vps_debts, wallet_ledger_entries, billing_corrections, billing_audits,
            web_sessions;
 drop sequence status_versions;

@@ -18,7 +18,17 @@ def upgrade() -> None:
         run_step(connection, "adopt")
     else:
         run_step(connection, "original_tables")
-    for step in ("own_tables", "plans", "counting", "ledger", "corrections", "audits", "support", "backfill"):
+    for step in (
+        "own_tables",
+        "plans",
+        "counting",
+        "history",
+        "ledger",
+        "corrections",
+        "audits",
+        "support",
+        "backfill",
+    ):
         run_step(connection, step)
     context.config.attributes["adopted"] = adopting
 

@@ -1,0 +1,37 @@
+"""Recording: what the fleet looks like each minute, for the charts."""
+
+import asyncio
+
+import structlog
+
+from containerstacks_shared import locks
+from containerstacks_shared.db import Pool
+from containerstacks_shared.locks import Term
+from containerstacks_shared.store import counts, history
+from containerstacks_shared.store.history import Retention
+from containerstacks_shared.waiting import happens_within
+
+from . import metrics
+
+_log = structlog.get_logger(__name__)
+
+
+async def record_until(halt: asyncio.Event, *, pool: Pool, term: Term, retention: Retention) -> None:
+    """Write the counts down at once and then at the beginning of each minute.
+
+    A minute in which nobody led, or the database was away, stays without a record: it is not made up later.
+    """
+    while not halt.is_set():
+        await happens_within(halt, await _record(pool, term, retention))
+
+
+async def _record(pool: Pool, term: Term, retention: Retention) -> float:
+    """Return the seconds until the next minute, by the database's clock."""
+    async with pool.acquire() as connection, connection.transaction():
+        await locks.assert_term(connection, term)
+        now = (await counts.read_vps_statistics(connection)).by_status
+        await history.record(connection, now, retention)
+        seconds = await history.seconds_to_next_minute(connection)
+    metrics.RECORDED_AT.set_to_current_time()
+    _log.debug("history.recorded", total=now.total)
+    return seconds
