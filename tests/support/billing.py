@@ -129,9 +129,9 @@ async def rows_of_all_tables(connection: asyncpg.Connection) -> dict[str, list[A
 
 
 @contextlib.asynccontextmanager
-async def another_session(dsn: str, *, user: str | None = None) -> AsyncIterator[asyncpg.Connection]:
+async def another_session(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     """Somebody else's session, the original application's for instance."""
-    connection = await asyncpg.connect(dsn, user=user, server_settings={"application_name": "original"})
+    connection = await asyncpg.connect(dsn, server_settings={"application_name": "original"})
     try:
         yield connection
     finally:

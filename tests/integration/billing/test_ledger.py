@@ -1,0 +1,208 @@
+"""Every movement of a wallet, by whomever, leaves an entry that nobody can change."""
+
+from datetime import timedelta
+from decimal import Decimal
+
+import asyncpg
+import pytest
+
+from support import fleet
+from support.billing import Billing, another_session, in_the_way
+from support.clock import clock_now
+from support.fleet import Organization, Plan
+from support.original_application import session_of_its_role
+from support.waiting import listening
+
+FORGED = """
+insert into wallet_ledger_entries (id, wallet_id, organization_id, kind, amount, balance_after)
+overriding system value
+select id, wallet_id, organization_id, kind, 1, 1 from wallet_ledger_entries
+    on conflict (id) do update set amount = excluded.amount"""
+MERGED = """
+merge into wallet_ledger_entries e using wallet_ledger_entries f on e.id = f.id when matched then delete"""
+
+
+async def kinds(billing: Billing, organization: Organization) -> list[tuple[str, Decimal, Decimal]]:
+    return [
+        (entry["kind"], entry["amount"], entry["balance_after"])
+        for entry in await billing.entries(organization.wallet_id)
+    ]
+
+
+async def test_a_wallets_first_balance_is_its_opening(billing: Billing, organization: Organization) -> None:
+    assert await kinds(billing, organization) == [("opening", Decimal(100), Decimal(100))]
+
+
+@pytest.mark.parametrize("balance", [None, "0.00"])
+async def test_an_empty_wallet_opens_without_an_entry(
+    billing: Billing, connection: asyncpg.Connection, balance: str | None
+) -> None:
+    organization = await fleet.add_organization(connection, balance=None)
+    wallet = await fleet.add_wallet(connection, organization.id, balance=balance)
+    assert await billing.entries(wallet) == []
+    await connection.execute("update wallets set balance = -3.5")
+    (entry,) = await billing.entries(wallet)
+    assert (entry["kind"], entry["balance_after"]) == ("unexplained", Decimal("-3.5"))
+
+
+async def test_a_charge_is_one_entry_for_all_debits_of_the_wallet(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    for hours in (1, 2, 3):
+        await fleet.add_instance(connection, organization, plan, hours_due=hours)
+    summary = await billing.run()
+    _, charge = await billing.entries(organization.wallet_id)
+    assert (charge["kind"], charge["amount"], charge["balance_after"]) == (
+        "charge",
+        Decimal("-0.06"),
+        Decimal("99.94"),
+    )
+    assert charge["billing_run_id"] == summary.run_id
+    debits = await connection.fetch(
+        "select amount from payment_transactions where wallet_ledger_entry_id = $1", charge["id"]
+    )
+    assert sorted(debit["amount"] for debit in debits) == [Decimal(n) / -100 for n in (3, 2, 1)]
+
+
+async def test_the_balances_of_the_debits_lead_from_one_to_the_next(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    for hours in (3, 2, 1):
+        await fleet.add_instance(connection, organization, plan, hours_due=hours)
+    await billing.run()
+    steps = await connection.fetch(
+        "select (metadata ->> 'balance_before')::numeric as before, (metadata ->> 'balance_after')::numeric as after,"
+        " amount from payment_transactions order by 1 desc"
+    )
+    balance = Decimal(100)
+    for step in steps:
+        assert step["before"] == balance
+        balance += step["amount"]
+        assert step["after"] == balance
+    assert balance == await billing.balance(organization.wallet_id)
+
+
+async def test_a_write_by_somebody_else_is_entered_with_who_wrote_it(
+    billing: Billing, organization: Organization
+) -> None:
+    async with another_session(billing.dsn) as application:
+        await application.execute("update wallets set balance = 130.00")
+        writer = await application.fetchval("select session_user")
+    _, entry = await billing.entries(organization.wallet_id)
+    assert (entry["kind"], entry["amount"], entry["balance_after"]) == (
+        "unexplained",
+        Decimal(30),
+        Decimal(130),
+    )
+    assert (entry["written_by"], entry["application_name"]) == (writer, "original")
+    (finding,) = await billing.verify()
+    assert (finding.check, finding.key) == ("unexplained_entries", str(entry["id"]))
+    assert f"written by {writer} (original)" in finding.detail
+
+
+async def test_a_role_with_nothing_but_the_originals_grants_leaves_entries_under_its_name(
+    billing: Billing, organization: Organization
+) -> None:
+    async with session_of_its_role(billing.dsn) as application:
+        await application.execute("update wallets set balance = balance - 1")
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await application.execute("delete from wallet_ledger_entries")
+        role = await application.fetchval("select session_user")
+    _, entry = await billing.entries(organization.wallet_id)
+    assert entry["written_by"] == role
+
+
+async def test_a_write_that_moves_nothing_leaves_no_entry(
+    billing: Billing, organization: Organization
+) -> None:
+    await billing.connection.execute("update wallets set balance = 100, updated_at = now()")
+    assert len(await billing.entries(organization.wallet_id)) == 1
+
+
+async def test_a_write_that_is_rolled_back_leaves_no_entry(
+    billing: Billing, organization: Organization
+) -> None:
+    async with another_session(billing.dsn) as application:
+        await application.execute("begin")
+        await application.execute("update wallets set balance = 0")
+        await application.execute("rollback")
+    assert len(await billing.entries(organization.wallet_id)) == 1
+    assert await billing.verify() == []
+
+
+async def test_a_deleted_wallet_is_closed(billing: Billing, organization: Organization) -> None:
+    await billing.connection.execute("delete from wallets")
+    assert await kinds(billing, organization) == [
+        ("opening", Decimal(100), Decimal(100)),
+        ("closing", Decimal(-100), Decimal(0)),
+    ]
+    assert await billing.verify() == []
+
+
+async def test_truncated_wallets_are_closed(billing: Billing, organization: Organization) -> None:
+    await billing.connection.execute("truncate wallets")
+    assert (await kinds(billing, organization))[-1] == ("closing", Decimal(-100), Decimal(0))
+    assert await billing.verify() == []
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "update wallet_ledger_entries set amount = 0",
+        "delete from wallet_ledger_entries",
+        "truncate wallet_ledger_entries",
+        "truncate wallet_ledger_entries cascade",
+        FORGED,
+        MERGED,
+    ],
+)
+async def test_the_database_refuses_to_change_the_ledger(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, change: str
+) -> None:
+    before = await billing.entries(organization.wallet_id)
+    with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
+        await connection.execute(change)
+    assert await billing.entries(organization.wallet_id) == before
+
+
+async def test_a_top_up_is_announced_and_a_debit_is_not(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization
+) -> None:
+    async with listening(billing.dsn, "wallet_topped_up") as notifications:
+        await connection.execute("update wallets set balance = balance - 1")
+        await connection.execute("update wallets set balance = balance + 1")
+        await notifications.next()
+        await billing.credit(organization, "5")
+        await notifications.next()
+        assert notifications.take_all() == []
+
+
+async def test_entries_of_one_wallet_follow_each_other_also_when_an_older_transaction_ends_later(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    await fleet.add_instance(connection, organization, plan, hours_due=2)
+    async with in_the_way(billing.dsn, "select now()") as application:
+        await billing.run()
+        await application.execute("update wallets set balance = balance + 10")
+    balances = [balance for _, _, balance in await kinds(billing, organization)]
+    assert balances == [Decimal(100), Decimal("99.98"), Decimal("109.98")]
+    assert [finding.check for finding in await billing.verify()] == ["unexplained_entries"]
+
+
+async def test_several_wallets_moved_by_one_statement_have_an_entry_each(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization
+) -> None:
+    now = await clock_now(connection)
+    others = [
+        await fleet.add_wallet(
+            connection,
+            organization.id,
+            balance="1.00",
+            currency=currency,
+            created_at=now + timedelta(hours=1),
+        )
+        for currency in ("USD", "EUR")
+    ]
+    await connection.execute("update wallets set balance = balance * 2")
+    for wallet, balance in ((organization.wallet_id, 200), (others[0], 2), (others[1], 2)):
+        assert [entry["balance_after"] for entry in await billing.entries(wallet)] == [balance / 2, balance]
