@@ -35,6 +35,7 @@ from .live.hub import Hub
 from .platform_statistics import PlatformStatisticsCache
 from .rate_limiting import RateLimiter
 from .settings import WebSettings
+from .shared_redis import create_redis_pool
 from .sign_in import handlers as sign_in
 from .sign_in.sessions import SESSION_STORAGE, DatabaseSessionStorage
 
@@ -98,17 +99,22 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
 
 async def _parts(app: web.Application) -> AsyncIterator[None]:
     settings, pool = app[SETTINGS], app[POOL]
+    redis_pool = create_redis_pool(settings)
     app[LISTENER] = Listener(settings.listen_dsn, {*feed.CHANNELS, *builtin_billing.CHANNELS}, service="web")
     app[HUB] = Hub(clients_max=settings.ws_clients_max, clients_per_address=settings.ws_clients_per_address)
     app[SNAPSHOT_FEED] = SnapshotFeed(
-        pool, billing_interval=settings.billing_interval, publish=app[HUB].publish
+        pool,
+        billing_interval=settings.billing_interval,
+        publish=app[HUB].publish,
+        renew=app[HUB].renew,
     )
-    app[PLATFORM_STATISTICS] = PlatformStatisticsCache(pool)
+    app[PLATFORM_STATISTICS] = PlatformStatisticsCache(pool, redis_pool)
     app[BUILTIN_BILLING] = builtin_billing.BuiltinBilling(pool, settings, app[LISTENER])
-    app[RATE_LIMITER] = RateLimiter(settings)
+    app[RATE_LIMITER] = RateLimiter(settings, redis_pool)
     app[sign_in.PASSWORD_CHECKS] = asyncio.Semaphore(sign_in.PASSWORD_CHECKS_AT_ONCE)
     yield
-    await app[RATE_LIMITER].close()
+    if redis_pool is not None:
+        await redis_pool.aclose()
 
 
 async def _say_goodbye(app: web.Application) -> None:

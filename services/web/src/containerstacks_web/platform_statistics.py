@@ -1,4 +1,4 @@
-"""The figures of the about page, read at most once in five minutes.
+"""The figures of the about page: read at most once in five minutes, by one for all replicas that share a Redis.
 
 Single flight: of many requests that find the cache empty, one asks the database and the others wait for its
 answer. When the database is away, the last known figures are served, marked as stale.
@@ -8,21 +8,25 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Final, Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
 import structlog
-from aiocache import SimpleMemoryCache
+from aiocache import RedisCache, SimpleMemoryCache
+from redis.asyncio import ConnectionPool
 
 from containerstacks_shared import db
 from containerstacks_shared.errors import DatabaseUnavailable
 from containerstacks_shared.models import PlatformDetails, PlatformStatistics
 from containerstacks_shared.store import counts
 
+from .shared_redis import KEY_PREFIX, REDIS_AWAY
+
 LIFETIME: Final = timedelta(minutes=5)
 # How long a failed reading keeps the next visitors from asking a database that is away.
 _RETRY_SECONDS: Final = 1.0
 _READ_SECONDS_MAX: Final = 5.0
 _CONNECTION_SECONDS_MAX: Final = 2.0
+_CACHE_SECONDS_MAX: Final = 1.0
 
 _log = structlog.get_logger(__name__)
 
@@ -39,9 +43,11 @@ class PlatformFigures(Generic[Value]):
 
 
 class PlatformStatisticsCache:
-    def __init__(self, pool: db.Pool) -> None:
-        self._public = _Cached(pool, "public", counts.read_platform_statistics)
-        self._details = _Cached(pool, "details", counts.read_platform_details)
+    def __init__(self, pool: db.Pool, redis_pool: ConnectionPool | None) -> None:
+        self._public = _Cached(
+            pool, counts.read_platform_statistics, _Serializer(PlatformStatistics), redis_pool
+        )
+        self._details = _Cached(pool, counts.read_platform_details, _Serializer(PlatformDetails), redis_pool)
 
     async def read(self) -> PlatformFigures[PlatformStatistics]:
         """Return what everybody may see. Raises `DatabaseUnavailable` only while it was never read."""
@@ -52,23 +58,58 @@ class PlatformStatisticsCache:
         return await self._details.read()
 
 
+class _Serializer(Generic[Value]):
+    """Figures as text and back, for a cache outside this process; the interface is aiocache's."""
+
+    encoding = "utf-8"
+
+    def __init__(self, model: type[Value]) -> None:
+        self.model = model
+
+    def dumps(self, figures: PlatformFigures[Value]) -> str:
+        return figures.value.model_dump_json()
+
+    def loads(self, text: str | None) -> PlatformFigures[Value] | None:
+        if text is None:
+            return None
+        value = self.model.model_validate_json(text)
+        assert value.cache_expiry is not None
+        return PlatformFigures(value=value, taken_at=value.cache_expiry - LIFETIME)
+
+
 class _Cached(Generic[Value]):
-    def __init__(self, pool: db.Pool, name: str, read: Callable[[db.Connection], Awaitable[Value]]) -> None:
+    def __init__(
+        self,
+        pool: db.Pool,
+        read: Callable[[db.Connection], Awaitable[Value]],
+        serializer: _Serializer[Value],
+        redis_pool: ConnectionPool | None,
+    ) -> None:
         self._pool = pool
-        self._name = name
         self._read = read
-        self._cache = SimpleMemoryCache()
+        self._key = serializer.model.__name__
+        self._cache = _cache(redis_pool, serializer)
         self._flight = asyncio.Lock()
         self._last: PlatformFigures[Value] | None = None
         self._retry_at = 0.0
 
     async def read(self) -> PlatformFigures[Value]:
-        figures: PlatformFigures[Value] | None = await self._cache.get(self._name)
+        figures = await self._cached()
         if figures is not None:
             return figures
         async with self._flight:
-            figures = await self._cache.get(self._name)
+            figures = await self._cached()
             return figures if figures is not None else await self._refresh()
+
+    async def _cached(self) -> PlatformFigures[Value] | None:
+        try:
+            figures: PlatformFigures[Value] | None = await self._cache.get(self._key)
+        except REDIS_AWAY as error:
+            _log.warning("platform_statistics.redis_away", error=str(error) or type(error).__name__)
+            return self._last if self._is_fresh(self._last) else None
+        if figures is not None:
+            self._last = figures
+        return figures
 
     async def _refresh(self) -> PlatformFigures[Value]:
         clock = asyncio.get_running_loop().time
@@ -84,7 +125,10 @@ class _Cached(Generic[Value]):
             return self._last_known()
         value = value.model_copy(update={"cache_expiry": taken_at + LIFETIME})
         self._last = PlatformFigures(value=value, taken_at=taken_at)
-        await self._cache.set(self._name, self._last, ttl=LIFETIME.total_seconds())
+        try:
+            await self._cache.set(self._key, self._last, ttl=LIFETIME.total_seconds())
+        except REDIS_AWAY as error:
+            _log.warning("platform_statistics.redis_away", error=str(error) or type(error).__name__)
         return self._last
 
     async def _read_in_one_snapshot(self) -> Value:
@@ -98,3 +142,18 @@ class _Cached(Generic[Value]):
         if self._last is None:
             raise DatabaseUnavailable("the platform's figures were never read, and the database is away")
         return replace(self._last, stale=True)
+
+    def _is_fresh(self, figures: PlatformFigures[Value] | None) -> bool:
+        return figures is not None and datetime.now(UTC) - figures.taken_at < LIFETIME
+
+
+def _cache(redis_pool: ConnectionPool | None, serializer: _Serializer[Any]) -> Any:
+    if redis_pool is None:
+        return SimpleMemoryCache()
+    return RedisCache(
+        serializer=serializer,
+        namespace=KEY_PREFIX,
+        timeout=_CACHE_SECONDS_MAX,
+        # It would make its own from host and port; one pool per process is enough.
+        connection_pool_class=lambda **_: redis_pool,
+    )

@@ -1,6 +1,6 @@
 """How often one visitor may ask: counted in fixed windows, in Redis when replicas share it, else in memory.
 
-Redis is a convenience here, not a dependency: while it is away each process counts for itself.
+While Redis is away each process counts for itself.
 """
 
 import asyncio
@@ -14,15 +14,12 @@ from limits import RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage, RedisStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter
 from redis.asyncio import ConnectionPool
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 
 from containerstacks_shared.settings import RateLimit
 from containerstacks_web.settings import WebSettings
+from containerstacks_web.shared_redis import KEY_PREFIX, REDIS_AWAY
 from containerstacks_web.sign_in.identity import RequestRole
 
-_REDIS_TIMEOUT_SECONDS = 0.5
 # How long Redis is left alone after a failure, so that its absence does not slow every request.
 _REDIS_RETRY_SECONDS = 5.0
 _SWEEP_SECONDS = 10.0
@@ -54,15 +51,14 @@ class Verdict:
 
 
 class RateLimiter:
-    def __init__(self, settings: WebSettings) -> None:
+    def __init__(self, settings: WebSettings, redis_pool: ConnectionPool | None) -> None:
         self._rates = {
             RequestRole.ANONYMOUS: settings.rate_limit_anonymous,
             RequestRole.USER: settings.rate_limit_user,
             RequestRole.ADMIN: settings.rate_limit_admin,
         }
         self._memory = _SweptMemoryStorage()
-        self._redis_pool = _redis_pool(settings)
-        self._redis = None if self._redis_pool is None else _redis_storage(self._redis_pool)
+        self._redis = None if redis_pool is None else _redis_storage(redis_pool)
         self._redis_retry_at = 0.0
 
     async def hit_as(self, role: RequestRole, key: str) -> Verdict:
@@ -74,7 +70,7 @@ class RateLimiter:
         if self._redis is not None and clock() >= self._redis_retry_at:
             try:
                 return await _hit(self._redis, name, rate, key)
-            except (RedisError, OSError) as error:
+            except REDIS_AWAY as error:
                 self._redis_retry_at = clock() + _REDIS_RETRY_SECONDS
                 _log.warning("rate_limiting.redis_away", error=str(error) or type(error).__name__)
         return await _hit(self._memory, name, rate, key)
@@ -87,12 +83,8 @@ class RateLimiter:
         for storage in storages:
             try:
                 await storage.clear(_item(rate).key_for(name, key))
-            except (RedisError, OSError) as error:
+            except REDIS_AWAY as error:
                 _log.warning("rate_limiting.redis_away", error=str(error) or type(error).__name__)
-
-    async def close(self) -> None:
-        if self._redis_pool is not None:
-            await self._redis_pool.aclose()
 
 
 async def _hit(storage: Storage, name: str, rate: RateLimit, key: str) -> Verdict:
@@ -113,21 +105,9 @@ def _item(rate: RateLimit) -> RateLimitItemPerSecond:
     return RateLimitItemPerSecond(rate.amount, int(rate.period.total_seconds()))
 
 
-def _redis_pool(settings: WebSettings) -> ConnectionPool | None:
-    if settings.redis_url is None:
-        return None
-    return ConnectionPool.from_url(
-        settings.redis_url.get_secret_value(),
-        socket_timeout=_REDIS_TIMEOUT_SECONDS,
-        socket_connect_timeout=_REDIS_TIMEOUT_SECONDS,
-        # Memory is there to fall back on at once.
-        retry=Retry(NoBackoff(), 0),
-    )
-
-
 def _redis_storage(pool: ConnectionPool) -> RedisStorage:
     options: dict[str, Any] = {"connection_pool": pool}
-    return RedisStorage("async+redis://", implementation="redispy", key_prefix="containerstacks", **options)
+    return RedisStorage("async+redis://", implementation="redispy", key_prefix=KEY_PREFIX, **options)
 
 
 class _SweptMemoryStorage(MemoryStorage):

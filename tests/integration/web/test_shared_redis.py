@@ -1,0 +1,74 @@
+"""Replicas that share a Redis count requests together, and read the figures of the about page once."""
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from containerstacks_shared.db import Connection
+from support import fleet
+from support.processes import LOCALHOST, free_port
+from support.waiting import eventually
+from support.web_site import OpenSite
+
+
+@pytest.fixture
+async def redis_url(tmp_path: Path) -> AsyncIterator[str]:
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("needs the system package redis-server")
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        *(program, "--port", str(port), "--bind", LOCALHOST, "--save", "", "--dir", str(tmp_path)),
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    url = f"redis://{LOCALHOST}:{port}/0"
+    try:
+        await eventually(lambda: answers(url))
+        yield url
+    finally:
+        # It may have ended before.
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        await process.wait()
+
+
+async def answers(url: str) -> bool:
+    async with Redis.from_url(url, retry=None) as client:
+        try:
+            return bool(await client.ping())
+        except RedisError:
+            return False
+
+
+async def test_replicas_count_together(open_site: OpenSite, redis_url: str) -> None:
+    one = await open_site(rate_limit_anonymous="3/hour", redis_url=redis_url)
+    another = await open_site(rate_limit_anonymous="3/hour", redis_url=redis_url)
+    answers = [await site.get("/api/health") for site in (one, another, one, another)]
+    assert [answer.status for answer in answers] == [200, 200, 200, 429]
+    assert [answer.headers["RateLimit"].split(";")[1] for answer in answers] == ["r=2", "r=1", "r=0", "r=0"]
+    assert 3590 <= int(answers[-1].headers["Retry-After"]) <= 3600
+
+
+async def test_replicas_show_the_same_figures(
+    open_site: OpenSite, redis_url: str, connection: Connection
+) -> None:
+    one, another = await open_site(redis_url=redis_url), await open_site(redis_url=redis_url)
+    first = await one.json("/api/health/platform-stats")
+    await fleet.add_user(connection)
+    assert (await another.json("/api/health/platform-stats"))["stats"] == first["stats"]
+
+
+async def test_when_redis_goes_away_nobody_notices(open_site: OpenSite, redis_url: str) -> None:
+    site = await open_site(rate_limit_anonymous="3/hour", redis_url=redis_url)
+    figures = await site.json("/api/health/platform-stats")
+    async with Redis.from_url(redis_url) as client:
+        await client.shutdown(nosave=True)
+    assert (await site.json("/api/health/platform-stats"))["stats"] == figures["stats"]
+    # Memory starts anew, and the one before was counted in Redis.
+    assert [(await site.get("/api/health")).status for _ in range(3)] == [200, 200, 429]
