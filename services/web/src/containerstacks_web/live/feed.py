@@ -6,6 +6,7 @@ so a lost one costs latency and never truth; and what it publishes then says "ve
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Final
@@ -30,12 +31,14 @@ CHANNELS: Final = (
 # Browsers call their page stale after 10 seconds without a message.
 _LOOK_SECONDS = 4.0
 _RETRY_SECONDS = 0.5
-# No more than 20 readings a second, and never more than a fifth of the time spent on reading.
-_PAUSE_SECONDS_MIN = 0.05
-_PAUSE_PER_READING = 4.0
+# An unchanged state is sent again when browsers have had none for so long: it says "still true".
+_REASSURE_SECONDS = 3.0
+# No more than 20 readings a second, and never more than half of the time spent on reading.
+_READING_SPACING_SECONDS = 0.05
 _PAUSE_SECONDS_MAX = 1.0
-# The aggregator answers a writer's notification within milliseconds; without it we look by ourselves.
-_FOLD_SECONDS_MAX = 1.0
+# Counts and deltas together are exact before the aggregator folds and after, so a writer's hint is read at once,
+# and the fold that follows it tells nothing new. It is read all the same, but in no hurry: it may be a repair.
+_ECHO_SECONDS = 1.0
 _READ_SECONDS_MAX = 4.0
 _CONNECTION_SECONDS_MAX = 2.0
 # How long a request waits for the very first reading.
@@ -45,16 +48,25 @@ _log = structlog.get_logger(__name__)
 
 
 class SnapshotFeed:
+    """`publish` sends a message to every browser, `renew` keeps it for those yet to come."""
+
     def __init__(
-        self, pool: db.Pool, *, billing_interval: timedelta, publish: Callable[[bytes], None]
+        self,
+        pool: db.Pool,
+        *,
+        billing_interval: timedelta,
+        publish: Callable[[bytes], None],
+        renew: Callable[[bytes], None],
     ) -> None:
         self._pool = pool
         self._billing_interval = billing_interval
         self._publish = publish
+        self._renew = renew
         self._snapshot: StatusSnapshot | None = None
         self._tried = asyncio.Event()
         self._healthy = False
-        self._aggregator_answers = True
+        self._published_at = -math.inf
+        self._deltas_heard_at = -math.inf
 
     @property
     def snapshot(self) -> StatusSnapshot | None:
@@ -90,8 +102,8 @@ class SnapshotFeed:
         while True:
             started = clock()
             await self._look()
-            pause = _PAUSE_PER_READING * (clock() - started)
-            await asyncio.sleep(min(max(_PAUSE_SECONDS_MIN, pause), _PAUSE_SECONDS_MAX))
+            spent = clock() - started
+            await asyncio.sleep(min(max(_READING_SPACING_SECONDS - spent, spent), _PAUSE_SECONDS_MAX))
             await self._wait_for_occasion(subscription)
 
     async def _look(self) -> None:
@@ -107,12 +119,21 @@ class SnapshotFeed:
             if not self._healthy:
                 _log.info("feed.reading", version=snapshot.version)
             self._healthy = True
-            self._snapshot = snapshot
+            self._show(snapshot)
             STATUS_READINGS.labels("succeeded").inc()
             STATUS_READ_AT.set(snapshot.timestamp.timestamp())
-            self._publish(snapshot.message)
         finally:
             self._tried.set()
+
+    def _show(self, snapshot: StatusSnapshot) -> None:
+        before, self._snapshot = self._snapshot, snapshot
+        unchanged = before is not None and (before.vps, before.daemon) == (snapshot.vps, snapshot.daemon)
+        now = asyncio.get_running_loop().time()
+        if unchanged and now - self._published_at < _REASSURE_SECONDS:
+            self._renew(snapshot.message)
+            return
+        self._published_at = now
+        self._publish(snapshot.message)
 
     async def _read(self) -> StatusSnapshot:
         async with (
@@ -135,18 +156,14 @@ class SnapshotFeed:
         )
 
     async def _wait_for_occasion(self, subscription: Subscription) -> None:
-        hints = await subscription.wait(_LOOK_SECONDS if self._healthy else _RETRY_SECONDS)
-        if Channel.COUNTS_CHANGED in hints:
-            self._aggregator_answers = True
-        elif hints == {Channel.COUNT_DELTAS} and self._aggregator_answers:
-            # Reading before the fold would be as right, but then the fold's own hint makes a second reading.
-            await self._wait_for_fold(subscription)
-
-    async def _wait_for_fold(self, subscription: Subscription) -> None:
         clock = asyncio.get_running_loop().time
-        deadline = clock() + _FOLD_SECONDS_MAX
-        while (remaining := deadline - clock()) > 0:
-            if await subscription.wait(remaining) - {Channel.COUNT_DELTAS}:
+        hints = await subscription.wait(_LOOK_SECONDS if self._healthy else _RETRY_SECONDS)
+        if Channel.COUNT_DELTAS in hints:
+            self._deltas_heard_at = clock()
+        while hints == {Channel.COUNTS_CHANGED}:
+            remaining = self._deltas_heard_at + _ECHO_SECONDS - clock()
+            if remaining <= 0:
                 return
-        # No aggregator is at work: no more waiting for it until it is heard of again.
-        self._aggregator_answers = False
+            hints = await subscription.wait(remaining) or hints
+            if Channel.COUNT_DELTAS in hints:
+                self._deltas_heard_at = clock()

@@ -1,17 +1,19 @@
 """Sends the newest status to every connected browser, and lets no browser delay another.
 
-There is one newest message, serialised once. A round hands it to each client whose connection has nothing
+There is one newest message, serialised and framed once. A round hands it to each client whose connection has nothing
 unsent; who still has, stays behind and gets whatever is newest once its connection has drained. So a client
 never holds more than one unsent message here, and one that stays behind for too long is cut off.
 """
 
 import asyncio
+import math
 from collections import Counter
 from enum import StrEnum
 from typing import Protocol
 
 import structlog
 
+from containerstacks_web.live.frames import text_frame
 from containerstacks_web.metrics import CLIENTS, CLIENTS_CUT_OFF
 
 # At most 20 messages a second to any client.
@@ -22,6 +24,10 @@ _UNSENT_BYTES_MAX = 256 * 1024
 # After so many writes the loop may serve somebody else.
 _WRITES_PER_TURN = 250
 _GOODBYE_SECONDS_MAX = 3.0
+# Goodbyes are spread, so that the browsers do not all knock at the next process in the same moment.
+_GOODBYES_PER_SECOND = 1000
+_GOODBYE_SPREAD_SECONDS_MAX = 3.0
+_GOODBYE_STEP_SECONDS = 0.05
 
 _log = structlog.get_logger(__name__)
 
@@ -32,7 +38,7 @@ class Client(Protocol):
     @property
     def address_key(self) -> str: ...
     def unsent_bytes(self) -> int: ...
-    async def send(self, message: bytes) -> None: ...
+    def send(self, frame: bytes) -> None: ...
     async def say_goodbye(self) -> None: ...
     def abort(self) -> None: ...
 
@@ -90,8 +96,12 @@ class Hub:
         if self._per_address[client.address_key] == 0:
             del self._per_address[client.address_key]
 
+    def renew(self, message: bytes) -> None:
+        """Take a newer message that says nothing new: who has the one before needs no other."""
+        self._newest = text_frame(message)
+
     def publish(self, message: bytes) -> None:
-        self._newest = message
+        self._newest = text_frame(message)
         now = asyncio.get_running_loop().time()
         for client in self._clients:
             self._behind.setdefault(client, now)
@@ -99,17 +109,26 @@ class Hub:
 
     async def run_rounds(self) -> None:
         """Send until cancelled; a frame is handed over whole or not at all, so any moment will do."""
+        clock = asyncio.get_running_loop().time
         while True:
             if not self._behind:
                 await self._wake.wait()
             self._wake.clear()
+            started = clock()
             await self._round()
-            await asyncio.sleep(_ROUND_SECONDS)
+            await asyncio.sleep(max(0.0, started + _ROUND_SECONDS - clock()))
 
     async def close(self) -> None:
         """Tell every browser that this process goes away and they should come back (code 1012)."""
         self._closing = True
-        goodbyes = {asyncio.create_task(client.say_goodbye()): client for client in self._clients}
+        clients = list(self._clients)
+        spread = min(len(clients) / _GOODBYES_PER_SECOND, _GOODBYE_SPREAD_SECONDS_MAX)
+        steps = math.ceil(spread / _GOODBYE_STEP_SECONDS)
+        goodbyes: dict[asyncio.Task[None], Client] = {}
+        for step in range(steps):
+            if step:
+                await asyncio.sleep(_GOODBYE_STEP_SECONDS)
+            goodbyes |= {asyncio.create_task(client.say_goodbye()): client for client in clients[step::steps]}
         if not goodbyes:
             return
         _, unheard = await asyncio.wait(goodbyes, timeout=_GOODBYE_SECONDS_MAX)
@@ -122,16 +141,15 @@ class Hub:
         now = asyncio.get_running_loop().time()
         for number, (client, since) in enumerate(list(self._behind.items()), start=1):
             if client in self._behind:
-                await self._serve(client, behind_seconds=now - since)
+                self._serve(client, behind_seconds=now - since)
             if number % _WRITES_PER_TURN == 0:
                 await asyncio.sleep(0)
 
-    async def _serve(self, client: Client, *, behind_seconds: float) -> None:
+    def _serve(self, client: Client, *, behind_seconds: float) -> None:
         unsent = client.unsent_bytes()
         if unsent == 0 and self._newest is not None:
             del self._behind[client]
-            # Does not wait: an empty buffer takes one message without filling up.
-            await client.send(self._newest)
+            client.send(self._newest)
         elif behind_seconds > self.behind_seconds_max or unsent > _UNSENT_BYTES_MAX:
             _log.info("hub.client_cut_off", unsent_bytes=unsent, behind_seconds=round(behind_seconds, 1))
             del self._behind[client]

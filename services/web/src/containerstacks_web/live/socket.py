@@ -9,7 +9,7 @@ from contextlib import suppress
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import WSCloseCode, web
 from yarl import URL
 
 from containerstacks_web.client_address import Visitor
@@ -63,13 +63,16 @@ class _Browser:
 
     def unsent_bytes(self) -> int:
         transport = self._request.transport
-        # A connection that is gone takes a message and raises, like one that goes while it is written to.
+        # A connection that is gone takes a message, which goes nowhere.
         return 0 if transport is None else transport.get_write_buffer_size()
 
-    async def send(self, message: bytes) -> None:
-        # The handler notices the end of the connection by itself.
-        with suppress(ConnectionError):
-            await self._socket.send_frame(message, WSMsgType.TEXT)
+    def send(self, frame: bytes) -> None:
+        transport = self._request.transport
+        # The handler notices the end of the connection by itself; after a goodbye nothing may follow.
+        if transport is None or transport.is_closing() or self._socket.closed:
+            return
+        # Past aiohttp, which would frame the same message again for every browser.
+        transport.write(frame)
 
     async def say_goodbye(self) -> None:
         with suppress(ConnectionError, TimeoutError):
