@@ -65,6 +65,7 @@ async def test_a_charge_is_a_cycle_in_the_originals_form(
         "payment_transaction_id": transaction_id,
         "metadata": {"hours_charged": 3},
         "billing_run_id": run["id"],
+        "billing_correction_id": None,
         "created_at": None,
         "updated_at": None,
     }

@@ -168,7 +168,11 @@ def test_a_clean_audit_exits_with_0(run: Run) -> None:
     told = run("verify")
     assert (told.exit_code, told.output) == (0, "Every invariant holds.\n")
     as_json = run("verify", "--full", "--json")
-    assert json.loads(as_json.output) == {"clean": True, "findings": []}
+    report = json.loads(as_json.output)
+    assert (report["clean"], report["full"], report["findings"]) == (True, True, [])
+    # The next one goes on from the last clean one.
+    report = json.loads(run("verify", "--json").output)
+    assert (report["clean"], report["full"], report["basedOn"]) == (True, False, report["audit"] - 1)
 
 
 def test_damage_is_found_and_exits_with_1(run: Run, database: psycopg.Connection, organization: str) -> None:

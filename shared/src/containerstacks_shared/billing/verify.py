@@ -1,13 +1,37 @@
-"""Audit the money: prove the billing invariants on the rows themselves, or name each row that breaks one."""
+"""Prove the billing invariants on the rows themselves, or name each row that breaks one.
+
+A few passes over the rows in question find out, by sums, where to look; what is to be found there is then decided row
+by row. `Scope` says which rows are in question: all of them, or those since the last clean audit.
+"""
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, Final, Self
 
 from containerstacks_shared.db import Connection
 from containerstacks_shared.sql import load
+from containerstacks_shared.store.audits import CleanAudit
 
-_QUERIES = load("verify")
-# A full audit reads all history; the ordinary limit is for queries that people wait for.
-_TIMEOUT_SECONDS = 3600.0
+_SUSPECTS = load("suspects")
+_INSTANCES = load("verify_instances")
+_RUNS = load("verify_runs")
+_ENTRIES = load("verify_entries")
+_LEDGER = load("verify_ledger")
+_STATE = load("verify_state")
+_INHERITED = load("verify_inherited")
+# An audit reads history; the ordinary limit is for queries that people wait for.
+_TIMEOUT_SECONDS = 4 * 3600.0
+_BEFORE_EVERYTHING: Final = -(2**63)
+# Triggers and defaults write the time at which their transaction began, which may be long before it committed.
+_TRANSACTION_MAX: Final = timedelta(days=1)
+
+
+class Severity(StrEnum):
+    """`own`: an invariant of ours is broken. `inherited`: another biller of this database left it so."""
+
+    OWN = "own"
+    INHERITED = "inherited"
 
 
 @dataclass(frozen=True)
@@ -17,14 +41,134 @@ class Finding:
     check: str
     key: str
     detail: str
+    severity: Severity = Severity.OWN
 
 
-async def verify(connection: Connection) -> list[Finding]:
-    """Run every check in one snapshot. An empty list means that all invariants hold."""
-    findings: list[Finding] = []
+@dataclass(frozen=True)
+class Scope:
+    """Which rows are in question: those with greater ids, written since."""
+
+    after_run: int
+    after_ledger_entry: int
+    after_correction: int
+    since: datetime
+    tying_run: int
+    is_full: bool
+
+    @classmethod
+    def everything(cls) -> Self:
+        return cls(
+            after_run=_BEFORE_EVERYTHING,
+            after_ledger_entry=_BEFORE_EVERYTHING,
+            after_correction=_BEFORE_EVERYTHING,
+            since=datetime.min.replace(tzinfo=UTC),
+            tying_run=_BEFORE_EVERYTHING,
+            is_full=True,
+        )
+
+    @classmethod
+    def since_audit(cls, audit: CleanAudit) -> Self:
+        run_id = audit.coverage.run_id
+        return cls(
+            after_run=run_id,
+            after_ledger_entry=audit.coverage.ledger_entry_id,
+            after_correction=audit.coverage.correction_id,
+            since=audit.started_at - _TRANSACTION_MAX,
+            tying_run=run_id if audit.tying_run_id is None else audit.tying_run_id,
+            is_full=False,
+        )
+
+
+async def verify(connection: Connection, scope: Scope | None = None) -> list[Finding]:
+    """Run every check in one snapshot, on everything unless `scope` says less. What is our own comes first."""
+    scope = scope or Scope.everything()
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        await connection.execute("set local statement_timeout = 0")
-        for check, query in _QUERIES.items():
-            rows = await connection.fetch(query, timeout=_TIMEOUT_SECONDS)
-            findings.extend(Finding(check=check, key=row["key"], detail=row["detail"]) for row in rows)
+        return await verify_snapshot(connection, scope)
+
+
+async def verify_snapshot(connection: Connection, scope: Scope) -> list[Finding]:
+    """`verify`, in the snapshot of the caller's own repeatable-read transaction."""
+    await connection.execute("set local statement_timeout = 0")
+    # One group per instance and rate in memory, also for a million instances.
+    await connection.execute("set local work_mem = '128MB'")
+    return [
+        *await _verify_instances(connection, scope),
+        *await _verify_runs(connection, scope),
+        *await _verify_state(connection, scope),
+        *(await _verify_inherited(connection) if scope.is_full else []),
+    ]
+
+
+async def _verify_instances(connection: Connection, scope: Scope) -> list[Finding]:
+    suspects = await _fetch(
+        connection,
+        _SUSPECTS["instances"],
+        scope.after_run,
+        scope.tying_run,
+        scope.after_correction,
+        scope.is_full,
+        scope.since,
+    )
+    reasons = {
+        "unchained": ("overlapping_periods", "gaps_between_periods"),
+        "off_mark": ("periods_beyond_last_billed",),
+        "broken": ("broken_periods",),
+        "odd_rate": ("rates_not_in_force", "cycles_of_no_instance"),
+    }
+    findings: list[Finding] = []
+    for reason, checks in reasons.items():
+        instances = [row["id"] for row in suspects if row[reason]]
+        for check in checks if instances else ():
+            findings += await _find(connection, check, _INSTANCES[check], instances)
     return findings
+
+
+async def _verify_runs(connection: Connection, scope: Scope) -> list[Finding]:
+    suspects = await _fetch(
+        connection,
+        _SUSPECTS["runs_and_entries"],
+        scope.after_run,
+        scope.after_ledger_entry,
+        scope.since,
+    )
+    findings: list[Finding] = []
+    for kind, queries in (("run", _RUNS), ("entry", _ENTRIES)):
+        ids = [row["id"] for row in suspects if row["kind"] == kind]
+        for check, query in queries.items() if ids else ():
+            findings += await _find(connection, check, query, ids)
+    return findings
+
+
+async def _verify_state(connection: Connection, scope: Scope) -> list[Finding]:
+    findings: list[Finding] = []
+    for check, query in _LEDGER.items():
+        findings += await _find(connection, check, query, scope.after_ledger_entry)
+    for check, value in {
+        "wallets_unlike_their_ledger": (scope.is_full,),
+        "write_offs_unlike_their_cycles": (scope.after_correction,),
+        "debts_without_their_failure": (scope.since,),
+        "charged_by_another_too": (scope.since,),
+        "billed_into_the_future": (),
+    }.items():
+        findings += await _find(connection, check, _STATE[check], *value)
+    return findings
+
+
+async def _verify_inherited(connection: Connection) -> list[Finding]:
+    findings: list[Finding] = []
+    for check, query in _INHERITED.items():
+        findings += await _find(connection, check, query, severity=Severity.INHERITED)
+    return findings
+
+
+async def _find(
+    connection: Connection, check: str, query: str, *values: Any, severity: Severity = Severity.OWN
+) -> list[Finding]:
+    return [
+        Finding(check, row["key"], row["detail"], severity)
+        for row in await _fetch(connection, query, *values)
+    ]
+
+
+async def _fetch(connection: Connection, query: str, *values: Any) -> list[Any]:
+    return await connection.fetch(query, *values, timeout=_TIMEOUT_SECONDS)

@@ -6,31 +6,45 @@ from typing import Annotated
 
 import typer
 
-from containerstacks_shared.billing.verify import Finding
-from containerstacks_shared.billing.verify import verify as audit
+from containerstacks_shared.billing.audit import Audit, audit
 
 from .database import run_with_database
 
 
 def verify(
-    full: Annotated[  # noqa: ARG001 - Every audit reads everything; the word is for scripts that insist on it.
-        bool, typer.Option("--full", help="Audit all of history, which is what happens without it too.")
+    full: Annotated[
+        bool,
+        typer.Option("--full", help="Audit all of history, not only what is new since the last clean audit."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Speak JSON.")] = False,
 ) -> None:
-    """Prove that no cent was lost or charged twice; exit code 0 only if nothing was found."""
-    findings = run_with_database(audit)
+    """Prove that no cent was lost or charged twice; exit code 0 only if nothing of ours was found."""
+    done = run_with_database(lambda connection: audit(connection, full=full))
     if as_json:
-        print(
-            json.dumps({"clean": not findings, "findings": [*map(dataclasses.asdict, findings)]}, default=str)
-        )
+        print(json.dumps(_document(done)))
     else:
-        _print(findings)
-    if findings:
+        _print(done)
+    if not done.is_clean:
         raise typer.Exit(1)
 
 
-def _print(findings: list[Finding]) -> None:
-    for finding in findings:
+def _document(done: Audit) -> dict[str, object]:
+    return {
+        "clean": done.is_clean,
+        "full": done.based_on is None,
+        "audit": done.id,
+        "basedOn": done.based_on,
+        "own": len(done.own),
+        "inherited": len(done.inherited) + done.inherited_known,
+        "findings": [dataclasses.asdict(finding) for finding in (*done.own, *done.inherited)],
+    }
+
+
+def _print(done: Audit) -> None:
+    for finding in (*done.inherited, *done.own):
         print(f"{finding.check}: {finding.key}: {finding.detail}")
-    print(f"{len(findings)} findings." if findings else "Every invariant holds.")
+    if done.inherited:
+        print(f"{len(done.inherited)} inherited: another biller of this database left them.")
+    if done.inherited_known:
+        print(f"{done.inherited_known} inherited stand from an earlier audit; --full lists them.")
+    print("Every invariant holds." if done.is_clean else f"{len(done.own)} findings.")

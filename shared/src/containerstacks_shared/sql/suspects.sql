@@ -1,0 +1,186 @@
+-- The fast half of the audit: two passes over the rows in question say which instances, runs and ledger entries must be
+-- looked at row by row (verify.sql does that, and it alone decides what is a finding). Sums of 64-bit hashes stand for
+-- sets of rows: equal sums mean equal sets, but for a chance of 1 in 2^64.
+-- Only immutable or parallel-safe functions: clock_now() here would keep the passes on one processor.
+
+-- name: instances
+-- $1 the last run that was audited before, $2 a run before it (its rows tie the new ones to the old), $3 the last
+-- correction audited before, $4 whether everything is audited, $5 when the last audit began.
+-- Of periods that last, the starts are the ends, but for the first start and the last end: then, and only then, they
+-- are one chain without gap or overlap.
+with piece as materialized (
+    select vps_instance_id, hourly_rate,
+           min(billing_period_start) as first_start,
+           max(billing_period_end) as last_end,
+           sum(hashfloat8extended(date_part('epoch', billing_period_start), 0)) as starts,
+           sum(hashfloat8extended(date_part('epoch', billing_period_end), 0)) as ends,
+           bool_or(billing_run_id is not null and billing_run_id <= $1::bigint) as tied,
+           bool_or(case when isfinite(billing_period_start) and isfinite(billing_period_end)
+                        then date_part('epoch', billing_period_end - billing_period_start) < 3600
+                             or date_part('epoch', billing_period_end - billing_period_start) / 3600
+                                <> floor(date_part('epoch', billing_period_end - billing_period_start) / 3600)
+                             or total_amount <> hourly_rate
+                                * (date_part('epoch', billing_period_end - billing_period_start) / 3600)::bigint
+                        else true end) as broken
+      from vps_billing_cycles
+     where status in ('billed', 'refunded')
+       and (billing_run_id > $2::bigint
+            or billing_run_id is null and billing_correction_id > $3::bigint)
+     group by vps_instance_id, hourly_rate
+), chain as materialized (
+    select vps_instance_id,
+           min(first_start) as first_start,
+           max(last_end) as last_end,
+           sum(starts) - sum(ends) as difference,
+           bool_or(tied) as tied,
+           bool_or(broken) as broken
+      from piece
+     group by vps_instance_id
+), instance as materialized (
+    select id, plan_id, rate_region(plan_id, configured_region(configuration)) as region, created_at, last_billed_at,
+           true as looked_at
+      from vps_instances
+     union all
+    select d.id, d.plan_id, rate_region(d.plan_id, d.region), d.created_at, d.last_billed_at,
+           d.deleted_at >= $5::timestamptz or d.hours_owed > 0
+      from deleted_vps_instances d
+     where not exists (select from vps_instances i where i.id = d.id)
+), odd_rate as materialized (
+    select distinct p.vps_instance_id
+      from piece p
+      join instance i on i.id = p.vps_instance_id
+     where not exists (select from hourly_rates r
+                        where r.plan_id = i.plan_id
+                          and r.region = i.region
+                          and r.hourly_rate = p.hourly_rate
+                          and r.effective_from <= p.first_start
+                          and r.effective_to > p.last_end - interval '1 hour')
+        or exists (select from vps_plan_changes c
+                    where c.vps_instance_id = p.vps_instance_id
+                      and c.changed_at > p.first_start)
+)
+select c.vps_instance_id as id,
+       coalesce(c.broken, false) as broken,
+       c.difference <> hashfloat8extended(date_part('epoch', c.first_start), 0)::numeric
+                       - hashfloat8extended(date_part('epoch', c.last_end), 0)::numeric
+       or coalesce(previous.billing_period_end <> c.first_start, false) as unchained,
+       i.last_billed_at is distinct from c.last_end as off_mark,
+       o.vps_instance_id is not null or i.id is null as odd_rate
+  from chain c
+  left join instance i on i.id = c.vps_instance_id
+  left join odd_rate o on o.vps_instance_id = c.vps_instance_id
+  left join lateral (
+      -- Not billed by the runs before: the end of its chain so far has to be looked up.
+      select b.billing_period_end
+        from vps_billing_cycles b
+       where not $4::boolean
+         and not c.tied
+         and c.first_start is distinct from i.created_at
+         and b.vps_instance_id = c.vps_instance_id
+         and (b.billing_run_id is not null or b.billing_correction_id is not null)
+         and b.status <> 'failed'
+         and b.billing_period_start < c.first_start
+       order by b.billing_period_start desc
+       limit 1) as previous on true
+ where c.broken
+    or c.difference <> hashfloat8extended(date_part('epoch', c.first_start), 0)::numeric
+                       - hashfloat8extended(date_part('epoch', c.last_end), 0)::numeric
+    or previous.billing_period_end <> c.first_start
+    or i.last_billed_at is distinct from c.last_end
+    or o.vps_instance_id is not null
+    or i.id is null
+ union all
+-- Nothing new was billed, so the mark must stand where it stood.
+select i.id, false, false, true, false
+  from instance i
+ cross join lateral (
+      select b.billing_period_end
+        from vps_billing_cycles b
+       where b.vps_instance_id = i.id
+         and (b.billing_run_id is not null or b.billing_correction_id is not null)
+         and b.status <> 'failed'
+       order by b.billing_period_start desc
+       limit 1) as latest
+ where not $4::boolean
+   and i.looked_at
+   and not exists (select from chain c where c.vps_instance_id = i.id)
+   and i.last_billed_at is distinct from latest.billing_period_end;
+
+-- name: runs_and_entries
+-- $1 the last run that was audited before, $2 the last ledger entry, $3 when that audit began.
+-- Each run says what it charged four times: on its own row, in its cycles, in its ledger entries, in its debits.
+with cycle as materialized (
+    select billing_run_id as run_id,
+           count(*) filter (where status in ('billed', 'refunded')) as cycles,
+           count(*) filter (where status = 'failed') as failures,
+           count(*) filter (where status = 'refunded') as refunds,
+           sum(total_amount) filter (where status in ('billed', 'refunded')) as amount,
+           sum(case when isfinite(billing_period_start) and isfinite(billing_period_end)
+                    then (date_part('epoch', billing_period_end - billing_period_start) / 3600)::bigint end)
+               filter (where status in ('billed', 'refunded')) as hours,
+           sum(uuid_hash_extended(payment_transaction_id,
+                                  hash_numeric_extended(total_amount, uuid_hash_extended(organization_id, 0))))
+               filter (where status in ('billed', 'refunded')) as links
+      from vps_billing_cycles
+     where billing_run_id > $1::bigint
+     group by billing_run_id
+), debit as materialized (
+    select wallet_ledger_entry_id as entry_id,
+           sum(amount) as amount,
+           count(*) filter (where payment_method = 'wallet_debit') as debits,
+           sum(uuid_hash_extended(id, hash_numeric_extended(-amount, uuid_hash_extended(organization_id, 0))))
+               filter (where payment_method = 'wallet_debit' and status = 'completed') as links
+      from payment_transactions
+     where wallet_ledger_entry_id > $2::bigint
+     group by wallet_ledger_entry_id
+), entry as materialized (
+    select id, kind, amount, billing_run_id as run_id
+      from wallet_ledger_entries
+     where id > $2::bigint
+), charge as (
+    select e.run_id, -sum(e.amount) as amount, sum(d.debits) as debits, sum(d.links) as links
+      from entry e
+      left join debit d on d.entry_id = e.id
+     where e.run_id > $1::bigint
+       and e.kind = 'charge'
+     group by e.run_id
+), debt as (
+    select c.billing_run_id as run_id, count(*) as debts
+      from vps_debts d
+      join vps_billing_cycles c on c.id = d.vps_billing_cycle_id
+     where d.opened_at >= $3::timestamptz
+       and c.billing_run_id > $1::bigint
+       and c.status = 'failed'
+     group by c.billing_run_id
+), refund as (
+    select c.billing_run_id as run_id, count(*) as refunds
+      from payment_transactions t
+      join vps_billing_cycles c on c.id = case when t.provider_transaction_id ~ '^[0-9a-f-]{36}$'
+                                               then t.provider_transaction_id::uuid end
+     where t.payment_method = 'wallet_refund'
+       and t.wallet_ledger_entry_id > $2::bigint
+       and c.billing_run_id > $1::bigint
+       and c.status = 'refunded'
+     group by c.billing_run_id
+)
+select 'run' as kind, coalesce(r.id, c.run_id, charge.run_id) as id
+  from (select * from billing_runs where id > $1::bigint) as r
+  full join cycle c on c.run_id = r.id
+  full join charge on charge.run_id = coalesce(r.id, c.run_id)
+  left join debt on debt.run_id = coalesce(r.id, c.run_id)
+  left join refund on refund.run_id = coalesce(r.id, c.run_id)
+ where r.id is null
+    or r.status <> 'running'
+       and (r.instances_billed, r.hours_billed, r.amount_billed)
+           is distinct from (coalesce(c.cycles, 0), coalesce(c.hours, 0)::bigint, coalesce(c.amount, 0))
+    or (coalesce(c.cycles, 0), coalesce(c.amount, 0), coalesce(c.links, 0))
+       is distinct from (coalesce(charge.debits, 0)::bigint, coalesce(charge.amount, 0), coalesce(charge.links, 0))
+    or coalesce(c.failures, 0) <> coalesce(debt.debts, 0)
+    or coalesce(c.refunds, 0) <> coalesce(refund.refunds, 0)
+ union all
+select 'entry', coalesce(e.id, d.entry_id)
+  from entry e
+  full join debit d on d.entry_id = e.id
+ where e.id is null
+    or e.kind in ('charge', 'credit', 'refund')
+       and e.amount <> coalesce(d.amount, 0);

@@ -1,0 +1,22 @@
+-- Ledger entries against their transactions. $1 are the entries that suspects.sql brought up.
+
+-- name: entries_unlike_their_transactions
+-- Invariant 3: every entry is the sum of the transactions behind it.
+select e.id::text as key, format('%s entry of %s, its transactions sum to %s', e.kind, e.amount, coalesce(t.total, 0)) as detail
+  from wallet_ledger_entries e
+  left join (select wallet_ledger_entry_id as id, sum(amount) as total
+               from payment_transactions
+              where wallet_ledger_entry_id = any ($1::bigint[])
+              group by wallet_ledger_entry_id) as t on t.id = e.id
+ where e.id = any ($1::bigint[])
+   and e.kind in ('charge', 'credit', 'refund')
+   and e.amount is distinct from coalesce(t.total, 0)
+ order by e.id;
+
+-- name: transactions_without_their_entry
+--
+select t.id::text as key, format('transaction of %s behind ledger entry %s, which is not there', t.amount, t.wallet_ledger_entry_id) as detail
+  from payment_transactions t
+ where t.wallet_ledger_entry_id = any ($1::bigint[])
+   and not exists (select from wallet_ledger_entries e where e.id = t.wallet_ledger_entry_id)
+ order by key;

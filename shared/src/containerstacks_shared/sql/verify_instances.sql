@@ -1,0 +1,132 @@
+-- Periods. $1 are the instances that suspects.sql brought up; of each its whole chain is read, by the unique index on
+-- (vps_instance_id, billing_period_start). Each query finds one kind of damage, names each offending row as (key, detail),
+-- and is empty when all is well. Rows of other billers (neither a run nor a correction) are not judged.
+
+-- name: overlapping_periods
+-- Invariant 1: no hour of an instance is charged twice.
+select vps_instance_id::text as key,
+       format('the period from %s begins before the one before it ends (%s)', billing_period_start, ended_before) as detail
+  from (select vps_instance_id, billing_period_start,
+               lag(billing_period_end) over (partition by vps_instance_id order by billing_period_start) as ended_before
+          from vps_billing_cycles
+         where vps_instance_id = any ($1::uuid[])
+           and (billing_run_id is not null or billing_correction_id is not null)
+           and status in ('billed', 'refunded')) as chain
+ where billing_period_start < ended_before
+ order by key, detail;
+
+-- name: gaps_between_periods
+-- Invariant 1: no hour is left out, unless another biller on this database charged it (the original cuts to
+-- milliseconds).
+select vps_instance_id::text as key,
+       format('nothing is billed between %s and %s', ended_before, billing_period_start) as detail
+  from (select vps_instance_id, billing_period_start,
+               lag(billing_period_end) over (partition by vps_instance_id order by billing_period_start) as ended_before
+          from vps_billing_cycles
+         where vps_instance_id = any ($1::uuid[])
+           and (billing_run_id is not null or billing_correction_id is not null)
+           and status in ('billed', 'refunded')) as chain
+ where billing_period_start > ended_before
+   and billing_period_start - ended_before - (
+           select coalesce(sum(other.billing_period_end - other.billing_period_start), interval '0')
+             from vps_billing_cycles other
+            where other.vps_instance_id = chain.vps_instance_id
+              and other.billing_run_id is null
+              and other.billing_correction_id is null
+              and other.status = 'billed'
+              and other.billing_period_start >= chain.ended_before - interval '1 ms'
+              and other.billing_period_end <= chain.billing_period_start + interval '1 ms') > interval '1 ms'
+ order by key, detail;
+
+-- name: periods_beyond_last_billed
+-- Invariant 1: the chain ends at last_billed_at, or somebody moved the mark by hand.
+select i.id::text as key,
+       format('billed until %s, but last_billed_at says %s', latest.billed_until, coalesce(i.last_billed_at::text, 'never')) as detail
+  from (select vps_instance_id, max(billing_period_end) as billed_until
+          from vps_billing_cycles
+         where vps_instance_id = any ($1::uuid[])
+           and (billing_run_id is not null or billing_correction_id is not null)
+           and status in ('billed', 'refunded')
+         group by vps_instance_id) as latest
+  join (select id, last_billed_at from vps_instances
+         union all
+        select d.id, d.last_billed_at from deleted_vps_instances d
+         where not exists (select from vps_instances i where i.id = d.id)) as i on i.id = latest.vps_instance_id
+ where i.last_billed_at is distinct from latest.billed_until
+   -- Another biller may have gone on from there.
+   and (i.last_billed_at is null or i.last_billed_at < latest.billed_until
+        or not exists (select from vps_billing_cycles other
+                        where other.vps_instance_id = i.id
+                          and other.billing_run_id is null
+                          and other.billing_correction_id is null
+                          and other.status = 'billed'
+                          and other.billing_period_end >= i.last_billed_at - interval '1 ms'))
+ order by key;
+
+-- name: broken_periods
+-- A period is a whole number of hours, and costs them at its rate.
+select id::text as key,
+       format('%s at %s from %s to %s', total_amount, hourly_rate, billing_period_start, billing_period_end) as detail
+  from vps_billing_cycles
+ where vps_instance_id = any ($1::uuid[])
+   and (billing_run_id is not null or billing_correction_id is not null)
+   and status in ('billed', 'refunded')
+   and case when isfinite(billing_period_start) and isfinite(billing_period_end)
+            then billing_period_end <= billing_period_start
+                 or mod(extract(epoch from billing_period_end - billing_period_start), 3600) <> 0
+                 or total_amount <> hourly_rate * extract(epoch from billing_period_end - billing_period_start) / 3600
+            else true end
+ order by key;
+
+-- name: rates_not_in_force
+-- An hour costs what its plan cost at its start. Before a plan's first known price that is this price, or the fallback
+-- when the hour was billed before the price was known.
+select distinct c.id::text as key,
+       format('the hour from %s was charged at %s; the rate in force was %s', hour.start, c.hourly_rate,
+              coalesce(r.hourly_rate, 0.027)) as detail
+  from vps_billing_cycles c
+  join (select id, plan_id, configured_region(configuration) as region from vps_instances
+         union all
+        -- Also of an instance that was inserted again under its old id: the earlier one had its own plan.
+        select id, plan_id, region from deleted_vps_instances) as i on i.id = c.vps_instance_id
+ cross join lateral (
+     select c.billing_period_start + k * interval '1 hour' as start
+       from generate_series(0, ceil(extract(epoch from c.billing_period_end - c.billing_period_start) / 3600)::bigint - 1) as k
+ ) as hour
+  left join lateral (
+      select p.plan_id_before as plan_id, p.region_before as region
+        from vps_plan_changes p
+       where p.vps_instance_id = i.id
+         and p.changed_at > hour.start
+       order by p.changed_at, p.id
+       limit 1) as earlier on true
+  left join hourly_rates r
+         on r.plan_id = coalesce(earlier.plan_id, i.plan_id)
+        and r.region = rate_region(coalesce(earlier.plan_id, i.plan_id), coalesce(earlier.region, i.region))
+        and r.effective_from <= hour.start
+        and r.effective_to > hour.start
+ where c.vps_instance_id = any ($1::uuid[])
+   and (c.billing_run_id is not null or c.billing_correction_id is not null)
+   and c.status in ('billed', 'refunded')
+   and isfinite(c.billing_period_start)
+   and isfinite(c.billing_period_end)
+   and c.hourly_rate <> coalesce(r.hourly_rate, 0.027)
+   and not (c.hourly_rate = 0.027 and r.effective_from = '-infinity')
+   and not (exists (select from vps_instances again where again.id = c.vps_instance_id)
+            and exists (select from deleted_vps_instances once
+                          join hourly_rates known on known.plan_id = once.plan_id
+                           and known.region = rate_region(once.plan_id, once.region)
+                         where once.id = c.vps_instance_id
+                           and known.hourly_rate = c.hourly_rate))
+ order by key, detail;
+
+-- name: cycles_of_no_instance
+-- Deleted instances leave a row behind; these were never there.
+select c.id::text as key, format('charged for instance %s, which never was', c.vps_instance_id) as detail
+  from vps_billing_cycles c
+ where c.vps_instance_id = any ($1::uuid[])
+   and (c.billing_run_id is not null or c.billing_correction_id is not null)
+   and c.status in ('billed', 'refunded')
+   and not exists (select from vps_instances i where i.id = c.vps_instance_id)
+   and not exists (select from deleted_vps_instances d where d.id = c.vps_instance_id)
+ order by key;

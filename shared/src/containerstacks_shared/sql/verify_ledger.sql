@@ -1,0 +1,52 @@
+-- The ledger itself. $1 is the last entry that was audited before.
+
+-- name: ledger_out_of_step
+-- Each balance is the one before it plus the amount.
+select id::text as key, format('balance %s after %s does not follow %s', balance_after, amount, balance_before) as detail
+  from (select id, amount, balance_after,
+               coalesce(lag(balance_after) over (partition by wallet_id order by id), 0) as balance_before
+          from (select id, wallet_id, amount, balance_after
+                  from wallet_ledger_entries
+                 where id > $1::bigint
+                 union all
+                -- What the first new entry of each wallet has to follow.
+                select earlier.*
+                  from (select wallet_id, min(id) as id
+                          from wallet_ledger_entries
+                         where id > $1::bigint
+                         group by wallet_id) as first_new
+                 cross join lateral (select e.id, e.wallet_id, e.amount, e.balance_after
+                                       from wallet_ledger_entries e
+                                      where e.wallet_id = first_new.wallet_id
+                                        and e.id < first_new.id
+                                      order by e.id desc
+                                      limit 1) as earlier) as entries) as chain
+ where balance_after <> balance_before + amount
+   and id > $1::bigint
+ order by id;
+
+-- name: unexplained_entries
+-- Invariant 3: a movement that no transaction stands behind, and who wrote it.
+select e.id::text as key,
+       format('wallet %s moved by %s to %s at %s, written by %s (%s)', e.wallet_id, e.amount, e.balance_after,
+              e.recorded_at, e.written_by, coalesce(nullif(e.application_name, ''), 'no application name')) as detail
+  from wallet_ledger_entries e
+ where e.kind = 'unexplained'
+   and e.id > $1::bigint
+ order by e.id;
+
+-- name: refunds_unlike_their_cycles
+-- Each refund gives one cycle's money back, by somebody's decision.
+select t.id::text as key,
+       format('refund of %s for cycle %s, which is %s at %s', t.amount, t.provider_transaction_id,
+              coalesce(c.status, 'not there'), coalesce(c.total_amount, 0)) as detail
+  from payment_transactions t
+  left join vps_billing_cycles c
+         on c.id = case when t.provider_transaction_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                        then t.provider_transaction_id::uuid end
+  left join billing_corrections b on b.id = c.billing_correction_id and b.kind = 'refund'
+ where t.payment_method = 'wallet_refund'
+   and t.wallet_ledger_entry_id > $1::bigint
+   and (c.id is null or c.status <> 'refunded' or c.billing_run_id is null or c.total_amount <> t.amount
+        or t.status <> 'completed' or b.id is null)
+ order by key;

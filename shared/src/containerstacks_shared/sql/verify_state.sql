@@ -1,0 +1,91 @@
+-- What is cheap to look at in whole, or since the last audit.
+
+-- name: wallets_unlike_their_ledger
+-- Invariant 3: a wallet holds the sum of its entries. $1 whether all of them are added up; else the last one says it,
+-- since each follows from the one before.
+select w.id::text as key, format('the wallet holds %s, its entries sum to %s', w.balance, coalesce(entries.total, 0)) as detail
+  from wallets w
+  left join (select wallet_id, sum(amount) as total
+               from wallet_ledger_entries
+              where $1::boolean
+              group by wallet_id
+              union all
+             select latest.wallet_id, latest.balance_after
+               from wallets w
+              cross join lateral (select e.wallet_id, e.balance_after
+                                    from wallet_ledger_entries e
+                                   where e.wallet_id = w.id
+                                   order by e.id desc
+                                   limit 1) as latest
+              where not $1::boolean) as entries on entries.wallet_id = w.id
+ where coalesce(w.balance, 0) <> coalesce(entries.total, 0)
+ order by key;
+
+-- name: write_offs_unlike_their_cycles
+-- A write-off forgives hours and moves no money. $1 the last correction audited before.
+select coalesce(c.id::text, b.id::text) as key,
+       case when c.id is null then format('write-off %s forgives nothing', b.id)
+            when b.id is null then format('forgiven by decision %s, which is not there', c.billing_correction_id)
+            else format('forgiven by decision %s, but %s with transaction %s', b.id, c.status,
+                        coalesce(c.payment_transaction_id::text, 'none')) end as detail
+  from (select * from billing_corrections where id > $1::bigint and kind = 'write_off') as b
+  full join (select *
+               from vps_billing_cycles
+              where billing_run_id is null
+                and billing_correction_id is not null
+                and billing_correction_id > $1::bigint) as c on c.billing_correction_id = b.id
+ where c.id is null
+    or b.id is null
+    or c.status <> 'refunded'
+    or c.payment_transaction_id is not null
+ order by key;
+
+-- name: debts_without_their_failure
+-- Invariant 7: a debt has the one failed cycle that it opened with. $1 when the last audit began.
+select d.id::text as key, format('debt of instance %s without its failed cycle', d.vps_instance_id) as detail
+  from vps_debts d
+  left join vps_billing_cycles c on c.id = d.vps_billing_cycle_id and c.status = 'failed'
+ where (d.settled_at is null and d.written_off_at is null or d.opened_at >= $1::timestamptz)
+   and c.id is null
+ order by d.id;
+
+-- name: charged_by_another_too
+-- An hour that we charged and another biller on this database charged as well. Of each instance only what is younger
+-- than our first period can be that. $1 when the last audit began.
+select c.id::text as key,
+       format('the hours from %s to %s were charged by another biller too, in cycle %s', greatest(c.billing_period_start,
+              o.billing_period_start), least(c.billing_period_end, o.billing_period_end), o.id) as detail
+  from (select vps_instance_id
+          from vps_billing_cycles
+         where billing_run_id is null
+           and billing_correction_id is null
+           and status = 'billed'
+           and created_at >= $1::timestamptz
+         group by vps_instance_id
+        having max(billing_period_end) - interval '1 ms' > (
+                   select ours.billing_period_start
+                     from vps_billing_cycles ours
+                    where ours.vps_instance_id = vps_billing_cycles.vps_instance_id
+                      and (ours.billing_run_id is not null or ours.billing_correction_id is not null)
+                      and ours.status <> 'failed'
+                    order by ours.billing_period_start
+                    limit 1)) as both_billed
+  join vps_billing_cycles o
+    on o.vps_instance_id = both_billed.vps_instance_id
+   and o.billing_run_id is null
+   and o.billing_correction_id is null
+   and o.status = 'billed'
+   and o.created_at >= $1::timestamptz
+  join vps_billing_cycles c
+    on c.vps_instance_id = o.vps_instance_id
+   and (c.billing_run_id is not null or c.billing_correction_id is not null)
+   and c.status = 'billed'
+   and c.billing_period_start < o.billing_period_end - interval '1 ms'
+   and c.billing_period_end > o.billing_period_start + interval '1 ms'
+ order by key, detail;
+
+-- name: billed_into_the_future
+select id::text as key, format('last_billed_at %s lies in the future', last_billed_at) as detail
+  from vps_instances
+ where last_billed_at > clock_now() + interval '1 minute'
+ order by key;
