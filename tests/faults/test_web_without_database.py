@@ -64,6 +64,8 @@ async def test_what_is_known_stays_and_its_age_is_told(postgres: EmbeddedPostgre
         assert (await site.json("/api/health/platform-stats"))["stats"] == figures["stats"]
         for path in ("/status", "/about"):
             assert await status_of(site, path, accept="text/html") == 200
+        # Nobody can sign in now; the page says so.
+        assert await status_of(site, "/login", accept="text/html") == 503
         # Whoever cannot be recognised now is a visitor; whoever insists on being recognised has to wait.
         assert "byRawStatus" not in (await site.json("/api/health/stats", cookie=cookie))["vps"]
         refused = await site.get("/api/health/stats", x_api_key=key)

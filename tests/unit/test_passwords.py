@@ -1,0 +1,54 @@
+"""Passwords: what is accepted, what is stored anew, and what never matches."""
+
+import bcrypt
+import pytest
+
+from containerstacks_shared.passwords import PASSWORD_CHARACTERS_MAX, hash_password, verify_password
+from support import fleet
+
+
+def bcrypt_of(password: bytes, prefix: bytes = b"2b") -> str:
+    """Hash as the original application does, with fewer rounds to save time."""
+    return bcrypt.hashpw(password, bcrypt.gensalt(4, prefix)).decode()
+
+
+def test_new_hashes_are_argon2id_and_match_without_another() -> None:
+    stored = hash_password("correct horse")
+    assert stored.startswith("$argon2id$")
+    accepted = verify_password("correct horse", stored)
+    assert (accepted.matches, accepted.stronger_hash) == (True, None)
+    assert not verify_password("wrong horse", stored).matches
+
+
+@pytest.mark.parametrize("prefix", [b"2a", b"2b"])
+def test_bcrypt_is_accepted_and_gives_a_stronger_hash(prefix: bytes) -> None:
+    accepted = verify_password("correct horse", bcrypt_of(b"correct horse", prefix))
+    assert accepted.matches
+    assert accepted.stronger_hash is not None
+    assert verify_password("correct horse", accepted.stronger_hash).matches
+
+
+def test_the_original_applications_own_hash_is_accepted() -> None:
+    assert verify_password(fleet.PASSWORD, fleet.PASSWORD_HASH).matches
+
+
+def test_bcrypt_looks_at_seventy_two_bytes_as_it_always_did() -> None:
+    password = "ü" * 50
+    stored = bcrypt_of(password.encode()[:72])
+    assert verify_password(password, stored).matches
+    # The stronger hash is of the whole password.
+    stronger = verify_password(password, stored).stronger_hash
+    assert not verify_password(password[:36], stronger).matches
+
+
+@pytest.mark.parametrize(
+    "stored", [None, "", "plain", "$argon2id$broken", "$2b$12$short", "5f4dcc3b5aa765d61d8327deb882cf99"]
+)
+def test_what_is_no_hash_never_matches(stored: str | None) -> None:
+    refused = verify_password("password", stored)
+    assert (refused.matches, refused.stronger_hash) == (False, None)
+
+
+def test_a_password_beyond_measure_is_refused_unread() -> None:
+    password = "x" * (PASSWORD_CHARACTERS_MAX + 1)
+    assert not verify_password(password, hash_password(password)).matches
