@@ -7,6 +7,7 @@ a file named by `NAME_FILE`. An empty variable counts as unset.
 
 import os
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -114,6 +115,17 @@ def _long_enough(value: SecretStr | None) -> SecretStr | None:
     return value
 
 
+def _command(value: str | None) -> str | None:
+    if value is not None:
+        try:
+            words = shlex.split(value)
+        except ValueError as error:
+            raise ValueError(f"cannot be taken apart: {error}") from None
+        if not words:
+            raise ValueError("names no program")
+    return value
+
+
 def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
@@ -142,6 +154,16 @@ OptionalRedisUrl = Annotated[
     SecretStr | None,
     _url("redis", "rediss", "unix"),
     Expected("redis://host:6379/0, or unset"),
+]
+OptionalWebUrl = Annotated[
+    SecretStr | None,
+    _url("https", "http"),
+    Expected("https://host/path, or unset"),
+]
+OptionalCommand = Annotated[
+    str | None,
+    AfterValidator(_command),
+    Expected("a program and its arguments, quoted as in a shell, or unset"),
 ]
 OptionalSecret = Annotated[SecretStr | None, Expected("any text, or unset")]
 SessionSecret = Annotated[
@@ -254,6 +276,19 @@ class BillingSettings(CommonSettings):
         validation_alias="BILLING_PRICE_FACTOR_MAX",
         description="A plan whose hour costs more than so many times what it last charged waits for an operator.",
     )
+    debt_hook_command: OptionalCommand = Field(
+        default=None, description="A program that is told of debts, as JSON on its standard input."
+    )
+    debt_hook_url: OptionalWebUrl = Field(
+        default=None, description="An address that is told of debts, as JSON by POST."
+    )
+    debt_grace_hours: Annotated[int, Field(ge=0, le=8760), Expected("0..8760")] = Field(
+        default=24, description="How long a debt is open before the hook is told of it."
+    )
+
+    @property
+    def debt_grace(self) -> timedelta:
+        return timedelta(hours=self.debt_grace_hours)
 
 
 class _SecretFiles(PydanticBaseSettingsSource):

@@ -25,8 +25,8 @@ from .settings import BillingDaemonSettings
 from .status_file import StatusFile
 from .tenure import SERVICE, Tenure
 
-# A run, a heartbeat, the status file and a probe may each want one.
-_CONNECTIONS_MAX: Final = 5
+# A run, a heartbeat, the status file, a probe and the debt hook may each want one.
+_CONNECTIONS_MAX: Final = 6
 
 # The batch in hand is finished first; the longest statement is cut at half a minute.
 _STOPS_WITHIN: Final = timedelta(seconds=40)

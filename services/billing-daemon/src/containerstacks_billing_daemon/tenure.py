@@ -5,12 +5,13 @@ from typing import Final
 
 import structlog
 
+from containerstacks_shared.billing.debt_hook import DebtHook
 from containerstacks_shared.billing.presence import Presence, hand_back_if_last
 from containerstacks_shared.db import UNAVAILABLE, Pool
 from containerstacks_shared.leading import lead_until_stopped
 from containerstacks_shared.locks import Leadership, Role, Term
 from containerstacks_shared.models import Biller
-from containerstacks_shared.notify import Listener
+from containerstacks_shared.notify import Channel, Listener
 
 from . import metrics
 from .charging import CHANNELS, Charging
@@ -47,6 +48,8 @@ class Tenure:
         self._presence = Presence(self._pool, Biller.DAEMON, term, interval=self._settings.billing_interval)
         await self._presence.start()
         subscription = self._listener.subscribe(*CHANNELS)
+        changes = self._listener.subscribe(Channel.BILLING_CHANGED)
+        hook = DebtHook(self._pool, self._settings, changes)
         charging = Charging(self._pool, self._settings, self._presence, self._reporter, subscription)
         metrics.LEADER.set(1)
         try:
@@ -54,11 +57,13 @@ class Tenure:
                 # The heart beats on until the batch in hand is finished.
                 idle = asyncio.Event()
                 group.create_task(beat_until(idle, self._presence))
+                group.create_task(hook.run(halt))
                 await charging.charge_until(halt)
                 idle.set()
         finally:
             metrics.LEADER.set(0)
             self._listener.unsubscribe(subscription)
+            self._listener.unsubscribe(changes)
 
     async def _say_goodbye(self) -> None:
         """After the role was released: of several that stop at once, one then sees that it is the last."""

@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from containerstacks_shared.billing.control import read_control
+from containerstacks_shared.billing.debt_hook import DebtHook
 from containerstacks_shared.billing.presence import BEAT_INTERVAL, Presence, hand_back_if_last
 from containerstacks_shared.billing.run import RunSummary, run_hourly_billing
 from containerstacks_shared.billing.status import is_daemon_alive
@@ -126,13 +127,17 @@ class BuiltinBilling:
         halt = asyncio.Event()
         heard = self._listener.subscribe(*CHANNELS)
         charging = _Charging(self._pool, self._settings, presence, heard)
+        changes = self._listener.subscribe(Channel.BILLING_CHANGED)
+        hook = DebtHook(self._pool, self._settings, changes)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._watch(subscription, over, halt))
                 group.create_task(_beat_until(halt, presence))
                 group.create_task(charging.charge_until(halt))
+                group.create_task(hook.run(halt))
         finally:
             self._listener.unsubscribe(heard)
+            self._listener.unsubscribe(changes)
 
     async def _watch(self, subscription: Subscription, over: asyncio.Event, halt: asyncio.Event) -> None:
         """Set `halt` when the term is over or the daemon is back."""

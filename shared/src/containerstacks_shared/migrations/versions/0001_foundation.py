@@ -23,9 +23,11 @@ def upgrade() -> None:
         "plans",
         "counting",
         "history",
+        "status_page",
         "ledger",
         "corrections",
         "audits",
+        "debt_notices",
         "support",
         "backfill",
     ):
