@@ -13,9 +13,11 @@ from support.databases import DatabaseServer
 BUILD = Path(__file__).parents[2] / "build"
 INSTANCES = int(os.environ.get("BENCH_INSTANCES", "1000000"))
 
+HISTORY = int(os.environ.get("BENCH_HISTORY", "5000000"))
+
 
 async def measure(server: DatabaseServer) -> list[results.Result]:
-    return await billing.measure(server, instances=INSTANCES)
+    return await billing.measure(server, instances=INSTANCES, history=HISTORY)
 
 
 def main() -> int:

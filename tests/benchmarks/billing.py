@@ -1,19 +1,31 @@
 """How fast the fleet is billed, beside the same rows written by one bare statement."""
 
 import asyncio
+import random
 import resource
 import statistics
+import tempfile
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from uuid import UUID
 
 import asyncpg
 
 from benchmarks.fleets import make_fleet
 from benchmarks.results import Result
+from containerstacks_shared.billing.credits import credit_wallet
+from containerstacks_shared.billing.run import run_hourly_billing
+from containerstacks_shared.db import create_pool
 from containerstacks_shared.migrations import migrate
+from containerstacks_shared.models import Biller, Occasion
+from containerstacks_shared.settings import BillingSettings, load_settings
 from support.databases import DatabaseServer
-from support.processes import SCRIPTS
+from support.processes import SCRIPTS, Processes
+from support.waiting import eventually
 
 # The same tables, indexes and row contents; no triggers, no checks, no decisions.
 _CLONES = """
@@ -23,7 +35,9 @@ _CLONED = ("vps_instances", "wallets", "payment_transactions", "vps_billing_cycl
 
 _BARE = """
 with due as materialized (
-    select id, organization_id, label, last_billed_at, time_ordered_uuid() as transaction_id
+    select id, organization_id, label, last_billed_at,
+           ('01a20000-0000-7000-8000-' || lpad(to_hex(row_number() over ()), 12, '0'))::uuid as transaction_id,
+           ('01a20000-0000-7000-9000-' || lpad(to_hex(row_number() over ()), 12, '0'))::uuid as cycle_id
       from floor_vps_instances
 ), debit as (
     insert into floor_payment_transactions
@@ -37,7 +51,7 @@ with due as materialized (
     insert into floor_vps_billing_cycles
         (id, vps_instance_id, organization_id, billing_period_start, billing_period_end, hourly_rate, total_amount,
          status, payment_transaction_id, metadata, billing_run_id)
-    select time_ordered_uuid(), id, organization_id, last_billed_at, last_billed_at + interval '1 hour', 0.01, 0.01,
+    select cycle_id, id, organization_id, last_billed_at, last_billed_at + interval '1 hour', 0.01, 0.01,
            'billed', transaction_id, jsonb_build_object('hours_charged', 1, 'elapsed_hours', 1.166667), 1
       from due
 ), entry as (
@@ -50,28 +64,186 @@ update floor_vps_instances set last_billed_at = last_billed_at + interval '1 hou
 """
 
 
-async def measure(server: DatabaseServer, *, instances: int) -> list[Result]:
-    """Bill `instances` VPS by `containerstacks-billing-daemon once`, start-up and exit included."""
-    results = []
+async def measure(server: DatabaseServer, *, instances: int, history: int) -> list[Result]:
+    """Bill `instances` VPS by `containerstacks-billing-daemon once`, start-up and exit included.
+
+    `history` is how many old cycles and transactions the run with a history finds.
+    """
+    return [
+        *await _throughput(server, instances),
+        *await _beside_others(server, instances),
+        await _with_history(server, min(instances, 100_000), history),
+        await _cost_of_size(server, instances),
+        await _top_up(server),
+    ]
+
+
+async def _throughput(server: DatabaseServer, instances: int) -> list[Result]:
     async with _database(server) as (dsn, connection):
         await make_fleet(connection, instances)
         floor = await _floor(connection)
+        log_before = await connection.fetchval("select pg_current_wal_insert_lsn()")
         seconds, memory = await _once(dsn)
-        rate, floor_rate = instances / seconds, instances / floor
-        results.append(
-            Result(
-                f"billing {instances:,} due instances",
-                rate,
-                "instances/s",
-                floor_rate,
-                floor_rate / rate,
-                "at least 42,000/s at a million, ratio at most 1.3",
-            )
+        log_bytes = await connection.fetchval(
+            "select pg_wal_lsn_diff(pg_current_wal_insert_lsn(), $1)", log_before
         )
-        results.append(Result("memory of that run", memory, "MB", target="under 150"))
         idle = statistics.median([(await _once(dsn))[0] for _ in range(3)])
-        results.append(Result(f"nothing due among {instances:,}", idle, "s", target="under 2"))
-    return results
+    rate, floor_rate = instances / seconds, instances / floor
+    return [
+        Result(
+            f"billing {instances:,} due instances",
+            rate,
+            "instances/s",
+            floor_rate,
+            floor_rate / rate,
+            "at least 42,000/s at a million, ratio at most 1.3",
+        ),
+        Result("write-ahead log of that run", float(log_bytes) / instances, "bytes/instance"),
+        Result("memory of that run", memory, "MB", target="under 150"),
+        Result(f"nothing due among {instances:,}", idle, "s", target="under 2"),
+    ]
+
+
+async def _beside_others(server: DatabaseServer, instances: int) -> list[Result]:
+    """How long somebody else's `update … set status` waits while everybody is billed."""
+    async with _database(server) as (dsn, connection):
+        await make_fleet(connection, instances)
+        identifiers = [row["id"] for row in await connection.fetch("select id from vps_instances")]
+        alone = await _update_statuses(connection, identifiers, asyncio.create_task(asyncio.sleep(2)))
+        beside = await _update_statuses(connection, identifiers, asyncio.create_task(_once(dsn)))
+    floor, value = _percentile(alone, 99), _percentile(beside, 99)
+    return [
+        Result(
+            "a status update during a full run, p99",
+            value * 1000,
+            "ms",
+            floor * 1000,
+            value / floor,
+            "under 100 ms",
+        )
+    ]
+
+
+async def _update_statuses(
+    connection: asyncpg.Connection, identifiers: list[UUID], until: asyncio.Task[Any]
+) -> list[float]:
+    chosen = random.Random(4711)
+    waits = []
+    while not until.done():
+        began = time.perf_counter()
+        await connection.execute(
+            "update vps_instances set status = $2 where id = $1",
+            chosen.choice(identifiers),
+            chosen.choice(("running", "stopped")),
+        )
+        waits.append(time.perf_counter() - began)
+        # As a busy panel would: some hundred changes a second, not a flood.
+        await asyncio.sleep(0.003)
+    await until
+    return waits
+
+
+def _percentile(values: list[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100)[percent - 1]
+
+
+_HISTORY = """
+with past as materialized (
+    select i.id, i.organization_id, i.label, n as hour, time_ordered_uuid() as transaction_id
+      from generate_series(1, $1::integer) n, vps_instances i
+), debit as (
+    insert into payment_transactions
+        (id, organization_id, amount, payment_method, payment_provider, status, description, metadata,
+         wallet_ledger_entry_id)
+    select transaction_id, organization_id, -0.01, 'wallet_debit', 'internal', 'completed',
+           'VPS Hourly Billing - ' || label || ' (1h)',
+           jsonb_build_object('balance_before', 100000.00000000, 'balance_after', 99999.99000000), 0
+      from past
+)
+insert into vps_billing_cycles
+    (id, vps_instance_id, organization_id, billing_period_start, billing_period_end, hourly_rate, total_amount,
+     status, payment_transaction_id, metadata, billing_run_id)
+select time_ordered_uuid(), id, organization_id, now() - interval '30 days' + hour * interval '1 hour',
+       now() - interval '30 days' + (hour + 1) * interval '1 hour', 0.01, 0.01, 'billed', transaction_id,
+       jsonb_build_object('hours_charged', 1, 'elapsed_hours', 1.166667), 0
+  from past
+"""
+
+
+async def _with_history(server: DatabaseServer, instances: int, history: int) -> Result:
+    seconds = []
+    for hours in (0, max(1, history // instances)):
+        async with _database(server) as (dsn, connection):
+            await make_fleet(connection, instances)
+            if hours:
+                await connection.execute(_HISTORY, hours, timeout=3600)
+            await connection.execute("vacuum analyze", timeout=3600)
+            await connection.execute("checkpoint", timeout=600)
+            seconds.append((await _once(dsn))[0])
+    empty, full = seconds
+    name = f"a run of {instances:,} after {history:,} cycles of history"
+    return Result(name, full, "s", empty, full / empty, "ratio under 1.10")
+
+
+async def _cost_of_size(server: DatabaseServer, instances: int) -> Result:
+    """Microseconds of an instance in a small and in a large fleet, start-up aside."""
+    microseconds = []
+    for size in (10_000, instances):
+        async with _database(server) as (dsn, connection):
+            await make_fleet(connection, size)
+            pool = await create_pool(dsn, service="bench")
+            settings = load_settings(BillingSettings, database_url=dsn)
+            began = time.perf_counter()
+            await run_hourly_billing(
+                pool, listen_dsn=dsn, biller=Biller.DAEMON, occasion=Occasion.ONCE, settings=settings
+            )
+            microseconds.append((time.perf_counter() - began) / size * 1e6)
+            await pool.close()
+    small, large = microseconds
+    name = f"cost of an instance among {instances:,}, beside 10,000"
+    return Result(name, large, "µs", small, large / small, "ratio under 1.15")
+
+
+async def _top_up(server: DatabaseServer) -> Result:
+    """From the commit of a credit until its debts are settled, by a running daemon."""
+    async with _database(server) as (dsn, connection):
+        await make_fleet(connection, 1000)
+        await connection.execute("update wallets set balance = 0")
+        with tempfile.TemporaryDirectory() as folder:
+            processes = Processes(Path(folder))
+            try:
+                await processes.start_billing_daemon(dsn)
+                await eventually(lambda: _debts(connection, at_least=1000), 30)
+                organizations = await connection.fetch("select id from organizations limit 9")
+                seconds = [await _settle(connection, row["id"]) for row in organizations]
+            finally:
+                await processes.end_all()
+    return Result("from a top-up to settled debts", statistics.median(seconds), "s", target="under 1")
+
+
+async def _settle(connection: asyncpg.Connection, organization: UUID) -> float:
+    began = time.perf_counter()
+    await credit_wallet(
+        connection,
+        organization=str(organization),
+        amount=Decimal(1000),
+        reference=f"bench-{organization}",
+        author="bench",
+    )
+
+    async def settled() -> bool:
+        open_debts: int = await connection.fetchval(
+            "select count(*) from vps_debts where organization_id = $1 and settled_at is null", organization
+        )
+        return open_debts == 0
+
+    await eventually(settled, 30, pause=0.005)
+    return time.perf_counter() - began
+
+
+async def _debts(connection: asyncpg.Connection, *, at_least: int) -> bool:
+    count: int = await connection.fetchval("select count(*) from vps_debts where settled_at is null")
+    return count >= at_least
 
 
 async def _floor(connection: asyncpg.Connection) -> float:
