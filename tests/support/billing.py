@@ -15,7 +15,7 @@ from containerstacks_shared import db
 from containerstacks_shared.billing import credits as billing_credits
 from containerstacks_shared.billing.credits import Credit
 from containerstacks_shared.billing.run import RunSummary, run_hourly_billing
-from containerstacks_shared.billing.verify import Finding, verify
+from containerstacks_shared.billing.verify import Finding, Severity, verify
 from containerstacks_shared.models import Biller, Occasion
 from containerstacks_shared.settings import BillingSettings, load_settings
 from support.clock import shift_clock
@@ -69,7 +69,8 @@ class Billing:
         )
 
     async def verify(self) -> list[Finding]:
-        return await verify(self.connection)
+        """Audit everything; what another biller left behind is not of interest."""
+        return [finding for finding in await verify(self.connection) if finding.severity is Severity.OWN]
 
     # What is written ------------------------------------------------------------------------
 

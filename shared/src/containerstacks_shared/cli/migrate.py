@@ -1,5 +1,9 @@
 """`containerstacks migrate`."""
 
+from typing import Annotated
+
+import typer
+
 from containerstacks_shared import migrations
 
 from .database import read_settings
@@ -12,10 +16,22 @@ _DONE = {
 }
 
 
-def migrate() -> None:
+def migrate(
+    leave: Annotated[
+        bool,
+        typer.Option(
+            "--leave", help="Take everything out again that was added; the application's own rows all stay."
+        ),
+    ] = False,
+) -> None:
     """Create the schema, adopt an existing application's database, or bring it up to date."""
     # The direct connection: a pooler in transaction mode would lose the session's lock.
-    report(migrations.migrate(read_settings().listen_dsn))
+    dsn = read_settings().listen_dsn
+    if leave:
+        migrations.leave(dsn)
+        print("Took out everything that was added; every row of the application's tables is still there.")
+    else:
+        report(migrations.migrate(dsn))
 
 
 def report(migration: migrations.Migration) -> None:

@@ -1,6 +1,8 @@
 """The schema's history: plain SQL run by Alembic, one migrating session at a time, all or nothing."""
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -46,25 +48,44 @@ def migrate(dsn: str) -> Migration:
     Raises `DatabaseUnavailable` when it cannot be reached, and `DatabaseUnsuitable` when it is too old,
     is schema B, is in the middle of something else, or does not let this role change it.
     """
-    engine = create_engine("postgresql+psycopg://", creator=lambda: _connect(dsn), poolclass=NullPool)
-    with engine.connect() as connection:
-        _assert_version(connection)
-        _lock(connection)
+    with _migrating(dsn) as (connection, config):
         before = _revision(connection)
-        config = Config(attributes={"connection": connection})
-        config.set_main_option("script_location", str(_FOLDER))
-        try:
-            command.upgrade(config, "head")
-        except DBAPIError as error:
-            raise _unsuitable(error.orig) from error
-        except psycopg.Error as error:
-            raise _unsuitable(error) from error
-        connection.commit()
+        command.upgrade(config, "head")
         return Migration(
             kind=_kind(before, adopted=bool(config.attributes.get("adopted"))),
             revision=head_revision(),
             billing_paused_reason=connection.scalar(text("select reason from billing_control where paused")),
         )
+
+
+def leave(dsn: str) -> None:
+    """Take everything of this project out of the database again; every row of the application's tables stays.
+
+    Raises what `migrate` raises, and `DatabaseUnsuitable` when there is nothing to take out.
+    """
+    with _migrating(dsn) as (connection, config):
+        if _revision(connection) is None:
+            raise DatabaseUnsuitable("This database is not migrated, so there is nothing to take out.")
+        command.downgrade(config, "base")
+        connection.execute(text("drop table containerstacks_schema_version"))
+
+
+@contextmanager
+def _migrating(dsn: str) -> Iterator[tuple[Connection, Config]]:
+    """Give the one session that may change the schema; all that it does is committed at the end, or nothing is."""
+    engine = create_engine("postgresql+psycopg://", creator=lambda: _connect(dsn), poolclass=NullPool)
+    with engine.connect() as connection:
+        _assert_version(connection)
+        _lock(connection)
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(_FOLDER))
+        try:
+            yield connection, config
+            connection.commit()
+        except DBAPIError as error:
+            raise _unsuitable(error.orig) from error
+        except psycopg.Error as error:
+            raise _unsuitable(error) from error
 
 
 def _connect(dsn: str) -> psycopg.Connection:

@@ -6,6 +6,8 @@ from containerstacks_shared.errors import DatabaseUnsuitable
 
 _TABLES_OF_THE_ORIGINAL = frozenset(
     {
+        # Without it the application does not look whether a daemon bills, and cannot be paused.
+        "billing_daemon_status",
         "containers",
         "organizations",
         "organization_members",

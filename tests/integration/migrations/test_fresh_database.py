@@ -1,0 +1,104 @@
+"""On an empty database: the original's tables by its own names and types, and everything beside them."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+
+from containerstacks_shared import db, migrations
+from containerstacks_shared.errors import DatabaseUnavailable, DatabaseUnsuitable
+from containerstacks_shared.locks import LOCK_CLASS, Role
+from containerstacks_shared.migrations import head_revision, migrate
+from support import catalog
+from support.original_application import TABLES
+
+MONEY = {
+    "wallets.balance",
+    "payment_transactions.amount",
+    "vps_billing_cycles.hourly_rate",
+    "vps_billing_cycles.total_amount",
+    "billing_daemon_status.total_amount",
+    "vps_plans.base_price",
+    "vps_plans.markup_price",
+}
+
+
+def test_an_empty_database_gets_everything(empty_database_url: str) -> None:
+    migration = migrate(empty_database_url)
+    assert (migration.kind, migration.billing_paused_reason) == ("created", None)
+    assert migration.revision == head_revision() == db.SCHEMA_REVISION
+    assert set(TABLES) <= set(catalog.tables(empty_database_url))
+
+
+def test_a_fresh_schema_has_the_originals_columns_and_wider_money(
+    database_url: str, schema_a_url: str
+) -> None:
+    original, fresh = catalog.columns(schema_a_url), catalog.columns(database_url)
+    wanted = {name: kind for name, kind in original.items() if name.split(".")[0] in TABLES}
+    different = {name: fresh.get(name) for name, kind in wanted.items() if fresh.get(name) != kind}
+    assert set(different) == MONEY
+    assert all(str(kind).startswith("numeric(18,8)") for kind in different.values())
+    for name, kind in different.items():
+        # Only wider: nullability and default stay.
+        assert str(kind).partition(")")[2].replace(".00", "") == wanted[name].partition(")")[2].replace(
+            ".00", ""
+        )
+
+
+def test_a_fresh_schema_checks_what_the_original_checks(database_url: str, schema_a_url: str) -> None:
+    def constraints(dsn: str) -> set[tuple[str, str]]:
+        return {
+            (name.partition(".")[0], definition)
+            for name, definition in catalog.everything(dsn).items()
+            if name.startswith("constraint ") and name.removeprefix("constraint ").split(".")[0] in TABLES
+        }
+
+    missing = constraints(schema_a_url) - constraints(database_url)
+    assert {definition.split(" ")[0] for _, definition in missing} == {"FOREIGN"}
+    assert {table for table, _ in missing} == {
+        "constraint payment_transactions",
+        "constraint vps_billing_cycles",
+    }
+
+
+def test_migrating_twice_changes_nothing(database_url: str) -> None:
+    before = catalog.everything(database_url), catalog.rows(database_url)
+    assert migrate(database_url).kind == "current"
+    assert (catalog.everything(database_url), catalog.rows(database_url)) == before
+
+
+@pytest.mark.parametrize("kind", ["created", "adopted"])
+def test_of_two_that_migrate_at_once_one_does_it(request: pytest.FixtureRequest, kind: str) -> None:
+    dsn = request.getfixturevalue("empty_database_url" if kind == "created" else "schema_a_url")
+    with ThreadPoolExecutor() as threads:
+        kinds = [migration.kind for migration in threads.map(migrate, [dsn] * 3)]
+    assert sorted(kinds) == sorted([kind, "current", "current"])
+
+
+def test_a_migration_that_goes_on_for_too_long_is_not_waited_for(
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(migrations, "_LOCK_WAIT_MAX_SECONDS", 0.0)
+    monkeypatch.setattr(migrations, "_LOCK_PAUSE_SECONDS", 0.0)
+    with psycopg.connect(empty_database_url) as other:
+        other.execute("select pg_advisory_lock(%s, %s)", (LOCK_CLASS, Role.MIGRATION.number))
+        with pytest.raises(DatabaseUnsuitable, match="Another migration"):
+            migrate(empty_database_url)
+    assert catalog.tables(empty_database_url) == []
+
+
+def test_a_migration_that_fails_midway_changes_nothing(empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url) as connection:
+        # In the way of a late step.
+        connection.execute(
+            "create function record_wallet_movement() returns trigger language plpgsql as 'begin end'"
+        )
+    before = catalog.everything(empty_database_url)
+    with pytest.raises(DatabaseUnsuitable, match=r"nothing was changed: .*record_wallet_movement"):
+        migrate(empty_database_url)
+    assert catalog.everything(empty_database_url) == before
+
+
+def test_an_unreachable_database_is_said_to_be_so() -> None:
+    with pytest.raises(DatabaseUnavailable, match="cannot be reached"):
+        migrate("postgresql://somebody@127.0.0.1:1/nothing")

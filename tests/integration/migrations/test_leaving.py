@@ -1,0 +1,89 @@
+"""Going back: everything of ours is taken out, and every row of the application's stays, those billed here included."""
+
+import psycopg
+import pytest
+
+from containerstacks_shared.billing import control
+from containerstacks_shared.errors import DatabaseUnsuitable
+from containerstacks_shared.migrations import leave, migrate
+from support import catalog
+from support.billing import Billing
+
+from .conftest import Adopted
+
+
+def test_leaving_takes_out_everything_that_adopting_added(adopted: Adopted) -> None:
+    leave(adopted.dsn)
+    after = catalog.everything(adopted.dsn)
+    assert set(after) - set(adopted.objects_before) == set()
+    # What docs/adoption.md names: money stays wide, history stays without foreign keys.
+    gone = set(adopted.objects_before) - set(after)
+    assert all(adopted.objects_before[name].startswith("FOREIGN KEY") for name in gone)
+    changed = {name for name in after if after[name] != adopted.objects_before[name]}
+    assert all(after[name].startswith("numeric(18,8)") for name in changed)
+    assert catalog.rows(adopted.dsn) == adopted.rows_before
+
+
+async def test_what_was_billed_here_stays(adopted: Adopted, billing: Billing) -> None:
+    await control.resume(billing.connection, reason="agreed", author="alice")
+    await billing.run()
+    await billing.connection.execute(
+        "insert into billing_daemon_status (daemon_instance_id, status, heartbeat_at, metadata)"
+        """ values ('ours-1', 'running', now(), '{"biller": "daemon"}')"""
+    )
+    before = catalog.rows(adopted.dsn, like=adopted.rows_before)
+    leave(adopted.dsn)
+    after = catalog.rows(adopted.dsn)
+    assert len(after["vps_billing_cycles"]) > len(adopted.rows_before["vps_billing_cycles"])
+    # A beat of ours would keep the application's own billing paused.
+    assert after.pop("billing_daemon_status") == adopted.rows_before["billing_daemon_status"]
+    del before["billing_daemon_status"]
+    assert after == before
+
+
+async def test_the_application_works_on_after_we_left(adopted: Adopted) -> None:
+    leave(adopted.dsn)
+    with psycopg.connect(adopted.dsn) as application:
+        application.execute("update wallets set balance = balance - 1")
+        application.execute("update vps_instances set status = 'running', plan_id = 'other'")
+        application.execute("update vps_plans set base_price = base_price + 1")
+        application.execute("delete from vps_plans")
+        application.execute("truncate vps_instances cascade")
+        application.execute("delete from users")
+
+
+async def test_coming_back_goes_on_where_billing_stood(adopted: Adopted, billing: Billing) -> None:
+    await control.resume(billing.connection, reason="agreed", author="alice")
+    first = await billing.run()
+    leave(adopted.dsn)
+    assert migrate(adopted.dsn).kind == "adopted"
+    await billing.pool.expire_connections()
+    await control.resume(billing.connection, reason="agreed", author="alice")
+    second = await billing.run()
+    assert first.charged.hours_billed > 0
+    assert second.charged.hours_billed == 0
+    assert await billing.verify() == []
+
+
+def test_leaving_a_fresh_database_leaves_the_originals_tables(database_url: str) -> None:
+    leave(database_url)
+    assert "wallets" in catalog.tables(database_url)
+    assert "wallet_ledger_entries" not in catalog.tables(database_url)
+    assert not [name for name in catalog.everything(database_url) if "containerstacks" in name]
+
+
+def test_leaving_twice_says_that_nothing_is_left(database_url: str) -> None:
+    leave(database_url)
+    before = catalog.everything(database_url)
+    with pytest.raises(DatabaseUnsuitable, match="nothing to take out"):
+        leave(database_url)
+    assert catalog.everything(database_url) == before
+
+
+def test_a_leave_that_fails_midway_changes_nothing(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("create view of_the_operators_own as select * from billing_runs")
+    before = catalog.everything(database_url), catalog.rows(database_url)
+    with pytest.raises(DatabaseUnsuitable, match="nothing was changed: cannot drop"):
+        leave(database_url)
+    assert (catalog.everything(database_url), catalog.rows(database_url)) == before

@@ -1,0 +1,70 @@
+"""Databases that are neither empty nor the original's schema A are left exactly as they are."""
+
+from collections.abc import Sequence
+
+import psycopg
+import pytest
+from psycopg import sql
+
+from containerstacks_shared.errors import DatabaseUnsuitable
+from containerstacks_shared.migrations import migrate
+from support import catalog
+from support.databases import database_name
+
+
+def refused(dsn: str, *, match: str) -> None:
+    before = catalog.everything(dsn), catalog.rows(dsn)
+    with pytest.raises(DatabaseUnsuitable, match=match) as refusal:
+        migrate(dsn)
+    assert "\n" not in str(refusal.value)
+    assert (catalog.everything(dsn), catalog.rows(dsn)) == before
+
+
+def execute(dsn: str, *statements: str) -> None:
+    with psycopg.connect(dsn) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def test_schema_b_is_refused_and_untouched(schema_b_url: str) -> None:
+    refused(schema_b_url, match=r"schema B .* cannot be paused by a daemon")
+
+
+@pytest.mark.parametrize(
+    "missing", [("wallets",), ("vps_billing_cycles", "payment_transactions"), ("billing_daemon_status",)]
+)
+def test_a_schema_with_some_tables_missing_is_refused_by_their_names(
+    schema_a_url: str, missing: Sequence[str]
+) -> None:
+    execute(schema_a_url, *(f"drop table {table} cascade" for table in missing))
+    refused(schema_a_url, match=f"missing: {', '.join(sorted(missing))}")
+
+
+def test_somebody_elses_database_of_the_same_table_names_is_refused(empty_database_url: str) -> None:
+    execute(empty_database_url, "create table users (id serial primary key, email text)")
+    refused(empty_database_url, match="some of ContainerStacks' tables but not all")
+
+
+def test_a_database_with_a_view_on_a_money_column_is_refused(schema_a_url: str) -> None:
+    execute(schema_a_url, "create view rich as select organization_id from wallets where balance > 100")
+    refused(schema_a_url, match="nothing was changed: cannot alter type of a column used by a view")
+
+
+def test_a_table_of_the_applications_own_by_a_name_of_ours_is_refused(schema_a_url: str) -> None:
+    execute(schema_a_url, "create table counts (n integer)", "insert into counts values (1)")
+    refused(schema_a_url, match='"counts" already exists')
+
+
+def test_a_role_that_does_not_own_the_tables_is_refused(schema_a_url: str) -> None:
+    role = f"visitor_{database_name(schema_a_url)}"
+    with psycopg.connect(schema_a_url, autocommit=True) as owner:
+        owner.execute(sql.SQL("create role {} login password 'visitor'").format(sql.Identifier(role)))
+        try:
+            owner.execute(sql.SQL("grant all on schema public to {}").format(sql.Identifier(role)))
+            host = schema_a_url.partition("@")[2]
+            before = catalog.rows(schema_a_url)
+            with pytest.raises(DatabaseUnsuitable, match="must be owner of"):
+                migrate(f"postgresql://{role}:visitor@{host}")
+            assert catalog.rows(schema_a_url) == before
+        finally:
+            owner.execute(sql.SQL("drop owned by {0}; drop role {0}").format(sql.Identifier(role)))
