@@ -8,7 +8,8 @@ ContainerStacksError          the message is one line, fit for an operator
 ├── LeadershipLost            another process holds a newer term of the role
 ├── BillingPaused             an operator (or an adoption) paused all billing
 ├── BillingBusy               the run lock was not to be had in time
-└── NotFound                  what the caller named does not exist
+├── NotFound                  what the caller named does not exist
+└── ChangeRefused             what is asked for does not fit what is there
 """
 
 
@@ -46,3 +47,7 @@ class BillingBusy(ContainerStacksError):  # noqa: N818
 
 class NotFound(ContainerStacksError):  # noqa: N818
     """What the caller named does not exist."""
+
+
+class ChangeRefused(ContainerStacksError):  # noqa: N818
+    """What is asked for does not fit what is there; the message says why."""

@@ -41,6 +41,8 @@ class Channel(StrEnum):
     BILLING_CHANGED = "billing_changed"
     WALLET_TOPPED_UP = "wallet_topped_up"
     VPS_PLANS_CHANGED = "vps_plans_changed"
+    INCIDENTS_CHANGED = "incidents_changed"
+    COMPONENTS_CHANGED = "components_changed"
 
 
 @dataclass(frozen=True)

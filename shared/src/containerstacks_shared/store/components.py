@@ -1,0 +1,158 @@
+"""What each component was like: recorded each minute, rolled up per hour and per day, read as bars and uptime."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from typing import Any, Final
+
+from containerstacks_shared import component_rules, sql
+from containerstacks_shared.component_rules import Finding
+from containerstacks_shared.db import Connection
+from containerstacks_shared.models_status import (
+    Component,
+    ComponentDay,
+    ComponentNow,
+    ComponentReport,
+    ComponentState,
+    ComponentUptime,
+    Incident,
+    StateMinutes,
+    UptimeWindow,
+)
+
+DAYS: Final = 90
+
+_MINUTE, _HOUR, _DAY = 1, 60, 1440
+# A rolling day is made of minutes, 90 days of hours. With some to spare for a database that was away.
+_RETENTION: Final = {_MINUTE: timedelta(days=3), _HOUR: timedelta(days=100), _DAY: timedelta(days=3650)}
+_WINDOWS: Final = {
+    UptimeWindow.DAY: (_MINUTE, timedelta(hours=24)),
+    UptimeWindow.WEEK: (_HOUR, timedelta(days=7)),
+    UptimeWindow.MONTH: (_HOUR, timedelta(days=30)),
+    UptimeWindow.QUARTER: (_HOUR, timedelta(days=90)),
+}
+
+_QUERIES: Final = sql.load("components")
+_SAVE_STATE: Final = _QUERIES["save_state"]
+_ANNOUNCE: Final = _QUERIES["announce"]
+_RECORD_MINUTE: Final = _QUERIES["record_minute"]
+_ROLL_UP: Final = _QUERIES["roll_up"]
+_FORGET: Final = _QUERIES["forget"]
+_STATES: Final = _QUERIES["states"]
+_MINUTES_SINCE: Final = _QUERIES["minutes_since"]
+_DAYS: Final = _QUERIES["days"]
+_TODAY: Final = _QUERIES["today"]
+
+
+@dataclass(frozen=True)
+class _State:
+    finding: Finding
+    checked_at: datetime | None
+
+
+async def record(
+    connection: Connection,
+    measured: Mapping[Component, Finding],
+    incidents: Sequence[Incident],
+    *,
+    outages: Sequence[datetime] = (),
+) -> None:
+    """Write down what this minute is like, add hours and days up, and forget what is too old.
+
+    `measured` is what the rules say; what `incidents` (those not over) make of it is what the minute counts as.
+    `outages` are earlier moments at which the database did not answer; a minute that somebody else recorded
+    stays as it is. Runs in a transaction that has checked its term.
+    """
+    changed = False
+    for component, finding in measured.items():
+        changed |= await connection.fetchval(_SAVE_STATE, component, finding.state, finding.because)
+        state = component_rules.overrule(component, finding, incidents).state
+        await connection.execute(_RECORD_MINUTE, component, None, state)
+    for moment in outages:
+        await connection.execute(_RECORD_MINUTE, Component.DATABASE, moment, ComponentState.DOWN)
+    since = min(outages, default=None)
+    await connection.execute(_ROLL_UP, _MINUTE, _HOUR, since)
+    await connection.execute(_ROLL_UP, _HOUR, _DAY, since)
+    for resolution, kept in _RETENTION.items():
+        await connection.execute(_FORGET, resolution, kept)
+    if changed:
+        await connection.execute(_ANNOUNCE)
+
+
+async def read_now(connection: Connection, incidents: Sequence[Incident]) -> list[ComponentNow]:
+    """Read the state of every component; `incidents` are those not over."""
+    states = await _read_states(connection)
+    return [ComponentNow(**_now(component, states, incidents)) for component in Component]
+
+
+async def read_reports(connection: Connection, incidents: Sequence[Incident]) -> list[ComponentReport]:
+    """Read state, uptime and daily bars of every component; `incidents` are those not over."""
+    states = await _read_states(connection)
+    uptime = await _read_uptime(connection)
+    days = await _read_days(connection)
+    return [
+        ComponentReport(**_now(component, states, incidents), uptime=uptime[component], days=days[component])
+        for component in Component
+    ]
+
+
+async def _read_states(connection: Connection) -> dict[Component, _State]:
+    states = dict.fromkeys(Component, _State(component_rules.NO_DATA, None))
+    for row in await connection.fetch(_STATES, component_rules.RECORD_LIFETIME):
+        finding = component_rules.NO_DATA
+        if row["is_fresh"]:
+            finding = Finding(ComponentState(row["state"]), row["because"])
+        states[Component(row["component"])] = _State(finding, row["checked_at"])
+    return states
+
+
+def _now(
+    component: Component, states: Mapping[Component, _State], incidents: Sequence[Incident]
+) -> dict[str, Any]:
+    state = states[component]
+    finding = component_rules.overrule(component, state.finding, incidents)
+    return {
+        "component": component,
+        "name": component.title,
+        "state": finding.state,
+        "because": finding.because,
+        "checked_at": state.checked_at,
+    }
+
+
+async def _read_uptime(connection: Connection) -> dict[Component, list[ComponentUptime]]:
+    uptime: dict[Component, list[ComponentUptime]] = {component: [] for component in Component}
+    for window, (resolution, length) in _WINDOWS.items():
+        rows = await connection.fetch(_MINUTES_SINCE, resolution, length)
+        recorded = {row["component"]: _minutes(row) for row in rows}
+        for component, figures in uptime.items():
+            minutes = recorded.get(component, StateMinutes())
+            figures.append(
+                ComponentUptime(
+                    window=window,
+                    percent=component_rules.uptime_percent(minutes),
+                    recorded_minutes=minutes.recorded,
+                    total_minutes=length // timedelta(minutes=1),
+                )
+            )
+    return uptime
+
+
+async def _read_days(connection: Connection) -> dict[Component, list[ComponentDay]]:
+    today: date = await connection.fetchval(_TODAY)
+    recorded = {(row["component"], row["date"]): _minutes(row) for row in await connection.fetch(_DAYS, DAYS)}
+    dates = [today - timedelta(days=ago) for ago in reversed(range(DAYS))]
+    return {
+        component: [_day(day, recorded.get((component, day), StateMinutes())) for day in dates]
+        for component in Component
+    }
+
+
+def _day(day: date, minutes: StateMinutes) -> ComponentDay:
+    return ComponentDay(
+        date=day, state=component_rules.state_of_day(minutes), **minutes.model_dump(by_alias=False)
+    )
+
+
+def _minutes(row: Any) -> StateMinutes:
+    return StateMinutes(**{name: row[name] for name in StateMinutes.model_fields})
