@@ -35,7 +35,9 @@ def show(results: Sequence[Result]) -> None:
     for result in results:
         table.add_row(
             result.name,
-            f"{result.value:,.4g} {result.unit}" if result.value < 1000 else f"{result.value:,.0f} {result.unit}",
+            f"{result.value:,.4g} {result.unit}"
+            if result.value < 1000
+            else f"{result.value:,.0f} {result.unit}",
             "" if result.floor is None else f"{result.floor:,.4g}",
             "" if result.ratio is None else f"{result.ratio:.2f}",
             result.target,

@@ -6,8 +6,7 @@ from containerstacks_shared import sql
 from containerstacks_shared.db import ADVISORY_LOCK_CLASS, VERSIONS_LOCK, Connection
 
 _QUERIES: Final = sql.load("versions")
-_LOCK_VERSIONS: Final = _QUERIES["lock_versions"]
-_NEXT_VERSION: Final = _QUERIES["next_version"]
+_DRAW_VERSION: Final = _QUERIES["draw_version"]
 
 
 async def next_version(connection: Connection) -> int:
@@ -18,6 +17,5 @@ async def next_version(connection: Connection) -> int:
     """
     if not connection.is_in_transaction():
         raise RuntimeError("a version is drawn inside the transaction that reads what it stands for")
-    await connection.execute(_LOCK_VERSIONS, ADVISORY_LOCK_CLASS, VERSIONS_LOCK)
-    version: int = await connection.fetchval(_NEXT_VERSION)
+    version: int = await connection.fetchval(_DRAW_VERSION, ADVISORY_LOCK_CLASS, VERSIONS_LOCK)
     return version

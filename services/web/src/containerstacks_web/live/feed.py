@@ -16,8 +16,8 @@ import structlog
 from containerstacks_shared import db
 from containerstacks_shared.billing.status import read_daemon_status
 from containerstacks_shared.errors import DatabaseUnavailable
-from containerstacks_shared.models import StatusMessage
-from containerstacks_shared.notify import Channel, Listener, Subscription
+from containerstacks_shared.models import DaemonStatus, StatusMessage
+from containerstacks_shared.notify import Channel, Hint, Listener, Subscription
 from containerstacks_shared.store import counts, versions
 from containerstacks_web.live.snapshot import StatusSnapshot
 from containerstacks_web.metrics import STATUS_READ_AT, STATUS_READINGS
@@ -28,6 +28,7 @@ CHANNELS: Final = (
     Channel.BILLING_CHANGED,
     Channel.VPS_PLANS_CHANGED,
 )
+_COUNTING: Final = frozenset({Channel.COUNT_DELTAS, Channel.COUNTS_CHANGED, Channel.VPS_PLANS_CHANGED})
 # Browsers call their page stale after 10 seconds without a message.
 _LOOK_SECONDS = 4.0
 _RETRY_SECONDS = 0.5
@@ -39,6 +40,8 @@ _PAUSE_SECONDS_MAX = 1.0
 # Counts and deltas together are exact before the aggregator folds and after, so a writer's hint is read at once,
 # and the fold that follows it tells nothing new. It is read all the same, but in no hurry: it may be a repair.
 _ECHO_SECONDS = 1.0
+# Billing says when something happens to it. When only counts change, what was read of it so short a time ago will do.
+_DAEMON_STATUS_SECONDS = 1.0
 _READ_SECONDS_MAX = 4.0
 _CONNECTION_SECONDS_MAX = 2.0
 # How long a request waits for the very first reading.
@@ -67,6 +70,8 @@ class SnapshotFeed:
         self._healthy = False
         self._published_at = -math.inf
         self._deltas_heard_at = -math.inf
+        self._daemon_status: DaemonStatus | None = None
+        self._daemon_read_at = -math.inf
 
     @property
     def snapshot(self) -> StatusSnapshot | None:
@@ -144,7 +149,7 @@ class SnapshotFeed:
             timestamp = datetime.now(UTC)
             taken = asyncio.get_running_loop().time()
             vps = await counts.read_vps_statistics(connection)
-            daemon = await read_daemon_status(connection, interval=self._billing_interval)
+            daemon = await self._read_daemon_status(connection)
         message = StatusMessage(version=version, timestamp=timestamp, vps=vps, daemon=daemon)
         return StatusSnapshot(
             version=version,
@@ -155,15 +160,27 @@ class SnapshotFeed:
             message=message.model_dump_json().encode(),
         )
 
+    async def _read_daemon_status(self, connection: db.Connection) -> DaemonStatus:
+        now = asyncio.get_running_loop().time()
+        if self._daemon_status is None or now - self._daemon_read_at > _DAEMON_STATUS_SECONDS:
+            # Before the reading: what billing says meanwhile makes it old again.
+            self._daemon_read_at = now
+            self._daemon_status = await read_daemon_status(connection, interval=self._billing_interval)
+        return self._daemon_status
+
     async def _wait_for_occasion(self, subscription: Subscription) -> None:
         clock = asyncio.get_running_loop().time
-        hints = await subscription.wait(_LOOK_SECONDS if self._healthy else _RETRY_SECONDS)
-        if Channel.COUNT_DELTAS in hints:
-            self._deltas_heard_at = clock()
+        hints = await self._hear(subscription, _LOOK_SECONDS if self._healthy else _RETRY_SECONDS)
         while hints == {Channel.COUNTS_CHANGED}:
             remaining = self._deltas_heard_at + _ECHO_SECONDS - clock()
             if remaining <= 0:
                 return
-            hints = await subscription.wait(remaining) or hints
-            if Channel.COUNT_DELTAS in hints:
-                self._deltas_heard_at = clock()
+            hints = await self._hear(subscription, remaining) or hints
+
+    async def _hear(self, subscription: Subscription, seconds: float) -> frozenset[Hint]:
+        hints = await subscription.wait(seconds)
+        if Channel.COUNT_DELTAS in hints:
+            self._deltas_heard_at = asyncio.get_running_loop().time()
+        if not hints <= _COUNTING:
+            self._daemon_read_at = -math.inf
+        return hints

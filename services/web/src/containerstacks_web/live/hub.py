@@ -13,6 +13,7 @@ from typing import Protocol
 
 import structlog
 
+from containerstacks_shared.waiting import happens_within
 from containerstacks_web.live.frames import text_frame
 from containerstacks_web.metrics import CLIENTS, CLIENTS_CUT_OFF
 
@@ -108,15 +109,26 @@ class Hub:
         self._wake.set()
 
     async def run_rounds(self) -> None:
-        """Send until cancelled; a frame is handed over whole or not at all, so any moment will do."""
+        """Send until cancelled; a frame is handed over whole or not at all, so any moment will do.
+
+        News start a round at once, or as soon as the last news are old enough. In between, who stayed behind is
+        looked after; that makes the others wait for nothing.
+        """
         clock = asyncio.get_running_loop().time
         while True:
-            if not self._behind:
-                await self._wake.wait()
-            self._wake.clear()
+            news = await self._wait_for_news()
             started = clock()
             await self._round()
-            await asyncio.sleep(max(0.0, started + _ROUND_SECONDS - clock()))
+            if news:
+                await asyncio.sleep(max(0.0, started + _ROUND_SECONDS - clock()))
+
+    async def _wait_for_news(self) -> bool:
+        if self._behind:
+            news = await happens_within(self._wake, _ROUND_SECONDS)
+        else:
+            news = await self._wake.wait()
+        self._wake.clear()
+        return news
 
     async def close(self) -> None:
         """Tell every browser that this process goes away and they should come back (code 1012)."""

@@ -1,0 +1,97 @@
+"""The sockets that administrators opened: they get the details, for as long as the credential is good.
+
+What is sent to everybody is the hub's. Here one message with the details is made for all administrators who
+asked for it. Whoever's session, key or token ends, or who stops being an administrator, is closed with
+`ENDED`; and nothing is sent to anybody who was not looked up in the same round.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+import structlog
+
+from containerstacks_shared import db
+from containerstacks_shared.billing.status import read_daemon_details
+from containerstacks_shared.store import counts, versions
+from containerstacks_web.live.messages import DetailsMessage
+
+# Close code of a socket whose credential ended; 4000 to 4999 are the application's own.
+ENDED: Final = 4401
+
+_LOOK_SECONDS: Final = 2.0
+_CONNECTION_SECONDS_MAX: Final = 2.0
+_READ_SECONDS_MAX: Final = 4.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(eq=False)
+class AdminSocket:
+    """`is_still_admin` asks the database anew; `send` may drop a message that the browser is too slow for."""
+
+    is_still_admin: Callable[[], Awaitable[bool]]
+    send: Callable[[bytes], None]
+    end: Callable[[], Awaitable[None]]
+    wants_details: bool
+
+
+class AdminSockets:
+    def __init__(self, pool: db.Pool, *, billing_interval: timedelta) -> None:
+        self._pool = pool
+        self._billing_interval = billing_interval
+        self._sockets: set[AdminSocket] = set()
+        self._opened = asyncio.Event()
+
+    def add(self, socket: AdminSocket) -> None:
+        self._sockets.add(socket)
+        self._opened.set()
+
+    def remove(self, socket: AdminSocket) -> None:
+        self._sockets.discard(socket)
+
+    async def run_rounds(self) -> None:
+        """Look, send and wait until cancelled."""
+        while True:
+            if not self._sockets:
+                await self._opened.wait()
+            self._opened.clear()
+            try:
+                await self._round()
+            except db.UNAVAILABLE as error:
+                # Without the database there is nothing new to tell, so nobody learns more than they knew.
+                _log.warning("admin_sockets.database_away", error=str(error) or type(error).__name__)
+            try:
+                async with asyncio.timeout(_LOOK_SECONDS):
+                    await self._opened.wait()
+            except TimeoutError:
+                pass
+
+    async def _round(self) -> None:
+        message: bytes | None = None
+        if any(socket.wants_details for socket in self._sockets):
+            async with asyncio.timeout(_READ_SECONDS_MAX):
+                message = await self._read()
+        for socket in list(self._sockets):
+            if socket not in self._sockets:
+                continue
+            if not await socket.is_still_admin():
+                self.remove(socket)
+                _log.info("admin_sockets.ended")
+                await socket.end()
+            elif message is not None and socket.wants_details:
+                socket.send(message)
+
+    async def _read(self) -> bytes:
+        async with (
+            self._pool.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+            connection.transaction(),
+        ):
+            version = await versions.next_version(connection)
+            timestamp = datetime.now(UTC)
+            vps = await counts.read_vps_details(connection)
+            daemon = await read_daemon_details(connection, interval=self._billing_interval)
+        details = DetailsMessage(version=version, timestamp=timestamp, vps=vps, daemon=daemon)
+        return details.model_dump_json().encode()

@@ -1,0 +1,30 @@
+"""What the WebSocket sends beside the status, and what a client may ask for."""
+
+from enum import StrEnum
+from typing import Literal
+
+from containerstacks_shared.models import DaemonDetails, Document, Timestamp, VpsDetails
+
+
+class Topic(StrEnum):
+    """A kind of message: `?topics=status,details` asks for both. Details are for administrators."""
+
+    STATUS = "status"
+    DETAILS = "details"
+
+
+class DetailsMessage(Document):
+    """What administrators get besides: every two seconds while they listen."""
+
+    type: Literal["details"] = "details"
+    version: int
+    timestamp: Timestamp
+    vps: VpsDetails
+    daemon: DaemonDetails
+
+
+def parse_topics(text: str | None) -> frozenset[Topic]:
+    """Read `?topics=`; raises ValueError. Who says nothing gets the status."""
+    if text is None:
+        return frozenset({Topic.STATUS})
+    return frozenset(Topic(word.strip()) for word in text.split(","))

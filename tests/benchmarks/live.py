@@ -1,0 +1,241 @@
+"""From a commit to every browser, beside a bare NOTIFY whose callback writes the same bytes to the same browsers.
+
+Latency counts from the moment at which COMMIT is sent to the moment at which a browser has the state, so it
+holds the commit's own flush on both sides.
+"""
+
+import asyncio
+import contextlib
+import json
+import random
+import socket
+import statistics
+import time
+from asyncio.subprocess import Process
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from uuid import UUID
+
+import asyncpg
+
+from benchmarks.bare_server import CHANNEL
+from benchmarks.crowd import upgrade_request
+from benchmarks.fleets import make_fleet
+from benchmarks.results import Result
+from benchmarks.surroundings import LOCALHOST, bare_server, fresh_database, helper, real_services, size
+from support.databases import DatabaseServer
+from support.processes import Service, free_port
+
+_CLIENTS = size("BENCH_LIVE_CLIENTS", 2_000)
+_FAN_OUT = size("BENCH_LIVE_FAN_OUT", 5_000)
+_COMMITS = size("BENCH_LIVE_COMMITS", 40)
+_FLEET = 10_000
+_SETTLE_SECONDS = 1.0
+_CHANGES = 9
+
+_REAL = "update vps_instances set status = 'failed' where id = $1"
+_FLOOR = "update floor_instances set status = 'failed' where id = $1"
+_FLOOR_TABLE = """
+create table floor_instances (like vps_instances including all);
+insert into floor_instances select * from vps_instances;
+create trigger touch before update on floor_instances for each row execute function update_updated_at_column();
+"""
+
+
+@dataclass
+class Writer:
+    """Puts one instance after the other into error; how many there are now is what browsers look for."""
+
+    connection: asyncpg.Connection
+    instances: list[UUID]
+    floor: bool = False
+    done: int = 0
+    committed: list[tuple[int, float]] = field(default_factory=list)
+
+    async def commit(self) -> None:
+        instance = self.instances[self.done]
+        self.done += 1
+        transaction = self.connection.transaction()
+        await transaction.start()
+        await self.connection.execute(_FLOOR if self.floor else _REAL, instance)
+        if self.floor:
+            await self.connection.execute("select pg_notify($1, $2)", CHANNEL, str(self.done))
+        self.committed.append((self.done, time.monotonic()))
+        await transaction.commit()
+
+    async def commit_at(self, rate: float, commits: int) -> None:
+        """Commit so many times, at irregular moments, but at least half a step apart."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        for number in range(commits):
+            due = began + (number + random.uniform(0, 0.5)) / rate
+            await asyncio.sleep(max(0.0, due - clock()))
+            await self.commit()
+
+    def take_commits(self) -> list[tuple[int, float]]:
+        committed, self.committed = self.committed, []
+        return committed
+
+
+async def measure(server: DatabaseServer) -> list[Result]:
+    async with fresh_database(server) as (dsn, connection):
+        await make_fleet(connection, _FLEET)
+        await connection.execute(_FLOOR_TABLE)
+        instances = [row["id"] for row in await connection.fetch("select id from vps_instances")]
+        writer, floor = Writer(connection, instances), Writer(connection, instances, floor=True)
+        async with bare_server(dsn) as port, real_services(dsn) as web:
+            return [
+                *await _one_client(web, port, writer, floor),
+                *await _many_clients(web, port, writer, floor),
+                *await _fan_out(web, writer),
+                await _beside_a_stalled_one(dsn),
+            ]
+
+
+async def _one_client(web: Service, port: int, writer: Writer, floor: Writer) -> list[Result]:
+    async with crowd(web.port, "/ws/status", 1) as ours, crowd(port, "/ws", 1) as bare:
+        real, least = await _in_turns((ours, writer), (bare, floor), rate=8, commits=4 * _COMMITS)
+    return [
+        _latency("commit to one browser, p50", real, least, 0.5, "under 8 ms"),
+        _latency("commit to one browser, p99", real, least, 0.99, "under 25 ms"),
+    ]
+
+
+async def _many_clients(web: Service, port: int, writer: Writer, floor: Writer) -> list[Result]:
+    async with crowd(web.port, "/ws/status", _CLIENTS) as ours, crowd(port, "/ws", _CLIENTS) as bare:
+        real, least = await _in_turns((ours, writer), (bare, floor), rate=5, commits=_COMMITS)
+        name = f"{_CLIENTS:,} browsers, 5 commits/s"
+        results = [
+            _latency(f"{name}, p50", real, least, 0.5, "ratio at most 1.5"),
+            _latency(f"{name}, p99", real, least, 0.99, "ratio at most 1.5"),
+        ]
+        await writer.commit_at(100, 10 * _COMMITS)
+        await asyncio.sleep(_SETTLE_SECONDS)
+        behind = latencies(writer.take_commits(), await seen(ours))
+    results.append(
+        Result(
+            f"{_CLIENTS:,} browsers, 100 commits/s, furthest behind",
+            1000 * behind[-1],
+            "ms",
+            target="under 200 ms",
+        )
+    )
+    return results
+
+
+async def _fan_out(web: Service, writer: Writer) -> list[Result]:
+    before = _memory(web)
+    async with crowd(web.port, "/ws/status", _FAN_OUT) as browsers:
+        await asyncio.sleep(_SETTLE_SECONDS)
+        memory = (_memory(web) - before) / _FAN_OUT
+        await writer.commit_at(2, _CHANGES)
+        await asyncio.sleep(_SETTLE_SECONDS)
+        seen_by_all = await seen(browsers)
+    last = [latencies([commit], seen_by_all)[-1] for commit in writer.take_commits()]
+    return [
+        Result(
+            f"one change to {_FAN_OUT:,} browsers, the last one",
+            1000 * statistics.median(last),
+            "ms",
+            target="under 150 ms",
+        ),
+        Result("memory per connection", memory / 1024, "KiB", target="under 25 KiB"),
+    ]
+
+
+async def _beside_a_stalled_one(dsn: str) -> Result:
+    """Two hubs with as many browsers each; at one of them one more has stopped reading."""
+    ports = (free_port(), free_port())
+    last: tuple[list[float], list[float]] = ([], [])
+    async with contextlib.AsyncExitStack() as stack:
+        hubs = [await stack.enter_async_context(helper("hub_server", dsn, port)) for port in ports]
+        await stack.enter_async_context(_never_reading(ports[1]))
+        await asked(hubs[1], "fill")
+        crowds = [await stack.enter_async_context(crowd(port, "/ws/status", _FAN_OUT)) for port in ports]
+        for number in range(1, 2 * _CHANGES):
+            for hub, browsers, times in zip(hubs, crowds, last, strict=True):
+                published = float(await asked(hub, f"publish {number}"))
+                await asyncio.sleep(_SETTLE_SECONDS / 2)
+                times.append(latencies([(number, published)], await seen(browsers))[-1])
+    alone, beside = (1000 * statistics.median(times) for times in last)
+    return Result(
+        f"last of {_FAN_OUT:,} browsers beside one that stopped reading",
+        beside,
+        "ms",
+        alone,
+        beside / alone,
+        "under 5 ms more",
+    )
+
+
+async def _in_turns(
+    real: tuple[Process, Writer], floor: tuple[Process, Writer], *, rate: float, commits: int, turns: int = 4
+) -> tuple[list[float], list[float]]:
+    """Measure both by turns, so that whatever else the machine does meets both."""
+    found: tuple[list[float], list[float]] = ([], [])
+    for _ in range(turns):
+        for (browsers, writer), known in zip((real, floor), found, strict=True):
+            await writer.commit_at(rate, max(1, commits // turns))
+            await asyncio.sleep(_SETTLE_SECONDS)
+            known.extend(latencies(writer.take_commits(), await seen(browsers)))
+    return sorted(found[0]), sorted(found[1])
+
+
+def latencies(
+    commits: Sequence[tuple[int, float]], browsers: Sequence[Sequence[tuple[int, float]]]
+) -> list[float]:
+    """Return how long each browser took to have each commit, or a newer one; sorted."""
+    times = []
+    for arrivals in browsers:
+        arrival = iter(arrivals)
+        number, at = next(arrival)
+        for wanted, committed in commits:
+            while number < wanted:
+                number, at = next(arrival)
+            times.append(at - committed)
+    return sorted(times)
+
+
+def _latency(name: str, real: list[float], floor: list[float], quantile: float, target: str) -> Result:
+    value, least = (1000 * times[int(quantile * (len(times) - 1))] for times in (real, floor))
+    return Result(name, value, "ms", least, value / least, target)
+
+
+# Browsers ---------------------------------------------------------------------------------------
+
+
+def crowd(port: int, path: str, clients: int) -> contextlib.AbstractAsyncContextManager[Process]:
+    return helper("crowd", LOCALHOST, port, path, clients)
+
+
+async def seen(browsers: Process) -> list[list[tuple[int, float]]]:
+    """Return what each browser has seen since it was last asked."""
+    answer: list[list[tuple[int, float]]] = json.loads(await asked(browsers))
+    return answer
+
+
+async def asked(process: Process, line: str = "") -> bytes:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{line}\n".encode())
+    return await process.stdout.readline()
+
+
+@contextlib.asynccontextmanager
+async def _never_reading(port: int) -> AsyncIterator[None]:
+    """Connect a browser and leave what arrives where it is."""
+    loop = asyncio.get_running_loop()
+    with socket.socket() as connection:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.setblocking(False)
+        await loop.sock_connect(connection, (LOCALHOST, port))
+        await loop.sock_sendall(connection, upgrade_request("/ws/status", port))
+        assert (await loop.sock_recv(connection, 12)) == b"HTTP/1.1 101"
+        yield
+
+
+def _memory(service: Service) -> int:
+    """Resident bytes."""
+    pages = int(Path(f"/proc/{service.pid}/statm").read_text(encoding="utf-8").split()[1])
+    return pages * 4096

@@ -1,0 +1,90 @@
+"""What measurements run in: a fresh migrated database, the real services, and helper processes."""
+
+import asyncio
+import contextlib
+import os
+import sys
+import tempfile
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import asyncpg
+
+from containerstacks_shared.migrations import migrate
+from support.databases import DatabaseServer, database_name
+from support.processes import LOCALHOST, Processes, Service, free_port
+
+TESTS = Path(__file__).parents[1]
+_LINE_BYTES_MAX = 2**28
+
+# Limits are not what is measured.
+UNLIMITED = {
+    "WS_CLIENTS_MAX": "100000",
+    "WS_CLIENTS_PER_ADDRESS": "100000",
+    "RATE_LIMIT_ANONYMOUS": "999999999/15 minutes",
+}
+
+
+def size(name: str, default: int) -> int:
+    """How much of something, unless the environment asks for another amount."""
+    return int(os.environ.get(name, str(default)))
+
+
+@contextlib.asynccontextmanager
+async def fresh_database(server: DatabaseServer) -> AsyncIterator[tuple[str, asyncpg.Connection]]:
+    dsn = server.create("bench")
+    await asyncio.to_thread(migrate, dsn)
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield dsn, connection
+    finally:
+        await connection.close()
+        server.drop(database_name(dsn))
+
+
+@contextlib.asynccontextmanager
+async def real_services(dsn: str) -> AsyncIterator[Service]:
+    """Start web and aggregator, and give web."""
+    with tempfile.TemporaryDirectory() as folder:
+        processes = Processes(Path(folder))
+        try:
+            await processes.start_stats_aggregator(dsn)
+            yield await processes.start_web(dsn, **UNLIMITED)
+        finally:
+            await processes.end_all()
+
+
+@contextlib.asynccontextmanager
+async def helper(module: str, *arguments: object) -> AsyncIterator[Process]:
+    """Run a module of this package until the block ends; it says `ready` first."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        f"benchmarks.{module}",
+        *map(str, arguments),
+        cwd=TESTS,
+        stdin=PIPE,
+        stdout=PIPE,
+        limit=_LINE_BYTES_MAX,
+    )
+    try:
+        assert process.stdout is not None
+        async with asyncio.timeout(120):
+            assert await process.stdout.readline() == b"ready\n"
+        yield process
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            process.kill()
+        await process.communicate()
+
+
+@contextlib.asynccontextmanager
+async def bare_server(dsn: str) -> AsyncIterator[int]:
+    """Start the floor, and give its port."""
+    port = free_port()
+    async with helper("bare_server", dsn, port):
+        yield port
+
+
+__all__ = ["LOCALHOST", "bare_server", "fresh_database", "helper", "real_services", "size"]
