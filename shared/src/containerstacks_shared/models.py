@@ -229,6 +229,15 @@ class BillingRunRecord(Document):
     error_message: str | None = None
 
 
+class AuditSummary(Document):
+    """How the last `verify` ended; `inherited` findings are damage that another biller of this database did."""
+
+    finished_at: Timestamp
+    full: bool
+    findings: Count
+    inherited: Count
+
+
 class DaemonDetails(DaemonStatus):
     total_amount: Figure = Decimal(0)
     total_hours: Figure = Decimal(0)
@@ -237,6 +246,12 @@ class DaemonDetails(DaemonStatus):
     instance_id: str | None = None
     host: str | None = None
     history: list[BillingRunRecord] = []
+    # Whole hours that are due and not billed, those of them that wait for money, and where the oldest ones start.
+    hours_owed: Count = 0
+    oldest_unbilled_hour: Timestamp | None = None
+    hours_unpaid: Count = 0
+    oldest_unpaid_hour: Timestamp | None = None
+    audit: AuditSummary | None = None
 
 
 # The platform -----------------------------------------------------------------------------------

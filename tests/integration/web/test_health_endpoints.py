@@ -32,6 +32,11 @@ DAEMON_EXTRAS = {
     "instanceId",
     "host",
     "history",
+    "hoursOwed",
+    "oldestUnbilledHour",
+    "hoursUnpaid",
+    "oldestUnpaidHour",
+    "audit",
 }
 STATS_FIELDS = {"total", "byStatus", "resources"}
 STATS_EXTRAS = {"byRawStatus", "byRegion", "byPlan", "invalidSpecifications"}

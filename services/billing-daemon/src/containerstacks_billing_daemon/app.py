@@ -20,13 +20,14 @@ from containerstacks_shared.settings import load_settings
 
 from . import platforms, status_file
 from .charging import CHANNELS
+from .progress_watch import ProgressWatch
 from .reporting import Reporter
 from .settings import BillingDaemonSettings
 from .status_file import StatusFile
 from .tenure import SERVICE, Tenure
 
-# A run, a heartbeat, the status file, a probe and the debt hook may each want one.
-_CONNECTIONS_MAX: Final = 6
+# A run, a heartbeat, the status file, a probe, the debt hook and the watch over progress may each want one.
+_CONNECTIONS_MAX: Final = 7
 
 # The batch in hand is finished first; the longest statement is cut at half a minute.
 _STOPS_WITHIN: Final = timedelta(seconds=40)
@@ -35,6 +36,7 @@ SETTINGS: Final = web.AppKey("settings", BillingDaemonSettings)
 STATUS_FILE: Final = web.AppKey("status_file", StatusFile)
 POOL: Final = web.AppKey("pool", db.Pool)
 LISTENER: Final = web.AppKey("listener", Listener)
+PROGRESS: Final = web.AppKey("progress", ProgressWatch)
 
 _log = structlog.get_logger(__name__)
 
@@ -61,6 +63,7 @@ def create_app(settings: BillingDaemonSettings, file: StatusFile) -> web.Applica
     app[SETTINGS] = settings
     app[STATUS_FILE] = file
     app[LISTENER] = Listener(settings.listen_dsn, CHANNELS, service=SERVICE)
+    app[PROGRESS] = ProgressWatch(settings)
     app.cleanup_ctx.append(_database)
     add_probes(app, _reasons_not_ready)
     return app
@@ -68,7 +71,7 @@ def create_app(settings: BillingDaemonSettings, file: StatusFile) -> web.Applica
 
 def jobs(app: web.Application) -> Sequence[Job]:
     reporter = Reporter(app[POOL], app[SETTINGS], app[STATUS_FILE])
-    tenure = Tenure(app[POOL], app[SETTINGS], app[LISTENER], reporter)
+    tenure = Tenure(app[POOL], app[SETTINGS], app[LISTENER], reporter, app[PROGRESS])
     return [Job("listening", app[LISTENER].run), Job("billing", tenure.serve)]
 
 
@@ -98,7 +101,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _reasons_not_ready(request: web.Request) -> list[str]:
-    reasons = []
+    reasons = request.app[PROGRESS].reasons_not_ready
     if not request.app[LISTENER].connected:
         reasons.append("not listening for changes")
     try:

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Final, assert_never
 
@@ -45,8 +45,6 @@ _SPACING_SECONDS: Final = 0.2
 # What a process listens to that charges.
 CHANNELS: Final = (Channel.BILLING_CHANGED, Channel.WALLET_TOPPED_UP)
 
-_MEASURE_EVERY: Final = timedelta(minutes=1)
-
 _log = structlog.get_logger(__name__)
 
 
@@ -69,7 +67,6 @@ class Charging:
     subscription: Subscription
     _pause_logged: bool = False
     _not_before: float = 0.0
-    _measured_at: float | None = None
 
     async def charge_until(self, halt: asyncio.Event) -> None:
         """Setting `halt` ends a run after the batch in hand."""
@@ -175,7 +172,6 @@ class Charging:
             wait = max(wait, due.due_in.total_seconds() if due is not None else 1.0)
             if wait <= 0:
                 return Occasion.SCHEDULE
-            await self._measure(loop.time())
             hints = await self._hints(halt, min(wait, _LOOK_AGAIN_SECONDS))
             if Channel.WALLET_TOPPED_UP in hints or RESYNC in hints:
                 if await self._is_debt_payable():
@@ -185,7 +181,6 @@ class Charging:
 
     async def _wait_until_resumed(self, halt: asyncio.Event) -> None:
         while not halt.is_set() and await self._is_paused():
-            await self._measure(asyncio.get_running_loop().time())
             await self._hints(halt, _LOOK_AGAIN_SECONDS)
 
     async def _hints(self, halt: asyncio.Event, seconds: float) -> frozenset[Hint]:
@@ -223,15 +218,6 @@ class Charging:
     async def _short_connection(self) -> AsyncIterator[Connection]:
         async with asyncio.timeout(_DATABASE_SECONDS), self.pool.acquire() as connection:
             yield connection
-
-    async def _measure(self, now: float) -> None:
-        if self._measured_at is not None and now - self._measured_at < _MEASURE_EVERY.total_seconds():
-            return
-        self._measured_at = now
-        try:
-            await self.reporter.measure_owed_hours()
-        except UNAVAILABLE as error:
-            _log.info("charging.not_measured", error=_describe(error))
 
 
 def _describe(error: BaseException) -> str:

@@ -39,6 +39,19 @@ OWED_SINCE: Final = Gauge(
     "Where the oldest unbilled hour starts; 0 when nothing is owed.",
     registry=REGISTRY,
 )
+HOURS_UNPAID: Final = Gauge(
+    "containerstacks_billing_hours_unpaid", "Those of them that wait for money.", registry=REGISTRY
+)
+UNPAID_SINCE: Final = Gauge(
+    "containerstacks_billing_unpaid_since_timestamp_seconds",
+    "Where the oldest unpaid hour starts; 0 when nothing waits for money.",
+    registry=REGISTRY,
+)
+PROGRESS_HEALTHY: Final = Gauge(
+    "containerstacks_billing_progress_healthy",
+    "0 while hours that were due at two runs or more wait for nobody but the biller.",
+    registry=REGISTRY,
+)
 
 
 def set_moment(gauge: Gauge, moment: datetime | None) -> None:

@@ -10,7 +10,6 @@ import structlog
 from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.db import UNAVAILABLE, Pool, application_version
 from containerstacks_shared.locks import holder_name
-from containerstacks_shared.store.owed_hours import read_owed_hours
 
 from . import metrics
 from .settings import BillingDaemonSettings
@@ -46,12 +45,6 @@ class Reporter:
         metrics.set_moment(metrics.LAST_SUCCESS_AT, self._document.last_successful_run)
         metrics.set_moment(metrics.NEXT_RUN_AT, next_run)
         await asyncio.to_thread(self._file.write, self._document)
-
-    async def measure_owed_hours(self) -> None:
-        async with self._pool.acquire() as connection:
-            owed = await read_owed_hours(connection)
-        metrics.HOURS_OWED.set(owed.hours)
-        metrics.set_moment(metrics.OWED_SINCE, owed.since)
 
     async def _read_runs(self) -> None:
         async with asyncio.timeout(_DATABASE_SECONDS), self._pool.acquire() as connection:

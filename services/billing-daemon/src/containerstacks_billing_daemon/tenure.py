@@ -1,6 +1,8 @@
 """Being the active billing daemon: beat, charge, and say goodbye when it ends."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 import structlog
@@ -11,11 +13,12 @@ from containerstacks_shared.db import UNAVAILABLE, Pool
 from containerstacks_shared.leading import lead_until_stopped
 from containerstacks_shared.locks import Leadership, Role, Term
 from containerstacks_shared.models import Biller
-from containerstacks_shared.notify import Channel, Listener
+from containerstacks_shared.notify import Channel, Listener, Subscription
 
 from . import metrics
 from .charging import CHANNELS, Charging
 from .heartbeat import beat_until
+from .progress_watch import ProgressWatch
 from .reporting import Reporter
 from .settings import BillingDaemonSettings
 from .status_file import FileStatus
@@ -31,12 +34,18 @@ class Tenure:
     """A candidate for being the one daemon that bills; while another one does, it stands by."""
 
     def __init__(
-        self, pool: Pool, settings: BillingDaemonSettings, listener: Listener, reporter: Reporter
+        self,
+        pool: Pool,
+        settings: BillingDaemonSettings,
+        listener: Listener,
+        reporter: Reporter,
+        progress: ProgressWatch,
     ) -> None:
         self._pool = pool
         self._settings = settings
         self._listener = listener
         self._reporter = reporter
+        self._progress = progress
         self._presence: Presence | None = None
 
     async def serve(self, stop: asyncio.Event) -> None:
@@ -47,23 +56,33 @@ class Tenure:
     async def _bill(self, term: Term, halt: asyncio.Event) -> None:
         self._presence = Presence(self._pool, Biller.DAEMON, term, interval=self._settings.billing_interval)
         await self._presence.start()
-        subscription = self._listener.subscribe(*CHANNELS)
-        changes = self._listener.subscribe(Channel.BILLING_CHANGED)
-        hook = DebtHook(self._pool, self._settings, changes)
-        charging = Charging(self._pool, self._settings, self._presence, self._reporter, subscription)
         metrics.LEADER.set(1)
         try:
-            async with asyncio.TaskGroup() as group:
-                # The heart beats on until the batch in hand is finished.
-                idle = asyncio.Event()
-                group.create_task(beat_until(idle, self._presence))
-                group.create_task(hook.run(halt))
-                await charging.charge_until(halt)
-                idle.set()
+            with (
+                self._hearing(*CHANNELS) as for_charging,
+                self._hearing(Channel.BILLING_CHANGED) as for_hook,
+                self._hearing(Channel.BILLING_CHANGED) as for_progress,
+            ):
+                charging = Charging(self._pool, self._settings, self._presence, self._reporter, for_charging)
+                hook = DebtHook(self._pool, self._settings, for_hook)
+                async with asyncio.TaskGroup() as group:
+                    # The heart beats on until the batch in hand is finished.
+                    idle = asyncio.Event()
+                    group.create_task(beat_until(idle, self._presence))
+                    group.create_task(hook.run(halt))
+                    group.create_task(self._progress.watch(self._pool, for_progress, halt))
+                    await charging.charge_until(halt)
+                    idle.set()
         finally:
             metrics.LEADER.set(0)
+
+    @contextmanager
+    def _hearing(self, *channels: Channel) -> Iterator[Subscription]:
+        subscription = self._listener.subscribe(*channels)
+        try:
+            yield subscription
+        finally:
             self._listener.unsubscribe(subscription)
-            self._listener.unsubscribe(changes)
 
     async def _say_goodbye(self) -> None:
         """After the role was released: of several that stop at once, one then sees that it is the last."""

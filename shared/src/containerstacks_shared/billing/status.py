@@ -8,6 +8,7 @@ from containerstacks_shared.db import Connection
 from containerstacks_shared.locks import Role, is_held
 from containerstacks_shared.models import (
     ActiveBiller,
+    AuditSummary,
     Biller,
     DaemonDetails,
     DaemonState,
@@ -15,8 +16,9 @@ from containerstacks_shared.models import (
     RunStatus,
 )
 from containerstacks_shared.sql import load
-from containerstacks_shared.store import billing_runs
+from containerstacks_shared.store import audits, billing_runs
 from containerstacks_shared.store.billing_schedule import read_next_run
+from containerstacks_shared.store.owed_hours import read_owed_hours
 
 from .presence import STALE_AFTER
 
@@ -46,6 +48,7 @@ async def read_daemon_details(connection: Connection, *, interval: timedelta) ->
     facts = await _read_facts(connection, interval)
     last, daemon = facts.runs.get("last"), facts.billers.get(Biller.DAEMON)
     active = facts.billers.get(facts.active.value) or daemon
+    owed = await read_owed_hours(connection)
     return DaemonDetails(
         **_public(facts),
         total_amount=last["amount_billed"] if last else 0,
@@ -55,6 +58,23 @@ async def read_daemon_details(connection: Connection, *, interval: timedelta) ->
         instance_id=active["daemon_instance_id"] if active else None,
         host=active["host"] if active else None,
         history=await billing_runs.recent(connection),
+        hours_owed=owed.hours,
+        oldest_unbilled_hour=owed.since,
+        hours_unpaid=owed.hours_unpaid,
+        oldest_unpaid_hour=owed.unpaid_since,
+        audit=await _read_audit(connection),
+    )
+
+
+async def _read_audit(connection: Connection) -> AuditSummary | None:
+    last = await audits.read_last(connection)
+    if last is None:
+        return None
+    return AuditSummary(
+        finished_at=last.finished_at,
+        full=last.is_full,
+        findings=last.findings_own,
+        inherited=last.findings_inherited,
     )
 
 

@@ -1,0 +1,74 @@
+"""Watching whether billing gets anywhere while this process leads: for readiness, a watchdog, and the metrics."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from containerstacks_shared.billing.progress import Progress, progress_is_healthy, read_progress
+from containerstacks_shared.db import UNAVAILABLE, Pool
+from containerstacks_shared.notify import Subscription
+from containerstacks_shared.waiting import first_of, happens_within
+
+from . import metrics
+from .settings import BillingDaemonSettings
+
+# Hours become due, and stay so, without anybody announcing it.
+_LOOK_SECONDS: Final = 60.0
+# Looking means reading every instance: however often runs end, it takes a twentieth of the time at most.
+_PAUSE_SECONDS_MIN: Final = 1.0
+_PAUSE_PER_LOOK: Final = 19.0
+
+_log = structlog.get_logger(__name__)
+
+
+class ProgressWatch:
+    """Knows nothing while another process leads, or nobody does."""
+
+    def __init__(self, settings: BillingDaemonSettings) -> None:
+        self._interval = settings.billing_interval
+        self._progress: Progress | None = None
+
+    @property
+    def is_healthy(self) -> bool:
+        """What this process would be ended for, if it stayed false: the judgement of the last look."""
+        return self._progress is None or progress_is_healthy(self._progress)
+
+    @property
+    def reasons_not_ready(self) -> list[str]:
+        if self._progress is None or self.is_healthy:
+            return []
+        return [f"hours since {self._progress.stalled_since:%Y-%m-%d %H:%M} UTC are due and not billed"]
+
+    async def watch(self, pool: Pool, heard: Subscription, halt: asyncio.Event) -> None:
+        """`heard` hears `BILLING_CHANGED`: a run began or ended, or there is a pause."""
+        clock = asyncio.get_running_loop().time
+        pause = _PAUSE_SECONDS_MIN
+        try:
+            # Whoever takes over finds hours that have waited, and deserves a moment to begin.
+            while not await happens_within(halt, pause):
+                started = clock()
+                await self._look(pool)
+                pause = max(_PAUSE_SECONDS_MIN, _PAUSE_PER_LOOK * (clock() - started))
+                if self.is_healthy:
+                    await first_of(halt.wait(), heard.wait(_LOOK_SECONDS))
+        finally:
+            self._progress = None
+
+    async def _look(self, pool: Pool) -> None:
+        try:
+            async with pool.acquire() as connection:
+                progress = await read_progress(connection, interval=self._interval)
+        except UNAVAILABLE as error:
+            _log.info("progress.not_read", error=str(error) or type(error).__name__)
+            return
+        was_healthy, self._progress = self.is_healthy, progress
+        metrics.HOURS_OWED.set(progress.owed.hours)
+        metrics.set_moment(metrics.OWED_SINCE, progress.owed.since)
+        metrics.HOURS_UNPAID.set(progress.owed.hours_unpaid)
+        metrics.set_moment(metrics.UNPAID_SINCE, progress.owed.unpaid_since)
+        metrics.PROGRESS_HEALTHY.set(self.is_healthy)
+        if was_healthy and not self.is_healthy:
+            _log.error("progress.stalled", since=str(progress.stalled_since), hours_owed=progress.owed.hours)
+        elif self.is_healthy and not was_healthy:
+            _log.info("progress.resumed")

@@ -1,0 +1,48 @@
+"""Whether billing gets anywhere: a biller whose heart beats while its runs fail is not healthy."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from containerstacks_shared.db import Connection
+from containerstacks_shared.store import owed_hours
+from containerstacks_shared.store.owed_hours import OwedHours
+
+from .control import read_control
+
+# A failed run is retried at the next cycle; what two of them have not billed is more than bad luck.
+_INTERVALS: Final = 2
+_GRACE: Final = timedelta(minutes=10)
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What is owed, and where the oldest hour starts that two runs should have billed and nothing else keeps waiting.
+
+    That is: its organization is not short of money, and its price is not held.
+    """
+
+    owed: OwedHours
+    stalled_since: datetime | None
+    paused: bool
+    run_is_under_way: bool
+
+
+def progress_is_healthy(progress: Progress) -> bool:
+    """Whether nothing is stalled, or there is a good reason: a pause, or a run that is catching up."""
+    return progress.stalled_since is None or progress.paused or progress.run_is_under_way
+
+
+def patience(interval: timedelta) -> timedelta:
+    """How long an hour may be due before it counts as stalled, and a run may take before it counts as hung."""
+    return _INTERVALS * interval + _GRACE
+
+
+async def read_progress(connection: Connection, *, interval: timedelta) -> Progress:
+    allowed = patience(interval)
+    return Progress(
+        owed=await owed_hours.read_owed_hours(connection),
+        stalled_since=await owed_hours.stalled_since(connection, patience=allowed),
+        paused=(await read_control(connection)).paused,
+        run_is_under_way=await owed_hours.run_is_under_way(connection, patience=allowed),
+    )
