@@ -1,0 +1,233 @@
+"""An audit on record: where the next one goes on from, and what it leaves to it."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import asyncpg
+import pytest
+
+from containerstacks_shared import db
+from containerstacks_shared.billing import audit as auditing
+from containerstacks_shared.billing.audit import Audit, audit
+from containerstacks_shared.db import Connection
+from containerstacks_shared.migrations import migrate
+from containerstacks_shared.store import audits
+from support import fleet
+from support.billing import Billing, another_session, in_the_way
+from support.clock import clock_now
+from support.fleet import Organization, Plan
+from support.waiting import session_waiting_for, time_limit, time_passes
+
+LOCK_WALLET = "select from wallets where id = $1 for update"
+
+
+def checks(done: Audit) -> set[str]:
+    return {finding.check for finding in done.own}
+
+
+async def test_an_audit_goes_on_from_the_last_clean_one(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    first = await audit(connection)
+    second = await audit(connection)
+    assert (first.based_on, second.based_on) == (None, first.id)
+    await fleet.add_instance(connection, organization, plan, hours_due=1)
+    await billing.run()
+    await connection.execute("update vps_billing_cycles set total_amount = 9")
+    third = await audit(connection)
+    assert (third.based_on, third.is_clean) == (second.id, False)
+    # The damage does not go away by being found.
+    assert ((await audit(connection)).based_on, (await audit(connection)).is_clean) == (second.id, False)
+    await connection.execute("update vps_billing_cycles set total_amount = 0.01")
+    mended = await audit(connection)
+    assert (mended.based_on, mended.is_clean) == (second.id, True)
+    assert (await audit(connection)).based_on == mended.id
+    assert (await audit(connection, full=True)).based_on is None
+
+
+async def test_what_an_audit_covered_is_not_read_again(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    await fleet.add_instance(connection, organization, plan, hours_due=1)
+    first_run = (await billing.run()).run_id
+    await billing.pass_hours(1)
+    # The last run before an audit is read once more by the next: the new periods are tied to its.
+    await billing.run()
+    assert (await audit(connection)).is_clean
+    await connection.execute(
+        "update vps_billing_cycles set total_amount = 9 where billing_run_id = $1", first_run
+    )
+    assert (await audit(connection)).is_clean
+    assert not (await audit(connection, full=True)).is_clean
+
+
+async def test_the_last_result_is_there_to_be_read(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    assert await audits.read_last(connection) is None
+    await fleet.add_instance(connection, organization, plan, hours_due=1)
+    await billing.run()
+    await audit(connection)
+    clean = await audits.read_last(connection)
+    assert clean is not None
+    assert (clean.is_clean, clean.is_full, clean.findings_own, clean.findings) == (True, True, 0, [])
+    assert clean.started_at <= clean.finished_at <= await clock_now(connection)
+    await connection.execute("update wallets set balance = balance + 1")
+    done = await audit(connection)
+    dirty = await audits.read_last(connection)
+    assert dirty is not None
+    assert (dirty.id, dirty.is_clean, dirty.is_full, dirty.based_on) == (done.id, False, False, clean.id)
+    (finding,) = dirty.findings
+    assert (finding["check"], finding["severity"]) == ("unexplained_entries", "own")
+    assert "written by postgres" in finding["detail"]
+
+
+async def test_a_record_keeps_the_first_hundred_findings(
+    connection: asyncpg.Connection, organization: Organization
+) -> None:
+    for _ in range(120):
+        await connection.execute(
+            "update wallets set balance = balance + 1 where id = $1", organization.wallet_id
+        )
+    assert len((await audit(connection)).own) == 120
+    record = await audits.read_last(connection)
+    assert record is not None
+    assert (record.findings_own, len(record.findings)) == (120, 100)
+
+
+async def test_an_audit_that_ended_half_way_is_no_base_and_no_result(connection: asyncpg.Connection) -> None:
+    await audits.start(connection, is_full=True, based_on=None)
+    assert await audits.read_last(connection) is None
+    assert (await audit(connection)).based_on is None
+
+
+async def test_a_run_that_is_going_on_is_audited_as_a_whole_next_time(
+    billing: Billing, database_url: str, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    organizations = [await fleet.add_organization(connection) for _ in range(3)]
+    organizations.sort(key=lambda organization: organization.id)
+    instances = [await fleet.add_instance(connection, o, plan, hours_due=2) for o in organizations]
+    async with (
+        time_limit(20, "the run or the audit did not end"),
+        asyncio.TaskGroup() as group,
+        in_the_way(database_url, LOCK_WALLET, organizations[1].wallet_id) as obstacle,
+    ):
+        run = group.create_task(billing.run(batch_size=1))
+        await session_waiting_for(connection, obstacle.get_server_pid())
+        assert await billing.hours_billed(instances[0]) == 2
+        async with billing.pool.acquire() as session:
+            settle = group.create_task(audit_without_waiting(session))
+            halfway = await settle
+    assert halfway.is_clean
+    assert run.result().charged.hours_billed == 6
+    # Written before the audit, by the run that it left to the next one.
+    await connection.execute(
+        "update vps_billing_cycles set total_amount = 9 where vps_instance_id = $1", instances[0]
+    )
+    assert "broken_periods" in checks(await audit(connection))
+
+
+async def audit_without_waiting(connection: Connection) -> Audit:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(auditing, "_SETTLING_LOOKS_MAX", 2)
+        return await audit(connection)
+
+
+async def test_what_was_not_committed_during_an_audit_is_found_by_the_next(
+    connection: asyncpg.Connection, database_url: str, organization: Organization
+) -> None:
+    await audit(connection)
+    by_hand = "update wallets set balance = balance + 1 where id = $1"
+    async with in_the_way(database_url, by_hand, organization.wallet_id):
+        # Its entry has a number already, and others with greater numbers are committed.
+        another = await fleet.add_organization(connection)
+        assert (await audit_without_waiting(connection)).is_clean
+        assert another.wallet_id is not None
+    assert checks(await audit(connection)) == {"unexplained_entries"}
+
+
+async def test_an_audit_waits_for_those_who_are_writing(
+    connection: asyncpg.Connection, database_url: str, organization: Organization
+) -> None:
+    await audit(connection)
+    async with time_limit(10, "the audit did not end"), another_session(database_url) as other:
+        transaction = other.transaction()
+        await transaction.start()
+        await other.execute("update wallets set balance = balance + 1 where id = $1", organization.wallet_id)
+        async with asyncio.TaskGroup() as group:
+            waiting = group.create_task(audit(connection))
+            await time_passes(0.3)
+            assert not waiting.done()
+            await transaction.commit()
+    assert checks(waiting.result()) == {"unexplained_entries"}
+
+
+# On an adopted database --------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def adopted(schema_a_url: str) -> AsyncIterator[Connection]:
+    await asyncio.to_thread(migrate, schema_a_url)
+    pool = await db.create_pool(schema_a_url, service="tests")
+    async with pool.acquire() as connection:
+        yield connection
+    pool.terminate()
+
+
+async def test_what_the_original_left_is_told_from_our_own(adopted: Connection) -> None:
+    done = await audit(adopted)
+    assert done.is_clean
+    found = Counter(finding.check for finding in done.inherited)
+    # "database" was charged by two billers for its last hours; web-10's cycles never found their debits; the
+    # others share theirs. See schema_a_rows.sql.
+    assert found["inherited_double_charges"] == 11
+    assert found["inherited_cycles_without_debit"] > 48
+    assert found["inherited_debits_without_cycle"] == 1
+    record = await audits.read_last(adopted)
+    assert record is not None
+    assert (record.findings_own, record.findings_inherited) == (0, len(done.inherited))
+    # They stand, and are not looked for again, unless all is wanted.
+    short = await audit(adopted)
+    assert (short.findings, short.inherited_known) == ([], len(done.inherited))
+    full = await audit(adopted, full=True)
+    assert (len(full.inherited), full.inherited_known) == (len(done.inherited), 0)
+
+
+async def test_rounding_losses_are_one_line_for_each_instance(adopted: Connection) -> None:
+    instance = await adopted.fetchval("select vps_instance_id from vps_billing_cycles limit 1")
+    await adopted.execute(
+        "update vps_billing_cycles set hourly_rate = 0.0041, total_amount = 0.00 where vps_instance_id = $1"
+        " and status = 'billed'",
+        instance,
+    )
+    losses = [
+        finding
+        for finding in (await audit(adopted)).inherited
+        if finding.check == "inherited_rounding_losses"
+    ]
+    assert [finding.key for finding in losses] == [str(instance)]
+    assert "48 cycles charged 0.00000000 for hours that cost 0.1968" in losses[0].detail
+
+
+async def test_the_original_going_on_beside_us_is_no_gap(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
+    await billing.run()
+    await billing.pass_hours(3)
+    # It billed an hour while all of ours were down, and moved the mark, cutting its periods to milliseconds.
+    await connection.execute(
+        "insert into vps_billing_cycles (vps_instance_id, organization_id, billing_period_start,"
+        " billing_period_end, hourly_rate, total_amount, status)"
+        " select id, organization_id, date_trunc('milliseconds', last_billed_at),"
+        " date_trunc('milliseconds', last_billed_at) + interval '1 hour', 0.01, 0.01, 'billed' from vps_instances"
+    )
+    await connection.execute(
+        "update vps_instances set last_billed_at = date_trunc('milliseconds', last_billed_at) + interval '1 hour'"
+    )
+    assert (await audit(connection)).is_clean
+    await billing.run()
+    assert await billing.hours_billed(instance) == 4
+    assert (await audit(connection)).is_clean
+    assert (await audit(connection, full=True)).is_clean
