@@ -147,6 +147,7 @@ async def _verify_state(connection: Connection, scope: Scope) -> list[Finding]:
         "wallets_unlike_their_ledger": (scope.is_full,),
         "write_offs_unlike_their_cycles": (scope.after_correction,),
         "debts_without_their_failure": (scope.since,),
+        "written_off_by_nobody": (),
         "charged_by_another_too": (scope.since,),
         "billed_into_the_future": (),
     }.items():

@@ -129,12 +129,14 @@ with cycle as materialized (
            sum(amount) as amount,
            count(*) filter (where payment_method = 'wallet_debit') as debits,
            sum(uuid_hash_extended(id, hash_numeric_extended(-amount, uuid_hash_extended(organization_id, 0))))
-               filter (where payment_method = 'wallet_debit' and status = 'completed') as links
+               filter (where payment_method = 'wallet_debit' and status = 'completed') as links,
+           count(*) filter (where payment_method <> 'wallet_debit') as others,
+           sum(uuid_hash_extended(organization_id, 0)) filter (where payment_method <> 'wallet_debit') as organizations
       from payment_transactions
      where wallet_ledger_entry_id > $2::bigint
      group by wallet_ledger_entry_id
 ), entry as materialized (
-    select id, kind, amount, billing_run_id as run_id
+    select id, kind, amount, billing_run_id as run_id, organization_id
       from wallet_ledger_entries
      where id > $2::bigint
 ), charge as (
@@ -183,4 +185,5 @@ select 'entry', coalesce(e.id, d.entry_id)
   full join debit d on d.entry_id = e.id
  where e.id is null
     or e.kind in ('charge', 'credit', 'refund')
-       and e.amount <> coalesce(d.amount, 0);
+       and (e.amount <> coalesce(d.amount, 0)
+            or d.organizations <> d.others * uuid_hash_extended(e.organization_id, 0)::numeric);

@@ -20,3 +20,14 @@ select t.id::text as key, format('transaction of %s behind ledger entry %s, whic
  where t.wallet_ledger_entry_id = any ($1::bigint[])
    and not exists (select from wallet_ledger_entries e where e.id = t.wallet_ledger_entry_id)
  order by key;
+
+-- name: transactions_of_another_organization
+-- Money given to a wallet stands in the books of the wallet's organization. (Debits: see cycles_without_their_debit.)
+select t.id::text as key,
+       format('%s of organization %s behind an entry of organization %s', t.payment_method, t.organization_id, e.organization_id) as detail
+  from wallet_ledger_entries e
+  join payment_transactions t on t.wallet_ledger_entry_id = e.id
+ where e.id = any ($1::bigint[])
+   and e.kind in ('credit', 'refund')
+   and t.organization_id <> e.organization_id
+ order by key;

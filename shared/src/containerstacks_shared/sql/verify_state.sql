@@ -1,11 +1,13 @@
 -- What is cheap to look at in whole, or since the last audit.
 
 -- name: wallets_unlike_their_ledger
--- Invariant 3: a wallet holds the sum of its entries. $1 whether all of them are added up; else the last one says it,
--- since each follows from the one before.
-select w.id::text as key, format('the wallet holds %s, its entries sum to %s', w.balance, coalesce(entries.total, 0)) as detail
+-- Invariant 3: a wallet holds the sum of its entries, and one that is gone held nothing at the end. $1 whether all entries
+-- are added up; else the last one says it, since each follows from the one before.
+select coalesce(w.id, entries.wallet_id)::text as key,
+       case when w.id is null then format('the wallet is gone, its entries sum to %s', entries.total)
+            else format('the wallet holds %s, its entries sum to %s', w.balance, coalesce(entries.total, 0)) end as detail
   from wallets w
-  left join (select wallet_id, sum(amount) as total
+  full join (select wallet_id, sum(amount) as total
                from wallet_ledger_entries
               where $1::boolean
               group by wallet_id
@@ -48,6 +50,21 @@ select d.id::text as key, format('debt of instance %s without its failed cycle',
  where (d.settled_at is null and d.written_off_at is null or d.opened_at >= $1::timestamptz)
    and c.id is null
  order by d.id;
+
+-- name: written_off_by_nobody
+-- Invariant 6: what is owed is written off with its whole organization, or by somebody's decision.
+select d.id::text as key, format('%s hours before its deletion were written off, but its organization is there', d.hours_owed) as detail
+  from deleted_vps_instances d
+  join organizations o on o.id = d.organization_id
+ where d.written_off_at is not null
+   and d.hours_owed > 0
+ union all
+select d.vps_instance_id::text, format('debt %s was written off, but its organization is there and nobody decided so', d.id)
+  from vps_debts d
+  join organizations o on o.id = d.organization_id
+ where d.written_off_at is not null
+   and d.billing_correction_id is null
+ order by key;
 
 -- name: charged_by_another_too
 -- An hour that we charged and another biller on this database charged as well. Of each instance only what is younger

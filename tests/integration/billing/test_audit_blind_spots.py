@@ -1,0 +1,105 @@
+"""Damage that leaves every remaining row consistent with the others: what is missing, or was forgiven by nobody."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import asyncpg
+import pytest
+
+from support import fleet
+from support.billing import Billing
+from support.fleet import Organization, Plan
+
+
+@asynccontextmanager
+async def unseen(connection: asyncpg.Connection) -> AsyncIterator[None]:
+    """Past every trigger and foreign key, as a restore of single tables goes."""
+    await connection.execute("set session_replication_role = replica")
+    yield
+    await connection.execute("reset session_replication_role")
+
+
+@pytest.fixture
+async def lived_in(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> Billing:
+    """Charges, a credit, a deletion, a debt."""
+    poor = await fleet.add_organization(connection, balance="0.00", slug="poor")
+    await fleet.add_instance(connection, organization, plan, hours_due=2)
+    await fleet.add_instance(connection, organization, plan, hours_due=3, label="deleted")
+    await fleet.add_instance(connection, poor, plan, hours_due=3)
+    await billing.run()
+    await billing.credit(organization, "5.00")
+    await billing.pass_hours(3)
+    await connection.execute("delete from vps_instances where label = 'deleted'")
+    assert await billing.verify() == []
+    return billing
+
+
+async def test_a_wallet_that_is_gone_with_its_money(
+    lived_in: Billing, connection: asyncpg.Connection, organization: Organization
+) -> None:
+    async with unseen(connection):
+        await connection.execute("delete from wallets where id = $1", organization.wallet_id)
+    assert [(finding.check, finding.key) for finding in await lived_in.verify()] == [
+        ("wallets_unlike_their_ledger", str(organization.wallet_id))
+    ]
+
+
+async def test_hours_of_a_deleted_instance_written_off_while_its_organization_is_there(
+    lived_in: Billing, connection: asyncpg.Connection
+) -> None:
+    await connection.execute("update deleted_vps_instances set written_off_at = clock_now()")
+    (instance,) = await connection.fetch("select id from deleted_vps_instances")
+    assert [(finding.check, finding.key) for finding in await lived_in.verify()] == [
+        ("written_off_by_nobody", str(instance["id"]))
+    ]
+
+
+async def test_a_debt_written_off_while_its_organization_is_there(
+    lived_in: Billing, connection: asyncpg.Connection
+) -> None:
+    await connection.execute("update vps_debts set written_off_at = clock_now()")
+    (debt,) = await connection.fetch("select vps_instance_id from vps_debts")
+    assert [(finding.check, finding.key) for finding in await lived_in.verify()] == [
+        ("written_off_by_nobody", str(debt["vps_instance_id"]))
+    ]
+
+
+async def test_a_credit_in_another_organizations_books(
+    lived_in: Billing, connection: asyncpg.Connection
+) -> None:
+    credit = await connection.fetchval(
+        "update payment_transactions set organization_id = (select id from organizations where slug = 'poor')"
+        " where payment_method = 'wallet_credit' returning id"
+    )
+    assert [(finding.check, finding.key) for finding in await lived_in.verify()] == [
+        ("transactions_of_another_organization", str(credit))
+    ]
+
+
+async def test_an_instance_and_its_tombstone_both_gone(
+    lived_in: Billing, connection: asyncpg.Connection
+) -> None:
+    async with unseen(connection):
+        await connection.execute("delete from deleted_vps_instances")
+    assert {finding.check for finding in await lived_in.verify()} == {"cycles_of_no_instance"}
+
+
+async def test_periods_inside_a_longer_one_are_each_named_and_no_gap_is_made_up(
+    lived_in: Billing, connection: asyncpg.Connection
+) -> None:
+    # The chain of three hours, and two single hours charged once more in the middle of it.
+    planted = await connection.fetch(
+        "insert into vps_billing_cycles (vps_instance_id, organization_id, billing_period_start, billing_period_end,"
+        " hourly_rate, total_amount, status, billing_run_id, payment_transaction_id)"
+        " select vps_instance_id, organization_id, billing_period_start + nth * interval '1 hour',"
+        " billing_period_start + (nth + 1) * interval '1 hour', hourly_rate, hourly_rate, status, billing_run_id,"
+        " payment_transaction_id from vps_billing_cycles, generate_series(1, 2) as nth"
+        " where vps_instance_id = (select id from deleted_vps_instances) and status = 'billed'"
+        " returning billing_period_start"
+    )
+    findings = await lived_in.verify()
+    overlaps = [finding for finding in findings if finding.check == "overlapping_periods"]
+    assert len(overlaps) == len(planted) == 2
+    assert [finding for finding in findings if finding.check == "gaps_between_periods"] == []
