@@ -23,9 +23,9 @@ from benchmarks.bare_server import CHANNEL
 from benchmarks.crowd import upgrade_request
 from benchmarks.fleets import make_fleet
 from benchmarks.results import Result
-from benchmarks.surroundings import LOCALHOST, bare_server, fresh_database, helper, real_services, size
+from benchmarks.surroundings import asked, bare_server, fresh_database, helper, real_services, size
 from support.databases import DatabaseServer
-from support.processes import Service, free_port
+from support.processes import LOCALHOST, Service, free_port
 
 _CLIENTS = size("BENCH_LIVE_CLIENTS", 2_000)
 _FAN_OUT = size("BENCH_LIVE_FAN_OUT", 5_000)
@@ -213,13 +213,6 @@ async def seen(browsers: Process) -> list[list[tuple[int, float]]]:
     """Return what each browser has seen since it was last asked."""
     answer: list[list[tuple[int, float]]] = json.loads(await asked(browsers))
     return answer
-
-
-async def asked(process: Process, line: str = "") -> bytes:
-    assert process.stdin is not None
-    assert process.stdout is not None
-    process.stdin.write(f"{line}\n".encode())
-    return await process.stdout.readline()
 
 
 @contextlib.asynccontextmanager

@@ -13,7 +13,7 @@ import asyncpg
 
 from containerstacks_shared.migrations import migrate
 from support.databases import DatabaseServer, database_name
-from support.processes import LOCALHOST, Processes, Service, free_port
+from support.processes import Processes, Service, free_port
 
 TESTS = Path(__file__).parents[1]
 _LINE_BYTES_MAX = 2**28
@@ -79,12 +79,17 @@ async def helper(module: str, *arguments: object) -> AsyncIterator[Process]:
         await process.communicate()
 
 
+async def asked(process: Process, line: str = "") -> bytes:
+    """Say a line to a helper, and return the one that it answers."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    process.stdin.write(f"{line}\n".encode())
+    return await process.stdout.readline()
+
+
 @contextlib.asynccontextmanager
 async def bare_server(dsn: str) -> AsyncIterator[int]:
     """Start the floor, and give its port."""
     port = free_port()
     async with helper("bare_server", dsn, port):
         yield port
-
-
-__all__ = ["LOCALHOST", "bare_server", "fresh_database", "helper", "real_services", "size"]
