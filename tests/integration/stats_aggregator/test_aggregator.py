@@ -19,7 +19,7 @@ from containerstacks_shared.runtime import Job
 from containerstacks_shared.store import counts
 from containerstacks_stats_aggregator import folding
 from containerstacks_stats_aggregator.app import LISTENER, create_app, jobs
-from containerstacks_stats_aggregator.folding import fold_until
+from containerstacks_stats_aggregator.folding import FoldProgress, fold_until
 from containerstacks_stats_aggregator.reconciling import reconcile_until
 from containerstacks_stats_aggregator.settings import StatsAggregatorSettings
 from support import fleet
@@ -104,7 +104,9 @@ async def test_a_lost_hint_costs_latency_only(
         assert term is not None
 
         async def fold(halt: asyncio.Event) -> None:
-            await fold_until(halt, pool=pool, term=term, subscription=deaf.subscribe())
+            await fold_until(
+                halt, pool=pool, term=term, subscription=deaf.subscribe(), progress=FoldProgress()
+            )
 
         async with running(Job("folding", fold)):
             await eventually(lambda: folded(connection))
@@ -161,7 +163,9 @@ async def test_a_replaced_leader_neither_folds_nor_repairs(
     subscription = Listener(database_url, [Channel.COUNT_DELTAS], service="tests").subscribe()
 
     with pytest.raises(LeadershipLost):
-        await fold_until(asyncio.Event(), pool=pool, term=term, subscription=subscription)
+        await fold_until(
+            asyncio.Event(), pool=pool, term=term, subscription=subscription, progress=FoldProgress()
+        )
     with pytest.raises(LeadershipLost):
         await reconcile_until(asyncio.Event(), pool=pool, term=term, interval=timedelta(minutes=1))
 

@@ -17,19 +17,22 @@ from containerstacks_shared.runtime import Job, ServiceSpec
 from containerstacks_shared.settings import load_settings
 
 from . import metrics
-from .folding import fold_until
+from .components import watch_components_until
+from .folding import FoldProgress, fold_until
 from .history import record_until
+from .outages import OutageLog
 from .reconciling import reconcile_until
 from .settings import StatsAggregatorSettings
 
 SERVICE: Final = "stats-aggregator"
 
-# Folding, recounting and recording go on side by side, and a probe may ask.
-_CONNECTIONS_MAX: Final = 4
+# Folding, recounting, recording twice over and the look-out for outages go on side by side, and a probe may ask.
+_CONNECTIONS_MAX: Final = 6
 
 SETTINGS: Final = web.AppKey("settings", StatsAggregatorSettings)
 POOL: Final = web.AppKey("pool", db.Pool)
 LISTENER: Final = web.AppKey("listener", Listener)
+OUTAGES: Final = web.AppKey("outages", OutageLog)
 
 
 def build() -> ServiceSpec:
@@ -57,6 +60,7 @@ def create_app(settings: StatsAggregatorSettings) -> web.Application:
 def jobs(app: web.Application) -> Sequence[Job]:
     return [
         Job("listening", app[LISTENER].run),
+        Job("outages", app[OUTAGES].watch_until),
         Job("aggregating", partial(_aggregate_until_stopped, app)),
     ]
 
@@ -69,15 +73,28 @@ async def _aggregate_until_stopped(app: web.Application, stop: asyncio.Event) ->
 async def _aggregate(app: web.Application, term: Term, halt: asyncio.Event) -> None:
     pool, listener = app[POOL], app[LISTENER]
     subscription = listener.subscribe()
+    progress = FoldProgress()
     metrics.LEADER.set(1)
     try:
         async with asyncio.TaskGroup() as group:
-            group.create_task(fold_until(halt, pool=pool, term=term, subscription=subscription))
+            group.create_task(
+                fold_until(halt, pool=pool, term=term, subscription=subscription, progress=progress)
+            )
             group.create_task(
                 reconcile_until(halt, pool=pool, term=term, interval=app[SETTINGS].reconcile_interval)
             )
             group.create_task(
                 record_until(halt, pool=pool, term=term, retention=app[SETTINGS].history_retention)
+            )
+            group.create_task(
+                watch_components_until(
+                    halt,
+                    pool=pool,
+                    term=term,
+                    progress=progress,
+                    outages=app[OUTAGES],
+                    billing_interval=app[SETTINGS].billing_interval,
+                )
             )
     finally:
         metrics.LEADER.set(0)
@@ -92,6 +109,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
     try:
         await db.assert_suitable(settings.dsn, settings.listen_dsn, test_clock=settings.test_clock)
         app[POOL] = pool
+        app[OUTAGES] = OutageLog(pool)
         yield
     finally:
         await db.close_pool(pool)

@@ -1,6 +1,7 @@
 """Folding: what writers appended to `count_deltas` moves into `counts`, and every web process hears of it."""
 
 import asyncio
+from datetime import timedelta
 from typing import Final
 
 import structlog
@@ -26,27 +27,45 @@ _SPACING_SECONDS: Final = 0.02
 _log = structlog.get_logger(__name__)
 
 
-async def fold_until(halt: asyncio.Event, *, pool: Pool, term: Term, subscription: Subscription) -> None:
+class FoldProgress:
+    """How folding gets on, for whoever records what the live data is like."""
+
+    def __init__(self) -> None:
+        self._caught_up_at = asyncio.get_running_loop().time()
+
+    @property
+    def behind(self) -> timedelta:
+        """How long ago there was last nothing left to fold."""
+        return timedelta(seconds=asyncio.get_running_loop().time() - self._caught_up_at)
+
+    def note_caught_up(self) -> None:
+        self._caught_up_at = asyncio.get_running_loop().time()
+        metrics.CAUGHT_UP_AT.set_to_current_time()
+
+
+async def fold_until(
+    halt: asyncio.Event, *, pool: Pool, term: Term, subscription: Subscription, progress: FoldProgress
+) -> None:
     """Fold whenever something was appended, in the order it was appended."""
     # Once in any case: a leader that was replaced finds out, and a successor shows that it leads.
     due = True
     while not halt.is_set():
-        if due and await _fold(pool, term) >= BATCH_DELTAS:
+        if due and await _fold(pool, term, progress) >= BATCH_DELTAS:
             continue
         await happens_within(halt, _SPACING_SECONDS)
         await first_of(halt.wait(), subscription.wait(_IDLE_SECONDS))
-        due = await _is_due(pool)
+        due = await _is_due(pool, progress)
 
 
-async def _is_due(pool: Pool) -> bool:
+async def _is_due(pool: Pool, progress: FoldProgress) -> bool:
     async with pool.acquire() as connection:
         some = await counts.has_deltas(connection)
     if not some:
-        metrics.CAUGHT_UP_AT.set_to_current_time()
+        progress.note_caught_up()
     return some
 
 
-async def _fold(pool: Pool, term: Term) -> int:
+async def _fold(pool: Pool, term: Term, progress: FoldProgress) -> int:
     async with pool.acquire() as connection:
         async with connection.transaction():
             await locks.assert_term(connection, term)
@@ -59,6 +78,6 @@ async def _fold(pool: Pool, term: Term) -> int:
         metrics.DELTAS_FOLDED.inc(folded)
     metrics.DELTAS_PENDING.set(pending)
     if not pending:
-        metrics.CAUGHT_UP_AT.set_to_current_time()
+        progress.note_caught_up()
     _log.debug("folding.folded", deltas=folded, pending=pending)
     return folded

@@ -39,3 +39,8 @@ RECORDED_AT: Final = Gauge(
     "When this process last recorded the counts for the charts.",
     registry=REGISTRY,
 )
+COMPONENTS_RECORDED_AT: Final = Gauge(
+    "containerstacks_aggregator_components_recorded_timestamp_seconds",
+    "When this process last recorded the state of the status page's components.",
+    registry=REGISTRY,
+)

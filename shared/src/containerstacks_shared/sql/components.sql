@@ -81,3 +81,8 @@ select component,
 
 -- name: today
 select (clock_now() at time zone 'UTC')::date;
+
+-- name: clock
+-- The time, and how long until the next minute begins.
+select clock_now() as now,
+       date_trunc('minute', clock_now()) + interval '1 minute' - clock_now() as to_next_minute;

@@ -42,6 +42,15 @@ _STATES: Final = _QUERIES["states"]
 _MINUTES_SINCE: Final = _QUERIES["minutes_since"]
 _DAYS: Final = _QUERIES["days"]
 _TODAY: Final = _QUERIES["today"]
+_CLOCK: Final = _QUERIES["clock"]
+
+
+@dataclass(frozen=True)
+class Clock:
+    """The database's time, and how long until its next minute begins."""
+
+    now: datetime
+    to_next_minute: timedelta
 
 
 @dataclass(frozen=True)
@@ -77,6 +86,12 @@ async def record(
         await connection.execute(_FORGET, resolution, kept)
     if changed:
         await connection.execute(_ANNOUNCE)
+
+
+async def read_clock(connection: Connection) -> Clock:
+    row = await connection.fetchrow(_CLOCK)
+    assert row is not None
+    return Clock(**dict(row))
 
 
 async def read_now(connection: Connection, incidents: Sequence[Incident]) -> list[ComponentNow]:

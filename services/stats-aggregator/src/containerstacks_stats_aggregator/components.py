@@ -1,0 +1,87 @@
+"""Watching: what the components of the status page are like each minute, by the rules of `component_rules`."""
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from containerstacks_shared import component_rules, db, locks
+from containerstacks_shared.billing.control import read_control
+from containerstacks_shared.billing.status import read_daemon_status
+from containerstacks_shared.component_rules import Facts
+from containerstacks_shared.locks import Role, Term
+from containerstacks_shared.models_status import Component
+from containerstacks_shared.store import components, counts, incidents
+from containerstacks_shared.waiting import happens_within
+
+from . import metrics
+from .folding import FoldProgress
+from .outages import OutageLog
+
+# Services that start together, or a machine that comes up, are not down because they are not there yet.
+SETTLE: Final = timedelta(seconds=30)
+
+_log = structlog.get_logger(__name__)
+
+
+async def watch_components_until(
+    halt: asyncio.Event,
+    *,
+    pool: db.Pool,
+    term: Term,
+    progress: FoldProgress,
+    outages: OutageLog,
+    billing_interval: timedelta,
+    settle: timedelta = SETTLE,
+) -> None:
+    """Write the states down once things have settled, and then at the beginning of each minute."""
+    pause = settle
+    while not await happens_within(halt, pause.total_seconds()):
+        pause = await record_components(
+            pool, term, progress=progress, outages=outages, billing_interval=billing_interval
+        )
+
+
+async def record_components(
+    pool: db.Pool, term: Term, *, progress: FoldProgress, outages: OutageLog, billing_interval: timedelta
+) -> timedelta:
+    """Write this minute's states down, and return how long until the next minute begins."""
+    moments = outages.moments
+    async with pool.acquire() as connection:
+        facts = await _read_facts(connection, progress, billing_interval)
+        findings = {component: component_rules.measure(component, facts) for component in Component}
+        async with connection.transaction():
+            await locks.assert_term(connection, term)
+            current = await incidents.read_current(connection)
+            await components.record(connection, findings, current, outages=moments)
+            clock = await components.read_clock(connection)
+    outages.forget(moments)
+    metrics.COMPONENTS_RECORDED_AT.set_to_current_time()
+    _log.debug("components.recorded", **{name.value: finding.state for name, finding in findings.items()})
+    return clock.to_next_minute
+
+
+async def _read_facts(
+    connection: db.Connection, progress: FoldProgress, billing_interval: timedelta
+) -> Facts:
+    loop_clock = asyncio.get_running_loop().time
+    asked_at = loop_clock()
+    clock = await components.read_clock(connection)
+    database_seconds = loop_clock() - asked_at
+    vps = await counts.read_vps_statistics(connection)
+    daemon = await read_daemon_status(connection, interval=billing_interval)
+    succeeded_at = daemon.last_successful_run
+    return Facts(
+        vps_total=vps.total,
+        vps_error=vps.by_status.error,
+        active_biller=daemon.active_biller,
+        billing_paused=(await read_control(connection)).paused,
+        last_run_success=daemon.last_run_success,
+        billing_age=None if succeeded_at is None else clock.now - succeeded_at,
+        billing_interval=billing_interval,
+        counts_behind=progress.behind,
+        database_seconds=database_seconds,
+        # Every web process holds this lock as long as it lives and its database connection does.
+        web_connected=await locks.is_held(connection, Role.BUILTIN_STANDBY),
+    )

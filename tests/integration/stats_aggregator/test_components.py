@@ -1,0 +1,162 @@
+"""The aggregator as the one who watches: what it measures, and what it tells of a database that was away."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+
+import asyncpg
+import pytest
+
+from containerstacks_shared import db
+from containerstacks_shared.errors import LeadershipLost
+from containerstacks_shared.locks import Leadership, Role, Term
+from containerstacks_shared.models_status import Component, ComponentNow, ComponentState
+from containerstacks_shared.store import components
+from containerstacks_stats_aggregator.components import record_components, watch_components_until
+from containerstacks_stats_aggregator.folding import FoldProgress
+from containerstacks_stats_aggregator.outages import OutageLog
+from support import fleet
+from support.clock import clock_now
+from support.waiting import eventually
+
+HOUR = timedelta(hours=1)
+
+
+@pytest.fixture
+async def term(database_url: str) -> AsyncIterator[Term]:
+    async with Leadership(database_url, Role.STATS_AGGREGATOR, service="tests") as leadership:
+        term = await leadership.try_acquire()
+        assert term is not None
+        yield term
+
+
+async def watch_once(pool: db.Pool, term: Term, outages: OutageLog | None = None) -> None:
+    await record_components(
+        pool,
+        term,
+        progress=FoldProgress(),
+        outages=outages or OutageLog(pool),
+        billing_interval=HOUR,
+    )
+
+
+async def now(connection: asyncpg.Connection) -> dict[Component, ComponentNow]:
+    return {each.component: each for each in await components.read_now(connection, [])}
+
+
+async def test_every_component_is_measured(
+    connection: asyncpg.Connection, pool: db.Pool, term: Term, database_url: str
+) -> None:
+    organization = await fleet.add_organization(connection)
+    for status in ("running", "running", "running", "failed"):
+        await fleet.add_instance(connection, organization, "some-plan", status=status)
+    async with Leadership(database_url, Role.BUILTIN_STANDBY, service="tests") as web:
+        await web.try_acquire()
+        await watch_once(pool, term)
+
+    states = {component: found.state for component, found in (await now(connection)).items()}
+    assert states == {
+        Component.VPS: ComponentState.DOWN,
+        Component.BILLING: ComponentState.DOWN,
+        Component.LIVE_DATA: ComponentState.OPERATIONAL,
+        Component.DATABASE: ComponentState.OPERATIONAL,
+        Component.WEB: ComponentState.OPERATIONAL,
+    }
+
+
+async def test_without_a_web_process_web_is_down(
+    connection: asyncpg.Connection, pool: db.Pool, term: Term
+) -> None:
+    await watch_once(pool, term)
+    assert (await now(connection))[Component.WEB].state is ComponentState.DOWN
+
+
+async def test_a_replaced_leader_records_nothing(
+    connection: asyncpg.Connection, pool: db.Pool, term: Term
+) -> None:
+    await connection.execute("update leaderships set term = term + 1 where role = 'stats_aggregator'")
+    with pytest.raises(LeadershipLost):
+        await watch_once(pool, term)
+    assert await connection.fetchval("select count(*) from component_history") == 0
+
+
+async def test_it_waits_for_things_to_settle_and_then_records(
+    connection: asyncpg.Connection, pool: db.Pool, term: Term
+) -> None:
+    async def watch(settle: timedelta, halt: asyncio.Event) -> None:
+        await watch_components_until(
+            halt,
+            pool=pool,
+            term=term,
+            progress=FoldProgress(),
+            outages=OutageLog(pool),
+            billing_interval=HOUR,
+            settle=settle,
+        )
+
+    async def recorded() -> bool:
+        return bool(await connection.fetchval("select count(*) from component_history"))
+
+    halt = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(watch(timedelta(milliseconds=50), halt))
+        await eventually(recorded)
+        halt.set()
+    await connection.execute("delete from component_history")
+    # Over before anything has settled.
+    await watch(HOUR, halt)
+    assert not await recorded()
+
+
+class AwayPool:
+    """A pool whose database is away for as long as the test says so."""
+
+    def __init__(self, pool: db.Pool) -> None:
+        self.pool = pool
+        self.away = False
+
+    def acquire(self) -> object:
+        if self.away:
+            raise ConnectionRefusedError("nobody listens there")
+        return self.pool.acquire()
+
+
+async def test_an_outage_is_remembered_and_told_of_when_the_database_is_back(
+    connection: asyncpg.Connection, pool: db.Pool, term: Term
+) -> None:
+    door = AwayPool(pool)
+    log = OutageLog(door)  # type: ignore[arg-type] # only acquire() is used
+    door.away = True
+    await log.look()
+    # Without ever an answer nobody knows what time it is there.
+    assert log.moments == ()
+
+    door.away = False
+    await log.look()
+    door.away = True
+    to_next_minute = await log.look()
+    moment = [*log.moments][-1]
+    assert timedelta(0) < to_next_minute <= timedelta(minutes=1)
+    assert abs(moment - await clock_now(connection)) < timedelta(seconds=2)
+
+    door.away = False
+    await watch_once(pool, term, log)
+    assert log.moments == ()
+
+
+async def test_a_minute_that_nobody_else_recorded_counts_as_down(
+    connection: asyncpg.Connection, pool: db.Pool, term: Term, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moment = await clock_now(connection) - timedelta(minutes=5)
+    log = OutageLog(pool)
+    monkeypatch.setattr(log, "_moments", [moment])
+    await watch_once(pool, term, log)
+    assert await down_minutes(connection) == [("database", moment.replace(second=0, microsecond=0))]
+
+
+async def down_minutes(connection: asyncpg.Connection) -> list[tuple[str, datetime]]:
+    found = await connection.fetch(
+        "select component, started_at from component_history"
+        " where resolution_minutes = 1 and down > 0 and component = 'database'"
+    )
+    return [tuple(row) for row in found]
