@@ -92,6 +92,16 @@ def _words(value: object) -> object:
     return tuple(filter(None, re.split(r"[\s,]+", value))) if isinstance(value, str) else value
 
 
+def _origins(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    origins = tuple(filter(None, re.split(r"[\s,]+", value.lower())))
+    for origin in origins:
+        if origin != ANY_ORIGIN and not _ORIGIN.fullmatch(origin):
+            raise ValueError(f"holds {origin!r}, which is no origin")
+    return origins
+
+
 def _url(*schemes: str) -> AfterValidator:
     def check(value: SecretStr | None) -> SecretStr | None:
         if value is None:
@@ -131,6 +141,8 @@ def _lower(value: object) -> object:
 
 
 SESSION_SECRET_CHARACTERS_MIN: Final = 32
+ANY_ORIGIN: Final = "*"
+_ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?")
 
 Port = Annotated[int, Field(ge=1, le=65535), Expected("1..65535")]
 PositiveInteger = Annotated[int, Field(ge=1, le=2**31 - 1), Expected("a whole number above zero")]
@@ -187,6 +199,12 @@ Networks = Annotated[
     NoDecode,
     BeforeValidator(_networks),
     Expected("addresses or networks with commas between, like 10.0.0.0/8, 192.168.1.5"),
+]
+Origins = Annotated[
+    tuple[str, ...],
+    NoDecode,
+    BeforeValidator(_origins),
+    Expected("origins with commas between, like https://panel.example.com, or *"),
 ]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words), Expected("words with commas between")]
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from containerstacks_web.live.socket import is_same_origin
+from containerstacks_web.client_address import is_same_origin
 from containerstacks_web.sign_in.handlers import local_path
 
 

@@ -16,11 +16,13 @@ from containerstacks_shared.runtime import Job, ServiceSpec
 from containerstacks_shared.settings import load_settings
 from containerstacks_shared.waiting import first_of
 
-from . import builtin_billing, middlewares, pages, routes
+from . import builtin_billing, middlewares, pages, ready_answers, routes
 from .client_address import TrustedProxies
 from .keys import (
+    ADMIN_SOCKETS,
     BUILTIN_BILLING,
     HUB,
+    KEY_USES,
     LISTENER,
     PLATFORM_STATISTICS,
     POOL,
@@ -30,6 +32,7 @@ from .keys import (
     TRUSTED_PROXIES,
 )
 from .live import feed
+from .live.admin_sockets import AdminSockets
 from .live.feed import SnapshotFeed
 from .live.hub import Hub
 from .platform_statistics import PlatformStatisticsCache
@@ -37,6 +40,7 @@ from .rate_limiting import RateLimiter
 from .settings import WebSettings
 from .shared_redis import create_redis_pool
 from .sign_in import handlers as sign_in
+from .sign_in.key_uses import KeyUses
 from .sign_in.sessions import SESSION_STORAGE, DatabaseSessionStorage
 
 # A form's fields; nothing else is sent to this service.
@@ -55,9 +59,11 @@ def create_app(settings: WebSettings) -> web.Application:
     app = web.Application(client_max_size=_REQUEST_BYTES_MAX)
     app[SETTINGS] = settings
     app[TRUSTED_PROXIES] = TrustedProxies(settings.trusted_proxies)
+    app[ready_answers.READY_ANSWERS] = ready_answers.ReadyAnswers()
     app[SESSION_STORAGE] = DatabaseSessionStorage(settings.session_secret)
     app.middlewares.extend(
         (
+            ready_answers.answer_strangers,
             middlewares.log_request,
             middlewares.answer_errors,
             aiohttp_session.session_middleware(app[SESSION_STORAGE]),
@@ -79,6 +85,8 @@ def jobs(app: web.Application) -> Sequence[Job]:
         Job("listener", app[LISTENER].run),
         Job("feed", partial(_until_stopped, partial(app[SNAPSHOT_FEED].follow, app[LISTENER]))),
         Job("hub", partial(_until_stopped, app[HUB].run_rounds)),
+        Job("admin_sockets", partial(_until_stopped, app[ADMIN_SOCKETS].run_rounds)),
+        Job("key_uses", app[KEY_USES].run),
         Job("builtin_billing", app[BUILTIN_BILLING].run),
     ]
 
@@ -108,6 +116,8 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
         publish=app[HUB].publish,
         renew=app[HUB].renew,
     )
+    app[ADMIN_SOCKETS] = AdminSockets(pool, billing_interval=settings.billing_interval)
+    app[KEY_USES] = KeyUses(pool)
     app[PLATFORM_STATISTICS] = PlatformStatisticsCache(pool, redis_pool)
     app[BUILTIN_BILLING] = builtin_billing.BuiltinBilling(pool, settings, app[LISTENER])
     app[RATE_LIMITER] = RateLimiter(settings, redis_pool)

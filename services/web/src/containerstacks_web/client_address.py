@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
 
 from aiohttp import web
+from yarl import URL
 
 from containerstacks_shared.settings import Network
 
@@ -16,6 +17,7 @@ Address = IPv4Address | IPv6Address
 
 # One household or machine commands a whole /64, so its addresses count as one visitor.
 _IPV6_VISITOR_BITS = 64
+_WEB_SCHEMES = frozenset({"http", "https"})
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,17 @@ def parse_address(text: str) -> Address | None:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+def is_same_origin(origin: str, host: str) -> bool:
+    try:
+        url = URL(origin)
+        ours = URL(f"{url.scheme}://{host}")
+    except ValueError:
+        return False
+    if url.scheme not in _WEB_SCHEMES or url.host is None:
+        return False
+    return (url.host, url.port) == (ours.host, ours.port)
 
 
 def _entries(request: web.Request, header: str) -> list[str]:

@@ -6,18 +6,22 @@ from containerstacks_shared.db import Pool
 from containerstacks_shared.notify import Listener
 from containerstacks_web.builtin_billing import BuiltinBilling
 from containerstacks_web.client_address import TrustedProxies
+from containerstacks_web.live.admin_sockets import AdminSockets
 from containerstacks_web.live.feed import SnapshotFeed
 from containerstacks_web.live.hub import Hub
 from containerstacks_web.platform_statistics import PlatformStatisticsCache
 from containerstacks_web.rate_limiting import RateLimiter, Verdict
 from containerstacks_web.settings import WebSettings
 from containerstacks_web.sign_in.identity import Identity
+from containerstacks_web.sign_in.key_uses import KeyUses
 
 SETTINGS = web.AppKey("settings", WebSettings)
 POOL: web.AppKey[Pool] = web.AppKey("pool")
 LISTENER = web.AppKey("listener", Listener)
 SNAPSHOT_FEED = web.AppKey("snapshot_feed", SnapshotFeed)
 HUB = web.AppKey("hub", Hub)
+ADMIN_SOCKETS = web.AppKey("admin_sockets", AdminSockets)
+KEY_USES = web.AppKey("key_uses", KeyUses)
 BUILTIN_BILLING = web.AppKey("builtin_billing", BuiltinBilling)
 PLATFORM_STATISTICS = web.AppKey("platform_statistics", PlatformStatisticsCache)
 RATE_LIMITER = web.AppKey("rate_limiter", RateLimiter)

@@ -3,15 +3,18 @@
 from pydantic import Field
 
 from containerstacks_shared.settings import (
+    ANY_ORIGIN,
     BillingSettings,
     Networks,
     OptionalRedisUrl,
     OptionalSecret,
     OptionalSessionSecret,
+    Origins,
     Port,
     PositiveInteger,
     RateLimit,
     RateLimitSetting,
+    Words,
 )
 
 
@@ -40,9 +43,23 @@ class WebSettings(BillingSettings):
         default=RateLimit.parse("1000/15 minutes"),
         description="Requests of one administrator at one address.",
     )
+    cors_origins: Origins = Field(
+        default=(), description="Other sites whose pages may read the API, or * for every one."
+    )
+    allowed_hosts: Words = Field(
+        default=(), description="The names that this site is asked for by; any, when unset."
+    )
+    metrics_token: OptionalSecret = Field(
+        default=None,
+        description="Who asks for /metrics must bear it; unset, only private addresses are answered, directly.",
+    )
     ws_clients_max: PositiveInteger = Field(
         default=10_000, description="Browsers that one process keeps connected."
     )
     ws_clients_per_address: PositiveInteger = Field(
         default=100, description="Browsers that one address keeps connected to one process."
     )
+
+    def allows_origin(self, origin: str) -> bool:
+        """Whether pages of that site may read the API."""
+        return ANY_ORIGIN in self.cors_origins or origin.lower() in self.cors_origins

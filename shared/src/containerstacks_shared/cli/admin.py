@@ -8,27 +8,17 @@ import typer
 from containerstacks_shared.db import Connection
 from containerstacks_shared.errors import ContainerStacksError, NotFound
 from containerstacks_shared.passwords import PASSWORD_CHARACTERS_MAX, hash_password
-from containerstacks_shared.store import api_keys, users
+from containerstacks_shared.store import users, web_sessions
 from containerstacks_shared.store.users import UserRole
 
+from . import api_keys
 from .database import run_with_database
+from .email_option import Email
 
 PASSWORD_CHARACTERS_MIN = 8
-_EMAIL_CHARACTERS_MAX = 255
 
 app = typer.Typer(help="Administrators and their API keys.", no_args_is_help=True)
-
-
-def _check_email(email: str) -> str:
-    name, _, domain = email.partition("@")
-    if not (name and domain) or any(character.isspace() for character in email):
-        raise typer.BadParameter("not an e-mail address")
-    if len(email) > _EMAIL_CHARACTERS_MAX:
-        raise typer.BadParameter(f"longer than {_EMAIL_CHARACTERS_MAX} characters")
-    return email
-
-
-Email = Annotated[str, typer.Option("--email", callback=_check_email, help="Who: the e-mail address.")]
+app.add_typer(api_keys.app, name="api-key")
 
 
 @app.command()
@@ -71,18 +61,15 @@ async def _create(connection: Connection, email: str, password: str) -> None:
         raise ContainerStacksError(f"there is a user {email} already; nothing was changed")
 
 
-@app.command("api-key")
-def api_key(email: Email) -> None:
-    """Make an API key for an administrator and print it, this once."""
-    print(run_with_database(lambda connection: _create_key(connection, email)))
+@app.command("sign-out")
+def sign_out(email: Email) -> None:
+    """End every session of a user, wherever they are signed in; their API keys stay."""
+    ended = run_with_database(lambda connection: _sign_out(connection, email))
+    print(f"Ended {ended} session{'' if ended == 1 else 's'} of {email}.")
 
 
-async def _create_key(connection: Connection, email: str) -> str:
+async def _sign_out(connection: Connection, email: str) -> int:
     user = await users.find_by_email(connection, email)
     if user is None:
         raise NotFound(f"there is no user {email}")
-    if user.role is not UserRole.ADMIN:
-        raise ContainerStacksError(f"{email} is not an administrator; nothing was changed")
-    async with connection.transaction():
-        created = await api_keys.create(connection, user.id, name="containerstacks admin api-key")
-    return created.key
+    return await web_sessions.delete_of_user(connection, user.id)

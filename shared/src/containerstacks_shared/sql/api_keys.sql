@@ -1,8 +1,8 @@
--- Keys for scripts. A row shows to its own user only (row-level security), hence the function and the setting.
+-- Keys for scripts. A row shows to its own user only (row-level security), hence the functions and the setting.
 
 -- name: find_user
 -- Active and unexpired keys only; the user's role as of now.
-select account.id, account.name, account.role
+select account.id, account.name, account.role, key.id as key_id, key.permissions, key.expires_at
   from find_api_key($1) as key
   join users as account
     on account.id = key.user_id;
@@ -12,6 +12,23 @@ select account.id, account.name, account.role
 select set_config('app.current_user_id', $1, true);
 
 -- name: create
-insert into user_api_keys (user_id, key_name, key_hash, key_prefix)
-values ($1, $2, $3, $4)
-returning id;
+insert into user_api_keys (user_id, key_name, key_hash, key_prefix, permissions, expires_at)
+values ($1, $2, $3, $4, $5, $6)
+returning id, created_at;
+
+-- name: list
+-- Newest first; created_at may be NULL in rows of the original application.
+select key.id, key.user_id, account.email, key.name, key.prefix, key.permissions, key.created_at,
+       key.last_used_at, key.expires_at, key.active
+  from list_api_keys() as key
+  join users as account
+    on account.id = key.user_id
+ where $1::text is null
+    or account.email = $1
+ order by key.created_at desc nulls last, key.id;
+
+-- name: revoke
+select revoke_api_key($1);
+
+-- name: note_uses
+select note_api_key_uses($1);

@@ -32,3 +32,7 @@ delete from web_sessions
                        where expires_at <= now()
                        limit 100
                          for update skip locked);
+
+-- name: delete_of_user
+delete from web_sessions
+ where user_id = $1;

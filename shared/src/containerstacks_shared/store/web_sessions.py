@@ -50,3 +50,9 @@ async def delete(connection: Connection, token_hash: str) -> None:
 
 async def delete_expired(connection: Connection) -> None:
     await connection.execute(QUERIES["delete_expired"])
+
+
+async def delete_of_user(connection: Connection, user_id: UserId) -> int:
+    """Sign a user out everywhere; how many sessions that ended."""
+    status = await connection.execute(QUERIES["delete_of_user"], user_id)
+    return int(status.rpartition(" ")[2])

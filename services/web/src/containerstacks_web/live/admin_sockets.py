@@ -16,6 +16,7 @@ import structlog
 from containerstacks_shared import db
 from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.store import counts, versions
+from containerstacks_shared.waiting import happens_within
 from containerstacks_web.live.messages import DetailsMessage
 
 # Close code of a socket whose credential ended; 4000 to 4999 are the application's own.
@@ -63,11 +64,7 @@ class AdminSockets:
             except db.UNAVAILABLE as error:
                 # Without the database there is nothing new to tell, so nobody learns more than they knew.
                 _log.warning("admin_sockets.database_away", error=str(error) or type(error).__name__)
-            try:
-                async with asyncio.timeout(_LOOK_SECONDS):
-                    await self._opened.wait()
-            except TimeoutError:
-                pass
+            await happens_within(self._opened, _LOOK_SECONDS)
 
     async def _round(self) -> None:
         message: bytes | None = None

@@ -6,16 +6,21 @@ A browser has nothing to say here. What it sends is counted, bounded and ignored
 import asyncio
 import sys
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from typing import Final
 
 from aiohttp import WSCloseCode, web
-from yarl import URL
 
-from containerstacks_web.client_address import Visitor
-from containerstacks_web.keys import HUB, TRUSTED_PROXIES
+from containerstacks_web.client_address import Visitor, is_same_origin
+from containerstacks_web.keys import ADMIN_SOCKETS, HUB, IDENTITY, SETTINGS, TRUSTED_PROXIES
+from containerstacks_web.live.admin_sockets import ENDED, AdminSocket
+from containerstacks_web.live.frames import text_frame
 from containerstacks_web.live.hub import Refusal
+from containerstacks_web.live.messages import Topic, parse_topics
 from containerstacks_web.problems import RequestRefused
+from containerstacks_web.sign_in.authorization import assert_admin
+from containerstacks_web.sign_in.credentials import is_still_admin
 
 # Pings find dead connections; half of this is how long a pong may take.
 _HEARTBEAT_SECONDS: Final = 20.0
@@ -23,13 +28,13 @@ _CLOSE_SECONDS: Final = 2.0
 _INBOUND_BYTES_MAX: Final = 1024
 _INBOUND_MESSAGES_MAX: Final = 20
 _INBOUND_PERIOD_SECONDS: Final = 10.0
-_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 
 
 async def status_socket(request: web.Request) -> web.StreamResponse:
     visitor = request.app[TRUSTED_PROXIES].visitor(request)
     hub = request.app[HUB]
-    _assert_same_origin(request, visitor)
+    _assert_origin(request, visitor)
+    topics = _topics(request)
     _assert_welcome(hub.refusal(visitor.limit_key))
     socket = web.WebSocketResponse(
         heartbeat=_HEARTBEAT_SECONDS,
@@ -40,22 +45,51 @@ async def status_socket(request: web.Request) -> web.StreamResponse:
         writer_limit=sys.maxsize,
     )
     await socket.prepare(request)
-    browser = _Browser(request, socket, visitor.limit_key)
+    browser = _Browser(request, socket, visitor.limit_key, topics)
     hub.add(browser)
+    admin = None
+    if request[IDENTITY].is_admin:
+        admin = AdminSocket(
+            is_still_admin=partial(is_still_admin, request),
+            send=browser.send_details,
+            end=browser.end,
+            wants_details=Topic.DETAILS in topics,
+        )
+        request.app[ADMIN_SOCKETS].add(admin)
     try:
         await _ignore_messages(socket)
     finally:
         hub.remove(browser)
+        if admin is not None:
+            request.app[ADMIN_SOCKETS].remove(admin)
     return socket
+
+
+def _topics(request: web.Request) -> frozenset[Topic]:
+    try:
+        topics = parse_topics(request.query.get("topics"))
+    except ValueError:
+        known = ", ".join(Topic)
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, f"topics takes these, with commas: {known}.") from None
+    if Topic.DETAILS in topics:
+        assert_admin(request)
+    return topics
 
 
 class _Browser:
     """A connected browser, as the hub sees it."""
 
-    def __init__(self, request: web.Request, socket: web.WebSocketResponse, address_key: str) -> None:
+    def __init__(
+        self,
+        request: web.Request,
+        socket: web.WebSocketResponse,
+        address_key: str,
+        topics: frozenset[Topic],
+    ) -> None:
         self._request = request
         self._socket = socket
         self._address_key = address_key
+        self._wants_status = Topic.STATUS in topics
 
     @property
     def address_key(self) -> str:
@@ -67,6 +101,15 @@ class _Browser:
         return 0 if transport is None else transport.get_write_buffer_size()
 
     def send(self, frame: bytes) -> None:
+        if self._wants_status:
+            self._write(frame)
+
+    def send_details(self, message: bytes) -> None:
+        # The next one comes soon, and replaces what a slow browser misses.
+        if self.unsent_bytes() == 0:
+            self._write(text_frame(message))
+
+    def _write(self, frame: bytes) -> None:
         transport = self._request.transport
         # The handler notices the end of the connection by itself; after a goodbye nothing may follow.
         if transport is None or transport.is_closing() or self._socket.closed:
@@ -77,6 +120,11 @@ class _Browser:
     async def say_goodbye(self) -> None:
         with suppress(ConnectionError, TimeoutError):
             await self._socket.close(code=WSCloseCode.SERVICE_RESTART, message=b"restarting")
+
+    async def end(self) -> None:
+        """Its credential is good no longer."""
+        with suppress(ConnectionError, TimeoutError):
+            await self._socket.close(code=ENDED, message=b"signed out")
 
     def abort(self) -> None:
         transport = self._request.transport
@@ -97,22 +145,15 @@ async def _ignore_messages(socket: web.WebSocketResponse) -> None:
             return
 
 
-def _assert_same_origin(request: web.Request, visitor: Visitor) -> None:
-    """Browsers name the page that opens a socket; another site's page is none of ours. Programs name none."""
+def _assert_origin(request: web.Request, visitor: Visitor) -> None:
+    """Browsers name the page that opens a socket: one of ours, or of a site that may read this. Programs name none."""
     origin = request.headers.get("Origin")
-    if origin is not None and not is_same_origin(origin, visitor.host):
-        raise RequestRefused(HTTPStatus.FORBIDDEN, "This page may not open a socket here.")
-
-
-def is_same_origin(origin: str, host: str) -> bool:
-    try:
-        url = URL(origin)
-        ours = URL(f"{url.scheme}://{host}")
-    except ValueError:
-        return False
-    if url.scheme not in _DEFAULT_PORTS or url.host is None:
-        return False
-    return (url.host, url.port) == (ours.host, ours.port)
+    if origin is None or is_same_origin(origin, visitor.host):
+        return
+    # A session's cookie may have come along without that site's knowing; a public socket is all it may open.
+    if request.app[SETTINGS].allows_origin(origin) and not request[IDENTITY].is_admin:
+        return
+    raise RequestRefused(HTTPStatus.FORBIDDEN, "This page may not open a socket here.")
 
 
 def _assert_welcome(refusal: Refusal | None) -> None:

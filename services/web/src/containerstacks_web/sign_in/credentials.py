@@ -6,6 +6,7 @@ cookie just comes along: when it has expired, its bearer is a visitor like any o
 
 import binascii
 import warnings
+from dataclasses import replace
 from typing import Any, Final
 from uuid import UUID
 
@@ -18,10 +19,11 @@ from pydantic import SecretStr
 from containerstacks_shared import db
 from containerstacks_shared.models import UserId
 from containerstacks_shared.store import api_keys, users
+from containerstacks_shared.store.api_keys import ApiKeyScope
 from containerstacks_shared.store.users import User, UserRole
-from containerstacks_web.keys import POOL, SETTINGS
+from containerstacks_web.keys import KEY_USES, POOL, SETTINGS
 from containerstacks_web.sign_in.identity import ANONYMOUS, CredentialKind, Identity, RequestRole
-from containerstacks_web.sign_in.sessions import SESSION_USER
+from containerstacks_web.sign_in.sessions import SESSION_STORAGE, SESSION_USER
 
 _CREDENTIAL_CHARACTERS_MAX: Final = 4096
 _CONNECTION_SECONDS_MAX: Final = 2.0
@@ -35,6 +37,23 @@ class WrongCredential(Exception):  # noqa: N818 - what is the case
 
 async def identify(request: web.Request) -> Identity:
     """Raises `WrongCredential`, and one of `db.UNAVAILABLE` when a header's credential cannot be looked up."""
+    identity = await _by_headers(request)
+    return await _by_session(request) if identity is None else identity
+
+
+async def is_still_admin(request: web.Request) -> bool:
+    """Look again, past what the request remembers of its own beginning. Raises one of `db.UNAVAILABLE`."""
+    try:
+        identity = await _by_headers(request)
+    except WrongCredential:
+        return False
+    if identity is not None:
+        return identity.is_admin
+    user = await request.app[SESSION_STORAGE].find_user(request)
+    return user is not None and user.role is UserRole.ADMIN
+
+
+async def _by_headers(request: web.Request) -> Identity | None:
     presented = []
     if (key := request.headers.get("X-API-Key")) is not None:
         presented.append(await _by_api_key(request, key.strip()))
@@ -45,17 +64,21 @@ async def identify(request: web.Request) -> Identity:
             presented.append(await _by_api_key(request, credential))
         else:
             presented.append(await _by_token(request, credential))
-    if presented:
-        return presented[0]
-    return await _by_session(request)
+    return presented[0] if presented else None
 
 
 async def _by_api_key(request: web.Request, key: str) -> Identity:
     if not key.startswith(api_keys.PREFIX) or len(key) > _CREDENTIAL_CHARACTERS_MAX:
         raise WrongCredential
     async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
-        user = await api_keys.find_user(connection, key)
-    return _identity(user, CredentialKind.API_KEY)
+        found = await api_keys.find(connection, key)
+    if found is None:
+        raise WrongCredential
+    request.app[KEY_USES].note(found.id)
+    identity = _identity(found.user, CredentialKind.API_KEY)
+    # A key may do what it was made for, and never more than its user.
+    role = identity.role if ApiKeyScope.ADMIN in found.scopes else RequestRole.USER
+    return replace(identity, role=role, credential_expires_at=found.expires_at)
 
 
 async def _by_token(request: web.Request, token: str) -> Identity:

@@ -3,14 +3,16 @@
 import asyncio
 from http import HTTPStatus
 from typing import Final
+from uuid import UUID
 
 import structlog
 from aiohttp import web
 from aiohttp_session import get_session, new_session
 
 from containerstacks_shared import passwords
+from containerstacks_shared.models import UserId
 from containerstacks_shared.settings import RateLimit
-from containerstacks_shared.store import users
+from containerstacks_shared.store import users, web_sessions
 from containerstacks_shared.store.users import Account
 from containerstacks_web.keys import POOL, RATE_LIMITER, TRUSTED_PROXIES
 from containerstacks_web.pages import handlers as pages
@@ -58,6 +60,19 @@ async def sign_out(request: web.Request) -> web.StreamResponse:
     form = await request.post()
     await _assert_csrf(request, form.get(FIELD_NAME))
     session = await get_session(request)
+    session.invalidate()
+    raise web.HTTPSeeOther(_AFTER_SIGN_IN)
+
+
+async def sign_out_everywhere(request: web.Request) -> web.StreamResponse:
+    """End every session of whoever asks, this one included."""
+    form = await request.post()
+    await _assert_csrf(request, form.get(FIELD_NAME))
+    session = await get_session(request)
+    if (user_id := session.get(USER_ID)) is not None:
+        async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+            ended = await web_sessions.delete_of_user(connection, UserId(UUID(user_id)))
+        _log.info("sign_in.signed_out_everywhere", user_id=user_id, sessions=ended)
     session.invalidate()
     raise web.HTTPSeeOther(_AFTER_SIGN_IN)
 

@@ -1,6 +1,7 @@
 """Who sent a request, as far as this service cares."""
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
@@ -26,6 +27,8 @@ class Identity:
     user_id: UUID | None = None
     name: str | None = None
     credential: CredentialKind = CredentialKind.NONE
+    # When an API key ends by itself; None for a key that does not, and for every other credential.
+    credential_expires_at: datetime | None = None
 
     @property
     def is_admin(self) -> bool:

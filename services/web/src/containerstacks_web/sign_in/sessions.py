@@ -17,6 +17,7 @@ from pydantic import SecretStr
 from containerstacks_shared.models import UserId
 from containerstacks_shared.store import web_sessions
 from containerstacks_shared.store.users import User
+from containerstacks_shared.store.web_sessions import WebSession
 from containerstacks_web.keys import POOL, TRUSTED_PROXIES
 
 COOKIE_NAME: Final = "containerstacks_session"
@@ -39,12 +40,9 @@ class DatabaseSessionStorage(AbstractStorage):
         self._key = b"" if secret is None else secret.get_secret_value().encode()
 
     async def load_session(self, request: web.Request) -> Session:
-        token = self.load_cookie(request)
-        if token is None or len(token) != _TOKEN_CHARACTERS:
-            return await self.new_session()
-        async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
-            found = await web_sessions.find(connection, self._hash(token))
-        if found is None:
+        token = self._token(request)
+        found = None if token is None else await self._find(request, token)
+        if token is None or found is None:
             return await self.new_session()
         values = dict(found.data)
         if found.user is not None:
@@ -52,6 +50,12 @@ class DatabaseSessionStorage(AbstractStorage):
             values[USER_ID] = str(found.user.id)
         created = int(found.created_at.timestamp())
         return Session(token, data={"created": created, "session": values}, new=False)
+
+    async def find_user(self, request: web.Request) -> User | None:
+        """Return who is signed in as of now, whatever the request remembers."""
+        token = self._token(request)
+        found = None if token is None else await self._find(request, token)
+        return None if found is None else found.user
 
     async def save_session(
         self, request: web.Request, response: web.StreamResponse, session: Session
@@ -90,6 +94,14 @@ class DatabaseSessionStorage(AbstractStorage):
         if session.identity is not None:
             async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
                 await web_sessions.delete(connection, self._hash(str(session.identity)))
+
+    def _token(self, request: web.Request) -> str | None:
+        token = self.load_cookie(request)
+        return token if token is not None and len(token) == _TOKEN_CHARACTERS else None
+
+    async def _find(self, request: web.Request, token: str) -> WebSession | None:
+        async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+            return await web_sessions.find(connection, self._hash(token))
 
     def _hash(self, token: str) -> str:
         return hmac.new(self._key, token.encode(), sha256).hexdigest()

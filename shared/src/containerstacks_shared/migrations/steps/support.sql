@@ -31,3 +31,37 @@ create index containerstacks_api_keys_hash on user_api_keys (key_hash);
 
 -- Billing goes organization by organization.
 create index if not exists containerstacks_vps_instances_organization on vps_instances (organization_id);
+
+-- What administrators may do with keys that are not their own, past the same policy; never a hash.
+create function list_api_keys()
+    returns table (id uuid, user_id uuid, name text, prefix text, permissions jsonb, created_at timestamptz,
+                   last_used_at timestamptz, expires_at timestamptz, active boolean)
+    language sql stable security definer set search_path = public, pg_temp
+    as $$
+    select k.id, k.user_id, k.key_name, k.key_prefix, k.permissions, k.created_at, k.last_used_at, k.expires_at,
+           coalesce(k.active, false)
+      from user_api_keys k;
+$$;
+create function revoke_api_key(api_key_id uuid) returns boolean
+    language sql volatile security definer set search_path = public, pg_temp
+    as $$
+    with revoked as (
+        update user_api_keys k
+           set active = false
+         where k.id = api_key_id
+           and k.active
+        returning k.id
+    )
+    select exists (select from revoked);
+$$;
+-- Rows that somebody else holds are left out: to note a use is worth no wait.
+create function note_api_key_uses(api_key_ids uuid[]) returns void
+    language sql volatile security definer set search_path = public, pg_temp
+    as $$
+    update user_api_keys
+       set last_used_at = now()
+     where id in (select k.id
+                    from user_api_keys k
+                   where k.id = any(api_key_ids)
+                     for no key update skip locked);
+$$;

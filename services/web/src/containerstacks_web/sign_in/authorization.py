@@ -1,0 +1,37 @@
+"""Who may do what, and from where: the checks that handlers make."""
+
+from http import HTTPStatus
+
+from aiohttp import hdrs, web
+
+from containerstacks_web.client_address import is_same_origin
+from containerstacks_web.keys import IDENTITY, TRUSTED_PROXIES
+from containerstacks_web.problems import RequestRefused
+
+from .identity import CredentialKind, Identity, RequestRole
+
+CHALLENGE = {"WWW-Authenticate": 'Bearer realm="containerstacks"'}
+
+
+def assert_admin(request: web.Request) -> Identity:
+    """Return who asks, if that is an administrator who meant to.
+
+    A session's cookie comes along with requests that other sites cause, so one that changes something must say that
+    it comes from a page of ours, and be in a form (JSON) that no plain HTML form can send.
+    """
+    identity = request[IDENTITY]
+    if identity.role is RequestRole.ANONYMOUS:
+        raise RequestRefused(HTTPStatus.UNAUTHORIZED, "Only administrators may see this.", headers=CHALLENGE)
+    if not identity.is_admin:
+        raise RequestRefused(HTTPStatus.FORBIDDEN, "Only administrators may see this.")
+    if identity.credential is CredentialKind.SESSION and request.method not in {
+        hdrs.METH_GET,
+        hdrs.METH_HEAD,
+    }:
+        origin = request.headers.get(hdrs.ORIGIN, "")
+        if not is_same_origin(origin, request.app[TRUSTED_PROXIES].visitor(request).host):
+            raise RequestRefused(
+                HTTPStatus.FORBIDDEN,
+                "With a session this takes the Origin of a page of this site; programs use an API key.",
+            )
+    return identity

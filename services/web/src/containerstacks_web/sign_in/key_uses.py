@@ -1,0 +1,42 @@
+"""Writes down when API keys were last used: seldom, all at once, and never while a request waits."""
+
+import asyncio
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from containerstacks_shared import db
+from containerstacks_shared.store import api_keys
+from containerstacks_shared.waiting import happens_within
+
+_WRITE_SECONDS: Final = 60.0
+_CONNECTION_SECONDS_MAX: Final = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+class KeyUses:
+    def __init__(self, pool: db.Pool) -> None:
+        self.write_seconds = _WRITE_SECONDS
+        self._pool = pool
+        self._used: set[UUID] = set()
+
+    def note(self, key_id: UUID) -> None:
+        self._used.add(key_id)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            await happens_within(stop, self.write_seconds)
+            await self._write()
+
+    async def _write(self) -> None:
+        if not self._used:
+            return
+        used, self._used = self._used, set()
+        try:
+            async with self._pool.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+                await api_keys.note_uses(connection, used)
+        except db.UNAVAILABLE as error:
+            # Which key was used last is worth no retry: the next use notes it again.
+            _log.warning("key_uses.database_away", error=str(error) or type(error).__name__)

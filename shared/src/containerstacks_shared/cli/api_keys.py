@@ -1,0 +1,94 @@
+"""`containerstacks admin api-key`: make, list and revoke the keys of administrators."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from containerstacks_shared.db import Connection
+from containerstacks_shared.errors import ContainerStacksError, NotFound
+from containerstacks_shared.store import api_keys, users
+from containerstacks_shared.store.api_keys import NAME_CHARACTERS_MAX, ApiKeyRecord, ApiKeyScope
+from containerstacks_shared.store.users import UserRole
+
+from .database import run_with_database
+from .email_option import OptionalEmail
+
+DAYS_MAX = 3650
+_HEADINGS = ("ID", "BEGINS", "WHOSE", "SCOPES", "LAST USED", "ENDS", "NAME")
+
+app = typer.Typer(help="API keys of administrators.", invoke_without_command=True)
+
+
+@app.callback(invoke_without_command=True)
+def create(
+    context: typer.Context,
+    email: OptionalEmail = None,
+    scope: Annotated[
+        ApiKeyScope, typer.Option(help="What for: everything, or only to read the status.")
+    ] = ApiKeyScope.ADMIN,
+    name: Annotated[str, typer.Option(help="What to call it in lists.")] = "containerstacks admin api-key",
+    expires_days: Annotated[
+        int | None,
+        typer.Option(min=1, max=DAYS_MAX, help="After how many days it ends; never, if not given."),
+    ] = None,
+) -> None:
+    """Make an API key for an administrator and print it, this once."""
+    if context.invoked_subcommand is not None:
+        return
+    if email is None:
+        raise typer.BadParameter("Missing option '--email'.")
+    if not 1 <= len(name) <= NAME_CHARACTERS_MAX:
+        raise typer.BadParameter(f"--name has 1 to {NAME_CHARACTERS_MAX} characters")
+    expires_at = None if expires_days is None else datetime.now(UTC) + timedelta(days=expires_days)
+    print(run_with_database(lambda connection: _create(connection, email, scope, name, expires_at)))
+
+
+async def _create(
+    connection: Connection, email: str, scope: ApiKeyScope, name: str, expires_at: datetime | None
+) -> str:
+    user = await users.find_by_email(connection, email)
+    if user is None:
+        raise NotFound(f"there is no user {email}")
+    if user.role is not UserRole.ADMIN:
+        raise ContainerStacksError(f"{email} is not an administrator; nothing was changed")
+    scopes = {ApiKeyScope.STATUS, scope}
+    async with connection.transaction():
+        created = await api_keys.create(connection, user.id, name=name, scopes=scopes, expires_at=expires_at)
+    return created.key
+
+
+@app.command("list")
+def list_keys(email: OptionalEmail = None) -> None:
+    """List the keys, newest first: how each begins, what for, when last used."""
+    records = run_with_database(lambda connection: api_keys.list_all(connection, email=email))
+    lines = [_HEADINGS, *(_line(record) for record in records)]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADINGS))]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _line(record: ApiKeyRecord) -> tuple[str, ...]:
+    return (
+        str(record.id),
+        record.prefix,
+        record.email,
+        " ".join(sorted(record.scopes)),
+        _moment(record.last_used_at) or "never",
+        "revoked" if not record.active else _moment(record.expires_at) or "never",
+        # Last, and printable: a name is whatever somebody typed.
+        repr(record.name)[1:-1],
+    )
+
+
+@app.command()
+def revoke(key_id: Annotated[UUID, typer.Argument(metavar="ID", help="The id in the list.")]) -> None:
+    """End a key: the next request with it is refused."""
+    if not run_with_database(lambda connection: api_keys.revoke(connection, key_id)):
+        raise NotFound(f"there is no active key {key_id}")
+    print(f"Revoked the key {key_id}.")
+
+
+def _moment(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M")
