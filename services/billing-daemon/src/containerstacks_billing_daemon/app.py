@@ -26,8 +26,8 @@ from .settings import BillingDaemonSettings
 from .status_file import StatusFile
 from .tenure import SERVICE, Tenure
 
-# A run, a heartbeat, the status file, a probe, the debt hook and the watch over progress may each want one.
-_CONNECTIONS_MAX: Final = 7
+# A run, a heartbeat, the status file, a probe, the debt hook, the watch over progress and an audit may each want one.
+_CONNECTIONS_MAX: Final = 8
 
 # The batch in hand is finished first; the longest statement is cut at half a minute.
 _STOPS_WITHIN: Final = timedelta(seconds=40)

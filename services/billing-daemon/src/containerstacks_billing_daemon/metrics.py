@@ -52,6 +52,16 @@ PROGRESS_HEALTHY: Final = Gauge(
     "0 while hours that were due at two runs or more wait for nobody but the biller.",
     registry=REGISTRY,
 )
+AUDIT_AT: Final = Gauge(
+    "containerstacks_billing_audit_timestamp_seconds",
+    "When the last audit of the money was finished; 0 before the first.",
+    registry=REGISTRY,
+)
+AUDIT_FINDINGS: Final = Gauge(
+    "containerstacks_billing_audit_findings",
+    "Rows that the last audit found to break an invariant of ours.",
+    registry=REGISTRY,
+)
 
 
 def set_moment(gauge: Gauge, moment: datetime | None) -> None:

@@ -16,6 +16,7 @@ from containerstacks_shared.models import Biller
 from containerstacks_shared.notify import Channel, Listener, Subscription
 
 from . import metrics
+from .auditing import Auditing
 from .charging import CHANNELS, Charging
 from .heartbeat import beat_until
 from .progress_watch import ProgressWatch
@@ -62,15 +63,18 @@ class Tenure:
                 self._hearing(*CHANNELS) as for_charging,
                 self._hearing(Channel.BILLING_CHANGED) as for_hook,
                 self._hearing(Channel.BILLING_CHANGED) as for_progress,
+                self._hearing(Channel.BILLING_CHANGED) as for_audit,
             ):
                 charging = Charging(self._pool, self._settings, self._presence, self._reporter, for_charging)
                 hook = DebtHook(self._pool, self._settings, for_hook)
+                auditing = Auditing(self._pool, interval=self._settings.billing_interval)
                 async with asyncio.TaskGroup() as group:
                     # The heart beats on until the batch in hand is finished.
                     idle = asyncio.Event()
                     group.create_task(beat_until(idle, self._presence))
                     group.create_task(hook.run(halt))
                     group.create_task(self._progress.watch(self._pool, for_progress, halt))
+                    group.create_task(auditing.audit_until(halt, for_audit))
                     await charging.charge_until(halt)
                     idle.set()
         finally:

@@ -59,3 +59,8 @@ select min(id)
   from wallet_ledger_entries
  where id > $2
    and billing_run_id > $1;
+
+-- name: is_due
+-- None was finished within $1, nor begun within $2: one that was cut off is not begun again at once.
+select not exists (select from billing_audits where finished_at > clock_now() - $1::interval)
+       and not exists (select from billing_audits where started_at > clock_now() - $2::interval) as is_due;

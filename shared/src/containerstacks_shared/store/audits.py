@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from containerstacks_shared.db import Connection
 from containerstacks_shared.sql import load
@@ -96,6 +96,12 @@ async def read_last(connection: Connection) -> AuditRecord | None:
     """The newest finished audit, for the administrator's page and the metrics; None before the first."""
     row = await connection.fetchrow(_QUERIES["last"])
     return None if row is None else AuditRecord(**dict(row))
+
+
+async def is_due(connection: Connection, *, every: timedelta, again_after: timedelta) -> bool:
+    """Whether none was finished for so long, nor begun within `again_after`."""
+    due: bool = await connection.fetchval(_QUERIES["is_due"], every, again_after)
+    return due
 
 
 async def last_finished_run(connection: Connection) -> int:

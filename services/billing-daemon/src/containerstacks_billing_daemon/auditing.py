@@ -1,0 +1,83 @@
+"""Auditing the money once a day, by the daemon that leads, at a quiet moment between two runs.
+
+An audit reads one snapshot and locks nothing, so it keeps no run waiting; it is cut off all the same before the next
+scheduled one, and tried again later.
+"""
+
+import asyncio
+from datetime import timedelta
+from typing import Final
+
+import structlog
+
+from containerstacks_shared.billing.audit import audit
+from containerstacks_shared.billing.progress import patience
+from containerstacks_shared.db import UNAVAILABLE, Connection, Pool
+from containerstacks_shared.notify import Subscription
+from containerstacks_shared.store import audits
+from containerstacks_shared.store.billing_schedule import read_next_run
+from containerstacks_shared.store.owed_hours import run_is_under_way
+from containerstacks_shared.waiting import first_of
+
+from . import metrics
+
+EVERY: Final = timedelta(days=1)
+# After one that was cut off or failed.
+_AGAIN_AFTER: Final = timedelta(hours=1)
+_LASTS_MAX: Final = timedelta(minutes=30)
+
+_LOOK_SECONDS: Final = 60.0
+
+_log = structlog.get_logger(__name__)
+
+
+class Auditing:
+    def __init__(self, pool: Pool, *, interval: timedelta) -> None:
+        self._pool = pool
+        self._interval = interval
+
+    async def audit_until(self, halt: asyncio.Event, heard: Subscription) -> None:
+        """`heard` hears `BILLING_CHANGED`: when a run has ended, there is time."""
+        while not halt.is_set():
+            try:
+                await first_of(halt.wait(), self._audit_when_due())
+            except UNAVAILABLE as error:
+                _log.info("auditing.not_done", error=_describe(error))
+            except Exception as error:  # noqa: BLE001 - whatever is wrong with the audit, billing goes on
+                _log.error("auditing.failed", error=_describe(error), exc_info=error)
+            await first_of(halt.wait(), heard.wait(_LOOK_SECONDS))
+
+    async def _audit_when_due(self) -> None:
+        async with self._pool.acquire() as connection:
+            await _tell(connection)
+            if not await audits.is_due(connection, every=EVERY, again_after=_AGAIN_AFTER):
+                return
+            limit = await self._quiet_time(connection)
+            if limit is None:
+                return
+            try:
+                async with asyncio.timeout(limit.total_seconds()):
+                    await audit(connection)
+            except TimeoutError:
+                _log.warning("auditing.cut_off", after_seconds=round(limit.total_seconds()))
+            await _tell(connection)
+
+    async def _quiet_time(self, connection: Connection) -> timedelta | None:
+        """How long there is until the next run; None when it is not worth beginning."""
+        if await run_is_under_way(connection, patience=patience(self._interval)):
+            return None
+        scheduled = await read_next_run(connection, interval=self._interval)
+        if scheduled is None or scheduled.due_in < self._interval / 2:
+            return None
+        return min(scheduled.due_in, _LASTS_MAX)
+
+
+async def _tell(connection: Connection) -> None:
+    last = await audits.read_last(connection)
+    if last is not None:
+        metrics.set_moment(metrics.AUDIT_AT, last.finished_at)
+        metrics.AUDIT_FINDINGS.set(last.findings_own)
+
+
+def _describe(error: BaseException) -> str:
+    return str(error) or type(error).__name__

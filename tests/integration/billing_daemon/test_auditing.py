@@ -1,0 +1,130 @@
+"""The daemon that leads audits the money once a day, between two runs."""
+
+import asyncio
+from datetime import timedelta
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+from structlog.testing import capture_logs
+
+from containerstacks_billing_daemon import auditing
+from containerstacks_billing_daemon.settings import BillingDaemonSettings
+from containerstacks_shared import db
+from containerstacks_shared.billing import control
+from containerstacks_shared.billing.status import read_daemon_details
+from support import charges
+from support.clock import shift_clock
+from support.daemons import Daemon, Start
+from support.waiting import eventually
+
+INTERVAL = timedelta(hours=1)
+AUDITS = "select count(*) from billing_audits where finished_at is not null"
+
+
+@pytest.fixture
+def settings(database_url: str) -> BillingDaemonSettings:
+    return BillingDaemonSettings(database_url=SecretStr(database_url), test_clock=True)
+
+
+async def audited(connection: asyncpg.Connection, daemon: Daemon, *, times: int) -> bool:
+    assert await connection.fetchval(AUDITS) == times
+    return await daemon.metric("containerstacks_billing_audit_timestamp_seconds") > 0
+
+
+async def test_the_first_audit_follows_the_first_run_and_the_next_comes_a_day_later(
+    start: Start, connection: asyncpg.Connection
+) -> None:
+    due = await charges.add_due_fleet(connection, organizations=1, instances=2)
+    async with start() as daemon:
+        await eventually(lambda: audited(connection, daemon, times=1))
+        assert await daemon.metric("containerstacks_billing_audit_findings") == 0
+    assert await charges.hours_billed(connection) == due.expected
+    details = await read_daemon_details(connection, interval=INTERVAL)
+    assert details.audit is not None
+    assert (details.audit.full, details.audit.findings) == (True, 0)
+
+    # A restart is no reason for another one; a day is.
+    await shift_clock(connection, timedelta(hours=23))
+    async with start() as daemon:
+        await eventually(lambda: runs_ended(connection, at_least=2))
+        await eventually(lambda: audited(connection, daemon, times=1))
+    await shift_clock(connection, timedelta(hours=25))
+    async with start() as daemon:
+        await eventually(lambda: audited(connection, daemon, times=2))
+    assert [
+        row["is_full"] for row in await connection.fetch("select is_full from billing_audits order by id")
+    ] == [
+        True,
+        False,
+    ]
+
+
+async def runs_ended(connection: asyncpg.Connection, *, at_least: int) -> bool:
+    ended: int = await connection.fetchval("select count(*) from billing_runs where status = 'succeeded'")
+    return ended >= at_least
+
+
+async def test_what_an_audit_finds_is_logged_measured_and_shown_to_administrators(
+    start: Start, connection: asyncpg.Connection
+) -> None:
+    await charges.add_due_fleet(connection, organizations=1, instances=1)
+    await connection.execute("update wallets set balance = balance - 5")
+    with capture_logs() as logs:
+        async with start() as daemon:
+            await eventually(lambda: audited(connection, daemon, times=1))
+            assert await daemon.metric("containerstacks_billing_audit_findings") == 1
+            assert await daemon.is_ready()
+    (told,) = [entry for entry in logs if entry["event"] == "audit.finished"]
+    assert (told["log_level"], told["findings"]) == ("error", 1)
+    details = await read_daemon_details(connection, interval=INTERVAL)
+    assert details.audit is not None
+    assert details.audit.findings == 1
+
+
+async def test_no_audit_begins_while_a_run_goes_on(
+    start: Start, connection: asyncpg.Connection, database_url: str
+) -> None:
+    due = await charges.add_due_fleet(connection, organizations=1, instances=1)
+    async with start() as daemon:
+        async with charges.wallet_locked(database_url, due.organizations[0]):
+            await eventually(lambda: connection.fetchval("select count(*) from billing_runs"))
+            # A hint that is no end of a run.
+            await control.resume(connection, reason="a hint", author="tests")
+            assert await connection.fetchval("select count(*) from billing_audits") == 0
+        await eventually(lambda: audited(connection, daemon, times=1))
+
+
+async def test_an_audit_that_takes_too_long_is_cut_off_and_not_begun_again_at_once(
+    start: Start, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def endless(audited_with: db.Connection) -> None:
+        await audited_with.execute("insert into billing_audits (is_full) values (true)")
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(auditing, "audit", endless)
+    monkeypatch.setattr(auditing, "_LASTS_MAX", timedelta(seconds=0.05))
+    monkeypatch.setattr(auditing, "_LOOK_SECONDS", 0.02)
+    with capture_logs() as logs:
+        async with start() as daemon:
+            await eventually(lambda: [entry for entry in logs if entry["event"] == "auditing.cut_off"])
+            due = await charges.add_due_fleet(connection, organizations=1, instances=1)
+            await connection.execute("update billing_runs set started_at = started_at - interval '1 hour'")
+            await control.resume(connection, reason="a hint", author="tests")
+            await eventually(lambda: runs_ended(connection, at_least=2), 35)
+            assert await daemon.is_ready()
+    assert await charges.hours_billed(connection) == due.expected
+    assert await connection.fetchval("select count(*) from billing_audits") == 1
+
+
+async def test_an_audit_that_fails_does_not_end_billing(
+    start: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(_connection: db.Connection) -> None:
+        raise ArithmeticError("wrong")
+
+    monkeypatch.setattr(auditing, "audit", broken)
+    with capture_logs() as logs:
+        async with start() as daemon:
+            await eventually(lambda: [entry for entry in logs if entry["event"] == "auditing.failed"])
+            assert await daemon.is_ready()
