@@ -1,15 +1,16 @@
-"""A lived-in database of the original, and what it was before anybody adopted it."""
+"""A lived-in database of the original, adopted once and copied for each test, and what it was before."""
 
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass, replace
 
 import asyncpg
 import pytest
 
 from containerstacks_shared import db
 from containerstacks_shared.migrations import Migration, migrate
-from support import catalog
+from support import catalog, databases
 from support.billing import Billing
+from support.databases import DatabaseServer
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,21 @@ class Adopted:
     rows_before: catalog.Rows
 
 
+@pytest.fixture(scope="session")
+def adopted_template(database_server: DatabaseServer, schema_a_template: str) -> Iterator[Adopted]:
+    dsn = database_server.create("template_adopted", template=schema_a_template)
+    objects, rows = catalog.everything(dsn), catalog.rows(dsn)
+    adopted = Adopted(dsn, migrate(dsn), objects, rows)
+    template = database_server.freeze(dsn)
+    yield adopted
+    database_server.drop(template)
+
+
 @pytest.fixture
-def adopted(schema_a_url: str) -> Adopted:
-    objects, rows = catalog.everything(schema_a_url), catalog.rows(schema_a_url)
-    return Adopted(schema_a_url, migrate(schema_a_url), objects, rows)
+def adopted(database_server: DatabaseServer, adopted_template: Adopted) -> Iterator[Adopted]:
+    dsn = database_server.create("test", template=databases.database_name(adopted_template.dsn))
+    yield replace(adopted_template, dsn=dsn)
+    database_server.drop(databases.database_name(dsn))
 
 
 @pytest.fixture
