@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.billing import control
+from containerstacks_shared.billing.audit import audit
 from containerstacks_web.keys import PLATFORM_STATISTICS
 from support import fleet
 from support.waiting import eventually
@@ -153,6 +154,42 @@ async def test_administrators_see_a_pause_and_its_reason(site: Site, connection:
     assert "Billing is paused" in text
     assert "Prices under review" in text
     assert "ada@example.com" in text
+
+
+async def test_everybody_sees_a_pause_and_not_its_reason(site: Site, connection: asyncpg.Connection) -> None:
+    assert "Billing is paused" not in await page_of(site, "/status")
+    await control.pause(connection, reason="Prices under review", author="ada@example.com")
+
+    async def paused() -> str:
+        page = await page_of(site, "/status")
+        assert "Billing is paused" in page
+        return page
+
+    page = await eventually(paused)
+    assert "Prices under review" not in page
+    assert "ada@example.com" not in page
+    await control.resume(connection, reason="Done", author="ada@example.com")
+
+    async def goes_on() -> bool:
+        return "Billing is paused" not in await page_of(site, "/status")
+
+    await eventually(goes_on)
+
+
+async def test_administrators_see_what_is_owed_and_what_the_last_audit_found(
+    site: Site, connection: asyncpg.Connection
+) -> None:
+    key = await add_api_key(connection, role="admin")
+    assert "Not audited yet" in await page_of(site, "/status", x_api_key=key)
+    organization = await fleet.add_organization(connection)
+    await fleet.add_instance(connection, organization, await fleet.add_plan(connection), hours_due=7)
+    await connection.execute("update wallets set balance = balance - 5")
+    await audit(connection)
+    text = Markup(await page_of(site, "/status", x_api_key=key)).text
+    assert "Hours owed7" in text
+    assert "Audit findings1" in text
+    assert "The money is not right." in text
+    assert "Audit findings" not in await page_of(site, "/status")
 
 
 async def test_before_the_first_reading_the_status_says_so(open_site: OpenSite) -> None:

@@ -14,6 +14,7 @@ from typing import Final
 import structlog
 
 from containerstacks_shared import db
+from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.billing.status import read_daemon_status
 from containerstacks_shared.errors import DatabaseUnavailable
 from containerstacks_shared.models import DaemonStatus, StatusMessage
@@ -150,6 +151,7 @@ class SnapshotFeed:
             taken = asyncio.get_running_loop().time()
             vps = await counts.read_vps_statistics(connection)
             daemon = await self._read_daemon_status(connection)
+            control = await read_control(connection)
         message = StatusMessage(version=version, timestamp=timestamp, vps=vps, daemon=daemon)
         return StatusSnapshot(
             version=version,
@@ -158,6 +160,7 @@ class SnapshotFeed:
             daemon=daemon,
             taken=taken,
             message=message.model_dump_json().encode(),
+            paused=control.paused,
         )
 
     async def _read_daemon_status(self, connection: db.Connection) -> DaemonStatus:

@@ -37,12 +37,16 @@ class BarPart:
 
 @dataclass(frozen=True)
 class StatusPage:
-    """`now` is when the page was rendered: every 'ago' on it counts from there."""
+    """`now` is when the page was rendered: every 'ago' on it counts from there.
+
+    Whether billing is paused is of that moment too: no message says it to an open page.
+    """
 
     facts: Mapping[str, object]
     now: datetime
     rule: Rule
     bar: list[BarPart]
+    paused: bool = False
     rules: tuple[Rule, ...] = RULES
 
     def value(self, path: str) -> object:
@@ -60,7 +64,13 @@ def present_status(
 ) -> StatusPage:
     document = _NOTHING if snapshot is None else _document(snapshot)
     facts = {**document, "freshness": Freshness.of(age_seconds).value, "connection": _NOT_CONNECTED}
-    return StatusPage(facts=facts, now=now, rule=decide(facts), bar=_bar(facts))
+    return StatusPage(
+        facts=facts,
+        now=now,
+        rule=decide(facts),
+        bar=_bar(facts),
+        paused=snapshot is not None and snapshot.paused,
+    )
 
 
 def _document(snapshot: StatusSnapshot) -> Mapping[str, object]:
