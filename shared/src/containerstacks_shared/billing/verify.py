@@ -113,11 +113,17 @@ async def _verify_instances(connection: Connection, scope: Scope) -> list[Findin
         "unchained": ("overlapping_periods", "gaps_between_periods"),
         "off_mark": ("periods_beyond_last_billed",),
         "broken": ("broken_periods",),
-        "odd_rate": ("rates_not_in_force", "cycles_of_no_instance"),
+        "unknown": ("cycles_of_no_instance",),
+        "odd_rate": ("rates_not_in_force",),
     }
     findings: list[Finding] = []
     for reason, checks in reasons.items():
         instances = [row["id"] for row in suspects if row[reason]]
+        if reason == "odd_rate" and instances:
+            odd = await _fetch(
+                connection, _SUSPECTS["rates"], instances, scope.tying_run, scope.after_correction
+            )
+            instances = [row["id"] for row in odd]
         for check in checks if instances else ():
             findings += await _find(connection, check, _INSTANCES[check], instances)
     return findings

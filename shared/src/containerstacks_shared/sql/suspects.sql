@@ -6,19 +6,21 @@
 -- name: instances
 -- $1 the last run that was audited before, $2 a run before it (its rows tie the new ones to the old), $3 the last
 -- correction audited before, $4 whether everything is audited, $5 when the last audit began.
--- Of periods that last, the starts are the ends, but for the first start and the last end: then, and only then, they
--- are one chain without gap or overlap.
-with piece as materialized (
-    select vps_instance_id, hourly_rate,
+-- Of periods that last and start at different times, the starts are the ends, but for the first start and the last
+-- end: then, and only then, they are one chain without gap or overlap, and every other hash meets itself.
+with chain as materialized (
+    select vps_instance_id,
            min(billing_period_start) as first_start,
            max(billing_period_end) as last_end,
-           sum(hashfloat8extended(date_part('epoch', billing_period_start), 0)) as starts,
-           sum(hashfloat8extended(date_part('epoch', billing_period_end), 0)) as ends,
+           bit_xor(hashfloat8extended(date_part('epoch', billing_period_start), 0)
+                   # hashfloat8extended(date_part('epoch', billing_period_end), 0)) as unmet,
+           min(hourly_rate) as rate_lowest,
+           max(hourly_rate) as rate_highest,
            bool_or(billing_run_id is not null and billing_run_id <= $1::bigint) as tied,
            bool_or(case when isfinite(billing_period_start) and isfinite(billing_period_end)
-                        then date_part('epoch', billing_period_end - billing_period_start) < 3600
-                             or date_part('epoch', billing_period_end - billing_period_start) / 3600
-                                <> floor(date_part('epoch', billing_period_end - billing_period_start) / 3600)
+                        then billing_period_end <= billing_period_start
+                             or mod((date_part('epoch', billing_period_end - billing_period_start) * 1000000)::bigint,
+                                    3600000000) <> 0
                              or total_amount <> hourly_rate
                                 * (date_part('epoch', billing_period_end - billing_period_start) / 3600)::bigint
                         else true end) as broken
@@ -26,15 +28,6 @@ with piece as materialized (
      where status in ('billed', 'refunded')
        and (billing_run_id > $2::bigint
             or billing_run_id is null and billing_correction_id > $3::bigint)
-     group by vps_instance_id, hourly_rate
-), chain as materialized (
-    select vps_instance_id,
-           min(first_start) as first_start,
-           max(last_end) as last_end,
-           sum(starts) - sum(ends) as difference,
-           bool_or(tied) as tied,
-           bool_or(broken) as broken
-      from piece
      group by vps_instance_id
 ), instance as materialized (
     select id, plan_id, rate_region(plan_id, configured_region(configuration)) as region, created_at, last_billed_at,
@@ -45,53 +38,47 @@ with piece as materialized (
            d.deleted_at >= $5::timestamptz or d.hours_owed > 0
       from deleted_vps_instances d
      where not exists (select from vps_instances i where i.id = d.id)
-), odd_rate as materialized (
-    select distinct p.vps_instance_id
-      from piece p
-      join instance i on i.id = p.vps_instance_id
-     where not exists (select from hourly_rates r
-                        where r.plan_id = i.plan_id
-                          and r.region = i.region
-                          and r.hourly_rate = p.hourly_rate
-                          and r.effective_from <= p.first_start
-                          and r.effective_to > p.last_end - interval '1 hour')
-        or exists (select from vps_plan_changes c
-                    where c.vps_instance_id = p.vps_instance_id
-                      and c.changed_at > p.first_start)
+), looked_at as materialized (
+    select c.vps_instance_id as id, c.broken,
+           c.unmet <> hashfloat8extended(date_part('epoch', c.first_start), 0)
+                      # hashfloat8extended(date_part('epoch', c.last_end), 0)
+           or coalesce(previous.billing_period_end <> c.first_start, false) as unchained,
+           i.last_billed_at is distinct from c.last_end as off_mark,
+           i.id is null as unknown,
+           c.rate_lowest <> c.rate_highest
+           or r.plan_id is null
+           or coalesce(moved.changed_at > c.first_start, false) as odd_rate
+      from chain c
+      left join instance i on i.id = c.vps_instance_id
+      left join hourly_rates r
+             on r.plan_id = i.plan_id
+            and r.region = i.region
+            and r.hourly_rate = c.rate_lowest
+            and r.effective_from <= c.first_start
+            and r.effective_to > c.last_end - interval '1 hour'
+      left join (select vps_instance_id, max(changed_at) as changed_at
+                   from vps_plan_changes
+                  group by vps_instance_id) as moved on moved.vps_instance_id = c.vps_instance_id
+      left join lateral (
+          -- Not billed by the runs before: the end of its chain so far has to be looked up.
+          select b.billing_period_end
+            from vps_billing_cycles b
+           where not $4::boolean
+             and not c.tied
+             and c.first_start is distinct from i.created_at
+             and b.vps_instance_id = c.vps_instance_id
+             and (b.billing_run_id is not null or b.billing_correction_id is not null)
+             and b.status <> 'failed'
+             and b.billing_period_start < c.first_start
+           order by b.billing_period_start desc
+           limit 1) as previous on true
 )
-select c.vps_instance_id as id,
-       coalesce(c.broken, false) as broken,
-       c.difference <> hashfloat8extended(date_part('epoch', c.first_start), 0)::numeric
-                       - hashfloat8extended(date_part('epoch', c.last_end), 0)::numeric
-       or coalesce(previous.billing_period_end <> c.first_start, false) as unchained,
-       i.last_billed_at is distinct from c.last_end as off_mark,
-       o.vps_instance_id is not null or i.id is null as odd_rate
-  from chain c
-  left join instance i on i.id = c.vps_instance_id
-  left join odd_rate o on o.vps_instance_id = c.vps_instance_id
-  left join lateral (
-      -- Not billed by the runs before: the end of its chain so far has to be looked up.
-      select b.billing_period_end
-        from vps_billing_cycles b
-       where not $4::boolean
-         and not c.tied
-         and c.first_start is distinct from i.created_at
-         and b.vps_instance_id = c.vps_instance_id
-         and (b.billing_run_id is not null or b.billing_correction_id is not null)
-         and b.status <> 'failed'
-         and b.billing_period_start < c.first_start
-       order by b.billing_period_start desc
-       limit 1) as previous on true
- where c.broken
-    or c.difference <> hashfloat8extended(date_part('epoch', c.first_start), 0)::numeric
-                       - hashfloat8extended(date_part('epoch', c.last_end), 0)::numeric
-    or previous.billing_period_end <> c.first_start
-    or i.last_billed_at is distinct from c.last_end
-    or o.vps_instance_id is not null
-    or i.id is null
+select id, broken, unchained, off_mark, unknown, odd_rate
+  from looked_at
+ where broken or unchained or off_mark or unknown or odd_rate
  union all
 -- Nothing new was billed, so the mark must stand where it stood.
-select i.id, false, false, true, false
+select i.id, false, false, true, false, false
   from instance i
  cross join lateral (
       select b.billing_period_end
@@ -105,6 +92,38 @@ select i.id, false, false, true, false
    and i.looked_at
    and not exists (select from chain c where c.vps_instance_id = i.id)
    and i.last_billed_at is distinct from latest.billing_period_end;
+
+-- name: rates
+-- Of the instances $1, whose hours cost more than one rate, or were moved to another plan: those with a rate that no
+-- price was in force for all the time it was charged. $2 and $3 as $2 and $3 above. A tariff that changes for everybody
+-- ends here, and not in a look at every hour.
+select distinct piece.vps_instance_id as id
+  from (select vps_instance_id, hourly_rate,
+               min(billing_period_start) as first_start,
+               max(billing_period_end) as last_end
+          from vps_billing_cycles
+         where vps_instance_id = any ($1::uuid[])
+           and status in ('billed', 'refunded')
+           and (billing_run_id > $2::bigint
+                or billing_run_id is null and billing_correction_id > $3::bigint)
+         group by vps_instance_id, hourly_rate) as piece
+  left join (select id, plan_id, rate_region(plan_id, configured_region(configuration)) as region
+               from vps_instances
+              union all
+             select d.id, d.plan_id, rate_region(d.plan_id, d.region)
+               from deleted_vps_instances d
+              where not exists (select from vps_instances i where i.id = d.id)) as i on i.id = piece.vps_instance_id
+  left join hourly_rates r
+         on r.plan_id = i.plan_id
+        and r.region = i.region
+        and r.hourly_rate = piece.hourly_rate
+        and r.effective_from <= piece.first_start
+        and r.effective_to > piece.last_end - interval '1 hour'
+  left join (select vps_instance_id, max(changed_at) as changed_at
+               from vps_plan_changes
+              group by vps_instance_id) as moved on moved.vps_instance_id = piece.vps_instance_id
+ where r.plan_id is null
+    or moved.changed_at > piece.first_start;
 
 -- name: runs_and_entries
 -- $1 the last run that was audited before, $2 the last ledger entry, $3 when that audit began.
