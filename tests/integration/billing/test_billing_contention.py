@@ -194,6 +194,25 @@ async def test_an_organization_that_stays_locked_is_reported_and_stops_nobody(
     assert (await billing.run()).charged.instances_billed == 1
 
 
+async def test_a_price_change_that_nobody_commits_stops_nobody(
+    billing: Billing,
+    connection: asyncpg.Connection,
+    organization: Organization,
+    plan: Plan,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(billing_run, "_RATES_WAIT_MAX", "50ms")
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=1)
+    change = "update vps_plans set base_price = 12.30"
+    async with time_limit(5, "the run waited for it"), in_the_way(billing.dsn, change):
+        summary = await billing.run()
+    assert summary.status == "succeeded"
+    assert [cycle["hourly_rate"] for cycle in await billing.cycles(instance)] == [Decimal("0.01")]
+    await billing.pass_hours(2)
+    await billing.run()
+    assert [cycle["hourly_rate"] for cycle in await billing.cycles(instance)][-1] == Decimal("0.02")
+
+
 async def test_an_organization_that_cannot_be_billed_stops_nobody(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:

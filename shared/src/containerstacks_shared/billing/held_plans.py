@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from containerstacks_shared.db import Connection
@@ -32,9 +33,15 @@ async def hold_and_lift(connection: Connection, *, factor_max: Decimal) -> None:
     """Hold what is out of proportion, and let go what was corrected since. At the beginning of every run."""
     for held in await connection.fetch(_QUERIES["hold_plans"], factor_max):
         log.error("plan.held", vps_plan_id=str(held["vps_plan_id"]), reason=held["reason"])
-    await connection.execute(_QUERIES["correct_rates"], None)
-    for lifted in await connection.fetch(_QUERIES["lift_corrected"]):
-        log.warning("plan.corrected", vps_plan_id=str(lifted["vps_plan_id"]), held_because=lifted["reason"])
+    try:
+        async with connection.transaction():
+            await connection.execute(_QUERIES["correct_rates"], None)
+            lifted = await connection.fetch(_QUERIES["lift_corrected"])
+    except asyncpg.LockNotAvailableError:
+        # The price is being changed at this moment: held plans stay held until the next run.
+        return
+    for plan in lifted:
+        log.warning("plan.corrected", vps_plan_id=str(plan["vps_plan_id"]), held_because=plan["reason"])
 
 
 async def release(connection: Connection, *, plan_id: UUID, author: str) -> str | None:

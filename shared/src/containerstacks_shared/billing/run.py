@@ -34,6 +34,7 @@ _BILLING = load("billing")
 _RATES = load("rates")
 _ATTEMPTS_MAX = 5
 _LOCK_WAIT_MAX = "10s"
+_RATES_WAIT_MAX = "2s"
 # Contention is over by itself; anything else in a batch would only happen again.
 _CONTENTION = (
     InstanceMoved,
@@ -130,14 +131,25 @@ async def _begin(
                 " nothing is billed until it is right"
             )
         await billing_runs.abandon(connection)
-        await connection.execute(_RATES["register_missing"])
-        await connection.execute(_RATES["refresh_all"])
+        await _bring_rates_up_to_date(connection)
         await held_plans.hold_and_lift(connection, factor_max=settings.price_factor_max)
         run_id, started_at = await billing_runs.start(
             connection, biller=biller, occasion=occasion, holder=term.holder, term=term.number
         )
     log.info("billing_run.started", run_id=run_id, biller=biller.value, occasion=occasion.value)
     return RunSummary(run_id=run_id, started_at=started_at)
+
+
+async def _bring_rates_up_to_date(connection: Connection) -> None:
+    """Limits also what the rest of the transaction waits for: one open session must not stop everybody's billing."""
+    await connection.execute(f"set local lock_timeout = '{_RATES_WAIT_MAX}'")
+    try:
+        async with connection.transaction():
+            await connection.execute(_RATES["register_missing"])
+            await connection.execute(_RATES["refresh_all"])
+    except asyncpg.LockNotAvailableError:
+        # Somebody has changed plans and not committed yet. The triggers keep the rates; the next run heals the rest.
+        log.warning("rates.being_changed")
 
 
 async def _finish(pool: Pool, summary: RunSummary, error: BaseException | None) -> None:
