@@ -1,7 +1,7 @@
 """What happens around every request: a number, a log line, an answer to every error, and who may come in.
 
-From the outside in: `log_request`, `answer_errors`, the session, `admit`. The headers that every response
-carries are set when it is sent, so that no path to a response can miss them.
+From the outside in: `answer_strangers` (in `ready_answers.py`), `log_request`, `answer_errors`, `keep_conventions`
+(in `conventions.py`), the session, `admit`. The headers that every response carries are set when it is sent, so that no path to a response can miss them.
 """
 
 import re
@@ -11,13 +11,16 @@ from typing import Final
 from uuid import uuid4
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from containerstacks_shared import db
+from containerstacks_web.conventions import add_cors_headers, allowed_methods
+from containerstacks_web.headers import SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
 from containerstacks_web.keys import IDENTITY, RATE_LIMITER, REQUEST_ID, TRUSTED_PROXIES, VERDICT
 from containerstacks_web.metrics import RATE_LIMITED, REQUESTS
 from containerstacks_web.problems import RequestRefused, problem_response
+from containerstacks_web.ready_answers import ReadyResponse
 from containerstacks_web.sign_in.credentials import WrongCredential, identify
 from containerstacks_web.sign_in.identity import ANONYMOUS, Identity, RequestRole
 
@@ -26,25 +29,6 @@ STATIC_PREFIX: Final = "/static/"
 _PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 # A request id that a proxy gave is kept, if it looks like one.
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
-
-_SECURITY_HEADERS: Final = {
-    # Nothing inline, nothing from elsewhere; connect-src 'self' covers the WebSocket too.
-    "Content-Security-Policy": (
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
-        " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Referrer-Policy": "same-origin",
-    # Versions are nobody's business.
-    "Server": "containerstacks",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-}
-_TRANSPORT_SECURITY: Final = "max-age=31536000"
-# Who asks decides what is answered, by any of these.
-_VARY: Final = "Authorization, Cookie, X-API-Key"
 
 _log = structlog.get_logger(__name__)
 
@@ -87,7 +71,9 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
-        headers = {name: error.headers[name] for name in ("Allow",) if name in error.headers}
+        headers = {}
+        if hdrs.ALLOW in error.headers:
+            headers[hdrs.ALLOW] = allowed_methods(error.headers[hdrs.ALLOW])
         return await problem_response(request, error.status, _explain(error), headers=headers)
     except db.UNAVAILABLE as error:
         _log.warning("request.database_away", path=request.path, error=str(error) or type(error).__name__)
@@ -131,28 +117,30 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
+    if isinstance(response, ReadyResponse):
+        return
     headers = response.headers
-    headers.update(_SECURITY_HEADERS)
+    headers.update(SECURITY_HEADERS)
     if REQUEST_ID in request:
         headers["X-Request-ID"] = request[REQUEST_ID]
     if request.app[TRUSTED_PROXIES].visitor(request).secure:
-        headers["Strict-Transport-Security"] = _TRANSPORT_SECURITY
+        headers["Strict-Transport-Security"] = TRANSPORT_SECURITY
     if VERDICT in request:
         headers.update(request[VERDICT].headers)
     if IDENTITY in request:
-        headers["Vary"] = (
-            f"{_VARY}, Accept-Encoding" if "Accept-Encoding" in headers.get("Vary", "") else _VARY
-        )
+        headers["Vary"] = f"{VARY}, Accept-Encoding" if "Accept-Encoding" in headers.get("Vary", "") else VARY
         if request[IDENTITY].role is not RequestRole.ANONYMOUS:
             headers["Cache-Control"] = "private, no-store"
         else:
             headers.setdefault("Cache-Control", "no-cache")
+    add_cors_headers(request, response)
 
 
 async def _count(request: web.Request, identity: Identity) -> None:
     address = request.app[TRUSTED_PROXIES].visitor(request).limit_key
     key = address if identity.user_id is None else f"{identity.user_id} {address}"
-    verdict = await request.app[RATE_LIMITER].hit_as(identity.role, key)
+    # A stranger's may have been counted on the short way, which was too short for this request.
+    verdict = request.get(VERDICT) or await request.app[RATE_LIMITER].hit_as(identity.role, key)
     request[VERDICT] = verdict
     if not verdict.allowed:
         RATE_LIMITED.labels(verdict.name).inc()

@@ -73,18 +73,17 @@ class RateLimiter:
             except REDIS_AWAY as error:
                 self._redis_retry_at = clock() + _REDIS_RETRY_SECONDS
                 _log.warning("rate_limiting.redis_away", error=str(error) or type(error).__name__)
-        return await _hit(self._memory, name, rate, key)
+        return self._memory.hit(name, rate, key)
 
     async def clear(self, name: str, rate: RateLimit, key: str) -> None:
         """Forget what was counted, after a success that excuses the failures before it."""
-        storages: list[Storage] = [self._memory]
-        if self._redis is not None and asyncio.get_running_loop().time() >= self._redis_retry_at:
-            storages.append(self._redis)
-        for storage in storages:
-            try:
-                await storage.clear(_item(rate).key_for(name, key))
-            except REDIS_AWAY as error:
-                _log.warning("rate_limiting.redis_away", error=str(error) or type(error).__name__)
+        self._memory.forget(name, rate, key)
+        if self._redis is None or asyncio.get_running_loop().time() < self._redis_retry_at:
+            return
+        try:
+            await self._redis.clear(_item(rate).key_for(name, key))
+        except REDIS_AWAY as error:
+            _log.warning("rate_limiting.redis_away", error=str(error) or type(error).__name__)
 
 
 async def _hit(storage: Storage, name: str, rate: RateLimit, key: str) -> Verdict:
@@ -121,7 +120,28 @@ class _SweptMemoryStorage(MemoryStorage):
         super().__init__()
         self._sweep_at = 0.0
 
+    def hit(self, name: str, rate: RateLimit, key: str) -> Verdict:
+        """Do what the library's strategy does, in a tenth of its time: this is on the way of every request."""
+        period = rate.period.total_seconds()
+        counted = _counter(name, rate, key)
+        count = self._count(counted, period, 1)
+        return Verdict(
+            name=name,
+            rate=rate,
+            allowed=count <= rate.amount,
+            remaining=max(0, rate.amount - count),
+            reset_seconds=max(1, math.ceil(self.expirations[counted] - time.time())),
+        )
+
+    def forget(self, name: str, rate: RateLimit, key: str) -> None:
+        counted = _counter(name, rate, key)
+        self.storage.pop(counted, None)
+        self.expirations.pop(counted, None)
+
     async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
+        return self._count(key, expiry, amount)
+
+    def _count(self, key: str, expiry: float, amount: int) -> int:
         now = time.time()
         if now >= self._sweep_at:
             self._sweep(now)
@@ -136,3 +156,7 @@ class _SweptMemoryStorage(MemoryStorage):
         for key in [key for key, expires_at in self.expirations.items() if expires_at <= now]:
             del self.expirations[key]
             self.storage.pop(key, None)
+
+
+def _counter(name: str, rate: RateLimit, key: str) -> str:
+    return f"{name} {key} {rate.text}"

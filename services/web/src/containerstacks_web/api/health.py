@@ -21,6 +21,7 @@ from containerstacks_shared.models import (
 )
 from containerstacks_shared.store import counts
 from containerstacks_web.keys import IDENTITY, PLATFORM_STATISTICS, POOL, SETTINGS, SNAPSHOT_FEED
+from containerstacks_web.live.snapshot import StatusSnapshot
 
 _CONNECTION_SECONDS_MAX: Final = 2.0
 
@@ -44,10 +45,13 @@ async def statistics(request: web.Request) -> web.Response:
     etag = ETag(f"{snapshot.version}", is_weak=True)
     if _is_known(request, etag):
         return _not_modified(etag)
-    document = VpsStatisticsDocument(
-        timestamp=datetime.now(UTC), last_updated=snapshot.timestamp, vps=snapshot.vps
+    return _answer(public_statistics(snapshot), etag)
+
+
+def public_statistics(snapshot: StatusSnapshot) -> bytes:
+    return _serialized(
+        VpsStatisticsDocument(timestamp=datetime.now(UTC), last_updated=snapshot.timestamp, vps=snapshot.vps)
     )
-    return _answer(document, etag)
 
 
 async def _detailed_statistics(request: web.Request) -> web.Response:
@@ -68,7 +72,11 @@ async def billing_daemon(request: web.Request) -> web.Response:
     etag = ETag(f"{snapshot.version}", is_weak=True)
     if _is_known(request, etag):
         return _not_modified(etag)
-    return _answer(DaemonStatusDocument(timestamp=snapshot.timestamp, daemon=snapshot.daemon), etag)
+    return _answer(public_billing_daemon(snapshot), etag)
+
+
+def public_billing_daemon(snapshot: StatusSnapshot) -> bytes:
+    return _serialized(DaemonStatusDocument(timestamp=snapshot.timestamp, daemon=snapshot.daemon))
 
 
 async def _detailed_billing_daemon(request: web.Request) -> web.Response:
@@ -93,8 +101,13 @@ async def platform_statistics(request: web.Request) -> web.Response:
     return _answer(PlatformStatisticsDocument(timestamp=datetime.now(UTC), stats=figures.value), etag)
 
 
-def _answer(document: Document, etag: ETag | None = None) -> web.Response:
-    response = web.Response(body=document.model_dump_json().encode(), content_type="application/json")
+def _serialized(document: Document) -> bytes:
+    return document.model_dump_json().encode()
+
+
+def _answer(answer: Document | bytes, etag: ETag | None = None) -> web.Response:
+    body = answer if isinstance(answer, bytes) else _serialized(answer)
+    response = web.Response(body=body, content_type="application/json")
     if etag is not None:
         response.etag = etag
     return response

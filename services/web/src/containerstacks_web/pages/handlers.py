@@ -14,12 +14,13 @@ from containerstacks_shared.errors import DatabaseUnavailable
 from containerstacks_shared.models import PlatformStatistics
 from containerstacks_shared.store import counts
 from containerstacks_web.keys import IDENTITY, PLATFORM_STATISTICS, POOL, SETTINGS, SNAPSHOT_FEED
+from containerstacks_web.live.snapshot import StatusSnapshot
 from containerstacks_web.platform_statistics import PlatformFigures
 from containerstacks_web.sign_in.csrf import csrf_token
 from containerstacks_web.sign_in.identity import CredentialKind
 
 from .presenter import Details, present_about, present_details, present_status
-from .rendering import render
+from .rendering import render, render_for_strangers
 
 # The public part of the page does not wait any longer for the rest.
 _READ_SECONDS_MAX: Final = 3.0
@@ -45,6 +46,15 @@ async def status(request: web.Request) -> web.StreamResponse:
     # Something that watches this address from outside should notice that there is nothing to see.
     code = HTTPStatus.OK if snapshot is not None else HTTPStatus.SERVICE_UNAVAILABLE
     return await render(request, "status.html", context, status=code)
+
+
+async def public_status(request: web.Request, snapshot: StatusSnapshot) -> bytes:
+    """Render the page as every stranger sees it."""
+    age_seconds = request.app[SNAPSHOT_FEED].age_seconds()
+    page = present_status(snapshot, age_seconds=age_seconds, now=datetime.now(UTC))
+    return await render_for_strangers(
+        request, "status.html", {"page": page, "for_admin": False, "details": None}
+    )
 
 
 async def about(request: web.Request) -> web.StreamResponse:

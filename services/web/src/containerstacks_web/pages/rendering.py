@@ -56,17 +56,28 @@ async def render(
     return response
 
 
+async def render_for_strangers(request: web.Request, template: str, context: Mapping[str, object]) -> bytes:
+    """Render a page as somebody without any credential sees it."""
+    shared = await _shared_context(request)
+    return aiohttp_jinja2.render_string(template, request, {**shared, **context}).encode()
+
+
+def theme_of(request: web.Request) -> str | None:
+    """Tell which theme the visitor chose, if any."""
+    theme = request.cookies.get(THEME_COOKIE)
+    return theme if theme in _THEMES else None
+
+
 async def _shared_context(request: web.Request) -> dict[str, object]:
     # A request can fail before anybody looked at who sent it; its error page is an anonymous one.
     identity = request.get(IDENTITY)
     if identity == ANONYMOUS:
         identity = None
     signed_in = identity is not None and identity.credential is CredentialKind.SESSION
-    theme = request.cookies.get(THEME_COOKIE)
     return {
         "company_name": request.app[SETTINGS].company_name,
         "path": request.path,
-        "theme": theme if theme in _THEMES else None,
+        "theme": theme_of(request),
         "identity": identity,
         "signed_in": signed_in,
         "csrf_token": await csrf_token(request) if signed_in else None,

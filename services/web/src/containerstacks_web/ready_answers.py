@@ -1,0 +1,193 @@
+"""Answers that are the same for every stranger, made once and kept until the status changes.
+
+Most requests come from visitors without any credential who ask for what the process already knows. For them the
+answer's bytes lie ready: no session, no rendering, no query; only their rate limit is counted. Everything else, also
+whatever is unusual about such a request, goes the long way through the other middlewares.
+"""
+
+import logging
+import time
+import zlib
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Final
+from uuid import uuid4
+
+import structlog
+from aiohttp import ETag, hdrs, web
+from aiohttp.typedefs import Handler
+
+from .api import health
+from .headers import SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
+from .keys import RATE_LIMITER, SNAPSHOT_FEED, TRUSTED_PROXIES, VERDICT
+from .live.snapshot import StatusSnapshot
+from .metrics import REQUESTS
+from .pages import handlers as pages
+from .pages.rendering import THEME_COOKIE, theme_of
+from .pages.verdict import Freshness
+from .sign_in.identity import RequestRole
+
+# With any of these a request is not just anybody's.
+_PERSONAL: Final = (hdrs.AUTHORIZATION, "X-API-Key", "X-Request-ID")
+# Ages on a page count from when it was rendered.
+_PAGE_SECONDS: Final = 1.0
+_DOCUMENT_SECONDS: Final = 0.05
+_COMPRESSION_LEVEL: Final = 6
+_GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
+_SERVED: Final = REQUESTS.labels(str(HTTPStatus.OK.value))
+_NOT_MODIFIED: Final = REQUESTS.labels(str(HTTPStatus.NOT_MODIFIED.value))
+
+_log = structlog.get_logger(__name__)
+_plain_log = logging.getLogger(__name__)
+
+
+class ReadyResponse(web.Response):
+    """Carries all its headers already."""
+
+
+@dataclass(frozen=True)
+class _Ready:
+    """One answer. `etag` names what it says, apart from the moment at which it was made."""
+
+    made_at: float
+    etag: str
+    headers: Mapping[str, str]
+    body: bytes
+    zipped: bytes | None
+
+
+_Make = Callable[[web.Request, StatusSnapshot], Awaitable[bytes]]
+
+
+@dataclass(frozen=True)
+class _Address:
+    make: _Make
+    content_type: str
+    seconds: float
+    zips: bool
+
+
+async def _statistics(_request: web.Request, snapshot: StatusSnapshot) -> bytes:
+    return health.public_statistics(snapshot)
+
+
+async def _billing_daemon(_request: web.Request, snapshot: StatusSnapshot) -> bytes:
+    return health.public_billing_daemon(snapshot)
+
+
+_ADDRESSES: Final[Mapping[str, _Address]] = {
+    "/api/health/stats": _Address(
+        _statistics, "application/json; charset=utf-8", _DOCUMENT_SECONDS, zips=False
+    ),
+    "/api/health/billing-daemon": _Address(
+        _billing_daemon, "application/json; charset=utf-8", _DOCUMENT_SECONDS, zips=False
+    ),
+    "/status": _Address(pages.public_status, "text/html; charset=utf-8", _PAGE_SECONDS, zips=True),
+}
+
+
+class ReadyAnswers:
+    """What lies ready, by address and theme; never more than a few, since each replaces the one before."""
+
+    def __init__(self) -> None:
+        self._ready: dict[tuple[str, str | None], _Ready] = {}
+
+    async def find(
+        self, request: web.Request, address: _Address, theme: str | None, snapshot: StatusSnapshot
+    ) -> _Ready:
+        now = time.monotonic()
+        etag = _etag(request, theme, snapshot)
+        ready = self._ready.get((request.path, theme))
+        if ready is None or ready.etag != etag or now - ready.made_at > address.seconds:
+            body = await address.make(request, snapshot)
+            zipped = _zip(body) if address.zips else None
+            headers = _headers(address, etag)
+            ready = _Ready(made_at=now, etag=etag, headers=headers, body=body, zipped=zipped)
+            self._ready[request.path, theme] = ready
+        return ready
+
+
+READY_ANSWERS: Final = web.AppKey("ready_answers", ReadyAnswers)
+
+
+@web.middleware
+async def answer_strangers(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Stands before all other middlewares."""
+    address = _ADDRESSES.get(request.path)
+    snapshot = request.app[SNAPSHOT_FEED].snapshot
+    if address is None or snapshot is None or request.method != hdrs.METH_GET or not _is_anybodys(request):
+        return await handler(request)
+    visitor = request.app[TRUSTED_PROXIES].visitor(request)
+    verdict = await request.app[RATE_LIMITER].hit_as(RequestRole.ANONYMOUS, visitor.limit_key)
+    # It is counted now; whoever refuses it, or answers it after all, goes by this.
+    request[VERDICT] = verdict
+    if not verdict.allowed:
+        return await handler(request)
+    ready = await request.app[READY_ANSWERS].find(request, address, _theme(request), snapshot)
+    known = hdrs.IF_NONE_MATCH in request.headers and _is_known(request, ready.etag)
+    response = _unchanged(ready) if known else _whole(request, ready)
+    response.headers.update(verdict.headers)
+    response.headers["X-Request-ID"] = str(uuid4())
+    if visitor.secure:
+        response.headers["Strict-Transport-Security"] = TRANSPORT_SECURITY
+    (_NOT_MODIFIED if known else _SERVED).inc()
+    if _plain_log.isEnabledFor(logging.DEBUG):
+        _log.debug(
+            "request.served_ready", path=request.path, status=response.status, address=visitor.limit_key
+        )
+    return response
+
+
+def _is_anybodys(request: web.Request) -> bool:
+    headers = request.headers
+    if any(name in headers for name in _PERSONAL):
+        return False
+    return hdrs.COOKIE not in headers or request.cookies.keys() <= {THEME_COOKIE}
+
+
+def _theme(request: web.Request) -> str | None:
+    return theme_of(request) if hdrs.COOKIE in request.headers else None
+
+
+def _etag(request: web.Request, theme: str | None, snapshot: StatusSnapshot) -> str:
+    """Another reading is another version. While there is none, the page turns stale, and its ages go on."""
+    freshness = Freshness.of(request.app[SNAPSHOT_FEED].age_seconds())
+    if freshness is Freshness.FRESH and theme is None:
+        return f"{snapshot.version}"
+    minute = int(time.time() // 60) if freshness is not Freshness.FRESH else ""
+    return f"{snapshot.version}-{freshness}-{minute}-{theme or ''}"
+
+
+def _headers(address: _Address, etag: str) -> dict[str, str]:
+    return {
+        **SECURITY_HEADERS,
+        hdrs.CONTENT_TYPE: address.content_type,
+        hdrs.ETAG: f'W/"{etag}"',
+        hdrs.CACHE_CONTROL: "no-cache",
+        hdrs.VARY: f"{VARY}, Accept-Encoding" if address.zips else VARY,
+    }
+
+
+def _whole(request: web.Request, ready: _Ready) -> ReadyResponse:
+    if ready.zipped is None or "gzip" not in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower():
+        return ReadyResponse(body=ready.body, headers=ready.headers)
+    response = ReadyResponse(body=ready.zipped, headers=ready.headers)
+    response.headers[hdrs.CONTENT_ENCODING] = "gzip"
+    return response
+
+
+def _unchanged(ready: _Ready) -> ReadyResponse:
+    response = ReadyResponse(status=HTTPStatus.NOT_MODIFIED, headers=ready.headers)
+    del response.headers[hdrs.CONTENT_TYPE]
+    return response
+
+
+def _is_known(request: web.Request, etag: str) -> bool:
+    known: tuple[ETag, ...] = request.if_none_match or ()
+    return any(candidate.value in {etag, "*"} for candidate in known)
+
+
+def _zip(body: bytes) -> bytes:
+    compressor = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+    return compressor.compress(body) + compressor.flush()
