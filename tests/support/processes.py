@@ -1,6 +1,7 @@
 """The real services as real processes, on free ports, with their logs kept, ended by process id."""
 
 import asyncio
+import itertools
 import json
 import os
 import signal
@@ -68,6 +69,13 @@ class Service:
         ):
             return await response.json(content_type=None)
 
+    async def get_text(self, path: str, **headers: str) -> str:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
+            session.get(self.url + path, headers=headers) as response,
+        ):
+            return await response.text()
+
     async def ready(self, within: float = READY_SECONDS) -> None:
         await eventually(self._is_ready, within, pause=0.05)
 
@@ -112,6 +120,7 @@ class Processes:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._started: list[Service] = []
+        self._numbers = itertools.count(1)
 
     @property
     def status_file(self) -> Path:
@@ -136,7 +145,7 @@ class Processes:
     async def launch(self, command: str, database_url: str, **environment: str) -> Service:
         """Start a service without waiting until it is ready."""
         settings = self._environment(database_url) | environment
-        log = self._folder / f"{command}-{len(self._started)}.log"
+        log = self._folder / f"{command}-{next(self._numbers)}.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 SCRIPTS / command,
