@@ -29,6 +29,10 @@ async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
         for task in tasks:
             task.cancel()
         await asyncio.wait(tasks)
+        for task in tasks:
+            if not task.cancelled():
+                # What a wait raises when it is called off (a rollback on a dead session) answers to nobody.
+                task.exception()
 
 
 @asynccontextmanager
