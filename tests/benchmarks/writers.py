@@ -1,0 +1,223 @@
+"""What the counting costs those who write, and how it behaves at size."""
+
+import asyncio
+import random
+import statistics
+import time
+from collections.abc import Awaitable, Callable
+
+import asyncpg
+
+from benchmarks.fleets import make_fleet
+from benchmarks.results import Result
+from benchmarks.surroundings import fresh_database, size
+from containerstacks_shared import db
+from containerstacks_shared.locks import Leadership, Role
+from containerstacks_shared.notify import Channel, Listener
+from containerstacks_shared.store import counts
+from containerstacks_stats_aggregator.folding import FoldProgress, fold_until
+from support.databases import DatabaseServer
+
+_BULK = size("BENCH_BULK_ROWS", 200_000)
+_WRITERS = size("BENCH_WRITERS", 32)
+_WRITES = size("BENCH_WRITES", 100)
+_BACKLOG = size("BENCH_BACKLOG", 1_000_000)
+_FLEETS = (1_000, size("BENCH_LARGE_FLEET", 1_000_000))
+_ROUNDS = size("BENCH_WRITER_ROUNDS", 5)
+
+_OURS = ("containerstacks_count_updated", "containerstacks_plan_changed")
+_BULK_UPDATE = (
+    "update vps_instances set status = case status when 'running' then 'offline' else 'running' end"
+)
+_BILLING_UPDATE = "update vps_instances set last_billed_at = last_billed_at + interval '1 hour'"
+# On the server, so that no client's speed is measured: each turn of the loop is one transaction.
+_SINGLE_ROWS = """
+do $$
+declare
+    chosen uuid[] := array(select id from vps_instances where label like '%-{digit}' limit {rows});
+begin
+    for turn in 1..{writes} loop
+        update vps_instances set status = case status when 'running' then 'offline' else 'running' end
+         where id = chosen[1 + turn % array_length(chosen, 1)];
+        commit;
+    end loop;
+end;
+$$
+"""
+_DELTAS = """
+insert into count_deltas (metric, status, plan_id, region, amount)
+select 'vps_instances', (array['running', 'offline', 'booting', 'failed'])[1 + n % 4], 'plan-' || n % 50, 'us-east',
+       case n % 2 when 0 then 1 else -1 end
+  from generate_series(1, $1::integer) n
+"""
+
+
+async def measure(server: DatabaseServer) -> list[Result]:
+    results = []
+    async with fresh_database(server) as (dsn, connection):
+        await make_fleet(connection, _BULK)
+        results.append(
+            await _bulk(connection, _BULK_UPDATE, f"update of the status of {_BULK:,} rows", "at most 1.7")
+        )
+        results.append(
+            await _bulk(connection, _BILLING_UPDATE, f"billing's update of {_BULK:,} rows", "at most 1.05")
+        )
+        results += await _single_rows(dsn, connection)
+        results += await _backlog(dsn, connection)
+    results.append(await _by_fleet_size(server))
+    return results
+
+
+async def _bulk(connection: asyncpg.Connection, statement: str, name: str, target: str) -> Result:
+    """Take turns with and without our triggers, in a transaction that is undone, on a table without dead rows."""
+    taken: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(_ROUNDS):
+        for counting in (False, True):
+            await _count_updates(connection, counting=counting)
+            await connection.execute("vacuum vps_instances", timeout=600)
+            await connection.execute("checkpoint")
+            began = time.perf_counter()
+            await connection.execute(statement, timeout=600)
+            taken[counting].append(time.perf_counter() - began)
+    await _count_updates(connection, counting=True)
+    with_triggers, without = (statistics.median(taken[counting]) for counting in (True, False))
+    return Result(name, with_triggers, "s", without, with_triggers / without, target)
+
+
+async def _count_updates(connection: asyncpg.Connection, *, counting: bool) -> None:
+    for trigger in _OURS:
+        await connection.execute(
+            f"alter table vps_instances {'enable' if counting else 'disable'} trigger {trigger}"
+        )
+
+
+# Many small writers -----------------------------------------------------------------------------
+
+
+async def _single_rows(dsn: str, connection: asyncpg.Connection) -> list[Result]:
+    """Compare three ways by turns: without our triggers, with them, and with them while they notify nobody."""
+    rates: dict[str, list[float]] = {"without": [], "with": [], "quiet": []}
+    for _ in range(3):
+        for way, known in rates.items():
+            await _count_updates(connection, counting=way != "without")
+            known.append(await _rate(dsn, notify="off" if way == "quiet" else "on"))
+    await _count_updates(connection, counting=True)
+    without, loud, quiet = (statistics.median(known) for known in rates.values())
+    return [
+        Result(f"{_WRITERS} writers of single rows", loud, "rows/s", without, loud / without, "reported"),
+        Result(
+            "the same with containerstacks.notify = off",
+            quiet,
+            "rows/s",
+            without,
+            quiet / without,
+            "at least 0.8",
+        ),
+    ]
+
+
+async def _rate(dsn: str, *, notify: str) -> float:
+    settings = {"containerstacks.notify": notify}
+    writers = await asyncio.gather(*(asyncpg.connect(dsn, server_settings=settings) for _ in range(_WRITERS)))
+    try:
+        began = time.perf_counter()
+        await asyncio.gather(
+            *(
+                writer.execute(
+                    _SINGLE_ROWS.format(digit=f"{number:02d}", rows=_WRITES, writes=_WRITES), timeout=600
+                )
+                for number, writer in enumerate(writers)
+            )
+        )
+        return _WRITERS * _WRITES / (time.perf_counter() - began)
+    finally:
+        await asyncio.gather(*(writer.close() for writer in writers))
+
+
+# Size -------------------------------------------------------------------------------------------
+
+
+async def _backlog(dsn: str, connection: asyncpg.Connection) -> list[Result]:
+    """Fold what piled up while no aggregator ran, with a writer at work."""
+    await _all_folded(dsn, connection)
+    await connection.execute(_DELTAS, _BACKLOG, timeout=600)
+    await connection.execute("vacuum analyze count_deltas", timeout=600)
+    writing = asyncio.Event()
+    writing.set()
+
+    async def write() -> float:
+        slowest = 0.0
+        writer = await asyncpg.connect(dsn)
+        instance = await writer.fetchval("select id from vps_instances limit 1")
+        while writing.is_set():
+            began = time.perf_counter()
+            await writer.execute(_BULK_UPDATE + " where id = $1", instance)
+            slowest = max(slowest, time.perf_counter() - began)
+            await asyncio.sleep(0.01)
+        await writer.close()
+        return slowest
+
+    writer = asyncio.create_task(write())
+    seconds = await _all_folded(dsn, connection)
+    writing.clear()
+    return [
+        Result(f"folding {_BACKLOG:,} deltas", seconds, "s", target="under 5 s"),
+        Result("a writer's longest wait meanwhile", 1000 * await writer, "ms", target="not blocked"),
+    ]
+
+
+async def _all_folded(dsn: str, connection: asyncpg.Connection) -> float:
+    """Lead as the aggregator does until at most what is being written now is left; return how long it took."""
+    pool = await db.create_pool(dsn, service="bench")
+    halt, progress = asyncio.Event(), FoldProgress()
+    subscription = Listener(dsn, [Channel.COUNT_DELTAS], service="bench").subscribe()
+    try:
+        async with (
+            Leadership(dsn, Role.STATS_AGGREGATOR, service="bench") as leadership,
+            asyncio.TaskGroup() as group,
+        ):
+            term = await leadership.acquire(stop=asyncio.Event())
+            assert term is not None
+            began = time.perf_counter()
+            group.create_task(
+                fold_until(halt, pool=pool, term=term, subscription=subscription, progress=progress)
+            )
+            while await counts.pending_deltas_estimated(connection) > 100:  # noqa: ASYNC110 - rows have no event
+                await asyncio.sleep(0.02)
+            seconds = time.perf_counter() - began
+            halt.set()
+    finally:
+        pool.terminate()
+    return seconds
+
+
+async def _by_fleet_size(server: DatabaseServer) -> Result:
+    """Compare a change's way into the counts, from COMMIT to what a page reads, in a small fleet and in a large one."""
+    async with fresh_database(server) as (_, small), fresh_database(server) as (_, large):
+        changes: list[Callable[[], Awaitable[float]]] = []
+        for connection, instances in ((small, _FLEETS[0]), (large, _FLEETS[1])):
+            await make_fleet(connection, instances)
+            async with connection.transaction():
+                await counts.fold_deltas(connection, _FLEETS[1])
+            changes.append(await _changing(connection))
+        times: tuple[list[float], list[float]] = ([], [])
+        for _ in range(300):
+            for change, known in zip(changes, times, strict=True):
+                known.append(await change())
+    little, much = (1000 * statistics.median(known) for known in times)
+    name = f"a change until it is read, {_FLEETS[1]:,} VPS beside {_FLEETS[0]:,}"
+    return Result(name, much, "ms", little, much / little, "ratio under 1.2")
+
+
+async def _changing(connection: asyncpg.Connection) -> Callable[[], Awaitable[float]]:
+    instances = [row["id"] for row in await connection.fetch("select id from vps_instances limit 1000")]
+
+    async def change() -> float:
+        began = time.perf_counter()
+        await connection.execute(_BULK_UPDATE + " where id = $1", random.choice(instances))
+        async with connection.transaction():
+            await counts.fold_deltas(connection, 10_000)
+        await counts.read_vps_statistics(connection)
+        return time.perf_counter() - began
+
+    return change

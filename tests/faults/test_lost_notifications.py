@@ -1,0 +1,97 @@
+"""Notifications that do not arrive: they cost at most five seconds, and never the truth."""
+
+import asyncpg
+import pytest
+
+from containerstacks_shared.db import assert_suitable
+from containerstacks_shared.errors import DatabaseUnsuitable
+from containerstacks_web.keys import LISTENER, SNAPSHOT_FEED
+from support import fleet
+from support.dark_proxy import dark_proxy
+from support.pgbouncer import needs_pgbouncer, pgbouncer
+from support.waiting import eventually, time_limit
+from support.web_site import Site, open_site
+
+# What a lost notification may cost.
+WITHIN = 5.0
+LISTENING = (
+    "select pid from pg_stat_activity where datname = current_database()"
+    " and application_name = 'containerstacks-web' and query ilike 'listen%'"
+)
+
+
+async def shows(site: Site, total: int) -> bool:
+    snapshot = site.app[SNAPSHOT_FEED].snapshot
+    return snapshot is not None and snapshot.vps.total == total
+
+
+async def add_instance(connection: asyncpg.Connection) -> None:
+    organization = await fleet.add_organization(connection)
+    await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
+
+
+async def test_a_change_while_the_listening_session_is_killed_is_shown_in_time(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    async with open_site(database_url) as site:
+        await eventually(lambda: connection.fetchval(LISTENING))
+        async with connection.transaction():
+            await add_instance(connection)
+            await connection.execute(f"select pg_terminate_backend(pid) from ({LISTENING}) as listening")
+        await eventually(lambda: shows(site, 1), WITHIN)
+
+
+async def test_a_change_that_notifies_nobody_is_shown_in_time_without_an_aggregator(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    async with open_site(database_url) as site:
+        await connection.execute("set containerstacks.notify = 'off'")
+        await add_instance(connection)
+        await eventually(lambda: shows(site, 1), WITHIN)
+
+
+async def test_a_listener_behind_a_proxy_that_went_dark_costs_no_more(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    async with (
+        dark_proxy(database_url) as proxy,
+        open_site(database_url, database_listen_url=proxy.dsn) as site,
+    ):
+        proxy.go_dark()
+        await add_instance(connection)
+        await eventually(lambda: shows(site, 1), WITHIN)
+        proxy.go_light()
+
+
+@needs_pgbouncer
+async def test_a_transaction_pooler_in_between_by_mistake_is_refused_at_the_start(database_url: str) -> None:
+    async with pgbouncer(database_url) as pooled:
+        with pytest.raises(DatabaseUnsuitable, match="DATABASE_LISTEN_URL"):
+            await assert_suitable(pooled, pooled, test_clock=False)
+
+
+@needs_pgbouncer
+async def test_a_transaction_pooler_with_a_direct_connection_beside_it_serves(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    async with (
+        pgbouncer(database_url) as pooled,
+        open_site(pooled, database_listen_url=database_url) as site,
+        site.client.ws_connect("/ws/status") as browser,
+    ):
+        await add_instance(connection)
+        async with time_limit(WITHIN, "no browser heard of the change"):
+            while (await browser.receive_json())["vps"]["total"] != 1:
+                pass
+
+
+@needs_pgbouncer
+async def test_a_pooler_that_comes_in_between_later_costs_no_more(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    """The address that was direct at the start leads through a pooler when the listener reconnects."""
+    async with pgbouncer(database_url) as pooled, open_site(database_url) as site:
+        site.app[LISTENER]._dsn = pooled
+        await connection.execute(f"select pg_terminate_backend(pid) from ({LISTENING}) as listening")
+        await add_instance(connection)
+        await eventually(lambda: shows(site, 1), WITHIN)

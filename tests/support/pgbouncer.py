@@ -1,0 +1,73 @@
+"""PgBouncer in transaction mode before a PostgreSQL server, from the system's package."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+import pytest
+
+from support.databases import database_name
+from support.processes import LOCALHOST, free_port
+from support.waiting import eventually
+
+PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/sbin")
+needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="needs the system package pgbouncer")
+
+_SETTINGS = """
+[databases]
+{database} = host={host} port={server_port} dbname={database} user={user} password={password}
+[pgbouncer]
+listen_addr = {localhost}
+listen_port = {port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+"""
+
+
+@contextlib.asynccontextmanager
+async def pgbouncer(dsn: str) -> AsyncIterator[str]:
+    """Run one for the length of the block, and give the DSN that leads through it."""
+    assert PROGRAM is not None
+    target, port = urlsplit(dsn), free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        settings = Path(folder) / "pgbouncer.ini"
+        settings.write_text(
+            _SETTINGS.format(
+                database=database_name(dsn),
+                host=target.hostname,
+                server_port=target.port,
+                user=target.username,
+                password=unquote(target.password or "none"),
+                localhost=LOCALHOST,
+                port=port,
+            ),
+            encoding="utf-8",
+        )
+        # It refuses to run as root, and as anybody else it cannot change who it is.
+        os.chmod(folder, 0o755)  # noqa: PTH101 - a path of this kind counts as blocking here
+        as_somebody = ("-u", "nobody") if os.geteuid() == 0 else ()
+        process = await asyncio.create_subprocess_exec(
+            PROGRAM, "-q", *as_somebody, settings, stderr=asyncio.subprocess.DEVNULL
+        )
+        try:
+            await eventually(lambda: _listens(port), 10)
+            yield urlunsplit(target._replace(netloc=f"{target.username}@{LOCALHOST}:{port}"))
+        finally:
+            process.kill()
+            await process.wait()
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection(LOCALHOST, port)
+    except OSError:
+        return False
+    writer.close()
+    await writer.wait_closed()
+    return True
