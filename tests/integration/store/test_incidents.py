@@ -23,6 +23,7 @@ from support.clock import SETTING, clock_now
 from support.waiting import listening
 
 DRAFT = IncidentDraft(
+    kind=IncidentKind.INCIDENT,
     title="VPS are slow",
     body="We are looking into it.",
     components=(Component.WEB, Component.VPS),
