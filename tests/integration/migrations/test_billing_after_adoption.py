@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -13,27 +12,14 @@ from containerstacks_shared.billing import control
 from support import catalog
 from support.billing import Billing
 from support.billing_model import BEGINNING, BillingModel, Instance
+from support.plan_match import meant_plan
 
 from .conftest import Adopted
 
 
 def price(plans: Sequence[asyncpg.Record], plan_id: str, region: str) -> tuple[Any, Any]:
-    """The rule about plans, in Python: exact id; the provider's in the region; the oldest active; the oldest."""
-
-    def rank(plan: asyncpg.Record) -> tuple[bool, bool, bool, datetime]:
-        specifications = plan["specifications"]
-        regions = (
-            {specifications.get("region"), specifications.get("region_id")}
-            if isinstance(specifications, dict)
-            else set()
-        )
-        return str(plan["id"]) != plan_id, region not in regions, not plan["active"], plan["created_at"]
-
-    meant = [plan for plan in plans if plan_id in {str(plan["id"]), plan["provider_plan_id"]}]
-    if not meant:
-        return None, None
-    plan = min(meant, key=rank)
-    return plan["base_price"], plan["markup_price"]
+    plan = meant_plan(plans, plan_id, region)
+    return (plan["base_price"], plan["markup_price"]) if plan else (None, None)
 
 
 async def model_of(billing: Billing) -> BillingModel:
