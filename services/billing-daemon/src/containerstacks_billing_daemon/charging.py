@@ -18,7 +18,7 @@ import structlog
 from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.billing.presence import Presence
 from containerstacks_shared.billing.run import RunSummary, is_debt_payable, run_hourly_billing
-from containerstacks_shared.db import UNAVAILABLE, Connection, Pool
+from containerstacks_shared.db import FAILURES, UNAVAILABLE, Connection, Pool
 from containerstacks_shared.errors import BillingBusy, BillingPaused, ContainerStacksError
 from containerstacks_shared.models import Biller, Occasion, RunStatus
 from containerstacks_shared.notify import RESYNC, Channel, Hint, Subscription
@@ -211,7 +211,8 @@ class Charging:
         try:
             async with self._short_connection() as connection:
                 return await is_debt_payable(connection)
-        except UNAVAILABLE:
+        except FAILURES:
+            # Whatever is wrong, a run finds it too, and says so.
             return False
 
     @asynccontextmanager

@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 
 from containerstacks_shared.billing.progress import Progress, progress_is_healthy, read_progress
-from containerstacks_shared.db import UNAVAILABLE, Pool
+from containerstacks_shared.db import FAILURES, Pool
 from containerstacks_shared.notify import Subscription
 from containerstacks_shared.waiting import first_of, happens_within
 
@@ -59,7 +59,7 @@ class ProgressWatch:
         try:
             async with pool.acquire() as connection:
                 progress = await read_progress(connection, interval=self._interval)
-        except UNAVAILABLE as error:
+        except FAILURES as error:
             _log.info("progress.not_read", error=str(error) or type(error).__name__)
             return
         was_healthy, self._progress = self.is_healthy, progress

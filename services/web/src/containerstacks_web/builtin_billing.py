@@ -16,16 +16,15 @@ import structlog
 from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.billing.debt_hook import DebtHook
 from containerstacks_shared.billing.presence import BEAT_INTERVAL, Presence, hand_back_if_last
-from containerstacks_shared.billing.run import RunSummary, run_hourly_billing
+from containerstacks_shared.billing.run import RunSummary, is_debt_payable, run_hourly_billing
 from containerstacks_shared.billing.status import is_daemon_alive
-from containerstacks_shared.db import UNAVAILABLE, Pool
+from containerstacks_shared.db import FAILURES, UNAVAILABLE, Pool
 from containerstacks_shared.errors import BillingBusy, BillingPaused, ContainerStacksError, LeadershipLost
 from containerstacks_shared.leading import lead_until_stopped
 from containerstacks_shared.locks import Leadership, Role, Term
 from containerstacks_shared.models import Biller, Occasion, RunStatus
-from containerstacks_shared.notify import Channel, Listener, Subscription
+from containerstacks_shared.notify import RESYNC, Channel, Listener, Subscription
 from containerstacks_shared.store.billing_schedule import read_next_run
-from containerstacks_shared.store.debts import payable_debt_exists
 from containerstacks_shared.waiting import either, first_of, happens_within
 
 from .metrics import BUILTIN_BILLING_ACTIVE
@@ -253,7 +252,7 @@ class _Charging:
         if wait <= 0:
             return Occasion.SCHEDULE
         hints = await self.heard.wait(min(wait, _LOOK_SECONDS))
-        if Channel.WALLET_TOPPED_UP in hints and await self._can_settle():
+        if (Channel.WALLET_TOPPED_UP in hints or RESYNC in hints) and await self._can_settle():
             # An open debt is settled as soon as money arrives, not at the next hour.
             return Occasion.TOP_UP
         return None
@@ -270,8 +269,9 @@ class _Charging:
     async def _can_settle(self) -> bool:
         try:
             async with asyncio.timeout(_DATABASE_SECONDS_MAX), self.pool.acquire() as connection:
-                return await payable_debt_exists(connection)
-        except UNAVAILABLE:
+                return await is_debt_payable(connection)
+        except FAILURES:
+            # Whatever is wrong, a run finds it too, and says so.
             return False
 
     async def _is_paused(self) -> bool:

@@ -1,12 +1,86 @@
--- name: payable_debt_exists
--- Open debts are few, and each has a partial index entry by organization.
-select exists (
-    select
-      from vps_debts as debt
-      join wallets as wallet
-        on wallet.organization_id = debt.organization_id
-     where debt.settled_at is null
-       and debt.written_off_at is null
-       and wallet.currency = 'USD'
-       and wallet.balance > 0
-);
+-- name: open_debts
+-- The oldest first.
+select d.id, d.organization_id
+  from vps_debts d
+ where d.settled_at is null
+   and d.written_off_at is null
+ order by d.opened_at, d.id
+ limit $1;
+
+-- name: part_open_debts
+-- What is unpaid of each open debt now, by the rule in billing.sql up to the CTE `charges`; $1 organizations, $2 the
+-- database's time. Held hours are owed, but nobody knows yet at which price.
+select d.id, d.vps_instance_id, d.organization_id, o.name as organization, instance.label, d.reason, d.opened_at,
+       coalesce(unpaid.since, instance.billed_until) as since,
+       coalesce(unpaid.hours, 0)::bigint as hours,
+       coalesce(unpaid.amount, 0) as amount,
+       held.id is not null as is_held
+  from vps_debts d
+  left join organizations o on o.id = d.organization_id
+  left join (select id, label, coalesce(last_billed_at, created_at) as billed_until
+               from vps_instances
+              where organization_id = any ($1::uuid[])
+              union all
+             select b.id, b.label, coalesce(b.last_billed_at, b.created_at)
+               from deleted_vps_instances b
+              where b.organization_id = any ($1::uuid[])
+                and not exists (select from vps_instances i where i.id = b.id)) as instance on instance.id = d.vps_instance_id
+  left join (select q.id,
+                    min(q.billed_until + (q.hour_from + coalesce(a.hours, 0)) * interval '1 hour') as since,
+                    sum(q.hour_to - q.hour_from - coalesce(a.hours, 0)) as hours,
+                    sum((q.hour_to - q.hour_from - coalesce(a.hours, 0)) * q.hourly_rate) as amount
+               from queue q
+               left join afforded a on a.id = q.id and a.hour_from = q.hour_from
+              where (q.wallet_id is null or q.owed > q.spendable)
+                and q.hour_to - q.hour_from > coalesce(a.hours, 0)
+              group by q.id) as unpaid on unpaid.id = d.vps_instance_id
+  left join held on held.id = d.vps_instance_id
+ where d.organization_id = any ($1::uuid[])
+   and d.settled_at is null
+   and d.written_off_at is null
+ order by d.opened_at, d.id;
+
+-- name: runways
+-- How long each organization's wallet lasts if nothing changes. $1 organizations, or NULL for all that have instances; $2
+-- only those with less than so many hours, or NULL; $3 how many, the shortest first. A sequential scan when all are asked
+-- for: for a page that is seldom looked at, and an alarm that looks once per run.
+with instance as (
+    select i.organization_id, 1 as running,
+           rate_region(i.plan_id, configured_region(i.configuration)) as region, i.plan_id,
+           greatest(0, floor(date_part('epoch', clock_now() - coalesce(i.last_billed_at, i.created_at)) / 3600)) as hours_due
+      from vps_instances i
+     where $1::uuid[] is null
+        or i.organization_id = any ($1::uuid[])
+     union all
+    select d.organization_id, 0, rate_region(d.plan_id, d.region), d.plan_id, d.hours_owed
+      from deleted_vps_instances d
+     where d.hours_owed > 0
+       and d.written_off_at is null
+       and ($1::uuid[] is null or d.organization_id = any ($1::uuid[]))
+), burning as (
+    select i.organization_id,
+           sum(i.running) as instances,
+           sum(i.running * greatest(coalesce(r.hourly_rate, 0.027), 0)) as hourly_amount,
+           sum(i.hours_due::numeric * greatest(coalesce(r.hourly_rate, 0.027), 0)) as amount_due
+      from instance i
+      left join hourly_rates r
+             on r.plan_id = i.plan_id
+            and r.region = i.region
+            and r.effective_to = 'infinity'
+     group by i.organization_id
+), runway as (
+    select b.organization_id, o.name as organization, w.balance, b.instances, b.hourly_amount, b.amount_due,
+           greatest(coalesce(nullif(w.balance, 'NaN'), 0) - b.amount_due, 0) / nullif(b.hourly_amount, 0) as hours
+      from burning b
+      left join organizations o on o.id = b.organization_id
+      left join (select distinct on (organization_id) organization_id, coalesce(balance, 0) as balance
+                   from wallets
+                  where currency = 'USD'
+                  order by organization_id, created_at, id) as w on w.organization_id = b.organization_id
+)
+select organization_id, organization, balance, instances, hourly_amount, amount_due, round(hours, 2) as hours
+  from runway
+ where $2::numeric is null
+    or hours < $2::numeric
+ order by hours nulls last, organization_id
+ limit $3;
