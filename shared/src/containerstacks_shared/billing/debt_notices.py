@@ -48,6 +48,7 @@ async def note_debts(connection: Connection, *, grace: timedelta, receivers: Seq
     settled = await debt_notices.find_settled(connection, limit=_AT_ONCE)
     for debt in settled:
         await _note(connection, debt, DebtEvent.SETTLED)
+        await debt_notices.close(connection, debt)
     overdue = await debt_notices.find_overdue(connection, grace=grace, receivers=receivers, limit=_AT_ONCE)
     owed = await _read_owed(connection, {debt.organization_id for debt in overdue}) if overdue else {}
     for debt in overdue:

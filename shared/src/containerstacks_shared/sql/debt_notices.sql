@@ -33,10 +33,11 @@ values ($1, $2, $3, $4)
 -- The debt was closed before anybody was told, or while nobody could be: a late alarm would only do harm. What is being
 -- told at this moment is left alone until its outcome is known.
 update debt_notices n
-   set outcome = 'withdrawn', ended_at = clock_now()
+   set outcome = 'withdrawn', ended_at = clock_now(), closed = n.attempts = 0
   from vps_debts d
  where d.id = n.vps_debt_id
    and n.event = 'debt_overdue'
+   and not n.closed
    and n.outcome is null
    and coalesce(n.claimed_until, '-infinity') <= clock_now()
    and (d.settled_at is not null or d.written_off_at is not null);
@@ -53,13 +54,17 @@ select d.id as vps_debt_id, d.vps_instance_id, d.organization_id, d.opened_at, t
  where told.event = 'debt_overdue'
    and told.outcome is not null
    and told.attempts > 0
+   and not told.closed
    and (d.settled_at is not null or d.written_off_at is not null)
-   and not exists (select from debt_notices n
-                    where n.vps_debt_id = d.id
-                      and n.event = 'debt_settled'
-                      and n.receiver = told.receiver)
  order by d.id, told.receiver
  limit $1;
+
+-- name: close
+update debt_notices
+   set closed = true
+ where vps_debt_id = $1
+   and receiver = $2
+   and event = 'debt_overdue';
 
 -- name: claim
 -- For the time that a call may take, so that several processes call each receiver once; a process that dies in the

@@ -14,6 +14,7 @@ QUERIES = sql.load("debt_notices")
 _OVERDUE_DEBTS = QUERIES["overdue_debts"]
 _SETTLED_DEBTS = QUERIES["settled_debts"]
 _NOTE = QUERIES["note"]
+_CLOSE = QUERIES["close"]
 _WITHDRAW = QUERIES["withdraw"]
 _CLAIM = QUERIES["claim"]
 _END = QUERIES["end"]
@@ -57,6 +58,11 @@ async def find_settled(connection: Connection, *, limit: int) -> list[Debt]:
 
 async def note(connection: Connection, debt: Debt, *, event: str, payload: dict[str, Any]) -> None:
     await connection.execute(_NOTE, debt.vps_debt_id, event, debt.receiver, payload)
+
+
+async def close(connection: Connection, debt: Debt) -> None:
+    """Nothing more is to be told of it."""
+    await connection.execute(_CLOSE, debt.vps_debt_id, debt.receiver)
 
 
 async def withdraw(connection: Connection) -> None:

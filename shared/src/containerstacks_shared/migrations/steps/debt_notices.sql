@@ -13,8 +13,11 @@ create table debt_notices (
     outcome text check (outcome in ('delivered', 'given_up', 'withdrawn')),
     ended_at timestamptz,
     last_error text,
+    -- Of an overdue notice: nothing will follow it.
+    closed boolean not null default false,
     check ((outcome is null) = (ended_at is null))
 );
 -- Each is told once.
 create unique index debt_notices_once on debt_notices (vps_debt_id, event, receiver);
 create index debt_notices_waiting on debt_notices (next_attempt_at) where outcome is null;
+create index debt_notices_open on debt_notices (vps_debt_id) where event = 'debt_overdue' and not closed;
