@@ -4,10 +4,12 @@ import asyncio
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import billing, results
+from benchmarks import billing, live, results, serving, writers
 from containerstacks_shared.embedded import EmbeddedPostgres
+from containerstacks_shared.log import configure_logging
 from support.databases import DatabaseServer
 
 BUILD = Path(__file__).parents[2] / "build"
@@ -16,17 +18,38 @@ INSTANCES = int(os.environ.get("BENCH_INSTANCES", "1000000"))
 HISTORY = int(os.environ.get("BENCH_HISTORY", "5000000"))
 
 
-async def measure(server: DatabaseServer) -> list[results.Result]:
+async def measure_billing(server: DatabaseServer) -> list[results.Result]:
     return await billing.measure(server, instances=INSTANCES, history=HISTORY)
 
 
+MEASUREMENTS = {
+    "billing": measure_billing,
+    "live": live.measure,
+    "writers": writers.measure,
+    "serving": serving.measure,
+}
+
+
+async def measure(server: DatabaseServer, names: Sequence[str]) -> list[results.Result]:
+    found = []
+    for name in names:
+        print(f"Measuring {name} …", file=sys.stderr, flush=True)
+        found += await MEASUREMENTS[name](server)
+    return found
+
+
 def main() -> int:
+    names = sys.argv[1:] or list(MEASUREMENTS)
+    if unknown := [name for name in names if name not in MEASUREMENTS]:
+        print(f"{unknown[0]!r} is none of {', '.join(MEASUREMENTS)}", file=sys.stderr)
+        return 2
+    configure_logging("warning", "console", service="bench")
     # Stock settings, durable: what an operator would run.
     folder = Path(tempfile.mkdtemp(prefix="containerstacks-bench-"))
     folder.chmod(0o755)
     postgres = EmbeddedPostgres(folder / "data", version=18)
     try:
-        found = asyncio.run(measure(DatabaseServer(postgres.start())))
+        found = asyncio.run(measure(DatabaseServer(postgres.start()), names))
     finally:
         postgres.destroy()
     results.show(found)
