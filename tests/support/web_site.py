@@ -13,6 +13,7 @@ import aiohttp
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
+from containerstacks_shared.connections import HEAD_SECONDS_MAX, GuardedRunner
 from containerstacks_shared.db import Connection
 from containerstacks_shared.models import UserId
 from containerstacks_shared.runtime import Job
@@ -74,14 +75,29 @@ class Site:
         return 0 if snapshot is None else snapshot.version
 
 
+class GuardedTestServer(TestServer):
+    """Serves as `run_service` does."""
+
+    def __init__(self, app: web.Application, *, head_seconds_max: float) -> None:
+        super().__init__(app)
+        self._head_seconds_max = head_seconds_max
+
+    async def _make_runner(self, **options: Any) -> GuardedRunner:
+        return GuardedRunner(self.app, head_seconds_max=self._head_seconds_max, **options)
+
+
 @contextlib.asynccontextmanager
 async def open_site(
-    database_url: str, *, without: Iterable[str] = ("builtin_billing",), **settings: object
+    database_url: str,
+    *,
+    without: Iterable[str] = ("builtin_billing",),
+    head_seconds_max: float = HEAD_SECONDS_MAX,
+    **settings: object,
 ) -> AsyncIterator[Site]:
     """Start the service; `without` names jobs that should not run."""
     values = {"database_url": database_url, "session_secret": SESSION_SECRET} | settings
     app = create_app(load_settings(WebSettings, **values))
-    async with TestClient(TestServer(app)) as client, _running(app, frozenset(without)):
+    async with TestClient(GuardedTestServer(app, head_seconds_max=head_seconds_max)) as client, _running(app, frozenset(without)):
         if "feed" not in without:
             await eventually(lambda: app[SNAPSHOT_FEED].snapshot is not None)
         yield Site(client, app)

@@ -20,6 +20,7 @@ from typing import Final, NoReturn
 import structlog
 from aiohttp import web
 
+from containerstacks_shared.connections import GuardedRunner
 from containerstacks_shared.errors import CannotListen, ConfigurationError, ContainerStacksError
 from containerstacks_shared.probes import STOPPING
 
@@ -89,7 +90,7 @@ async def serve(spec: ServiceSpec) -> int:
     """Run until a signal or a failure; the exit code. Raises `ContainerStacksError` when it cannot start."""
     stop = asyncio.Event()
     spec.app[STOPPING] = stop
-    runner = web.AppRunner(spec.app, access_log=None, shutdown_timeout=spec.shutdown_timeout.total_seconds())
+    runner = GuardedRunner(spec.app, access_log=None, shutdown_timeout=spec.shutdown_timeout.total_seconds())
     with _signals(stop), _addresses(spec) as sockets:
         try:
             if not await _started(runner, stop):

@@ -18,6 +18,7 @@ from containerstacks_shared.waiting import first_of
 
 from . import builtin_billing, middlewares, pages, ready_answers, routes
 from .client_address import TrustedProxies
+from .conventions import keep_conventions
 from .keys import (
     ADMIN_SOCKETS,
     BUILTIN_BILLING,
@@ -66,6 +67,7 @@ def create_app(settings: WebSettings) -> web.Application:
             ready_answers.answer_strangers,
             middlewares.log_request,
             middlewares.answer_errors,
+            keep_conventions,
             aiohttp_session.session_middleware(app[SESSION_STORAGE]),
             middlewares.admit,
         )

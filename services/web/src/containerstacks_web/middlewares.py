@@ -1,7 +1,8 @@
 """What happens around every request: a number, a log line, an answer to every error, and who may come in.
 
 From the outside in: `answer_strangers` (in `ready_answers.py`), `log_request`, `answer_errors`, `keep_conventions`
-(in `conventions.py`), the session, `admit`. The headers that every response carries are set when it is sent, so that no path to a response can miss them.
+(in `conventions.py`), the session, `admit`. The headers that every response carries are set when it is sent, so
+that no path to a response can miss them.
 """
 
 import re
@@ -71,7 +72,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
-        headers = {}
+        headers: dict[str, str] = {}
         if hdrs.ALLOW in error.headers:
             headers[hdrs.ALLOW] = allowed_methods(error.headers[hdrs.ALLOW])
         return await problem_response(request, error.status, _explain(error), headers=headers)

@@ -19,6 +19,7 @@ from aiohttp import ETag, hdrs, web
 from aiohttp.typedefs import Handler
 
 from .api import health
+from .conventions import is_plain
 from .headers import SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
 from .keys import RATE_LIMITER, SNAPSHOT_FEED, TRUSTED_PROXIES, VERDICT
 from .live.snapshot import StatusSnapshot
@@ -77,11 +78,9 @@ async def _billing_daemon(_request: web.Request, snapshot: StatusSnapshot) -> by
 
 
 _ADDRESSES: Final[Mapping[str, _Address]] = {
-    "/api/health/stats": _Address(
-        _statistics, "application/json; charset=utf-8", _DOCUMENT_SECONDS, zips=False
-    ),
+    "/api/health/stats": _Address(_statistics, "application/json", _DOCUMENT_SECONDS, zips=False),
     "/api/health/billing-daemon": _Address(
-        _billing_daemon, "application/json; charset=utf-8", _DOCUMENT_SECONDS, zips=False
+        _billing_daemon, "application/json", _DOCUMENT_SECONDS, zips=False
     ),
     "/status": _Address(pages.public_status, "text/html; charset=utf-8", _PAGE_SECONDS, zips=True),
 }
@@ -142,6 +141,8 @@ async def answer_strangers(request: web.Request, handler: Handler) -> web.Stream
 def _is_anybodys(request: web.Request) -> bool:
     headers = request.headers
     if any(name in headers for name in _PERSONAL):
+        return False
+    if not is_plain(request):
         return False
     return hdrs.COOKIE not in headers or request.cookies.keys() <= {THEME_COOKIE}
 

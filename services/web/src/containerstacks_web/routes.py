@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from .api import docs, health, openapi
+from .api import billing, docs, health, keys, openapi
 from .live.socket import status_socket
 from .middlewares import SOCKET_PATH
 from .pages import handlers as pages
@@ -23,6 +23,10 @@ def add_routes(app: web.Application) -> None:
             web.get("/api/health/stats", health.statistics),
             web.get("/api/health/billing-daemon", health.billing_daemon),
             web.get("/api/health/platform-stats", health.platform_statistics),
+            web.get("/api/billing/runs", billing.runs),
+            web.get("/api/keys", keys.list_keys),
+            web.post("/api/keys", keys.create_key),
+            web.delete("/api/keys/{id}", keys.revoke_key),
             web.get("/api/openapi.json", openapi.openapi_document),
             web.get("/api/docs", docs.docs_page),
             web.get(SOCKET_PATH, status_socket),

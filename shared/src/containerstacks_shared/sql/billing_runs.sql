@@ -37,6 +37,15 @@ select id, biller, occasion, holder, status, started_at, finished_at, instances_
  order by id desc
  limit $1;
 
+-- name: page_of_runs
+select id, biller, occasion, holder, status, started_at, finished_at, instances_billed, hours_billed,
+       amount_billed, instances_unpaid, hours_unpaid, error_message
+  from billing_runs
+ where $1::bigint is null
+    or id < $1
+ order by id desc
+ limit $2;
+
 -- name: clock_regressed
 -- The database's clock stands before a run that already happened: NULL when all is well.
 select max(coalesce(finished_at, started_at))

@@ -1,8 +1,9 @@
 """Billing runs: one row each, written by whoever holds the run lock."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from containerstacks_shared.db import Connection
 from containerstacks_shared.models import Biller, BillingRunRecord, Occasion, RunStatus
@@ -58,10 +59,16 @@ async def finish(
 
 async def recent(connection: Connection, *, limit: int = 24) -> list[BillingRunRecord]:
     """The latest runs, newest first."""
-    return [
-        BillingRunRecord(run_id=row["id"], **{name: value for name, value in row.items() if name != "id"})
-        for row in await connection.fetch(_QUERIES["recent_runs"], limit)
-    ]
+    return [_record(row) for row in await connection.fetch(_QUERIES["recent_runs"], limit)]
+
+
+async def page(connection: Connection, *, before: int | None, limit: int) -> list[BillingRunRecord]:
+    """Runs from the newest down, or from below one of them."""
+    return [_record(row) for row in await connection.fetch(_QUERIES["page_of_runs"], before, limit)]
+
+
+def _record(row: Mapping[str, Any]) -> BillingRunRecord:
+    return BillingRunRecord(run_id=row["id"], **{name: value for name, value in row.items() if name != "id"})
 
 
 async def clock_regressed(connection: Connection) -> datetime | None:

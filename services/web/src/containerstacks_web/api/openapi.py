@@ -1,78 +1,39 @@
-"""The API's description in OpenAPI 3.1, made from the same models that make the answers."""
+"""The API's description in OpenAPI 3.1, made from the same models that read requests and make the answers."""
 
 import json
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, Final
 
 from aiohttp import web
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic import TypeAdapter
 
 from containerstacks_shared.db import application_version
-from containerstacks_shared.models import (
-    DaemonStatusDocument,
-    HealthDocument,
-    PlatformStatisticsDocument,
-    StatusMessage,
-    VpsStatisticsDocument,
-)
+from containerstacks_shared.models import StatusMessage
 from containerstacks_web.keys import SETTINGS
+from containerstacks_web.live.messages import DetailsMessage
 from containerstacks_web.problems import CONTENT_TYPE, Problem
 
+from .exchange import compress
+from .operations import OPERATIONS, Operation
 
-@dataclass(frozen=True)
-class Operation:
-    """One GET endpoint. `cached` ones carry an ETag; those that `may_be_unavailable` need the database once."""
+_SCHEMAS: Final = "#/components/schemas/{model}"
+# What the socket sends is described beside what the endpoints answer.
+_MESSAGES: Final = (StatusMessage, DetailsMessage)
 
-    path: str
-    operation_id: str
-    summary: str
-    description: str
-    document: type[BaseModel]
-    cached: bool = True
-    may_be_unavailable: bool = True
-
-
-OPERATIONS: Final = (
-    Operation(
-        "/api/health",
-        "getHealth",
-        "Is the API up",
-        "Answers without asking the database.",
-        HealthDocument,
-        cached=False,
-        may_be_unavailable=False,
-    ),
-    Operation(
-        "/api/health/stats",
-        "getVpsStatistics",
-        "VPS by status, and what they are allocated",
-        "`lastUpdated` is when the figures were read: they were true then or later. `byStatus` sums to `total`."
-        " Administrators also get raw statuses, regions, plans and plans whose specification is broken.",
-        VpsStatisticsDocument,
-    ),
-    Operation(
-        "/api/health/billing-daemon",
-        "getBillingDaemon",
-        "Who bills, and how it went",
-        "`timestamp` is when the figures were read. Administrators also get money, host and the latest runs.",
-        DaemonStatusDocument,
-    ),
-    Operation(
-        "/api/health/platform-stats",
-        "getPlatformStatistics",
-        "The platform in seven figures",
-        "Users, organizations, VPS, containers and tickets of all time; plans and regions of now. Taken anew"
-        " after `cacheExpiry`. Administrators also get what is there now.",
-        PlatformStatisticsDocument,
-    ),
+_ABOUT: Final = (
+    "Everybody gets the public part of each answer, administrators get details. Whoever sends a wrong credential in"
+    " a header is refused, however public the address. Every answer carries `X-Request-ID`, every refusal is an"
+    " RFC 9457 problem that repeats it. The WebSocket at /ws/status sends a `StatusMessage` on connect and after each"
+    " change; `?topics=` chooses what it sends. Its close codes are 1008 (too many messages), 1009 (too long a"
+    " message), 1012 (this server restarts: come back) and 4401 (the administrator's credential ended)."
 )
 
 _LIMIT_HEADERS: Final = {
     "RateLimit-Policy": "The limit that applies: requests (q) in a window of seconds (w).",
     "RateLimit": "What is left of it: requests (r), and seconds until the window starts anew (t).",
 }
+_REQUEST_ID: Final = {"X-Request-ID": "Names this request in the log."}
+_RETRY_AFTER: Final = {"Retry-After": "Seconds to wait."}
 _SECURITY_SCHEMES: Final = {
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
     "bearer": {
@@ -82,48 +43,6 @@ _SECURITY_SCHEMES: Final = {
     },
     "session": {"type": "apiKey", "in": "cookie", "name": "containerstacks_session"},
 }
-
-
-async def openapi_document(request: web.Request) -> web.Response:
-    return web.Response(text=_serialized(request.app[SETTINGS].company_name), content_type="application/json")
-
-
-@cache
-def _serialized(company_name: str) -> str:
-    return json.dumps(describe_api(company_name), ensure_ascii=False)
-
-
-def describe_api(company_name: str) -> dict[str, Any]:
-    models: list[type[BaseModel]] = [StatusMessage, Problem]
-    models += [operation.document for operation in OPERATIONS]
-    _, definitions = models_json_schema(
-        [(model, "serialization") for model in models],
-        ref_template="#/components/schemas/{model}",
-    )
-    return {
-        "openapi": "3.1.0",
-        "info": {
-            "title": f"{company_name} platform status",
-            "version": application_version(),
-            "description": "Everybody gets the public part of each answer, administrators get details. The WebSocket"
-            " at /ws/status sends a `StatusMessage` on connect and after each change.",
-        },
-        "paths": {operation.path: {"get": _describe(operation)} for operation in OPERATIONS},
-        "components": {"schemas": definitions["$defs"], "securitySchemes": _SECURITY_SCHEMES},
-        "security": [{}, *({name: []} for name in _SECURITY_SCHEMES)],
-    }
-
-
-def _describe(operation: Operation) -> dict[str, Any]:
-    return {
-        "operationId": operation.operation_id,
-        "summary": operation.summary,
-        "description": operation.description,
-        "responses": _responses(operation),
-        **({"parameters": [_IF_NONE_MATCH]} if operation.cached else {}),
-    }
-
-
 _IF_NONE_MATCH: Final = {
     "name": "If-None-Match",
     "in": "header",
@@ -133,29 +52,173 @@ _IF_NONE_MATCH: Final = {
 }
 
 
-def _responses(operation: Operation) -> dict[str, Any]:
-    headers = dict(_LIMIT_HEADERS)
+async def openapi_document(request: web.Request) -> web.Response:
+    response = web.Response(
+        text=_serialized(request.app[SETTINGS].company_name), content_type="application/json"
+    )
+    compress(response)
+    return response
+
+
+@cache
+def _serialized(company_name: str) -> str:
+    return json.dumps(describe_api(company_name), ensure_ascii=False)
+
+
+def describe_api(company_name: str) -> dict[str, Any]:
+    answered: list[Any] = [
+        *_MESSAGES,
+        Problem,
+        *(operation.document for operation in OPERATIONS if operation.document),
+    ]
+    read: list[Any] = [
+        operation.request_document for operation in OPERATIONS if operation.request_document is not None
+    ]
+    schemas, definitions = TypeAdapter.json_schemas(
+        [(model, "serialization", TypeAdapter(model)) for model in answered]
+        + [(model, "validation", TypeAdapter(model)) for model in read],
+        ref_template=_SCHEMAS,
+    )
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        sent = schemas.get((operation.request_document, "validation"))
+        received = schemas.get((operation.document, "serialization"))
+        path = paths.setdefault(operation.path, {"options": _describe_options(operation)})
+        path[operation.method] = _describe(operation, received, sent)
+        if operation.method == "get":
+            path["head"] = _without_content(path["get"])
+    paths["/api/openapi.json"] = {"get": _describe_itself(), "head": _without_content(_describe_itself())}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": f"{company_name} platform status",
+            "version": application_version(),
+            "description": _ABOUT,
+        },
+        "paths": paths,
+        "components": {"schemas": definitions.get("$defs", {}), "securitySchemes": _SECURITY_SCHEMES},
+        "security": [{}, *({name: []} for name in _SECURITY_SCHEMES)],
+    }
+
+
+def _describe(operation: Operation, received: Any, sent: Any) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "operationId": operation.operation_id,
+        "summary": operation.summary,
+        "description": operation.description,
+        "parameters": _parameters(operation),
+        "responses": _responses(operation, received),
+    }
+    if sent is not None:
+        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": sent}}}
+    if operation.for_admins:
+        described["security"] = [{name: []} for name in _SECURITY_SCHEMES]
+    return described
+
+
+def _without_content(described: dict[str, Any]) -> dict[str, Any]:
+    """HEAD is GET without the body, refusals included."""
+    head = dict(described)
+    head["operationId"] = f"{described['operationId']}Head"
+    head["summary"] = f"The headers of: {described['summary']}"
+    head["responses"] = {
+        status: {name: value for name, value in response.items() if name != "content"}
+        for status, response in described["responses"].items()
+    }
+    return head
+
+
+def _describe_options(operation: Operation) -> dict[str, Any]:
+    name = operation.path.strip("/").replace("/", "-").translate(str.maketrans("", "", "{}"))
+    return {
+        "operationId": f"options-{name}",
+        "summary": "What this address takes",
+        "parameters": [parameter for parameter in _parameters(operation) if parameter["in"] == "path"],
+        "responses": {
+            "204": {
+                "description": "The methods, and whether another site's page may use them.",
+                "headers": _headers({"Allow": "The methods that this address takes."} | _REQUEST_ID),
+            },
+            **_common_problems(),
+        },
+    }
+
+
+def _describe_itself() -> dict[str, Any]:
+    return {
+        "operationId": "getDescription",
+        "summary": "This description",
+        "description": "Made from the models that read requests and make the answers.",
+        "responses": {
+            "200": {
+                "description": "OpenAPI 3.1.",
+                "headers": _headers(_LIMIT_HEADERS | _REQUEST_ID),
+                "content": {"application/json": {"schema": {"type": "object"}}},
+            },
+            "406": _problem("The header Accept rules JSON out."),
+            **_common_problems(),
+        },
+    }
+
+
+def _parameters(operation: Operation) -> list[dict[str, Any]]:
+    described: list[dict[str, Any]] = [
+        {
+            "name": parameter.name,
+            "in": parameter.place,
+            "required": parameter.place == "path",
+            "schema": parameter.schema,
+            "description": parameter.description,
+        }
+        for parameter in operation.parameters
+    ]
+    return [*described, _IF_NONE_MATCH] if operation.cached else described
+
+
+def _responses(operation: Operation, received: Any) -> dict[str, Any]:
+    headers = _LIMIT_HEADERS | _REQUEST_ID | dict(operation.headers)
     if operation.cached:
         headers["ETag"] = "Names this state of the figures; absent from administrators' answers."
-    responses = {
-        "200": {
-            "description": "The figures." if operation.cached else "It is up.",
-            "headers": _headers(headers),
-            "content": {"application/json": {"schema": _reference(operation.document)}},
-        },
-        "401": _problem("A header holds a wrong credential."),
-        "429": _problem("Too many requests.", **_LIMIT_HEADERS, **{"Retry-After": "Seconds to wait."}),
-    }
+    success: dict[str, Any] = {"description": "As asked.", "headers": _headers(headers)}
+    if received is not None:
+        success["content"] = {operation.content_type: {"schema": received}}
+    responses = {str(operation.status): success, "406": _problem("The header Accept rules JSON out.")}
     if operation.cached:
-        responses["304"] = {"description": "Nothing is newer than the ETag that was sent."}
+        responses["304"] = {
+            "description": "Nothing is newer than the ETag that was sent.",
+            "headers": _headers(headers),
+        }
+    if operation.for_admins:
+        responses["403"] = _problem(
+            "Only administrators may; or a session's request comes from another site."
+        )
+    if operation.request_document is not None:
+        responses["408"] = _problem("The rest of the request did not come.")
+        responses["413"] = _problem("The request is larger than this service accepts.")
+        responses["415"] = _problem("The request is not JSON.")
+        responses["422"] = _problem("The document is not as described.")
     if operation.may_be_unavailable:
-        responses["503"] = _problem("The database is away, and nothing is known yet.")
-    return responses
+        responses["503"] = _problem("The database is away, and what is asked for is not known.", _RETRY_AFTER)
+    responses |= {str(status): _problem(description) for status, description in operation.problems}
+    return _common_problems() | responses
 
 
-def _problem(description: str, **headers: str) -> dict[str, Any]:
-    content = {CONTENT_TYPE: {"schema": _reference(Problem)}}
-    return {"description": description, "headers": _headers(headers), "content": content}
+def _common_problems() -> dict[str, Any]:
+    return {
+        "400": _problem("The request is malformed, or names no host."),
+        "401": _problem("There is no credential where one is needed, or a wrong one in a header."),
+        "421": _problem("This site does not go by the name that it was asked by."),
+        "429": _problem("Too many requests.", _LIMIT_HEADERS | _RETRY_AFTER),
+        "500": _problem("Something went wrong on our side; the log tells under the request's id."),
+    }
+
+
+def _problem(description: str, headers: dict[str, str] | None = None) -> dict[str, Any]:
+    return {
+        "description": description,
+        "headers": _headers(_REQUEST_ID | (headers or {})),
+        "content": {CONTENT_TYPE: {"schema": {"$ref": _SCHEMAS.format(model=Problem.__name__)}}},
+    }
 
 
 def _headers(descriptions: dict[str, str]) -> dict[str, Any]:
@@ -163,7 +226,3 @@ def _headers(descriptions: dict[str, str]) -> dict[str, Any]:
         name: {"description": description, "schema": {"type": "string"}}
         for name, description in descriptions.items()
     }
-
-
-def _reference(model: type[BaseModel]) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{model.__name__}"}

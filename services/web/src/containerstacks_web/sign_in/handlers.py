@@ -39,7 +39,8 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
     await _assert_csrf(request, form.get(FIELD_NAME))
     email, password, target = (_text(form.get(name)) for name in ("email", "password", "next"))
     email = email.strip()
-    if not email or not password or len(email) > _EMAIL_CHARACTERS_MAX:
+    # Nobody's address has a NUL, which PostgreSQL does not take.
+    if not email or not password or len(email) > _EMAIL_CHARACTERS_MAX or not email.isprintable():
         return await _refuse(request, email, "Enter your e-mail address and your password.")
     await _count_guess(request, email)
     account = await _authenticate(request, email, password)

@@ -1,0 +1,36 @@
+"""The runs of billing, for administrators."""
+
+from datetime import UTC, datetime
+from typing import Final
+
+from aiohttp import web
+from yarl import URL
+
+from containerstacks_shared.store import billing_runs
+from containerstacks_web.keys import POOL
+from containerstacks_web.sign_in.authorization import assert_admin
+
+from .documents import BillingRunsDocument
+from .exchange import answer, whole_number
+
+RUNS_MAX: Final = 200
+RUNS_USUAL: Final = 50
+_CONNECTION_SECONDS_MAX: Final = 2.0
+
+
+async def runs(request: web.Request) -> web.Response:
+    """List runs, newest first. Pages are told apart by the last id seen, so a new run shifts none of them."""
+    assert_admin(request)
+    limit = whole_number(request, "limit", most=RUNS_MAX) or RUNS_USUAL
+    before = whole_number(request, "before")
+    async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+        now = datetime.now(UTC)
+        # One more than asked for tells whether there is another page.
+        found = await billing_runs.page(connection, before=before, limit=limit + 1)
+    shown = found[:limit]
+    headers = {}
+    if len(found) > limit:
+        # Relative, so that no header of a request decides where it leads.
+        following = URL.build(path=request.path, query={"limit": limit, "before": shown[-1].run_id})
+        headers["Link"] = f'<{following}>; rel="next"'
+    return answer(BillingRunsDocument(timestamp=now, runs=shown), headers=headers)

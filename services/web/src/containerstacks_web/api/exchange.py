@@ -1,0 +1,64 @@
+"""Documents in and out of requests: what every endpoint does the same way."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final, TypeVar
+
+from aiohttp import hdrs, web
+from pydantic import BaseModel, ValidationError
+
+from containerstacks_web.problems import RequestRefused
+
+JSON: Final = "application/json"
+# Smaller answers fit into one packet anyway.
+COMPRESSED_BYTES_MIN: Final = 1024
+
+_PROBLEMS_MAX: Final = 5
+# What a bigint column holds.
+_NUMBER_MAX: Final = 2**63 - 1
+
+Wanted = TypeVar("Wanted", bound=BaseModel)
+
+
+def answer(
+    document: BaseModel, *, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """Answer with a document, compressed if that pays and the client takes it."""
+    response = web.Response(
+        status=status, body=document.model_dump_json().encode(), content_type=JSON, headers=headers
+    )
+    compress(response)
+    return response
+
+
+def compress(response: web.Response) -> None:
+    if isinstance(response.body, bytes) and len(response.body) >= COMPRESSED_BYTES_MIN:
+        response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
+        response.enable_compression()
+
+
+async def read_document(request: web.Request, model: type[Wanted]) -> Wanted:
+    """Read the request's JSON. Its values are in no message: one of them may be a secret."""
+    if request.content_type != JSON:
+        raise RequestRefused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"This takes {JSON}.", headers={"Accept-Post": JSON}
+        )
+    try:
+        return model.model_validate_json(await request.read())
+    except ValidationError as error:
+        problems = [
+            f"{'.'.join(str(part) for part in problem['loc']) or 'document'}: {problem['msg']}"
+            for problem in error.errors(include_input=False, include_url=False)[:_PROBLEMS_MAX]
+        ]
+        raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(problems)) from None
+
+
+def whole_number(request: web.Request, name: str, *, most: int = _NUMBER_MAX) -> int | None:
+    """Read a number above zero from the query; None when it is absent."""
+    texts = request.query.getall(name, [])
+    if not texts:
+        return None
+    text = texts[0]
+    if len(texts) == 1 and text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= most:
+        return int(text)
+    raise RequestRefused(HTTPStatus.BAD_REQUEST, f"{name} takes one whole number from 1 to {most}.")

@@ -1,0 +1,78 @@
+"""API keys, for administrators: made, listed and revoked."""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Final
+from uuid import UUID
+
+import structlog
+from aiohttp import web
+
+from containerstacks_shared.models import UserId
+from containerstacks_shared.store import api_keys
+from containerstacks_web.keys import POOL
+from containerstacks_web.problems import RequestRefused
+from containerstacks_web.sign_in.authorization import assert_admin
+
+from .documents import ApiKeyDocument, ApiKeyRequest, ApiKeysDocument, NewApiKeyDocument
+from .exchange import answer, read_document
+
+_CONNECTION_SECONDS_MAX: Final = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+async def list_keys(request: web.Request) -> web.Response:
+    assert_admin(request)
+    async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+        now = datetime.now(UTC)
+        found = await api_keys.list_all(connection)
+    return answer(ApiKeysDocument(timestamp=now, keys=[ApiKeyDocument.of(record) for record in found]))
+
+
+async def create_key(request: web.Request) -> web.Response:
+    """Make a key for whoever asks; what was asked with a key that ends, ends no later than it."""
+    identity = assert_admin(request)
+    assert identity.user_id is not None
+    wanted = await read_document(request, ApiKeyRequest)
+    if wanted.expires_at is not None and wanted.expires_at <= datetime.now(UTC):
+        raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, "expiresAt: is not in the future")
+    own_end = identity.credential_expires_at
+    if own_end is not None and (wanted.expires_at is None or wanted.expires_at > own_end):
+        raise RequestRefused(
+            HTTPStatus.FORBIDDEN, "A key that ends makes no key that outlives it: give an earlier expiresAt."
+        )
+    async with (
+        request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+        connection.transaction(),
+    ):
+        made = await api_keys.create(
+            connection,
+            UserId(identity.user_id),
+            name=wanted.name,
+            scopes=frozenset(wanted.scopes),
+            expires_at=wanted.expires_at,
+        )
+    _log.info("api_key.created", key_id=str(made.id), user_id=str(identity.user_id))
+    document = NewApiKeyDocument.of(made, wanted)
+    # Not compressed: it holds a secret.
+    return web.Response(
+        status=HTTPStatus.CREATED,
+        body=document.model_dump_json().encode(),
+        content_type="application/json",
+        headers={"Location": f"/api/keys/{made.id}"},
+    )
+
+
+async def revoke_key(request: web.Request) -> web.Response:
+    identity = assert_admin(request)
+    try:
+        key_id = UUID(request.match_info["id"])
+    except ValueError:
+        raise web.HTTPNotFound from None
+    async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+        revoked = await api_keys.revoke(connection, key_id)
+    if not revoked:
+        raise RequestRefused(HTTPStatus.NOT_FOUND, "There is no active key of this id.")
+    _log.info("api_key.revoked", key_id=str(key_id), user_id=str(identity.user_id))
+    return web.Response(status=HTTPStatus.NO_CONTENT)

@@ -1,0 +1,148 @@
+"""Every operation of the API, as its description tells it: one line of the table per method and path."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from containerstacks_shared.models import (
+    DaemonStatusDocument,
+    HealthDocument,
+    PlatformStatisticsDocument,
+    VpsStatisticsDocument,
+)
+
+from .billing import RUNS_MAX, RUNS_USUAL
+from .documents import ApiKeyRequest, ApiKeysDocument, BillingRunsDocument, NewApiKeyDocument
+
+
+@dataclass(frozen=True)
+class Parameter:
+    name: str
+    description: str
+    schema: dict[str, Any]
+    place: str = "query"
+
+
+@dataclass(frozen=True)
+class Operation:
+    """One endpoint. `document` is what it answers with; None answers with nothing.
+
+    `cached` ones carry an ETag; those that `may_be_unavailable` need the database. `problems` are the refusals
+    that are its own, by status; those that every address may answer with are not repeated here.
+    """
+
+    path: str
+    operation_id: str
+    summary: str
+    description: str
+    document: type[BaseModel] | None
+    method: str = "get"
+    status: int = 200
+    for_admins: bool = False
+    cached: bool = False
+    may_be_unavailable: bool = True
+    request_document: Any = None
+    parameters: tuple[Parameter, ...] = ()
+    headers: tuple[tuple[str, str], ...] = ()
+    problems: tuple[tuple[int, str], ...] = ()
+    content_type: str = "application/json"
+
+
+_WRONG_QUERY: Final = (400, "A parameter is wrong.")
+
+OPERATIONS: Final = (
+    Operation(
+        "/api/health",
+        "getHealth",
+        "Is the API up",
+        "Answers without asking the database.",
+        HealthDocument,
+        may_be_unavailable=False,
+    ),
+    Operation(
+        "/api/health/stats",
+        "getVpsStatistics",
+        "VPS by status, and what they are allocated",
+        "`lastUpdated` is when the figures were read: they were true then or later. `byStatus` sums to `total`."
+        " Administrators also get raw statuses, regions, plans and plans whose specification is broken.",
+        VpsStatisticsDocument,
+        cached=True,
+    ),
+    Operation(
+        "/api/health/billing-daemon",
+        "getBillingDaemon",
+        "Who bills, and how it went",
+        "`timestamp` is when the figures were read. Administrators also get money, host and the latest runs.",
+        DaemonStatusDocument,
+        cached=True,
+    ),
+    Operation(
+        "/api/health/platform-stats",
+        "getPlatformStatistics",
+        "The platform in seven figures",
+        "Users, organizations, VPS, containers and tickets of all time; plans and regions of now. Taken anew"
+        " after `cacheExpiry`. Administrators also get what is there now.",
+        PlatformStatisticsDocument,
+        cached=True,
+    ),
+    Operation(
+        "/api/billing/runs",
+        "listBillingRuns",
+        "The runs of billing, newest first",
+        "The header `Link` leads to the next page, as long as there is one.",
+        BillingRunsDocument,
+        for_admins=True,
+        parameters=(
+            Parameter(
+                "limit",
+                "How many on a page.",
+                {"type": "integer", "minimum": 1, "maximum": RUNS_MAX, "default": RUNS_USUAL},
+            ),
+            Parameter(
+                "before",
+                "Only runs with a smaller `runId`.",
+                {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
+            ),
+        ),
+        headers=(("Link", "Where the next page is (rel=next)."),),
+        problems=(_WRONG_QUERY,),
+    ),
+    Operation(
+        "/api/keys",
+        "listApiKeys",
+        "All API keys, newest first",
+        "Of everybody: how each begins, what for, when last used. The key itself is nowhere.",
+        ApiKeysDocument,
+        for_admins=True,
+    ),
+    Operation(
+        "/api/keys",
+        "createApiKey",
+        "Make an API key for yourself",
+        "The answer holds the key, this once. The scope `status` reads what everybody may read, under a limit"
+        " of its own; `admin` does whatever its user may do. With a key that ends, only keys that end no later.",
+        NewApiKeyDocument,
+        method="post",
+        status=201,
+        for_admins=True,
+        request_document=ApiKeyRequest,
+        headers=(("Location", "The address under which the key is revoked."),),
+    ),
+    Operation(
+        "/api/keys/{id}",
+        "revokeApiKey",
+        "End an API key for good",
+        "The next request with it is refused, and a socket that it opened is closed within seconds.",
+        None,
+        method="delete",
+        status=204,
+        for_admins=True,
+        parameters=(
+            Parameter(
+                "id", "The key's id, as the list tells it.", {"type": "string", "format": "uuid"}, "path"
+            ),
+        ),
+        problems=((404, "There is no active key of this id."),),
+    ),
+)

@@ -1,0 +1,181 @@
+"""What HTTP asks of every address alike: hosts, OPTIONS, CORS, what clients accept and send, and in what time."""
+
+import asyncio
+import hmac
+import re
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from containerstacks_shared.settings import ANY_ORIGIN
+from containerstacks_web.keys import SETTINGS, TRUSTED_PROXIES
+from containerstacks_web.problems import RequestRefused
+
+API_PREFIX: Final = "/api/"
+METRICS_PATH: Final = "/metrics"
+_PROBES: Final = frozenset({"/healthz", "/readyz", METRICS_PATH})
+# Pages, not documents.
+_PAGES_OF_API: Final = frozenset({"/api/docs"})
+
+_HOST: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+_FORM: Final = "application/x-www-form-urlencoded"
+_JSON_RANGES: Final = frozenset({"application/json", "application/problem+json", "application/*", "*/*"})
+# A form or a small document; who needs longer is holding the line.
+_BODY_SECONDS_MAX: Final = 10.0
+
+_ALLOWED_HEADERS: Final = "Authorization, Content-Type, If-None-Match, X-API-Key, X-Request-ID"
+_EXPOSED_HEADERS: Final = "ETag, Link, Location, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID"
+_PREFLIGHT_SECONDS: Final = "3600"
+
+
+@web.middleware
+async def keep_conventions(request: web.Request, handler: Handler) -> web.StreamResponse:
+    if request.path == METRICS_PATH:
+        _assert_may_measure(request)
+    if request.path in _PROBES:
+        return await handler(request)
+    _assert_host(request)
+    if request.method == hdrs.METH_OPTIONS:
+        return _options(request)
+    if request.match_info.http_exception is None:
+        if request.path.startswith(API_PREFIX) and request.path not in _PAGES_OF_API:
+            assert_accepts_json(request)
+        await _receive(request)
+    return await handler(request)
+
+
+def is_plain(request: web.Request) -> bool:
+    """Tell whether nothing here could change the answer to a GET, so that it may skip this."""
+    settings, headers = request.app[SETTINGS], request.headers
+    accepted = headers.get(hdrs.ACCEPT)
+    return (
+        not settings.allowed_hosts
+        and hdrs.ORIGIN not in headers
+        and (accepted is None or "*/*" in accepted or not request.path.startswith(API_PREFIX))
+        and len(headers.getall(hdrs.HOST, ())) == 1
+        and _HOST.fullmatch(headers[hdrs.HOST]) is not None
+    )
+
+
+def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Let the pages of other sites read the API, if they may. Never with cookies: such a page brings its own key."""
+    settings = request.app[SETTINGS]
+    if not settings.cors_origins or not request.path.startswith(API_PREFIX):
+        return
+    headers = response.headers
+    if ANY_ORIGIN in settings.cors_origins:
+        headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = ANY_ORIGIN
+    else:
+        vary = headers.get(hdrs.VARY)
+        headers[hdrs.VARY] = hdrs.ORIGIN if vary is None else f"{vary}, {hdrs.ORIGIN}"
+        origin = request.headers.get(hdrs.ORIGIN, "")
+        if not settings.allows_origin(origin):
+            return
+        headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
+    headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED_HEADERS
+    # A page of that site reads this one's answer, which the usual policy would keep from it.
+    headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+
+
+def accepts_json(accept: str) -> bool:
+    """Tell whether any range of the header Accept covers JSON and is not ruled out."""
+    for media_range in accept.split(","):
+        kind, *parameters = (part.strip().lower() for part in media_range.split(";"))
+        if kind in _JSON_RANGES and not any(_is_zero_quality(parameter) for parameter in parameters):
+            return True
+    return False
+
+
+def assert_accepts_json(request: web.Request) -> None:
+    accept = ", ".join(request.headers.getall(hdrs.ACCEPT, ()))
+    if accept.strip() and not accepts_json(accept):
+        raise RequestRefused(
+            HTTPStatus.NOT_ACCEPTABLE, "The API speaks JSON, which the header Accept rules out."
+        )
+
+
+def allowed_methods(listed: str) -> str:
+    """Complete the header Allow: every address answers OPTIONS."""
+    methods = {method.strip() for method in listed.split(",")} - {""}
+    return ", ".join(sorted(methods | {hdrs.METH_OPTIONS}))
+
+
+def _is_zero_quality(parameter: str) -> bool:
+    return re.fullmatch(r"q\s*=\s*0(\.0*)?", parameter) is not None
+
+
+def _assert_host(request: web.Request) -> None:
+    """Nothing here is built from the name that a client claims; one that is none is refused all the same."""
+    given = request.headers.getall(hdrs.HOST, [])
+    if not given and request.version < (1, 1):
+        return
+    visited = request.app[TRUSTED_PROXIES].visitor(request).host
+    found = _HOST.fullmatch(visited)
+    if len(given) != 1 or _HOST.fullmatch(given[0]) is None or found is None:
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "The header Host has to name one host.")
+    names = request.app[SETTINGS].allowed_hosts
+    if names and found["name"].lower() not in {name.lower() for name in names}:
+        raise RequestRefused(HTTPStatus.MISDIRECTED_REQUEST, "This site does not go by that name.")
+
+
+def _assert_may_measure(request: web.Request) -> None:
+    """With a token set, whoever bears it; without, whoever asks directly from a private network."""
+    token = request.app[SETTINGS].metrics_token
+    if token is not None:
+        scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
+        expected = token.get_secret_value().encode()
+        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), expected):
+            raise RequestRefused(
+                HTTPStatus.UNAUTHORIZED,
+                "Figures for monitoring take the token of METRICS_TOKEN.",
+                headers={hdrs.WWW_AUTHENTICATE: 'Bearer realm="metrics"'},
+            )
+        return
+    address = request.app[TRUSTED_PROXIES].visitor(request).address
+    forwarded = any(name in request.headers for name in (hdrs.X_FORWARDED_FOR, hdrs.FORWARDED, "X-Real-IP"))
+    if forwarded or (address is not None and not (address.is_private or address.is_loopback)):
+        raise RequestRefused(HTTPStatus.FORBIDDEN, "Figures are for this site's own monitoring.")
+
+
+def _options(request: web.Request) -> web.Response:
+    """Say what an address takes, also as the answer to another site's preflight."""
+    error = request.match_info.http_exception
+    if isinstance(error, web.HTTPMethodNotAllowed):
+        methods = allowed_methods(",".join(error.allowed_methods))
+    elif error is not None:
+        raise error
+    else:
+        methods = hdrs.METH_OPTIONS
+    response = web.Response(status=HTTPStatus.NO_CONTENT, headers={hdrs.ALLOW: methods})
+    asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_METHOD)
+    origin = request.headers.get(hdrs.ORIGIN, "")
+    is_api = request.path.startswith(API_PREFIX)
+    if asked is not None and is_api and request.app[SETTINGS].allows_origin(origin):
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = methods
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = _ALLOWED_HEADERS
+        response.headers[hdrs.ACCESS_CONTROL_MAX_AGE] = _PREFLIGHT_SECONDS
+    return response
+
+
+async def _receive(request: web.Request) -> None:
+    """Take in the body, which is small, before anybody waits for it with something in hand."""
+    if not request.can_read_body:
+        return
+    is_form = not request.path.startswith(API_PREFIX)
+    if is_form and request.content_type != _FORM:
+        raise RequestRefused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"This takes {_FORM}.", headers={"Accept-Post": _FORM}
+        )
+    try:
+        async with asyncio.timeout(_BODY_SECONDS_MAX) as limit:
+            await request.read()
+        if is_form:
+            await request.post()
+    except TimeoutError:
+        if not limit.expired():
+            raise
+        raise RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "The rest of the request did not come.") from None
+    except (LookupError, UnicodeError):
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "The form is not text in a known encoding.") from None

@@ -1,0 +1,247 @@
+"""HEAD, OPTIONS, Accept, hosts, other sites' pages, forms and bodies: HTTP as it is meant."""
+
+import asyncio
+from typing import Any
+
+import aiohttp
+import pytest
+
+from containerstacks_shared.db import Connection
+from containerstacks_web.api import health
+from containerstacks_web.conventions import accepts_json
+from support import web_site
+from support.web_site import OpenSite, Site
+
+PANEL = "https://panel.example.com"
+DOCUMENTS = (
+    "/api/health",
+    "/api/health/stats",
+    "/api/health/billing-daemon",
+    "/api/health/platform-stats",
+    "/api/openapi.json",
+)
+
+
+async def refused(answer: aiohttp.ClientResponse, status: int) -> Any:
+    """Return the problem that an answer is, which repeats the request's id and tells nothing of the inside."""
+    assert answer.status == status, await answer.text()
+    assert answer.headers["Content-Type"].startswith("application/problem+json")
+    problem = await answer.json()
+    assert problem["status"] == status
+    assert problem["requestId"] == answer.headers["X-Request-ID"]
+    assert "Traceback" not in problem["detail"]
+    return problem
+
+
+async def raw(site: Site, request: bytes) -> bytes:
+    """Send bytes as they are, and return what comes until the server closes."""
+    reader, writer = await asyncio.open_connection(site.client.host, site.client.port)
+    writer.write(request)
+    async with asyncio.timeout(5):
+        answer = await reader.read()
+    writer.close()
+    return answer
+
+
+@pytest.mark.parametrize("path", DOCUMENTS)
+async def test_head_is_get_without_the_body(site: Site, path: str) -> None:
+    whole = await site.get(path)
+    async with site.client.head(path) as head:
+        assert head.status == 200
+        assert await head.read() == b""
+        assert head.headers["Content-Type"] == whole.headers["Content-Type"]
+        assert head.headers["Vary"] == whole.headers["Vary"]
+        assert ("ETag" in head.headers) == ("ETag" in whole.headers)
+
+
+async def test_options_tells_what_an_address_takes(site: Site) -> None:
+    async with site.client.options("/api/keys") as answer:
+        assert answer.status == 204
+        assert answer.headers["Allow"] == "GET, HEAD, OPTIONS, POST"
+        assert "Access-Control-Allow-Methods" not in answer.headers
+    async with site.client.options("/api/nothing") as answer:
+        await refused(answer, 404)
+
+
+@pytest.mark.parametrize("accept", ["text/html", "application/json;q=0", "image/*, text/plain"])
+async def test_who_does_not_take_json_is_told_so(site: Site, accept: str) -> None:
+    await refused(await site.get("/api/health/stats", accept=accept), 406)
+
+
+@pytest.mark.parametrize(
+    ("accept", "is_accepted"),
+    [
+        ("*/*", True),
+        ("text/html, application/json;q=0.1", True),
+        ("application/*", True),
+        ("application/problem+json", True),
+        ("application/json;q=0.000", False),
+        ("text/html", False),
+    ],
+)
+def test_accept_is_read_as_ranges(accept: str, is_accepted: bool) -> None:
+    assert accepts_json(accept) is is_accepted
+
+
+@pytest.mark.parametrize("host", ["a b", "evil.example/path", "<script>", "user@host", "host:port", ""])
+async def test_a_host_that_is_none_is_refused(site: Site, host: str) -> None:
+    answer = await raw(
+        site, f"GET /api/health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
+    )
+    assert answer[9:13] == b"400 "
+
+
+async def test_two_hosts_or_none_are_refused(site: Site) -> None:
+    two = b"GET /api/health HTTP/1.1\r\nHost: a.example\r\nHost: b.example\r\nConnection: close\r\n\r\n"
+    assert (await raw(site, two))[9:13] == b"400 "
+    none = b"GET /api/health HTTP/1.1\r\nConnection: close\r\n\r\n"
+    assert (await raw(site, none))[9:13] == b"400 "
+
+
+@pytest.mark.parametrize(
+    "framing",
+    [
+        b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+        b"Content-Length: 5\r\nContent-Length: 6\r\n",
+        b"Content-Length: +5\r\n",
+        b"Content-Length: -1\r\n",
+        b"Transfer-Encoding: chunked, identity\r\n",
+        b"Transfer-Encoding : chunked\r\n",
+    ],
+)
+async def test_a_request_that_could_hide_another_is_refused(site: Site, framing: bytes) -> None:
+    head = b"POST /login HTTP/1.1\r\nHost: here\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    answer = await raw(site, head + framing + b"\r\n0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: here\r\n\r\n")
+    assert answer[9:13] == b"400 "
+    assert answer.count(b"HTTP/1.") == 1
+
+
+async def test_names_that_are_not_ours_are_refused_when_ours_are_known(open_site: OpenSite) -> None:
+    site = await open_site(allowed_hosts="status.example.com")
+    await refused(await site.get("/api/health/stats"), 421)
+    assert (await site.get("/api/health/stats", host="status.example.com:8080")).status == 200
+    # Whoever watches the process knows it by its address.
+    assert (await site.get("/healthz")).status == 200
+
+
+async def test_pages_of_other_sites_may_not_read_unless_named(open_site: OpenSite) -> None:
+    closed = await (await open_site()).get("/api/health/stats", origin=PANEL)
+    assert "Access-Control-Allow-Origin" not in closed.headers
+    site = await open_site(cors_origins=PANEL)
+    answer = await site.get("/api/health/stats", origin=PANEL)
+    assert answer.headers["Access-Control-Allow-Origin"] == PANEL
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+    assert {"ETag", "Link", "RateLimit", "Retry-After", "X-Request-ID"} <= set(
+        answer.headers["Access-Control-Expose-Headers"].split(", ")
+    )
+    assert "Origin" in answer.headers["Vary"]
+    other = await site.get("/api/health/stats", origin="https://evil.example")
+    assert "Access-Control-Allow-Origin" not in other.headers
+    assert "Origin" in other.headers["Vary"]
+    page = await site.get("/status", origin=PANEL)
+    assert "Access-Control-Allow-Origin" not in page.headers
+    # A refusal is readable too: a page has to know why.
+    wrong = await site.get("/api/health/stats", origin=PANEL, x_api_key="sk_live_no")
+    assert (wrong.status, wrong.headers["Access-Control-Allow-Origin"]) == (401, PANEL)
+
+
+async def test_a_preflight_is_answered(open_site: OpenSite) -> None:
+    site = await open_site(cors_origins=f"{PANEL}, https://other.example:8443")
+    asked = {"Origin": PANEL, "Access-Control-Request-Method": "GET"}
+    async with site.client.options("/api/health/stats", headers=asked) as answer:
+        assert answer.status == 204
+        assert answer.headers["Access-Control-Allow-Origin"] == PANEL
+        assert "GET" in answer.headers["Access-Control-Allow-Methods"]
+        assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+    async with site.client.options("/api/health/stats", headers=asked | {"Origin": "null"}) as answer:
+        assert "Access-Control-Allow-Origin" not in answer.headers
+        assert "Access-Control-Allow-Methods" not in answer.headers
+
+
+async def test_every_site_may_read_when_told_so(open_site: OpenSite) -> None:
+    site = await open_site(cors_origins="*")
+    answer = await site.get("/api/health/stats", origin="https://anybody.example")
+    assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
+async def test_forms_and_documents_are_told_apart(site: Site, connection: Connection) -> None:
+    async with site.client.post("/login", json={"email": "a@b.c"}) as answer:
+        await refused(answer, 415)
+    key = {"X-API-Key": await web_site.add_api_key(connection, role="admin")}
+    async with site.client.post("/api/keys", data={"name": "x"}, headers=key) as answer:
+        await refused(answer, 415)
+    async with site.client.post("/api/keys", data=b"x" * 100_000, headers=key) as answer:
+        await refused(answer, 413)
+    typed = key | {"Content-Type": "application/json"}
+    for document in (
+        b"{",
+        b"\xff",
+        b"[]",
+        b'{"name": 7}',
+        b'{"name": "a\\u0000b"}',
+        b'{"name": "x", "y": 1}',
+    ):
+        async with site.client.post("/api/keys", data=document, headers=typed) as answer:
+            await refused(answer, 422)
+
+
+@pytest.mark.parametrize(
+    "body", [b"email=a%00b@example.com&password=x", b"email=%ff%fe&password=%00", b"\xff\xfe=\xff"]
+)
+async def test_a_form_of_odd_bytes_is_refused_and_breaks_nothing(site: Site, body: bytes) -> None:
+    head = {"Content-Type": "application/x-www-form-urlencoded"}
+    token = await site.csrf_token()
+    async with site.client.post(
+        "/login", data=body + f"&csrf_token={token}".encode(), headers=head
+    ) as answer:
+        assert answer.status in {400, 401, 403}
+    odd = {"Content-Type": "application/x-www-form-urlencoded; charset=klingon"}
+    async with site.client.post("/login", data=body, headers=odd) as answer:
+        assert answer.status in {400, 403}
+
+
+async def test_a_long_address_and_a_long_header_are_refused(site: Site) -> None:
+    for request in (
+        b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: here\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: here\r\nX-Long: " + b"a" * 20_000 + b"\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: here\r\n" + b"".join(b"X-%d: a\r\n" % n for n in range(500)) + b"\r\n",
+    ):
+        answer = await raw(site, request)
+        assert answer[9:12] in {b"400", b"431"}, answer[:80]
+        assert b"aaaa" not in answer
+
+
+async def test_what_breaks_inside_is_told_to_the_log_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> object:
+        raise RuntimeError("password=hunter2")
+
+    monkeypatch.setattr(health, "HealthDocument", broken)
+    problem = await refused(await site.get("/api/health"), 500)
+    assert "hunter2" not in str(problem)
+    page = await site.get("/api/health", accept="text/html, */*")
+    assert "hunter2" not in await page.text()
+
+
+async def test_larger_answers_are_compressed_for_who_takes_it(site: Site) -> None:
+    plain = await site.get("/api/openapi.json", accept_encoding="identity")
+    assert "Content-Encoding" not in plain.headers
+    assert "Accept-Encoding" in plain.headers["Vary"]
+    packed = await site.get("/api/openapi.json", accept_encoding="gzip")
+    assert packed.headers["Content-Encoding"] == "gzip"
+    assert await packed.json() == await plain.json()
+
+
+async def test_figures_for_monitoring_take_the_token(open_site: OpenSite) -> None:
+    site = await open_site(metrics_token="monitoring-0123456789")
+    await refused(await site.get("/metrics"), 401)
+    await refused(await site.get("/metrics", authorization="Bearer wrong"), 401)
+    assert (await site.get("/metrics", authorization="Bearer monitoring-0123456789")).status == 200
+
+
+async def test_figures_for_monitoring_are_for_direct_neighbours_otherwise(open_site: OpenSite) -> None:
+    site = await open_site(trusted_proxies="127.0.0.1")
+    assert (await site.get("/metrics")).status == 200
+    await refused(await site.get("/metrics", x_forwarded_for="198.51.100.7"), 403)
+    await refused(await site.get("/metrics", x_forwarded_for="10.0.0.7"), 403)
