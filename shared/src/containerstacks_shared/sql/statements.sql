@@ -1,0 +1,103 @@
+-- A statement is what moved an organization's wallets in a month, taken apart. It adds up by construction: of each ledger
+-- entry every transaction is listed, and whatever they leave unexplained as a line of its own.
+
+-- name: known_by_its_ledger
+-- An organization that was deleted still has its statements.
+select exists (select from wallet_ledger_entries where organization_id = $1);
+
+-- name: balances
+-- $1 the organization, $2 and $3 the month. By the index on (organization_id, recorded_at).
+select e.wallet_id, w.currency,
+       coalesce(sum(e.amount) filter (where e.recorded_at < $2), 0) as opening,
+       sum(e.amount) as closing
+  from wallet_ledger_entries e
+  left join wallets w on w.id = e.wallet_id
+ where e.organization_id = $1
+   and e.recorded_at < $3
+ group by e.wallet_id, w.currency
+ order by e.wallet_id;
+
+-- name: lines
+-- $1 the organization, $2 and $3 the month. Of a long history only its share is read: the block range indexes on the runs
+-- and the entries cut out the month, those on organization_id its rows.
+with entry as materialized (
+    select id, wallet_id, kind, amount, billing_run_id, recorded_at, written_by, application_name
+      from wallet_ledger_entries
+     where organization_id = $1
+       and recorded_at >= $2
+       and recorded_at < $3
+), bounds as materialized (
+    select min(id) as entry_first, max(id) as entry_last, min(billing_run_id) as run_first, max(billing_run_id) as run_last
+      from entry
+), moved as materialized (
+    select id, wallet_ledger_entry_id as entry_id, amount, payment_method, provider_transaction_id, description
+      from payment_transactions
+     where organization_id = $1
+       and wallet_ledger_entry_id between (select entry_first from bounds) and (select entry_last from bounds)
+), instance as materialized (
+    select id, label from vps_instances where organization_id = $1
+     union all
+    select d.id, d.label
+      from deleted_vps_instances d
+     where d.organization_id = $1
+       and not exists (select from vps_instances i where i.id = d.id)
+), charged as (
+    select payment_transaction_id, vps_instance_id, billing_period_start, hourly_rate, total_amount,
+           (extract(epoch from billing_period_end - billing_period_start) / 3600)::bigint as hours
+      from vps_billing_cycles
+     where organization_id = $1
+       and billing_run_id between (select run_first from bounds) and (select run_last from bounds)
+       and status in ('billed', 'refunded')
+), line as (
+    -- The hours that were charged; a debit that its cycle does not explain to the digit stays in one piece.
+    select e.wallet_id, e.id as entry_id, e.recorded_at, 'charge' as kind,
+           c.billing_period_start + k * interval '1 hour' as hour, c.vps_instance_id, c.hourly_rate,
+           case when c.hours is null then t.amount else -c.hourly_rate end as amount,
+           t.id::text as reference,
+           case when c.hours is null then t.description end as note
+      from entry e
+      join moved t on t.entry_id = e.id and t.payment_method = 'wallet_debit'
+      left join charged c on c.payment_transaction_id = t.id and c.total_amount = -t.amount
+                         and c.total_amount = c.hourly_rate * c.hours
+     cross join lateral generate_series(0, coalesce(c.hours, 1) - 1) as k
+     union all
+    select e.wallet_id, e.id, e.recorded_at, case when t.payment_method = 'wallet_refund' then 'refund' else 'credit' end,
+           c.billing_period_start, c.vps_instance_id, c.hourly_rate, t.amount,
+           coalesce(c.payment_transaction_id::text, t.provider_transaction_id),
+           coalesce(b.reason, t.description)
+      from entry e
+      join moved t on t.entry_id = e.id and t.payment_method <> 'wallet_debit'
+      left join vps_billing_cycles c
+             on c.id = case when t.payment_method = 'wallet_refund'
+                             and t.provider_transaction_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                            then t.provider_transaction_id::uuid end
+      left join billing_corrections b on b.id = c.billing_correction_id
+     union all
+    select e.wallet_id, e.id, e.recorded_at,
+           case when e.kind in ('charge', 'credit', 'refund') then 'unexplained' else e.kind end,
+           null, null, null, e.amount - coalesce(sum(t.amount), 0), e.id::text,
+           case when e.kind not in ('opening', 'closing')
+                then format('written by %s (%s)', e.written_by, coalesce(nullif(e.application_name, ''), 'no application name')) end
+      from entry e
+      left join moved t on t.entry_id = e.id
+     group by e.wallet_id, e.id, e.recorded_at, e.kind, e.amount, e.written_by, e.application_name
+    having e.amount <> coalesce(sum(t.amount), 0)
+     union all
+    -- Hours that were forgiven moved no money; without them a reader would miss some.
+    select null, null, c.created_at, 'written_off', c.billing_period_start + k * interval '1 hour', c.vps_instance_id,
+           c.hourly_rate, 0, c.billing_correction_id::text, b.reason
+      from vps_billing_cycles c
+      left join billing_corrections b on b.id = c.billing_correction_id
+     cross join lateral generate_series(
+               0, (extract(epoch from c.billing_period_end - c.billing_period_start) / 3600)::bigint - 1) as k
+     where c.organization_id = $1
+       and c.billing_run_id is null
+       and c.billing_correction_id is not null
+       and c.created_at >= $2
+       and c.created_at < $3
+)
+select line.wallet_id, line.recorded_at, line.kind, line.hour, line.vps_instance_id, instance.label, line.hourly_rate,
+       line.amount, line.reference, line.note
+  from line
+  left join instance on instance.id = line.vps_instance_id
+ order by line.wallet_id nulls last, line.entry_id, line.hour, instance.label, line.vps_instance_id, line.reference;
