@@ -218,9 +218,10 @@ async def test_an_organization_that_cannot_be_billed_stops_nobody(
 ) -> None:
     broken = await fleet.add_organization(connection)
     await fleet.add_instance(connection, organization, plan, hours_due=1)
-    instance = await fleet.add_instance(connection, broken, plan, hours_due=1)
-    # A moment that no period can begin at.
-    await connection.execute("update vps_instances set last_billed_at = '-infinity' where id = $1", instance)
+    await fleet.add_instance(connection, broken, plan, hours_due=1)
+    await connection.execute(
+        f"alter table vps_billing_cycles add constraint none_of_these check (organization_id <> '{broken.id}')"
+    )
     summary = await billing.run()
     assert (summary.status, summary.charged.instances_billed) == ("failed", 1)
     assert str(broken.id) in str(summary.error_message)

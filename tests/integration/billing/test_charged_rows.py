@@ -162,6 +162,19 @@ async def test_an_instance_billed_into_the_future_is_charged_nothing_and_named(
     assert [finding.key for finding in await billing.verify()] == [str(instance)]
 
 
+@pytest.mark.parametrize("moment", ["-infinity", "infinity"])
+async def test_an_instance_billed_until_no_moment_at_all_is_named_and_keeps_nobody_waiting(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan, moment: str
+) -> None:
+    odd = await fleet.add_instance(connection, organization, plan, hours_due=1)
+    await connection.execute("update vps_instances set last_billed_at = $1::text::timestamptz", moment)
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
+    summary = await billing.run()
+    assert (summary.status, summary.charged.instances_billed) == ("succeeded", 1)
+    assert await billing.hours_billed(instance) == 2
+    assert [finding.key for finding in await billing.verify()] == [str(odd)]
+
+
 async def test_a_rate_is_rounded_once_and_its_hours_add_up_to_the_digit(
     billing: Billing, connection: asyncpg.Connection, organization: Organization
 ) -> None:

@@ -130,8 +130,12 @@ async def test_billing_starts_paused_with_the_reason_and_the_sum(adopted: Adopte
     assert paused.reason is not None
     assert paused.reason.startswith("2 instances are owed more than a day of hours (the longest: 60 hours)")
     assert (paused.paused, paused.changed_by) == (True, "migration")
-    assert paused.amount_owed == sum(owed.amount_owed for owed in await dry_run(billing.connection))
-    assert f"{paused.amount_owed} USD" in paused.reason
+    forecasts = await dry_run(billing.connection)
+    assert paused.amount_owed == sum(forecast.amount_owed for forecast in forecasts)
+    payable = sum(forecast.amount_payable for forecast in forecasts)
+    # Not all that is owed: some wallets are empty, or missing.
+    assert payable < paused.amount_owed
+    assert f"resuming would charge {payable} USD of the {paused.amount_owed} USD" in paused.reason
     with pytest.raises(BillingPaused, match="by migration: 2 instances are owed"):
         await billing.run()
 

@@ -8,8 +8,9 @@ from containerstacks_shared.db import Connection
 from containerstacks_shared.sql import load
 
 _QUERIES = load("billing")
+ORGANIZATIONS_DUE = _QUERIES["organizations_due"]
 FORECAST = _QUERIES["part_charges"] + _QUERIES["part_forecast"]
-_ORGANIZATIONS_AT_ONCE = 500
+ORGANIZATIONS_AT_ONCE = 500
 
 
 @dataclass(frozen=True)
@@ -31,9 +32,9 @@ async def dry_run(connection: Connection) -> list[OrganizationForecast]:
     forecasts: list[OrganizationForecast] = []
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         now = await connection.fetchval("select clock_now()")
-        due = [row["organization_id"] for row in await connection.fetch(_QUERIES["organizations_due"], now)]
-        for first in range(0, len(due), _ORGANIZATIONS_AT_ONCE):
-            rows = await connection.fetch(FORECAST, due[first : first + _ORGANIZATIONS_AT_ONCE], now)
+        due = [row["organization_id"] for row in await connection.fetch(ORGANIZATIONS_DUE, now)]
+        for first in range(0, len(due), ORGANIZATIONS_AT_ONCE):
+            rows = await connection.fetch(FORECAST, due[first : first + ORGANIZATIONS_AT_ONCE], now)
             forecasts.extend(
                 OrganizationForecast(
                     organization_id=row["organization_id"],

@@ -19,6 +19,8 @@ from sqlalchemy.pool import NullPool
 from containerstacks_shared.errors import DatabaseUnavailable, DatabaseUnsuitable
 from containerstacks_shared.locks import LOCK_CLASS, Role
 
+from .backlog import complete_pause
+
 _FOLDER = Path(__file__).parent
 _POSTGRESQL_OLDEST = 150000
 _LOCK_WAIT_MAX_SECONDS = 60.0
@@ -51,8 +53,11 @@ def migrate(dsn: str) -> Migration:
     with _migrating(dsn) as (connection, config):
         before = _revision(connection)
         command.upgrade(config, "head")
+        adopted = bool(config.attributes.get("adopted"))
+        if adopted:
+            complete_pause(connection)
         return Migration(
-            kind=_kind(before, adopted=bool(config.attributes.get("adopted"))),
+            kind=_kind(before, adopted=adopted),
             revision=head_revision(),
             billing_paused_reason=connection.scalar(text("select reason from billing_control where paused")),
         )

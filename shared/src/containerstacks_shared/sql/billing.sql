@@ -8,6 +8,7 @@ select organization_id, sum(instances)::integer as instances
   from (select organization_id, count(*) as instances
           from vps_instances
          where coalesce(last_billed_at, created_at) <= $1::timestamptz - interval '1 hour'
+           and isfinite(coalesce(last_billed_at, created_at))
          group by organization_id
          union all
         select organization_id, count(*)
@@ -89,6 +90,8 @@ with wallet as materialized (
      cross join lateral (select $2::timestamptz - coalesce(i.last_billed_at, i.created_at) as time) as elapsed
      where i.organization_id = any ($1::uuid[])
        and coalesce(i.last_billed_at, i.created_at) <= $2::timestamptz - interval '1 hour'
+       -- No period begins at -infinity; verify names it.
+       and isfinite(coalesce(i.last_billed_at, i.created_at))
      union all
     select d.id, d.organization_id, d.label, d.plan_id, rate_region(d.plan_id, d.region),
            d.created_at, d.last_billed_at, true,

@@ -102,7 +102,9 @@ select c.id::text as key,
  order by key, detail;
 
 -- name: billed_into_the_future
-select id::text as key, format('last_billed_at %s lies in the future', last_billed_at) as detail
+-- Nothing is charged until it is past; and nothing ever, when it is infinite.
+select id::text as key, format('last_billed_at %s is no moment that was billed until', last_billed_at) as detail
   from vps_instances
  where last_billed_at > clock_now() + interval '1 minute'
+    or not isfinite(last_billed_at)
  order by key;

@@ -25,21 +25,16 @@ select id, organization_id, 'opening', balance, balance
  where balance <> 0
  order by id;
 
--- A surprise of more than a day's hours is an operator's decision, not a migration's.
+-- A surprise of more than a day's hours is an operator's decision, not a migration's. What resuming would charge is
+-- added by the statement that would charge it (backlog.py).
 update billing_control
    set paused = true,
-       reason = format('%s instances are owed more than a day of hours (the longest: %s hours); resuming would charge %s USD',
-                       owed.late, owed.hours_max, owed.amount),
+       reason = format('%s instances are owed more than a day of hours (the longest: %s hours)', owed.late, owed.hours_max),
        changed_by = 'migration',
-       changed_at = clock_now(),
-       amount_owed = owed.amount
-  from (select count(*) filter (where hours > 24) as late, max(hours) as hours_max, sum(hours * rate.hourly_rate) as amount
-          from (select plan_id, configured_region(configuration) as region,
-                       floor(extract(epoch from clock_now() - coalesce(last_billed_at, created_at)) / 3600) as hours
+       changed_at = clock_now()
+  from (select count(*) as late, max(hours) as hours_max
+          from (select floor(extract(epoch from clock_now() - coalesce(last_billed_at, created_at)) / 3600) as hours
                   from vps_instances
                  where isfinite(coalesce(last_billed_at, created_at))) as due
-          join hourly_rates rate on rate.plan_id = due.plan_id
-                                and rate.region = rate_region(due.plan_id, due.region)
-                                and rate.effective_to = 'infinity'
-         where hours >= 1) as owed
+         where hours > 24) as owed
  where owed.late > 0;

@@ -1,0 +1,55 @@
+"""What an adopted database owes: asked of the statement that would charge it, so that the two cannot disagree."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
+from sqlalchemy import Connection, text
+
+from containerstacks_shared.billing.forecast import FORECAST, ORGANIZATIONS_AT_ONCE, ORGANIZATIONS_DUE
+
+
+@dataclass(frozen=True)
+class Backlog:
+    """In USD: all that is owed and not held back, and the part of it that the wallets cover now."""
+
+    owed: Decimal
+    payable: Decimal
+
+
+def complete_pause(connection: Connection) -> None:
+    """Where an adoption paused billing because of a backlog, say what resuming would charge."""
+    if not connection.scalar(text("select paused from billing_control")):
+        return
+    backlog = _read_backlog(connection)
+    connection.execute(
+        text("update billing_control set reason = reason || :sums, amount_owed = :owed"),
+        {
+            "sums": f"; resuming would charge {_digits(backlog.payable)} USD"
+            f" of the {_digits(backlog.owed)} USD that are owed in all",
+            "owed": backlog.owed,
+        },
+    )
+
+
+def _read_backlog(connection: Connection) -> Backlog:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    owed = payable = Decimal(0)
+    # Raw: the statement numbers its parameters.
+    with psycopg.RawCursor(driver, row_factory=dict_row) as cursor:
+        row = cursor.execute("select clock_now() as now").fetchone()
+        assert row is not None
+        due: list[UUID] = [due["organization_id"] for due in cursor.execute(ORGANIZATIONS_DUE, (row["now"],))]
+        for first in range(0, len(due), ORGANIZATIONS_AT_ONCE):
+            page = due[first : first + ORGANIZATIONS_AT_ONCE]
+            for forecast in cursor.execute(FORECAST, (page, row["now"])):
+                owed += forecast["amount_owed"]
+                payable += forecast["amount_payable"]
+    return Backlog(owed, payable)
+
+
+def _digits(amount: Decimal) -> str:
+    return f"{amount.normalize():f}"
