@@ -114,6 +114,38 @@ async def test_a_lost_hint_costs_latency_only(
             await eventually(lambda: folded(connection))
 
 
+async def test_writers_that_notify_nobody_are_found_and_announced(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    async with (
+        aggregator(database_url),
+        listening(database_url, Channel.COUNT_DELTAS) as hints,
+        listening(database_url, Channel.COUNTS_CHANGED) as announced,
+    ):
+        await eventually(lambda: folded(connection))
+        announced.take_all()
+        hints.take_all()
+        await connection.execute("set containerstacks.notify = 'off'")
+
+        await fleet.add_user(connection)
+        await announced.next(2)
+
+        assert await folded(connection)
+        assert hints.take_all() == []
+
+
+async def test_the_fleet_is_recorded_when_leadership_begins(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    organization = await fleet.add_organization(connection)
+    await fleet.add_instance(connection, organization, "some-plan")
+    async with aggregator(database_url) as client:
+        await eventually(lambda: connection.fetchval("select count(*) = 3 from vps_history"))
+        name = "containerstacks_aggregator_history_recorded_timestamp_seconds"
+        assert await metric(client, name) > 0
+    assert await connection.fetchval("select distinct running from vps_history") == 1
+
+
 async def test_drift_is_repaired_when_leadership_begins(
     database_url: str, connection: asyncpg.Connection
 ) -> None:

@@ -34,3 +34,22 @@ def test_a_wrong_interval_is_named(monkeypatch: pytest.MonkeyPatch, value: str) 
         ConfigurationError, match=r"^RECONCILE_INTERVAL_MINUTES: '.*' .* \(expected 1\.\.1440\)$"
     ):
         load_settings(StatsAggregatorSettings)
+
+
+def test_how_long_history_is_kept_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HISTORY_HOURS_DAYS", "400")
+    kept = load_settings(StatsAggregatorSettings).history_retention
+    assert (kept.minutes, kept.hours, kept.days) == (
+        timedelta(days=7),
+        timedelta(days=400),
+        timedelta(days=3650),
+    )
+
+
+@pytest.mark.parametrize("variable", ["HISTORY_MINUTES_DAYS", "HISTORY_HOURS_DAYS", "HISTORY_DAYS_DAYS"])
+def test_less_history_than_the_charts_show_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "1")
+    with pytest.raises(
+        ConfigurationError, match=rf"^{variable}: '1' is out of range \(expected \d+\.\.36500\)$"
+    ):
+        load_settings(StatsAggregatorSettings)

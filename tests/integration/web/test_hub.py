@@ -1,0 +1,136 @@
+"""The hub by itself: whom it serves when, and how it says goodbye."""
+
+import asyncio
+
+from containerstacks_web.live.frames import text_frame
+from containerstacks_web.live.hub import Hub
+
+
+class FakeClient:
+    """A connection whose buffer and end the test decides."""
+
+    def __init__(self, number: int = 0) -> None:
+        self.address_key = f"address-{number}"
+        self.unsent = 0
+        self.sent: list[tuple[float, bytes]] = []
+        self.left_at: float | None = None
+        self.served = asyncio.Event()
+        self.wants_announcements = False
+        self.wants_announcements = False
+        self.announced: list[bytes] = []
+
+    def unsent_bytes(self) -> int:
+        return self.unsent
+
+    def send(self, frame: bytes) -> None:
+        self.sent.append((asyncio.get_running_loop().time(), frame))
+        self.served.set()
+
+    def send_announcement(self, frame: bytes) -> None:
+        raise AssertionError
+
+    def send_announcement(self, frame: bytes) -> None:
+        self.announced.append(frame)
+
+    async def say_goodbye(self) -> None:
+        self.left_at = asyncio.get_running_loop().time()
+
+    def abort(self) -> None:
+        raise AssertionError
+
+
+def a_hub() -> Hub:
+    return Hub(clients_max=10_000, clients_per_address=10)
+
+
+async def test_one_that_stopped_reading_does_not_make_the_others_wait() -> None:
+    hub = a_hub()
+    clogged, reading = FakeClient(1), FakeClient(2)
+    clogged.unsent = 1
+    for client in (clogged, reading):
+        hub.add(client)
+    rounds = asyncio.create_task(hub.run_rounds())
+    clock = asyncio.get_running_loop().time
+    waits = []
+    for number in range(5):
+        # Longer ago than a round, so the next news may go out at once.
+        await asyncio.sleep(0.07)
+        published = clock()
+        reading.served.clear()
+        hub.publish(b"%d" % number)
+        await reading.served.wait()
+        waits.append(reading.sent[-1][0] - published)
+    rounds.cancel()
+    await asyncio.wait([rounds])
+    assert sorted(waits)[2] < 0.01
+    assert clogged.sent == []
+
+
+async def test_news_are_framed_once_and_the_newest_wins() -> None:
+    hub = a_hub()
+    clients = [FakeClient(number) for number in range(3)]
+    for client in clients:
+        hub.add(client)
+    hub.publish(b"old")
+    hub.publish(b"new")
+    await hub._round()
+    frames = [client.sent[0][1] for client in clients]
+    assert frames == [text_frame(b"new")] * 3
+    assert frames[0] is frames[1] is frames[2]
+
+
+async def test_what_says_nothing_new_goes_only_to_newcomers() -> None:
+    hub = a_hub()
+    known, newcomer = FakeClient(1), FakeClient(2)
+    hub.add(known)
+    hub.publish(b"1")
+    await hub._round()
+    hub.renew(b"2")
+    hub.add(newcomer)
+    await hub._round()
+    assert [frame for _, frame in known.sent] == [text_frame(b"1")]
+    assert [frame for _, frame in newcomer.sent] == [text_frame(b"2")]
+
+
+async def test_goodbyes_are_spread() -> None:
+    hub = a_hub()
+    clients = [FakeClient(number) for number in range(400)]
+    for client in clients:
+        hub.add(client)
+    await hub.close()
+    moments = [client.left_at for client in clients if client.left_at is not None]
+    assert len(moments) == 400
+    assert 0.25 < max(moments) - min(moments) < 1.0
+    busiest = max(sum(moment <= other < moment + 0.04 for other in moments) for moment in moments)
+    assert busiest <= 100
+
+
+async def test_a_single_browser_is_let_go_at_once() -> None:
+    hub = a_hub()
+    client = FakeClient()
+    hub.add(client)
+    started = asyncio.get_running_loop().time()
+    await hub.close()
+    assert client.left_at is not None
+    assert client.left_at - started < 0.05
+
+
+async def test_announcements_go_to_who_asked_when_they_are_others_and_when_they_can_be_taken() -> None:
+    hub = a_hub()
+    usual, asking, clogged = (FakeClient(number) for number in range(3))
+    asking.wants_announcements = clogged.wants_announcements = True
+    clogged.unsent = 1
+    for client in (usual, asking, clogged):
+        hub.add(client)
+    for message, is_other in ((b"first", True), (b"same", False), (b"second", True)):
+        hub.announce(message, is_other=is_other)
+        await hub._round()
+    late = FakeClient(3)
+    late.wants_announcements = True
+    hub.add(late)
+    clogged.unsent = 0
+    await hub._round()
+    assert asking.announced == [text_frame(b"first"), text_frame(b"second")]
+    assert clogged.announced == late.announced == [text_frame(b"second")]
+    assert usual.announced == []
+    assert usual.sent == []
