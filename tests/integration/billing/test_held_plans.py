@@ -191,10 +191,11 @@ async def test_a_price_that_was_ordinary_once_stays_what_its_hours_cost(
 
 
 async def test_only_a_jump_is_out_of_proportion_not_a_long_catch_up_nor_a_first_price(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, instance: UUID
+    billing: Billing, connection: asyncpg.Connection, instance: UUID
 ) -> None:
+    another = await fleet.add_organization(connection)
     dear = await fleet.add_instance(
-        connection, organization, await fleet.add_plan(connection, base_price="730"), hours_due=1
+        connection, another, await fleet.add_plan(connection, base_price="730"), hours_due=1
     )
     await billing.pass_hours(700)
     assert (await billing.run(occasion=Occasion.START)).problems == []
