@@ -18,7 +18,6 @@ _log = structlog.get_logger(__name__)
 
 class KeyUses:
     def __init__(self, pool: db.Pool) -> None:
-        self.write_seconds = _WRITE_SECONDS
         self._pool = pool
         self._used: set[UUID] = set()
 
@@ -27,10 +26,10 @@ class KeyUses:
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            await happens_within(stop, self.write_seconds)
-            await self._write()
+            await happens_within(stop, _WRITE_SECONDS)
+            await self.write()
 
-    async def _write(self) -> None:
+    async def write(self) -> None:
         if not self._used:
             return
         used, self._used = self._used, set()

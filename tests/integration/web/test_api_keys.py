@@ -1,0 +1,181 @@
+"""API keys over their life: made, shown once, used for what they are for, listed, ended."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from yarl import URL
+
+from containerstacks_shared.db import Connection
+from containerstacks_shared.models import UserId
+from containerstacks_shared.store import api_keys
+from containerstacks_shared.store.api_keys import ApiKeyScope
+from containerstacks_web.keys import KEY_USES
+from support import fleet, web_site
+from support.web_site import Site
+
+
+@pytest.fixture
+async def admin_key(connection: Connection) -> str:
+    return await web_site.add_api_key(connection, role="admin")
+
+
+async def make(site: Site, key: str, expected: int = 201, **document: object) -> Any:
+    async with site.client.post("/api/keys", json=document, headers={"X-API-Key": key}) as answer:
+        assert answer.status == expected, await answer.text()
+        return await answer.json()
+
+
+async def revoke(site: Site, key: str, key_id: str) -> int:
+    async with site.client.delete(f"/api/keys/{key_id}", headers={"X-API-Key": key}) as answer:
+        return answer.status
+
+
+async def listed(site: Site, key: str) -> dict[str, Any]:
+    document = await site.json("/api/keys", x_api_key=key)
+    return {entry["id"]: entry for entry in document["keys"]}
+
+
+async def test_a_key_is_shown_once_and_does_what_it_is_for(
+    site: Site, connection: Connection, admin_key: str
+) -> None:
+    made = await make(site, admin_key, name="deploy", scopes=["status", "admin"])
+    details = await site.json("/api/health/stats", authorization=f"Bearer {made['key']}")
+    assert "byRawStatus" in details["vps"]
+    entry = (await listed(site, admin_key))[made["id"]]
+    assert made["key"].startswith(entry["prefix"])
+    assert (entry["name"], entry["scopes"], entry["active"]) == ("deploy", ["admin", "status"], True)
+    rows = await connection.fetch("select t::text as whole from user_api_keys as t")
+    assert not [row for row in rows if made["key"] in row["whole"]]
+    assert made["key"] not in str(await listed(site, admin_key))
+
+
+async def test_a_key_for_reading_the_status_is_no_administrators(site: Site, admin_key: str) -> None:
+    made = await make(site, admin_key, name="page")
+    assert made["scopes"] == ["status"]
+    answer = await site.get("/api/health/stats", x_api_key=made["key"])
+    assert set((await answer.json())["vps"]) == {"total", "byStatus", "resources"}
+    assert answer.headers["RateLimit-Policy"].startswith('"user"')
+    for path in ("/api/keys", "/api/billing/runs"):
+        assert (await site.get(path, x_api_key=made["key"])).status == 403
+    await make(site, made["key"], 403, name="more", scopes=["admin"])
+    assert await revoke(site, made["key"], made["id"]) == 403
+
+
+async def test_a_scope_makes_nobody_an_administrator(site: Site, connection: Connection) -> None:
+    user_id = await fleet.add_user(connection, role="user")
+    async with connection.transaction():
+        made = await api_keys.create(connection, UserId(user_id), name="x", scopes=[ApiKeyScope.ADMIN])
+    assert (await site.get("/api/keys", x_api_key=made.key)).status == 403
+    assert made.key not in repr(made)
+
+
+async def test_a_key_without_scopes_is_one_of_the_original_application(
+    site: Site, connection: Connection, admin_key: str
+) -> None:
+    await connection.execute("update user_api_keys set permissions = '{}'")
+    assert len(await listed(site, admin_key)) == 1
+    await connection.execute("""update user_api_keys set permissions = '{"scopes": []}'""")
+    assert (await site.get("/api/keys", x_api_key=admin_key)).status == 403
+
+
+async def test_a_revoked_key_is_refused_from_the_next_request_on(site: Site, admin_key: str) -> None:
+    made = await make(site, admin_key, name="gone", scopes=["admin"])
+    assert (await site.get("/api/keys", x_api_key=made["key"])).status == 200
+    assert await revoke(site, admin_key, made["id"]) == 204
+    assert (await site.get("/api/health", x_api_key=made["key"])).status == 401
+    assert (await listed(site, admin_key))[made["id"]]["active"] is False
+    assert await revoke(site, admin_key, made["id"]) == 404
+    assert await revoke(site, admin_key, str(uuid4())) == 404
+    assert await revoke(site, admin_key, "nonsense") == 404
+
+
+async def test_a_key_ends_by_itself_and_leaves_none_behind(
+    site: Site, connection: Connection, admin_key: str
+) -> None:
+    end = datetime.now(UTC) + timedelta(hours=1)
+    made = await make(site, admin_key, name="short", scopes=["admin"], expiresAt=end.isoformat())
+    await make(site, made["key"], 403, name="for ever", scopes=["admin"])
+    late = (end + timedelta(days=1)).isoformat()
+    await make(site, made["key"], 403, name="longer", expiresAt=late)
+    await make(site, made["key"], name="shorter", expiresAt=(end - timedelta(minutes=1)).isoformat())
+    await make(site, admin_key, 422, name="past", expiresAt="2020-01-01T00:00:00Z")
+    await make(site, admin_key, 422, name="which zone", expiresAt="2120-01-01T00:00:00")
+    await connection.execute(
+        "update user_api_keys set expires_at = now() - interval '1 second' where key_name = 'short'"
+    )
+    assert (await site.get("/api/health", x_api_key=made["key"])).status == 401
+
+
+async def test_the_last_use_is_written_soon_and_held_up_by_nobody(
+    site: Site, connection: Connection, admin_key: str
+) -> None:
+    made = await make(site, admin_key, name="used")
+    other = await make(site, admin_key, name="held")
+    async with connection.transaction():
+        # Somebody has one row in hand: neither the request nor the other row's writing waits for that.
+        await connection.execute("select from user_api_keys where key_name = 'held' for update")
+        for key in (made["key"], other["key"]):
+            assert (await site.get("/api/health", x_api_key=key)).status == 200
+
+        # What the job does once a minute.
+        await site.app[KEY_USES].write()
+        uses = await listed(site, admin_key)
+        assert uses[made["id"]]["lastUsedAt"] is not None
+        assert uses[other["id"]]["lastUsedAt"] is None
+
+
+async def test_a_session_makes_keys_from_its_own_pages_only(site: Site, connection: Connection) -> None:
+    await fleet.add_user(connection, email="ada@example.com", role="admin")
+    await site.sign_in("ada@example.com")
+    assert (await site.get("/api/keys")).status == 200
+    for origin in ({}, {"Origin": "https://evil.example"}, {"Origin": "null"}):
+        async with site.client.post("/api/keys", json={"name": "x"}, headers=origin) as answer:
+            assert answer.status == 403
+    own = {"Origin": str(site.client.make_url("/").origin())}
+    async with site.client.post("/api/keys", json={"name": "x"}, headers=own) as answer:
+        assert answer.status == 201
+        assert answer.headers["Cache-Control"] == "private, no-store"
+
+
+@pytest.mark.parametrize("path", ["/api/keys", "/api/billing/runs"])
+async def test_what_is_for_administrators_is_for_nobody_else(
+    site: Site, connection: Connection, path: str
+) -> None:
+    anonymous = await site.get(path)
+    assert anonymous.status == 401
+    assert anonymous.headers["WWW-Authenticate"].startswith("Bearer")
+    user = await web_site.add_api_key(connection, role="user")
+    assert (await site.get(path, x_api_key=user)).status == 403
+
+
+async def test_runs_come_in_pages_that_no_new_run_shifts(
+    site: Site, connection: Connection, admin_key: str
+) -> None:
+    add = (
+        "insert into billing_runs (biller, occasion, holder, term, status, finished_at)"
+        " values ('daemon', 'schedule', 'h', 1, 'failed', clock_now())"
+    )
+    for _ in range(7):
+        await connection.execute(add)
+    path, seen = "/api/billing/runs?limit=3", []
+    while True:
+        answer = await site.get(path, x_api_key=admin_key)
+        assert answer.headers["Cache-Control"] == "private, no-store"
+        seen += [run["runId"] for run in (await answer.json())["runs"]]
+        await connection.execute(add)
+        if "next" not in answer.links:
+            break
+        path = str(URL(str(answer.links["next"]["url"])).relative())
+    assert seen == sorted(seen, reverse=True)
+    assert len(seen) == len(set(seen)) == 7
+    for wrong in (
+        "limit=0",
+        "limit=201",
+        "limit=x",
+        "before=0",
+        "before=9223372036854775808",
+        "limit=1&limit=2",
+    ):
+        assert (await site.get(f"/api/billing/runs?{wrong}", x_api_key=admin_key)).status == 400

@@ -1,0 +1,138 @@
+"""Who is at the other end of a socket: what they may ask for, how it ends, and frames of every kind."""
+
+import json
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from containerstacks_shared.db import Connection
+from containerstacks_web.keys import HUB
+from containerstacks_web.live.admin_sockets import ENDED
+from containerstacks_web.live.frames import text_frame
+from support import fleet, web_site
+from support.waiting import eventually, time_limit
+from support.web_site import OpenSite, Site
+
+PATH = "/ws/status"
+EMAIL = "ada@example.com"
+# What a server may close with, or a connection that just ended.
+DOCUMENTED = {1000, 1002, 1003, 1007, 1008, 1009, 1012, ENDED, 1006, None}
+
+
+async def until_details(browser: aiohttp.ClientWebSocketResponse) -> Any:
+    async with time_limit(8, "no details came"):
+        while True:
+            message = json.loads(await browser.receive_str())
+            if message["type"] == "details":
+                return message
+
+
+async def closed_with(browser: aiohttp.ClientWebSocketResponse) -> int | None:
+    async with time_limit(10, "the socket was not closed"):
+        async for _ in browser:
+            pass
+    return browser.close_code
+
+
+async def test_administrators_may_ask_for_details(site: Site, connection: Connection) -> None:
+    key = await web_site.add_api_key(connection, role="admin")
+    headers = {"X-API-Key": key}
+    async with site.client.ws_connect(f"{PATH}?topics=status,details", headers=headers) as browser:
+        message = await until_details(browser)
+    assert "byRawStatus" in message["vps"]
+    assert "totalAmount" in message["daemon"]
+
+
+async def test_nobody_else_gets_details(site: Site, connection: Connection) -> None:
+    user = await web_site.add_api_key(connection, role="user")
+    for headers, status in (({}, 401), ({"X-API-Key": user}, 403), ({"X-API-Key": "wrong"}, 401)):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await site.client.ws_connect(f"{PATH}?topics=details", headers=headers)
+        assert refused.value.status == status
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await site.client.ws_connect(f"{PATH}?topics=everything")
+    assert refused.value.status == 400
+
+
+async def test_a_session_ended_elsewhere_ends_its_socket(open_site: OpenSite, connection: Connection) -> None:
+    site, replica = await open_site(), await open_site()
+    await fleet.add_user(connection, email=EMAIL, role="admin")
+    await site.sign_in(EMAIL)
+    async with site.client.ws_connect(f"{PATH}?topics=details") as browser:
+        await until_details(browser)
+        await replica.sign_in(EMAIL)
+        page = await (await replica.get("/status", accept="text/html")).text()
+        token = page.split('name="csrf_token" value="')[1].split('"')[0]
+        async with replica.client.post(
+            "/logout/everywhere", data={"csrf_token": token}, allow_redirects=False
+        ) as answer:
+            assert answer.status == 303
+        assert await closed_with(browser) == ENDED
+    assert await connection.fetchval("select count(*) from web_sessions where user_id is not null") == 0
+
+
+@pytest.mark.parametrize("how", ["revoked", "demoted", "deleted"])
+async def test_a_key_that_is_good_no_longer_ends_its_socket(
+    site: Site, connection: Connection, how: str
+) -> None:
+    user_id = await fleet.add_user(connection, role="admin")
+    headers = {"X-API-Key": await web_site.add_api_key_of(connection, user_id)}
+    async with site.client.ws_connect(PATH, headers=headers) as browser:
+        await browser.receive_str()
+        await _end(connection, user_id, how)
+        assert await closed_with(browser) == ENDED
+
+
+async def _end(connection: Connection, user_id: UUID, how: str) -> None:
+    statements = {
+        "revoked": "update user_api_keys set active = false where user_id = $1",
+        "demoted": "update users set role = 'user' where id = $1",
+        "deleted": "delete from users where id = $1",
+    }
+    await connection.execute(statements[how], user_id)
+
+
+async def test_pages_of_sites_that_may_read_may_listen(open_site: OpenSite, connection: Connection) -> None:
+    panel = {"Origin": "https://panel.example.com"}
+    site = await open_site(cors_origins="https://panel.example.com")
+    async with site.client.ws_connect(PATH, headers=panel) as browser:
+        assert json.loads(await browser.receive_str())["type"] == "status"
+    # An administrator's cookie that came along is not that site's to use.
+    await fleet.add_user(connection, email=EMAIL, role="admin")
+    await site.sign_in(EMAIL)
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await site.client.ws_connect(PATH, headers=panel)
+    assert refused.value.status == 403
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(sent=st.lists(st.binary(max_size=300), max_size=8))
+async def test_no_frame_breaks_the_socket_of_anybody_else(site: Site, sent: list[bytes]) -> None:
+    async with site.client.ws_connect(PATH) as browser:
+        connection = browser._response.connection
+        assert connection is not None
+        assert connection.transport is not None
+        for data in sent:
+            connection.transport.write(data)
+        # Whatever that was: this one is served or shown out, and the next one is welcome.
+        async with site.client.ws_connect(PATH) as another:
+            assert json.loads(await another.receive_str(timeout=8))["type"] == "status"
+        await browser.close()
+        assert browser.close_code in DOCUMENTED
+    await eventually(lambda: len(site.app[HUB]) == 0)
+
+
+@given(st.binary(max_size=200_000))
+@settings(max_examples=40, deadline=None)
+def test_frames_tell_their_length(message: bytes) -> None:
+    frame = text_frame(message)
+    assert frame.endswith(message)
+    assert frame[0] == 0x81
+    short = frame[1]
+    assert short < 128  # A server's frames are not masked.
+    length = {126: frame[2:4], 127: frame[2:10]}.get(short)
+    assert (short if length is None else int.from_bytes(length, "big")) == len(message)
