@@ -16,7 +16,6 @@ class FakeClient:
         self.left_at: float | None = None
         self.served = asyncio.Event()
         self.wants_announcements = False
-        self.wants_announcements = False
         self.announced: list[bytes] = []
 
     def unsent_bytes(self) -> int:
@@ -25,9 +24,6 @@ class FakeClient:
     def send(self, frame: bytes) -> None:
         self.sent.append((asyncio.get_running_loop().time(), frame))
         self.served.set()
-
-    def send_announcement(self, frame: bytes) -> None:
-        raise AssertionError
 
     def send_announcement(self, frame: bytes) -> None:
         self.announced.append(frame)
