@@ -1,10 +1,19 @@
 """The documents of the status page beside the figures: components, incidents and planned maintenance."""
 
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from typing import Annotated, Literal, NewType, Self
 
-from pydantic import AfterValidator, AwareDatetime, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    RootModel,
+    StringConstraints,
+    model_validator,
+)
 
 from containerstacks_shared.models import Count, Document, Figure, Timestamp
 
@@ -167,8 +176,30 @@ def _in_page_order(components: tuple[Component, ...]) -> tuple[Component, ...]:
     return tuple(component for component in Component if component in components)
 
 
-Title = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=200)]
-Body = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=5000)]
+def _text_only(value: object) -> object:
+    """Take a moment as text: a number would be seconds to one reader and milliseconds to the next."""
+    if value is not None and not isinstance(value, str | datetime):
+        raise ValueError("is not a date and time")
+    return value
+
+
+# Neither PostgreSQL nor a feed takes every character; a body may have lines and tabs.
+Title = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f\ufffe\uffff]*$"
+    ),
+]
+Body = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True,
+        min_length=1,
+        max_length=5000,
+        pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]*$",
+    ),
+]
+Moment = Annotated[AwareDatetime, BeforeValidator(_text_only)]
 Components = Annotated[tuple[Component, ...], Field(min_length=1), AfterValidator(_in_page_order)]
 
 
@@ -179,7 +210,7 @@ class _Sent(Document):
 class IncidentDraft(_Sent):
     """What opens an incident."""
 
-    kind: Literal[IncidentKind.INCIDENT] = IncidentKind.INCIDENT
+    kind: Literal[IncidentKind.INCIDENT]
     title: Title
     body: Body
     components: Components
@@ -196,8 +227,12 @@ class MaintenanceDraft(_Sent):
     title: Title
     body: Body
     components: Components
-    starts_at: AwareDatetime
-    ends_at: AwareDatetime
+    starts_at: Moment
+    ends_at: Moment
+
+
+class IncidentRequest(RootModel[Annotated[IncidentDraft | MaintenanceDraft, Field(discriminator="kind")]]):
+    """What is sent to open an incident, or to plan a maintenance."""
 
 
 class IncidentChange(_Sent):
@@ -211,8 +246,8 @@ class IncidentChange(_Sent):
     components: Components | None = None
     status: IncidentStatus | None = None
     body: Body | None = None
-    starts_at: AwareDatetime | None = None
-    ends_at: AwareDatetime | None = None
+    starts_at: Moment | None = None
+    ends_at: Moment | None = None
 
     @model_validator(mode="after")
     def _changes_something(self) -> Self:

@@ -135,7 +135,7 @@ async def test_an_outage_is_remembered_and_told_of_when_the_database_is_back(
     await log.look()
     door.away = True
     to_next_minute = await log.look()
-    moment = [*log.moments][-1]
+    moment: datetime = [*log.moments][-1]
     assert timedelta(0) < to_next_minute <= timedelta(minutes=1)
     assert abs(moment - await clock_now(connection)) < timedelta(seconds=2)
 

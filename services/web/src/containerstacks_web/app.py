@@ -30,10 +30,12 @@ from .keys import (
     RATE_LIMITER,
     SETTINGS,
     SNAPSHOT_FEED,
+    STATUS_BOARD,
     TRUSTED_PROXIES,
 )
-from .live import feed
+from .live import board, feed
 from .live.admin_sockets import AdminSockets
+from .live.board import StatusBoard
 from .live.feed import SnapshotFeed
 from .live.hub import Hub
 from .platform_statistics import PlatformStatisticsCache
@@ -86,6 +88,7 @@ def jobs(app: web.Application) -> Sequence[Job]:
     return [
         Job("listener", app[LISTENER].run),
         Job("feed", partial(_until_stopped, partial(app[SNAPSHOT_FEED].follow, app[LISTENER]))),
+        Job("board", partial(_until_stopped, partial(app[STATUS_BOARD].follow, app[LISTENER]))),
         Job("hub", partial(_until_stopped, app[HUB].run_rounds)),
         Job("admin_sockets", partial(_until_stopped, app[ADMIN_SOCKETS].run_rounds)),
         Job("key_uses", app[KEY_USES].run),
@@ -110,7 +113,8 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
 async def _parts(app: web.Application) -> AsyncIterator[None]:
     settings, pool = app[SETTINGS], app[POOL]
     redis_pool = create_redis_pool(settings)
-    app[LISTENER] = Listener(settings.listen_dsn, {*feed.CHANNELS, *builtin_billing.CHANNELS}, service="web")
+    channels = {*feed.CHANNELS, *board.CHANNELS, *builtin_billing.CHANNELS}
+    app[LISTENER] = Listener(settings.listen_dsn, channels, service="web")
     app[HUB] = Hub(clients_max=settings.ws_clients_max, clients_per_address=settings.ws_clients_per_address)
     app[SNAPSHOT_FEED] = SnapshotFeed(
         pool,
@@ -118,6 +122,7 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
         publish=app[HUB].publish,
         renew=app[HUB].renew,
     )
+    app[STATUS_BOARD] = StatusBoard(pool, announce=app[HUB].announce)
     app[ADMIN_SOCKETS] = AdminSockets(pool, billing_interval=settings.billing_interval)
     app[KEY_USES] = KeyUses(pool)
     app[PLATFORM_STATISTICS] = PlatformStatisticsCache(pool, redis_pool)

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+RESOURCE_POLICY: Final = "Cross-Origin-Resource-Policy"
 SECURITY_HEADERS: Final = {
     # Nothing inline, nothing from elsewhere; connect-src 'self' covers the WebSocket too.
     "Content-Security-Policy": (
@@ -9,7 +10,7 @@ SECURITY_HEADERS: Final = {
         " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "Cross-Origin-Opener-Policy": "same-origin",
-    "Cross-Origin-Resource-Policy": "same-origin",
+    RESOURCE_POLICY: "same-origin",
     "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
     "Referrer-Policy": "same-origin",
     # Versions are nobody's business.

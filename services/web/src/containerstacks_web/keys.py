@@ -7,6 +7,7 @@ from containerstacks_shared.notify import Listener
 from containerstacks_web.builtin_billing import BuiltinBilling
 from containerstacks_web.client_address import TrustedProxies
 from containerstacks_web.live.admin_sockets import AdminSockets
+from containerstacks_web.live.board import StatusBoard
 from containerstacks_web.live.feed import SnapshotFeed
 from containerstacks_web.live.hub import Hub
 from containerstacks_web.platform_statistics import PlatformStatisticsCache
@@ -19,6 +20,7 @@ SETTINGS = web.AppKey("settings", WebSettings)
 POOL: web.AppKey[Pool] = web.AppKey("pool")
 LISTENER = web.AppKey("listener", Listener)
 SNAPSHOT_FEED = web.AppKey("snapshot_feed", SnapshotFeed)
+STATUS_BOARD = web.AppKey("status_board", StatusBoard)
 HUB = web.AppKey("hub", Hub)
 ADMIN_SOCKETS = web.AppKey("admin_sockets", AdminSockets)
 KEY_USES = web.AppKey("key_uses", KeyUses)

@@ -17,7 +17,7 @@ from aiohttp.typedefs import Handler
 
 from containerstacks_shared import db
 from containerstacks_web.conventions import add_cors_headers, allowed_methods
-from containerstacks_web.headers import SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
+from containerstacks_web.headers import RESOURCE_POLICY, SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
 from containerstacks_web.keys import IDENTITY, RATE_LIMITER, REQUEST_ID, TRUSTED_PROXIES, VERDICT
 from containerstacks_web.metrics import RATE_LIMITED, REQUESTS
 from containerstacks_web.problems import RequestRefused, problem_response
@@ -121,7 +121,10 @@ async def set_headers(request: web.Request, response: web.StreamResponse) -> Non
     if isinstance(response, ReadyResponse):
         return
     headers = response.headers
+    # Only this one may have been decided by who made the response.
+    resource_policy = headers.get(RESOURCE_POLICY, SECURITY_HEADERS[RESOURCE_POLICY])
     headers.update(SECURITY_HEADERS)
+    headers[RESOURCE_POLICY] = resource_policy
     if REQUEST_ID in request:
         headers["X-Request-ID"] = request[REQUEST_ID]
     if request.app[TRUSTED_PROXIES].visitor(request).secure:

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from .api import billing, docs, health, keys, openapi
+from .api import atom, badges, billing, docs, health, incidents, keys, openapi
 from .live.socket import status_socket
 from .middlewares import SOCKET_PATH
 from .pages import handlers as pages
@@ -23,6 +23,13 @@ def add_routes(app: web.Application) -> None:
             web.get("/api/health/stats", health.statistics),
             web.get("/api/health/billing-daemon", health.billing_daemon),
             web.get("/api/health/platform-stats", health.platform_statistics),
+            web.get("/api/status/components", incidents.read_components),
+            web.get("/api/incidents", incidents.list_incidents),
+            web.post("/api/incidents", incidents.open_incident),
+            web.get("/api/incidents/{id}", incidents.read_incident),
+            web.patch("/api/incidents/{id}", incidents.change_incident),
+            web.get(atom.FEED_PATH, atom.feed),
+            web.get("/badge/{name}.svg", badges.badge),
             web.get("/api/billing/runs", billing.runs),
             web.get("/api/keys", keys.list_keys),
             web.post("/api/keys", keys.create_key),

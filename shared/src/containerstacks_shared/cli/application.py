@@ -7,7 +7,7 @@ import typer
 from containerstacks_shared.db import application_version
 from containerstacks_shared.errors import ContainerStacksError
 
-from . import admin, billing, demo, migrate, up, verify, wallet
+from . import admin, billing, demo, incident, maintenance, migrate, up, verify, wallet
 
 app = typer.Typer(
     name="containerstacks",
@@ -40,6 +40,8 @@ app.add_typer(demo.app, name="demo")
 app.add_typer(admin.app, name="admin")
 app.add_typer(wallet.app, name="wallet")
 app.add_typer(billing.app, name="billing")
+app.add_typer(incident.app, name="incident")
+app.add_typer(maintenance.app, name="maintenance")
 
 
 def main() -> None:

@@ -9,16 +9,19 @@ from pydantic import TypeAdapter
 
 from containerstacks_shared.db import application_version
 from containerstacks_shared.models import StatusMessage
+from containerstacks_shared.models_status import IncidentsMessage
 from containerstacks_web.keys import SETTINGS
 from containerstacks_web.live.messages import DetailsMessage
 from containerstacks_web.problems import CONTENT_TYPE, Problem
 
 from .exchange import compress
+from .incident_operations import INCIDENT_OPERATIONS
 from .operations import OPERATIONS, Operation
 
+_ALL: Final = (*OPERATIONS, *INCIDENT_OPERATIONS)
 _SCHEMAS: Final = "#/components/schemas/{model}"
 # What the socket sends is described beside what the endpoints answer.
-_MESSAGES: Final = (StatusMessage, DetailsMessage)
+_MESSAGES: Final = (StatusMessage, IncidentsMessage, DetailsMessage)
 
 _ABOUT: Final = (
     "Everybody gets the public part of each answer, administrators get details. Whoever sends a wrong credential in"
@@ -69,10 +72,10 @@ def describe_api(company_name: str) -> dict[str, Any]:
     answered: list[Any] = [
         *_MESSAGES,
         Problem,
-        *(operation.document for operation in OPERATIONS if operation.document),
+        *(operation.document for operation in _ALL if operation.document),
     ]
     read: list[Any] = [
-        operation.request_document for operation in OPERATIONS if operation.request_document is not None
+        operation.request_document for operation in _ALL if operation.request_document is not None
     ]
     schemas, definitions = TypeAdapter.json_schemas(
         [(model, "serialization", TypeAdapter(model)) for model in answered]
@@ -80,7 +83,7 @@ def describe_api(company_name: str) -> dict[str, Any]:
         ref_template=_SCHEMAS,
     )
     paths: dict[str, dict[str, Any]] = {}
-    for operation in OPERATIONS:
+    for operation in _ALL:
         sent = schemas.get((operation.request_document, "validation"))
         received = schemas.get((operation.document, "serialization"))
         path = paths.setdefault(operation.path, {"options": _describe_options(operation)})

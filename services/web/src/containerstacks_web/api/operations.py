@@ -36,7 +36,7 @@ class Operation:
     operation_id: str
     summary: str
     description: str
-    document: type[BaseModel] | None
+    document: type[BaseModel | str] | None
     method: str = "get"
     status: int = 200
     for_admins: bool = False

@@ -3,6 +3,8 @@
 There is one newest message, serialised and framed once. A round hands it to each client whose connection has nothing
 unsent; who still has, stays behind and gets whatever is newest once its connection has drained. So a client
 never holds more than one unsent message here, and one that stays behind for too long is cut off.
+
+An announcement (incidents) goes the same way beside it, to the few who asked for them and only when it is another one.
 """
 
 import asyncio
@@ -38,7 +40,10 @@ class Client(Protocol):
 
     @property
     def address_key(self) -> str: ...
+    @property
+    def wants_announcements(self) -> bool: ...
     def unsent_bytes(self) -> int: ...
+    def send_announcement(self, frame: bytes) -> None: ...
     def send(self, frame: bytes) -> None: ...
     async def say_goodbye(self) -> None: ...
     def abort(self) -> None: ...
@@ -62,6 +67,9 @@ class Hub:
         # Who has yet to get the newest message, and since when (by the loop's clock).
         self._behind: dict[Client, float] = {}
         self._newest: bytes | None = None
+        self._announcement: bytes | None = None
+        # Who wants the announcement and has yet to get it.
+        self._untold: set[Client] = set()
         self._wake = asyncio.Event()
         self._closing = False
 
@@ -86,6 +94,9 @@ class Hub:
         if self._newest is not None:
             self._behind[client] = asyncio.get_running_loop().time()
             self._wake.set()
+        if self._announcement is not None and client.wants_announcements:
+            self._untold.add(client)
+            self._wake.set()
 
     def remove(self, client: Client) -> None:
         if client not in self._clients:
@@ -93,6 +104,7 @@ class Hub:
         self._clients.remove(client)
         CLIENTS.set(len(self._clients))
         self._behind.pop(client, None)
+        self._untold.discard(client)
         self._per_address[client.address_key] -= 1
         if self._per_address[client.address_key] == 0:
             del self._per_address[client.address_key]
@@ -107,6 +119,13 @@ class Hub:
         for client in self._clients:
             self._behind.setdefault(client, now)
         self._wake.set()
+
+    def announce(self, message: bytes, *, is_other: bool) -> None:
+        """Send it to who asked for announcements; what says nothing else is kept for those yet to come."""
+        self._announcement = text_frame(message)
+        if is_other:
+            self._untold.update(client for client in self._clients if client.wants_announcements)
+            self._wake.set()
 
     async def run_rounds(self) -> None:
         """Send until cancelled; a frame is handed over whole or not at all, so any moment will do.
@@ -123,7 +142,7 @@ class Hub:
                 await asyncio.sleep(max(0.0, started + _ROUND_SECONDS - clock()))
 
     async def _wait_for_news(self) -> bool:
-        if self._behind:
+        if self._behind or self._untold:
             news = await happens_within(self._wake, _ROUND_SECONDS)
         else:
             news = await self._wake.wait()
@@ -151,9 +170,19 @@ class Hub:
 
     async def _round(self) -> None:
         now = asyncio.get_running_loop().time()
+        await self._announce_round()
         for number, (client, since) in enumerate(list(self._behind.items()), start=1):
             if client in self._behind:
                 self._serve(client, behind_seconds=now - since)
+            if number % _WRITES_PER_TURN == 0:
+                await asyncio.sleep(0)
+
+    async def _announce_round(self) -> None:
+        """Who is clogged waits, and is cut off by the rule for the status, which everybody falls under."""
+        for number, client in enumerate(list(self._untold), start=1):
+            if client in self._untold and self._announcement is not None and client.unsent_bytes() == 0:
+                self._untold.discard(client)
+                client.send_announcement(self._announcement)
             if number % _WRITES_PER_TURN == 0:
                 await asyncio.sleep(0)
 

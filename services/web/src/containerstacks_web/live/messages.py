@@ -7,9 +7,10 @@ from containerstacks_shared.models import DaemonDetails, Document, Timestamp, Vp
 
 
 class Topic(StrEnum):
-    """A kind of message: `?topics=status,details` asks for both. Details are for administrators."""
+    """A kind of message: `?topics=status,incidents` asks for both. Details are for administrators."""
 
     STATUS = "status"
+    INCIDENTS = "incidents"
     DETAILS = "details"
 
 

@@ -90,10 +90,15 @@ class _Browser:
         self._socket = socket
         self._address_key = address_key
         self._wants_status = Topic.STATUS in topics
+        self._wants_announcements = Topic.INCIDENTS in topics
 
     @property
     def address_key(self) -> str:
         return self._address_key
+
+    @property
+    def wants_announcements(self) -> bool:
+        return self._wants_announcements
 
     def unsent_bytes(self) -> int:
         transport = self._request.transport
@@ -103,6 +108,9 @@ class _Browser:
     def send(self, frame: bytes) -> None:
         if self._wants_status:
             self._write(frame)
+
+    def send_announcement(self, frame: bytes) -> None:
+        self._write(frame)
 
     def send_details(self, message: bytes) -> None:
         # The next one comes soon, and replaces what a slow browser misses.

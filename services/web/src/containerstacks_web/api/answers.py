@@ -1,0 +1,45 @@
+"""Answers that anybody may keep and ask for again: with a name for what they say, or only that it is unchanged."""
+
+from hashlib import sha256
+from http import HTTPStatus
+
+from aiohttp import ETag, web
+
+from containerstacks_web.headers import RESOURCE_POLICY
+from containerstacks_web.keys import IDENTITY
+
+from .exchange import compress
+
+
+def named_answer(
+    request: web.Request,
+    body: bytes,
+    *,
+    content_type: str,
+    says: bytes | None = None,
+    is_for_all: bool = False,
+) -> web.Response:
+    """Answer with an ETag of `says` (else of the body), or that nothing else is said than the browser knows.
+
+    `is_for_all`: everybody gets the same, so whoever stands in between may keep it for half a minute.
+    """
+    if request[IDENTITY].is_admin:
+        # As everywhere in the API: what administrators get is nobody's to keep.
+        return _whole(body, content_type)
+    etag = ETag(sha256(body if says is None else says).hexdigest()[:24], is_weak=True)
+    if any(known.value in {etag.value, "*"} for known in request.if_none_match or ()):
+        response = web.Response(status=HTTPStatus.NOT_MODIFIED)
+    else:
+        response = _whole(body, content_type)
+    response.etag = etag
+    if is_for_all:
+        response.headers["Cache-Control"] = "public, max-age=30"
+        # Pictures and feeds are there to be shown elsewhere.
+        response.headers[RESOURCE_POLICY] = "cross-origin"
+    return response
+
+
+def _whole(body: bytes, content_type: str) -> web.Response:
+    response = web.Response(body=body, content_type=content_type, charset="utf-8")
+    compress(response)
+    return response

@@ -1,0 +1,84 @@
+"""The Atom feed of incidents and maintenance: one entry each, which readers show again when something was said."""
+
+import re
+from datetime import UTC, datetime
+from typing import Final
+
+from aiohttp import web
+from feedgen.feed import FeedGenerator
+
+from containerstacks_shared.models_status import Incident, IncidentKind, IncidentUpdate
+from containerstacks_web.keys import SETTINGS, STATUS_BOARD, TRUSTED_PROXIES
+from containerstacks_web.live.board import Board
+
+from .answers import named_answer
+
+FEED_PATH: Final = "/status/feed.atom"
+# What XML cannot say, however it came into the table.
+_UNSPEAKABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+_BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
+
+
+async def feed(request: web.Request) -> web.Response:
+    board = await request.app[STATUS_BOARD].current()
+    visitor = request.app[TRUSTED_PROXIES].visitor(request)
+    site = f"{'https' if visitor.secure else 'http'}://{visitor.host}"
+    body = write(board, site=site, company_name=request.app[SETTINGS].company_name)
+    return named_answer(request, body, content_type="application/atom+xml", is_for_all=True)
+
+
+def write(board: Board, *, site: str, company_name: str) -> bytes:
+    """Write the feed; equal boards make equal bytes."""
+    incidents = board.latest.incidents
+    generator = FeedGenerator()
+    generator.id(f"{site}{FEED_PATH}")
+    generator.title(f"{company_name} status")
+    generator.subtitle("Incidents and planned maintenance")
+    generator.author({"name": company_name})
+    generator.link(href=f"{site}/status", rel="alternate", type="text/html")
+    generator.link(href=f"{site}{FEED_PATH}", rel="self", type="application/atom+xml")
+    generator.updated(max((incident.updated_at for incident in incidents), default=_BEGINNING))
+    for incident in incidents:
+        _add(generator, incident, site)
+    written: bytes = generator.atom_str()
+    return written
+
+
+def _add(generator: FeedGenerator, incident: Incident, site: str) -> None:
+    entry = generator.add_entry(order="append")
+    entry.id(f"{site}/api/incidents/{incident.id}")
+    entry.title(_speakable(f"{_kind(incident)}: {incident.title}"))
+    entry.link(href=f"{site}/status#incident-{incident.id}", rel="alternate", type="text/html")
+    entry.published(incident.created_at)
+    entry.updated(incident.updated_at)
+    for component in incident.components:
+        entry.category(term=component.value, label=component.title)
+    text = "\n\n".join([_window(incident), *map(_line, incident.updates)]).strip()
+    entry.content(_speakable(text), type="text")
+
+
+def _kind(incident: Incident) -> str:
+    word = "Maintenance" if incident.kind is IncidentKind.MAINTENANCE else "Incident"
+    return f"{word} ({_words(incident.status)})"
+
+
+def _window(incident: Incident) -> str:
+    if incident.starts_at is None or incident.ends_at is None:
+        return ""
+    return f"From {_moment(incident.starts_at)} to {_moment(incident.ends_at)}."
+
+
+def _line(update: IncidentUpdate) -> str:
+    return f"{_moment(update.created_at)}, {_words(update.status)}: {update.body}"
+
+
+def _speakable(text: str) -> str:
+    return _UNSPEAKABLE.sub("\N{REPLACEMENT CHARACTER}", text)
+
+
+def _words(status: str) -> str:
+    return status.replace("_", " ")
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,119 @@
+"""What the API's description tells of components, incidents, feed and badges."""
+
+from typing import Final
+
+from containerstacks_shared.models_status import (
+    Component,
+    ComponentsDocument,
+    IncidentChange,
+    IncidentDocument,
+    IncidentKind,
+    IncidentRequest,
+    IncidentsDocument,
+)
+from containerstacks_web.live.board import PAGE_INCIDENTS
+
+from .incidents import INCIDENTS_MAX
+from .operations import Operation, Parameter
+
+_ID: Final = Parameter(
+    "id", "The incident's id.", {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}, "path"
+)
+_NOT_THERE: Final = (404, "There is no incident of this id.")
+
+INCIDENT_OPERATIONS: Final = (
+    Operation(
+        "/api/status/components",
+        "listComponents",
+        "What each component is like, and was",
+        "State, uptime per 24 hours, 7, 30 and 90 days, and 90 daily bars of UTC, by published rules. `no_data` is"
+        " what nobody looked at. `stale` tells that newer states could not be had since `lastUpdated`.",
+        ComponentsDocument,
+        cached=True,
+    ),
+    Operation(
+        "/api/incidents",
+        "listIncidents",
+        "Incidents and maintenance, newest first",
+        "Open and closed, with everything that was said. The header `Link` leads to the next page, as long as there"
+        " is one.",
+        IncidentsDocument,
+        cached=True,
+        parameters=(
+            Parameter(
+                "limit",
+                "How many on a page.",
+                {"type": "integer", "minimum": 1, "maximum": INCIDENTS_MAX, "default": PAGE_INCIDENTS},
+            ),
+            Parameter(
+                "before",
+                "Only those with a smaller `id`.",
+                {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
+            ),
+            Parameter("kind", "Only these.", {"type": "string", "enum": [*map(str, IncidentKind)]}),
+        ),
+        headers=(("Link", "Where the next page is (rel=next)."),),
+        problems=((400, "A parameter is wrong."),),
+    ),
+    Operation(
+        "/api/incidents",
+        "openIncident",
+        "Open an incident, or plan a maintenance",
+        "`kind` says which. A maintenance begins and ends by itself; its components are in maintenance meanwhile.",
+        IncidentDocument,
+        method="post",
+        status=201,
+        for_admins=True,
+        request_document=IncidentRequest,
+        headers=(("Location", "The address of what was opened."),),
+    ),
+    Operation(
+        "/api/incidents/{id}",
+        "getIncident",
+        "One incident or maintenance",
+        "With everything that was said, the newest first.",
+        IncidentDocument,
+        cached=True,
+        parameters=(_ID,),
+        problems=(_NOT_THERE,),
+    ),
+    Operation(
+        "/api/incidents/{id}",
+        "changeIncident",
+        "Update or close an incident; change, end or cancel a maintenance",
+        "What is not named stays. A `status` or a `body` makes an update that everybody reads.",
+        IncidentDocument,
+        method="patch",
+        for_admins=True,
+        request_document=IncidentChange,
+        parameters=(_ID,),
+        problems=(_NOT_THERE, (409, "This does not fit what is there, like a second end.")),
+    ),
+    Operation(
+        "/status/feed.atom",
+        "getFeed",
+        "The latest incidents and maintenance as an Atom feed",
+        "An entry for each, which changes when something is said.",
+        str,
+        cached=True,
+        content_type="application/atom+xml",
+    ),
+    Operation(
+        "/badge/{name}.svg",
+        "getBadge",
+        "The state of a component, or of all, as a picture",
+        "May be shown on other sites, and kept for half a minute.",
+        str,
+        cached=True,
+        parameters=(
+            Parameter(
+                "name",
+                "A component, or `status` for all.",
+                {"type": "string", "enum": ["status", *map(str, Component)]},
+                "path",
+            ),
+        ),
+        content_type="image/svg+xml",
+        problems=((404, "There is no such component."),),
+    ),
+)

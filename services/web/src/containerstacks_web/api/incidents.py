@@ -1,0 +1,150 @@
+"""/api/incidents and /api/status/components: everybody reads, administrators open, update and close."""
+
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Final
+
+import structlog
+from aiohttp import hdrs, web
+from yarl import URL
+
+from containerstacks_shared.errors import ChangeRefused, NotFound
+from containerstacks_shared.models_status import (
+    ComponentsDocument,
+    IncidentChange,
+    IncidentDocument,
+    IncidentDraft,
+    IncidentId,
+    IncidentKind,
+    IncidentRequest,
+    IncidentsDocument,
+)
+from containerstacks_shared.store import incidents
+from containerstacks_web.keys import POOL, STATUS_BOARD
+from containerstacks_web.live.board import PAGE_INCIDENTS
+from containerstacks_web.problems import RequestRefused
+from containerstacks_web.sign_in.authorization import assert_admin
+from containerstacks_web.sign_in.identity import Identity
+
+from .answers import named_answer
+from .exchange import JSON, answer, read_document, whole_number
+
+INCIDENTS_MAX: Final = 100
+_PATH: Final = "/api/incidents"
+_ID_MAX: Final = 2**63 - 1
+_CONNECTION_SECONDS_MAX: Final = 2.0
+
+_log = structlog.get_logger(__name__)
+
+
+async def read_components(request: web.Request) -> web.Response:
+    """Tell the state of each component, its uptime, and its last 90 days."""
+    board = await request.app[STATUS_BOARD].current()
+    document = ComponentsDocument(
+        timestamp=datetime.now(UTC),
+        last_updated=board.read_at,
+        stale=board.stale,
+        overall=board.overall,
+        components=list(board.components),
+    )
+    says = document.model_dump_json(include={"stale", "overall", "components"}).encode()
+    return named_answer(request, document.model_dump_json().encode(), content_type=JSON, says=says)
+
+
+async def list_incidents(request: web.Request) -> web.Response:
+    """Tell one page of all incidents and maintenance; the next one is in the Link header."""
+    limit = whole_number(request, "limit", most=INCIDENTS_MAX) or PAGE_INCIDENTS
+    before, kind = whole_number(request, "before"), _kind(request)
+    if (limit, before, kind) == (PAGE_INCIDENTS, None, None):
+        page = (await request.app[STATUS_BOARD].current()).latest
+    else:
+        async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+            cursor = None if before is None else IncidentId(before)
+            page = await incidents.read_page(connection, limit=limit, before=cursor, kind=kind)
+    document = IncidentsDocument(timestamp=datetime.now(UTC), incidents=page.incidents)
+    response = named_answer(
+        request,
+        document.model_dump_json().encode(),
+        content_type=JSON,
+        says=document.model_dump_json(include={"incidents"}).encode(),
+    )
+    if page.next_before is not None:
+        query: dict[str, str | int] = {"limit": limit, "before": page.next_before}
+        # Relative, so that no header of a request decides where it leads.
+        following = URL.build(path=_PATH, query=query if kind is None else query | {"kind": kind.value})
+        response.headers[hdrs.LINK] = f'<{following}>; rel="next"'
+    return response
+
+
+def _kind(request: web.Request) -> IncidentKind | None:
+    text = request.query.get("kind")
+    try:
+        return None if text is None else IncidentKind(text)
+    except ValueError:
+        known = " or ".join(IncidentKind)
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, f"kind takes {known}.") from None
+
+
+async def read_incident(request: web.Request) -> web.Response:
+    async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+        try:
+            incident = await incidents.read(connection, _incident_id(request))
+        except NotFound as error:
+            raise RequestRefused(HTTPStatus.NOT_FOUND, _sentence(error)) from error
+    document = IncidentDocument(incident=incident)
+    return named_answer(request, document.model_dump_json().encode(), content_type=JSON)
+
+
+async def open_incident(request: web.Request) -> web.Response:
+    """Open an incident, or plan a maintenance."""
+    author = _author(assert_admin(request))
+    draft = (await read_document(request, IncidentRequest)).root
+    async with (
+        request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+        connection.transaction(),
+    ):
+        if isinstance(draft, IncidentDraft):
+            incident = await incidents.open_incident(connection, draft, author=author)
+        else:
+            try:
+                incident = await incidents.plan_maintenance(connection, draft, author=author)
+            except ChangeRefused as error:
+                raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, _sentence(error)) from error
+    _log.info("incidents.opened", incident_id=incident.id, kind=incident.kind.value, author=author)
+    headers = {"Location": f"{_PATH}/{incident.id}"}
+    return answer(IncidentDocument(incident=incident), status=HTTPStatus.CREATED, headers=headers)
+
+
+async def change_incident(request: web.Request) -> web.Response:
+    """Update or close an incident; change, end or cancel a maintenance."""
+    author = _author(assert_admin(request))
+    incident_id = _incident_id(request)
+    wanted = await read_document(request, IncidentChange)
+    async with (
+        request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+        connection.transaction(),
+    ):
+        try:
+            incident = await incidents.change(connection, incident_id, wanted, author=author)
+        except NotFound as error:
+            raise RequestRefused(HTTPStatus.NOT_FOUND, _sentence(error)) from error
+        except ChangeRefused as error:
+            raise RequestRefused(HTTPStatus.CONFLICT, _sentence(error)) from error
+    _log.info("incidents.changed", incident_id=incident.id, status=incident.status.value, author=author)
+    return answer(IncidentDocument(incident=incident))
+
+
+def _incident_id(request: web.Request) -> IncidentId:
+    text = request.match_info["id"]
+    if not (text.isascii() and text.isdigit()) or int(text[:20]) > _ID_MAX:
+        raise RequestRefused(HTTPStatus.NOT_FOUND, "There is no incident of this id.")
+    return IncidentId(int(text[:20]))
+
+
+def _author(identity: Identity) -> str:
+    return identity.name or str(identity.user_id)
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."

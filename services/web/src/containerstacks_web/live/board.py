@@ -1,0 +1,186 @@
+"""What the status page shows beside the figures: components, incidents and maintenance, as this process last read them.
+
+Like the feed it reads on a hint, and now and then without one. It also reads when a maintenance begins or ends,
+which nobody tells: that follows from the time alone.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final, Protocol
+
+import structlog
+
+from containerstacks_shared import component_rules, db
+from containerstacks_shared.errors import DatabaseUnavailable
+from containerstacks_shared.models_status import (
+    Component,
+    ComponentNow,
+    ComponentReport,
+    ComponentState,
+    Incident,
+    IncidentsMessage,
+)
+from containerstacks_shared.notify import Channel, Listener
+from containerstacks_shared.store import components, incidents, versions
+from containerstacks_shared.store.incidents import IncidentPage
+
+CHANNELS: Final = (Channel.INCIDENTS_CHANGED, Channel.COMPONENTS_CHANGED)
+# The first page of the history is kept; older ones are read when somebody asks.
+PAGE_INCIDENTS: Final = 20
+
+_LOOK: Final = timedelta(seconds=30)
+_RETRY_SECONDS: Final = 1.0
+_SPACING_SECONDS: Final = 0.05
+_READ_SECONDS_MAX: Final = 4.0
+_CONNECTION_SECONDS_MAX: Final = 2.0
+_FIRST_SECONDS_MAX: Final = 3.0
+_AWAY: Final = "This web server cannot reach the database."
+
+_log = structlog.get_logger(__name__)
+
+
+class Announce(Protocol):
+    def __call__(self, message: bytes, *, is_other: bool) -> None: ...
+
+
+@dataclass(frozen=True)
+class Board:
+    """One reading. `current` are the incidents and maintenance not over, `latest` the first page of all.
+
+    `stale` tells that newer states were asked for and could not be had.
+    """
+
+    read_at: datetime
+    components: Sequence[ComponentReport]
+    current: Sequence[Incident]
+    latest: IncidentPage
+    stale: bool = False
+
+    @property
+    def overall(self) -> ComponentState:
+        return component_rules.overall(component.state for component in self.components)
+
+
+class StatusBoard:
+    """`announce` sends a message to the browsers that asked for it."""
+
+    def __init__(self, pool: db.Pool, *, announce: Announce) -> None:
+        self._pool = pool
+        self._announce = announce
+        self._board: Board | None = None
+        self._read_at = 0.0
+        self._told: object = None
+        self._tried = asyncio.Event()
+        self._healthy = False
+
+    @property
+    def board(self) -> Board | None:
+        """What is known, and of a database that does not answer no more than that; None before the first reading."""
+        if self._board is None or self._healthy:
+            return self._board
+        age = timedelta(seconds=asyncio.get_running_loop().time() - self._read_at)
+        return _without_database(self._board, age)
+
+    async def current(self) -> Board:
+        """Return what is known, waiting for it only while the process has just started."""
+        if self._board is None:
+            try:
+                async with asyncio.timeout(_FIRST_SECONDS_MAX):
+                    await self._tried.wait()
+            except TimeoutError:
+                pass
+        board = self.board
+        if board is None:
+            raise DatabaseUnavailable("the components were never read, and the database is away")
+        return board
+
+    async def follow(self, listener: Listener) -> None:
+        """Read and announce until cancelled."""
+        subscription = listener.subscribe(*CHANNELS)
+        while True:
+            seconds = await self._look()
+            await asyncio.sleep(_SPACING_SECONDS)
+            await subscription.wait(seconds)
+
+    async def _look(self) -> float:
+        """Return how long to wait for a hint."""
+        try:
+            async with asyncio.timeout(_READ_SECONDS_MAX):
+                seconds = await self._read()
+        except db.UNAVAILABLE as error:
+            if self._healthy or not self._tried.is_set():
+                _log.warning("board.database_away", error=str(error) or type(error).__name__)
+            self._healthy = False
+            return _RETRY_SECONDS
+        else:
+            self._healthy = True
+            return seconds
+        finally:
+            self._tried.set()
+
+    async def _read(self) -> float:
+        async with (
+            self._pool.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+            connection.transaction(),
+        ):
+            version = await versions.next_version(connection)
+            read_at, loop_time = datetime.now(UTC), asyncio.get_running_loop().time()
+            clock = await components.read_clock(connection)
+            current = await incidents.read_current(connection)
+            board = Board(
+                read_at=read_at,
+                components=await components.read_reports(connection, current),
+                current=current,
+                latest=await incidents.read_page(connection, limit=PAGE_INCIDENTS),
+            )
+        self._board, self._read_at = board, loop_time
+        self._tell_browsers(version, board)
+        return min(_LOOK, _to_next_turn(current, clock.now)).total_seconds()
+
+    def _tell_browsers(self, version: int, board: Board) -> None:
+        fields = set(ComponentNow.model_fields)
+        now = [
+            ComponentNow(**component.model_dump(include=fields, by_alias=False))
+            for component in board.components
+        ]
+        message = IncidentsMessage(
+            version=version,
+            timestamp=board.read_at,
+            overall=board.overall,
+            components=now,
+            incidents=list(board.current),
+        )
+        # When something was last looked at changes every minute, and says nothing else.
+        content = ([(each.component, each.state, each.because) for each in now], board.current)
+        self._announce(message.model_dump_json().encode(), is_other=content != self._told)
+        self._told = content
+
+
+def _to_next_turn(current: Sequence[Incident], now: datetime) -> timedelta:
+    """Return how long until a maintenance begins or ends."""
+    turns = [
+        turn for incident in current for turn in (incident.starts_at, incident.ends_at) if turn is not None
+    ]
+    return min((turn - now for turn in turns if turn > now), default=_LOOK)
+
+
+def _without_database(board: Board, age: timedelta) -> Board:
+    """Say what is true without another reading: the database is out of reach, and states grow old."""
+
+    def restate(report: ComponentReport) -> ComponentReport:
+        finding = component_rules.Finding(report.state, report.because)
+        if report.component is Component.DATABASE:
+            finding = component_rules.Finding(ComponentState.DOWN, _AWAY)
+        elif age > component_rules.RECORD_LIFETIME:
+            finding = component_rules.NO_DATA
+        return report.model_copy(update={"state": finding.state, "because": finding.because})
+
+    return Board(
+        read_at=board.read_at,
+        components=[restate(report) for report in board.components],
+        current=board.current,
+        latest=board.latest,
+        stale=True,
+    )

@@ -1,0 +1,112 @@
+"""`containerstacks incident`: tell everybody what is wrong, and when it is right again."""
+
+from typing import Annotated
+
+import typer
+
+from containerstacks_shared.db import Connection
+from containerstacks_shared.models_status import (
+    Component,
+    Impact,
+    Incident,
+    IncidentChange,
+    IncidentDraft,
+    IncidentId,
+    IncidentKind,
+    IncidentStatus,
+)
+from containerstacks_shared.store import incidents
+
+from .checked import checked
+from .database import operator, run_with_database
+
+app = typer.Typer(help="Incidents on the status page.", no_args_is_help=True)
+
+IncidentNumber = Annotated[int, typer.Argument(metavar="ID", min=1, help="The incident's number.")]
+Title = Annotated[str, typer.Option("--title", help="What is wrong, in a few words.")]
+Body = Annotated[str, typer.Option("--body", help="What everybody should know.")]
+Affected = Annotated[
+    list[Component], typer.Option("--component", help="What is affected; say it once for each.")
+]
+
+
+@app.command("open")
+def open_(
+    title: Title,
+    body: Body,
+    components: Affected,
+    impact: Annotated[Impact, typer.Option("--impact", help="How bad it is.")] = Impact.MINOR,
+) -> None:
+    """Open an incident; every open page shows it at once."""
+    draft = checked(
+        IncidentDraft,
+        kind=IncidentKind.INCIDENT,
+        title=title,
+        body=body,
+        components=components,
+        impact=impact,
+    )
+
+    async def work(connection: Connection) -> Incident:
+        async with connection.transaction():
+            return await incidents.open_incident(connection, draft, author=operator())
+
+    print(f"Opened {describe(run_with_database(work))}")
+
+
+@app.command()
+def update(
+    number: IncidentNumber,
+    body: Annotated[str | None, typer.Option("--body", help="What everybody should know.")] = None,
+    status: Annotated[IncidentStatus | None, typer.Option("--status", help="How far it is.")] = None,
+    impact: Annotated[Impact | None, typer.Option("--impact", help="How bad it is.")] = None,
+    title: Annotated[str | None, typer.Option("--title", help="Another title.")] = None,
+) -> None:
+    """Add to an incident, or change it."""
+    print(f"Updated {change(number, body=body, status=status, impact=impact, title=title)}")
+
+
+@app.command()
+def resolve(
+    number: IncidentNumber,
+    body: Annotated[str | None, typer.Option("--body", help="What it was.")] = None,
+) -> None:
+    """Close an incident."""
+    print(f"Resolved {change(number, status=IncidentStatus.RESOLVED, body=body)}")
+
+
+@app.command("list")
+def list_(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most.")] = 20,
+) -> None:
+    """List incidents, the newest first."""
+    print_page(IncidentKind.INCIDENT, limit)
+
+
+def change(number: int, **wanted: object) -> str:
+    """Change an incident or a maintenance, and describe what it is then."""
+    asked = checked(IncidentChange, **{name: value for name, value in wanted.items() if value is not None})
+
+    async def work(connection: Connection) -> Incident:
+        async with connection.transaction():
+            return await incidents.change(connection, IncidentId(number), asked, author=operator())
+
+    return describe(run_with_database(work))
+
+
+def print_page(kind: IncidentKind, limit: int) -> None:
+    page = run_with_database(lambda connection: incidents.read_page(connection, limit=limit, kind=kind))
+    for incident in page.incidents:
+        print(describe(incident))
+    if not page.incidents:
+        print("There is none.")
+
+
+def describe(incident: Incident) -> str:
+    words = [f"{incident.id}: {incident.title} ({incident.status.value.replace('_', ' ')}"]
+    if incident.kind is IncidentKind.INCIDENT:
+        words.append(f", impact {incident.impact.value}")
+    words.append(f"; {', '.join(incident.components)})")
+    if incident.starts_at is not None and incident.ends_at is not None:
+        words.append(f", {incident.starts_at:%Y-%m-%d %H:%M} to {incident.ends_at:%Y-%m-%d %H:%M} UTC")
+    return "".join(words)

@@ -1,0 +1,76 @@
+"""`containerstacks maintenance`: announce work that is planned. It begins and ends by itself."""
+
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from containerstacks_shared.db import Connection
+from containerstacks_shared.models_status import Incident, IncidentKind, IncidentStatus, MaintenanceDraft
+from containerstacks_shared.store import incidents
+
+from .checked import checked
+from .database import operator, run_with_database
+from .incident import Affected, Body, IncidentNumber, Title, change, describe, print_page
+
+app = typer.Typer(help="Planned maintenance on the status page.", no_args_is_help=True)
+
+
+def _parse_moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(
+            "expected a time like 2030-01-31T22:00 (UTC) or 2030-01-31T22:00+01:00"
+        ) from None
+    return moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)
+
+
+@app.command()
+def plan(
+    title: Title,
+    body: Body,
+    components: Affected,
+    starts: Annotated[
+        datetime,
+        typer.Option(
+            "--from", parser=_parse_moment, metavar="TIME", help="When it begins; UTC unless it says."
+        ),
+    ],
+    ends: Annotated[
+        datetime, typer.Option("--to", parser=_parse_moment, metavar="TIME", help="When it ends.")
+    ],
+) -> None:
+    """Plan a maintenance: the page announces it, and its components are in maintenance meanwhile."""
+    draft = checked(
+        MaintenanceDraft,
+        kind=IncidentKind.MAINTENANCE,
+        title=title,
+        body=body,
+        components=components,
+        starts_at=starts,
+        ends_at=ends,
+    )
+
+    async def work(connection: Connection) -> Incident:
+        async with connection.transaction():
+            return await incidents.plan_maintenance(connection, draft, author=operator())
+
+    print(f"Planned {describe(run_with_database(work))}")
+
+
+@app.command()
+def cancel(
+    number: IncidentNumber,
+    body: Annotated[str | None, typer.Option("--body", help="Why.")] = None,
+) -> None:
+    """Cancel a maintenance, also one that has begun."""
+    print(f"Cancelled {change(number, status=IncidentStatus.CANCELLED, body=body)}")
+
+
+@app.command("list")
+def list_(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most.")] = 20,
+) -> None:
+    """List maintenance, the newest first."""
+    print_page(IncidentKind.MAINTENANCE, limit)
