@@ -38,6 +38,16 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         ["billing", "pause"],
         ["billing", "pause", "--reason", " "],
         ["billing", "release", "--plan", "7"],
+        ["billing", "refund", "--reason", "r"],
+        ["billing", "refund", "--run", "7"],
+        ["billing", "refund", "--run", "0", "--reason", "r"],
+        ["billing", "refund", "--run", "7", "--cycle", "0" * 32, "--reason", "r"],
+        ["billing", "write-off", "--reason", "r"],
+        ["billing", "write-off", "--organization", "acme", "--instance", "0" * 32, "--reason", "r"],
+        ["billing", "statement", "--organization", "acme"],
+        ["billing", "statement", "--organization", "acme", "--month", "2031-13"],
+        ["billing", "statement", "--organization", "acme", "--month", "2031-03", "--format", "pdf"],
+        ["billing", "runs", "--limit", "0"],
     ],
 )
 def test_a_wrong_use_exits_with_2_and_touches_nothing(

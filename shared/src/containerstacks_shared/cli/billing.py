@@ -1,4 +1,4 @@
-"""`containerstacks billing`: pause and resume all of it, list the plans that are held, release one."""
+"""`containerstacks billing`: pause and resume all of it, release a plan that is held; the rest of it by name."""
 
 from typing import Annotated
 from uuid import UUID
@@ -8,18 +8,17 @@ import typer
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.held_plans import HeldPlan, read_held
 
+from . import billing_lists, corrections, statement
 from .database import operator, run_with_database
-
-
-def _check_reason(reason: str) -> str:
-    if not reason.strip():
-        raise typer.BadParameter("expected a few words")
-    return reason.strip()
-
-
-Reason = Annotated[str, typer.Option("--reason", callback=_check_reason, help="Why, for the record.")]
+from .reason_option import Reason
 
 app = typer.Typer(help="Hourly billing.", no_args_is_help=True)
+app.command("refund")(corrections.refund)
+app.command("write-off")(corrections.write_off)
+app.command("statement")(statement.statement)
+app.command("runs")(billing_lists.runs)
+app.command("debts")(billing_lists.open_debts)
+app.command("runway")(billing_lists.runway)
 
 
 @app.command()

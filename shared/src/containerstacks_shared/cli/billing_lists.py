@@ -1,0 +1,145 @@
+"""`containerstacks billing runs`, `debts` and `runway`: what an operator looks at first."""
+
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Annotated
+
+import typer
+
+from containerstacks_shared.db import Connection
+from containerstacks_shared.models import BillingRunRecord
+from containerstacks_shared.money import format_amount
+from containerstacks_shared.store import billing_runs, debts
+from containerstacks_shared.store.debts import OpenDebt, Runway
+
+from .database import run_with_database
+
+_DAY_HOURS = 24
+
+Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many at most.")]
+
+
+def runs(limit: Limit = 24) -> None:
+    """List the latest billing runs, the newest first."""
+
+    async def work(connection: Connection) -> list[BillingRunRecord]:
+        return await billing_runs.recent(connection, limit=limit)
+
+    _print_table(
+        (
+            "run",
+            "started (UTC)",
+            "took",
+            "by",
+            "occasion",
+            "status",
+            "billed",
+            "hours",
+            "amount",
+            "unpaid",
+            "error",
+        ),
+        [
+            (
+                str(run.run_id),
+                _moment(run.started_at),
+                ""
+                if run.finished_at is None
+                else f"{(run.finished_at - run.started_at).total_seconds():.1f} s",
+                run.biller.value,
+                run.occasion.value,
+                run.status.value,
+                str(run.instances_billed),
+                str(run.hours_billed),
+                format_amount(run.amount_billed),
+                str(run.instances_unpaid),
+                run.error_message or "",
+            )
+            for run in run_with_database(work)
+        ],
+        empty="Billing has not run yet.",
+    )
+
+
+def open_debts(limit: Limit = 100) -> None:
+    """List what is owed and cannot be paid now, the oldest debts first."""
+
+    async def work(connection: Connection) -> list[OpenDebt]:
+        return await debts.read_open(connection, limit=limit)
+
+    found = run_with_database(work)
+    _print_table(
+        ("opened (UTC)", "unpaid since (UTC)", "hours", "amount", "instance", "label", "organization", "why"),
+        [
+            (
+                _moment(debt.opened_at),
+                _moment(debt.since),
+                str(debt.hours),
+                format_amount(debt.amount),
+                str(debt.vps_instance_id),
+                debt.label or "",
+                debt.organization or str(debt.organization_id),
+                debt.reason + (", held" if debt.is_held else ""),
+            )
+            for debt in found
+        ],
+        empty="Nobody is in debt.",
+    )
+    if found:
+        total = format_amount(sum((debt.amount for debt in found), Decimal(0)))
+        print(f"{len(found)} debts, {sum(debt.hours for debt in found)} hours, {total}.")
+
+
+def runway(
+    below: Annotated[
+        int | None, typer.Option("--below", min=1, metavar="HOURS", help="Only whose money ends sooner.")
+    ] = None,
+    limit: Limit = 100,
+) -> None:
+    """List how long each organization's money lasts at its present burn rate, the shortest first."""
+
+    async def work(connection: Connection) -> list[Runway]:
+        hours_below = None if below is None else Decimal(below)
+        return await debts.read_runways(connection, hours_below=hours_below, limit=limit)
+
+    _print_table(
+        ("lasts", "balance", "due now", "per hour", "instances", "organization"),
+        [
+            (
+                _duration(found.hours),
+                "no wallet" if found.balance is None else format_amount(found.balance),
+                format_amount(found.amount_due),
+                format_amount(found.hourly_amount),
+                str(found.instances),
+                found.organization or str(found.organization_id),
+            )
+            for found in run_with_database(work)
+        ],
+        empty="Nobody's money ends that soon." if below else "Nobody has an instance.",
+    )
+
+
+def _duration(hours: Decimal | None) -> str:
+    if hours is None:
+        return "for ever"
+    return f"{hours / _DAY_HOURS:.1f} days" if hours >= 2 * _DAY_HOURS else f"{hours:.1f} hours"
+
+
+def _moment(moment: datetime | None) -> str:
+    return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+
+
+def _print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
+    lines = [[_one_line(cell) for cell in line] for line in (head, *rows)]
+    if len(lines) == 1:
+        print(empty)
+        return
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _one_line(text: str) -> str:
+    """Names are typed by customers: nothing in them may move the cursor."""
+    return "".join(character if character.isprintable() else " " for character in text)

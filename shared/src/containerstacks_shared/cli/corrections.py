@@ -1,0 +1,79 @@
+"""`containerstacks billing refund` and `write-off`: money back, and hours forgiven."""
+
+from typing import Annotated
+from uuid import UUID
+
+import typer
+
+from containerstacks_shared.billing.refunds import Refund, refund_cycle, refund_run
+from containerstacks_shared.billing.write_offs import (
+    WriteOff,
+    write_off_instance,
+    write_off_organization,
+)
+from containerstacks_shared.db import Connection
+from containerstacks_shared.money import format_amount
+
+from .database import operator, run_with_database
+from .reason_option import Reason
+
+
+def refund(
+    reason: Reason,
+    run: Annotated[
+        int | None, typer.Option("--run", min=1, help="Everything that this billing run charged.")
+    ] = None,
+    cycle: Annotated[UUID | None, typer.Option("--cycle", help="This billing cycle alone.")] = None,
+) -> None:
+    """Give money back, once per cycle; the hours stay covered and are never billed again."""
+
+    async def work(connection: Connection) -> Refund:
+        if cycle is not None:
+            return await refund_cycle(connection, cycle, reason=reason, author=operator())
+        assert run is not None
+        return await refund_run(connection, run, reason=reason, author=operator())
+
+    _assert_one({"--run": run, "--cycle": cycle})
+    done = run_with_database(work)
+    if done.cycles:
+        print(f"Refunded {done.cycles} cycles, {done.hours} hours, {format_amount(done.amount)}.")
+    elif not done.left_over:
+        print("Nothing is left to refund; nothing was changed.")
+    if done.left_over:
+        print(
+            f"{done.left_over} cycles stay as they are: no wallet is there to refund them into, or no debit."
+        )
+        raise typer.Exit(1)
+
+
+def write_off(
+    reason: Reason,
+    instance: Annotated[
+        UUID | None, typer.Option("--instance", help="What this VPS instance owes; it may be deleted.")
+    ] = None,
+    organization: Annotated[
+        str | None, typer.Option("--organization", help="All that this organization owes: an id or a slug.")
+    ] = None,
+) -> None:
+    """Forgive the unpaid whole hours owed now; no money moves, and the debt is closed."""
+
+    async def work(connection: Connection) -> WriteOff:
+        if instance is not None:
+            return await write_off_instance(connection, instance, reason=reason, author=operator())
+        assert organization is not None
+        return await write_off_organization(connection, organization, reason=reason, author=operator())
+
+    _assert_one({"--instance": instance, "--organization": organization})
+    done = run_with_database(work)
+    if done.instances:
+        print(
+            f"Forgave {done.hours} hours of {done.instances} instances, {format_amount(done.amount)};"
+            f" {done.debts_closed} debts are closed."
+        )
+    else:
+        print("Nothing is owed that could be forgiven; nothing was changed.")
+
+
+def _assert_one(options: dict[str, object]) -> None:
+    if sum(value is not None for value in options.values()) != 1:
+        raise typer.BadParameter(f"expected one of {' and '.join(options)}")
