@@ -211,3 +211,22 @@ async def test_a_negative_price_is_listed_too(
     await billing.run()
     (held,) = await read_held(connection)
     assert (held.vps_plan_id, held.reason, held.instances) == (negative.id, "its price is negative", 1)
+
+
+async def test_an_old_hour_paid_late_says_nothing_about_the_price_of_today(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan, instance: UUID
+) -> None:
+    debtor = await fleet.add_organization(connection, balance="0")
+    await fleet.add_instance(connection, debtor, plan, hours_due=1)
+    await billing.run()
+    await set_price(connection, plan, "36.50")
+    await billing.pass_hours(2)
+    await billing.run()
+    await connection.execute("update wallets set balance = 0.01 where id = $1", debtor.wallet_id)
+    await billing.run(occasion=Occasion.TOP_UP)
+    assert await fleet.balance_of(connection, debtor) == 0
+    # Six times what the latest hour cost, and thirty times what the oldest did.
+    await set_price(connection, plan, "219.00")
+    await billing.pass_hours(2)
+    await billing.run()
+    assert not await is_held(connection)

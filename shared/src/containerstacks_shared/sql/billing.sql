@@ -249,15 +249,20 @@ with wallet as materialized (
            $3::bigint, $2::timestamptz, $2::timestamptz
       from debit
 ), plan_charged as (
-    insert into plan_charges (vps_plan_id, hourly_rate)
-    select vps_plan_id, max(hourly_rate)
-      from charges
-     where vps_plan_id is not null
+    -- What the latest hour cost, whoever paid it: a debtor who pays old hours does not bring an old price back.
+    insert into plan_charges (vps_plan_id, hourly_rate, charged_hour)
+    select vps_plan_id, (array_agg(hourly_rate order by charged_hour desc))[1], max(charged_hour)
+      from (select vps_plan_id, hourly_rate,
+                   max(billed_until + (hour_from + hours_paid - 1) * interval '1 hour') as charged_hour
+              from charges
+             where vps_plan_id is not null
+             group by vps_plan_id, hourly_rate) as priced
      group by vps_plan_id
      order by vps_plan_id
         on conflict (vps_plan_id) do update
-       set hourly_rate = excluded.hourly_rate
+       set hourly_rate = excluded.hourly_rate, charged_hour = excluded.charged_hour
      where plan_charges.hourly_rate <> excluded.hourly_rate
+       and plan_charges.charged_hour <= excluded.charged_hour
 ), step as materialized (
     select id, deleted, last_billed_at, billed_until + sum(hours_paid) * interval '1 hour' as billed_until
       from charges

@@ -110,7 +110,9 @@ create unique index plan_quarantines_open on plan_quarantines (vps_plan_id) wher
 -- What each plan last charged for an hour: the measure of a price out of proportion.
 create table plan_charges (
     vps_plan_id uuid primary key,
-    hourly_rate numeric(18, 8) not null
+    hourly_rate numeric(18, 8) not null,
+    -- The start of an hour at that rate: an older hour that is paid later says nothing about the price of today.
+    charged_hour timestamptz not null
 );
 
 -- What an instance was before each change of plan or region; what it is now stands in vps_instances.
