@@ -146,11 +146,11 @@ async def test_the_original_applications_own_references_stay_its_own(
     assert (await billing.credit(organization, "5")).written
 
 
-@pytest.mark.parametrize("amount", ["0", "-5", "0.000000001", "NaN", "10000000000"])
-async def test_an_amount_that_a_wallet_cannot_hold_unchanged_is_refused(
-    billing: Billing, organization: Organization, amount: str
+async def test_amounts_that_a_wallet_cannot_hold_unchanged_are_refused(
+    billing: Billing, organization: Organization
 ) -> None:
     before = await billing.everything()
-    with pytest.raises(ContainerStacksError, match="amount"):
-        await billing.credit(organization, amount)
+    for amount in ("0", "-5", "0.000000001", "NaN", "Infinity", "10000000000"):
+        with pytest.raises(ContainerStacksError, match="amount"):
+            await billing.credit(organization, amount)
     assert await billing.everything() == before
