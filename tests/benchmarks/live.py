@@ -32,6 +32,7 @@ _FAN_OUT = size("BENCH_LIVE_FAN_OUT", 5_000)
 _COMMITS = size("BENCH_LIVE_COMMITS", 40)
 _FLEET = 10_000
 _SETTLE_SECONDS = 1.0
+_PATIENCE_SECONDS = 30.0
 _CHANGES = 9
 
 _REAL = "update vps_instances set status = 'failed' where id = $1"
@@ -112,7 +113,8 @@ async def _many_clients(web: Service, port: int, writer: Writer, floor: Writer) 
         ]
         await writer.commit_at(100, 10 * _COMMITS)
         await asyncio.sleep(_SETTLE_SECONDS)
-        behind = latencies(writer.take_commits(), await seen(ours))
+        made = writer.take_commits()
+        behind = latencies(made, await seen_by_all(ours, made))
     results.append(
         Result(
             f"{_CLIENTS:,} browsers, 100 commits/s, furthest behind",
@@ -131,8 +133,9 @@ async def _fan_out(web: Service, writer: Writer) -> list[Result]:
         memory = (_memory(web) - before) / _FAN_OUT
         await writer.commit_at(2, _CHANGES)
         await asyncio.sleep(_SETTLE_SECONDS)
-        seen_by_all = await seen(browsers)
-    last = [latencies([commit], seen_by_all)[-1] for commit in writer.take_commits()]
+        made = writer.take_commits()
+        arrivals = await seen_by_all(browsers, made)
+    last = [latencies([commit], arrivals)[-1] for commit in made]
     return [
         Result(
             f"one change to {_FAN_OUT:,} browsers, the last one",
@@ -157,7 +160,8 @@ async def _beside_a_stalled_one(dsn: str) -> Result:
             for hub, browsers, times in zip(hubs, crowds, last, strict=True):
                 published = float(await asked(hub, f"publish {number}"))
                 await asyncio.sleep(_SETTLE_SECONDS / 2)
-                times.append(latencies([(number, published)], await seen(browsers))[-1])
+                made = [(number, published)]
+                times.append(latencies(made, await seen_by_all(browsers, made))[-1])
     alone, beside = (1000 * statistics.median(times) for times in last)
     return Result(
         f"last of {_FAN_OUT:,} browsers beside one that stopped reading",
@@ -178,7 +182,8 @@ async def _in_turns(
         for (browsers, writer), known in zip((real, floor), found, strict=True):
             await writer.commit_at(rate, max(1, commits // turns))
             await asyncio.sleep(_SETTLE_SECONDS)
-            known.extend(latencies(writer.take_commits(), await seen(browsers)))
+            made = writer.take_commits()
+            known.extend(latencies(made, await seen_by_all(browsers, made)))
     return sorted(found[0]), sorted(found[1])
 
 
@@ -207,6 +212,19 @@ def _latency(name: str, real: list[float], floor: list[float], quantile: float, 
 
 def crowd(port: int, path: str, clients: int) -> contextlib.AbstractAsyncContextManager[Process]:
     return helper("crowd", LOCALHOST, port, path, clients)
+
+
+async def seen_by_all(
+    browsers: Process, commits: Sequence[tuple[int, float]]
+) -> list[list[tuple[int, float]]]:
+    """Return what each browser has seen, as soon as all have the newest."""
+    everything = await seen(browsers)
+    async with asyncio.timeout(_PATIENCE_SECONDS):
+        while any(not arrivals or arrivals[-1][0] < commits[-1][0] for arrivals in everything):
+            await asyncio.sleep(_SETTLE_SECONDS)
+            for arrivals, more in zip(everything, await seen(browsers), strict=True):
+                arrivals += more  # noqa: PLW2901 - added to
+    return everything
 
 
 async def seen(browsers: Process) -> list[list[tuple[int, float]]]:
