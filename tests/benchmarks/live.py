@@ -155,6 +155,8 @@ async def _beside_a_stalled_one(dsn: str) -> Result:
         hubs = [await stack.enter_async_context(helper("hub_server", dsn, port)) for port in ports]
         await stack.enter_async_context(_never_reading(ports[1]))
         await asked(hubs[1], "fill")
+        # Who connects now is greeted with the newest, which should be of the usual size again.
+        await asked(hubs[1], "publish 0")
         crowds = [await stack.enter_async_context(crowd(port, "/ws/status", _FAN_OUT)) for port in ports]
         for number in range(1, 2 * _CHANGES):
             for hub, browsers, times in zip(hubs, crowds, last, strict=True):
