@@ -2,7 +2,7 @@
 
 from datetime import date, datetime
 from enum import StrEnum
-from typing import Annotated, Literal, NewType, Self
+from typing import Annotated, Literal, NewType
 
 from pydantic import (
     AfterValidator,
@@ -12,7 +12,6 @@ from pydantic import (
     Field,
     RootModel,
     StringConstraints,
-    model_validator,
 )
 
 from containerstacks_shared.models import Count, Document, Figure, Timestamp
@@ -248,12 +247,6 @@ class IncidentChange(_Sent):
     body: Body | None = None
     starts_at: Moment | None = None
     ends_at: Moment | None = None
-
-    @model_validator(mode="after")
-    def _changes_something(self) -> Self:
-        if not self.model_fields_set or all(value is None for _, value in self):
-            raise ValueError("nothing is to change")
-        return self
 
 
 # What goes over the wire ------------------------------------------------------------------------

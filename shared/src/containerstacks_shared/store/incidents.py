@@ -95,6 +95,8 @@ async def change(
     row = await connection.fetchrow(_LOCK_INCIDENT, incident_id)
     if row is None:
         raise NotFound(f"there is no incident {incident_id}")
+    if all(value is None for _, value in wanted):
+        raise ChangeRefused("nothing is to change")
     if row["kind"] == IncidentKind.INCIDENT:
         values, said = _changed_incident(row, wanted)
     else:

@@ -66,6 +66,7 @@ INCIDENT_OPERATIONS: Final = (
         for_admins=True,
         request_document=IncidentRequest,
         headers=(("Location", "The address of what was opened."),),
+        problems=((409, "The window of the maintenance cannot be meant, like one in the past."),),
     ),
     Operation(
         "/api/incidents/{id}",

@@ -109,7 +109,7 @@ async def open_incident(request: web.Request) -> web.Response:
             try:
                 incident = await incidents.plan_maintenance(connection, draft, author=author)
             except ChangeRefused as error:
-                raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, _sentence(error)) from error
+                raise RequestRefused(HTTPStatus.CONFLICT, _sentence(error)) from error
     _log.info("incidents.opened", incident_id=incident.id, kind=incident.kind.value, author=author)
     headers = {"Location": f"{_PATH}/{incident.id}"}
     return answer(IncidentDocument(incident=incident), status=HTTPStatus.CREATED, headers=headers)
