@@ -10,7 +10,9 @@ import pytest
 from containerstacks_shared import db
 from containerstacks_shared.billing import audit as auditing
 from containerstacks_shared.billing.audit import Audit, audit
+from containerstacks_shared.billing.explanations import explain
 from containerstacks_shared.db import Connection
+from containerstacks_shared.errors import NotFound
 from containerstacks_shared.migrations import migrate
 from containerstacks_shared.store import audits
 from support import fleet
@@ -231,3 +233,43 @@ async def test_the_original_going_on_beside_us_is_no_gap(
     assert await billing.hours_billed(instance) == 4
     assert (await audit(connection)).is_clean
     assert (await audit(connection, full=True)).is_clean
+
+
+# What somebody wrote by hand ----------------------------------------------------------------------
+
+
+async def test_an_explained_movement_is_no_finding_any_more(
+    connection: asyncpg.Connection, organization: Organization
+) -> None:
+    await audit(connection)
+    for _ in range(2):
+        await connection.execute(
+            "update wallets set balance = balance + 1 where id = $1", organization.wallet_id
+        )
+    first, second = (await audit(connection)).own
+    before = await connection.fetch("select * from wallet_ledger_entries")
+    assert await explain(connection, [int(first.key)], reason="a payment by the panel", author="ada") == 1
+    assert [finding.key for finding in (await audit(connection)).own] == [second.key]
+    assert await explain(connection, None, reason="another one", author="ada") == 1
+    assert await explain(connection, None, reason="and again", author="eve") == 0
+    assert (await audit(connection)).is_clean
+    assert (await audit(connection, full=True)).is_clean
+    # The ledger is as it was; who said what stands beside it.
+    assert await connection.fetch("select * from wallet_ledger_entries") == before
+    said = await connection.fetch("select * from ledger_explanations order by wallet_ledger_entry_id")
+    assert [(row["reason"], row["author"]) for row in said] == [
+        ("a payment by the panel", "ada"),
+        ("another one", "ada"),
+    ]
+
+
+async def test_only_what_is_unexplained_can_be_explained(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization
+) -> None:
+    await billing.credit(organization, "1")
+    await connection.execute("update wallets set balance = balance + 1 where id = $1", organization.wallet_id)
+    entries = {entry["kind"]: entry["id"] for entry in await billing.entries(organization.wallet_id)}
+    for stranger in (entries["credit"], 4711):
+        with pytest.raises(NotFound, match=f"ledger entry {stranger} is not an unexplained one"):
+            await explain(connection, [entries["unexplained"], stranger], reason="r", author="a")
+    assert await connection.fetchval("select count(*) from ledger_explanations") == 0

@@ -186,3 +186,18 @@ def test_a_name_cannot_move_the_cursor(run: Run, database: psycopg.Connection) -
     database.execute("update organizations set name = E'\\x1b[2JAcme\\nevil'")
     (_, line) = run("billing", "runway").output.splitlines()
     assert line.endswith(" [2JAcme evil")
+
+
+@pytest.mark.usefixtures("instance")
+def test_an_unexplained_movement_is_explained(run: Run, database: psycopg.Connection) -> None:
+    database.execute("update wallets set balance = balance + 1")
+    told = run("verify")
+    assert told.exit_code == 1
+    entry = told.output.split(": ")[1]
+    assert run("wallet", "explain", "--entry", entry, "--reason", "by hand").output == (
+        "Explained 1 ledger entries.\n"
+    )
+    assert run("verify").exit_code == 0
+    assert run("wallet", "explain", "--all", "--reason", "by hand").output == "Explained 0 ledger entries.\n"
+    told = run("wallet", "explain", "--entry", "4711", "--reason", "by hand")
+    assert told.errors == "error: ledger entry 4711 is not an unexplained one\n"

@@ -1,14 +1,16 @@
-"""`containerstacks wallet`: money in."""
+"""`containerstacks wallet`: money in, and why it moved."""
 
 from decimal import Decimal
 from typing import Annotated
 
 import typer
 
+from containerstacks_shared.billing import explanations
 from containerstacks_shared.billing.credits import credit_wallet
 from containerstacks_shared.money import format_amount, parse_amount
 
 from .database import operator, run_with_database
+from .reason_option import Reason
 
 _REFERENCE_CHARACTERS_MAX = 255
 
@@ -26,12 +28,6 @@ def _check_reference(reference: str) -> str:
     if not reference.strip() or len(reference) > _REFERENCE_CHARACTERS_MAX:
         raise typer.BadParameter(f"expected 1 to {_REFERENCE_CHARACTERS_MAX} characters")
     return reference
-
-
-# A callback, so that `wallet` stays a word of its own beside its only command.
-@app.callback()
-def _group() -> None:
-    pass
 
 
 @app.command()
@@ -58,3 +54,21 @@ def credit(
     )
     what = "Credited" if credited.written else "Had been credited before, nothing was changed:"
     print(f"{what} {format_amount(amount)}; the balance is {format_amount(credited.balance)}.")
+
+
+@app.command()
+def explain(
+    reason: Reason,
+    entries: Annotated[
+        list[int] | None,
+        typer.Option("--entry", min=1, help="The ledger entry's number; say it once for each."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every entry that nobody explained yet.")] = False,
+) -> None:
+    """Say why a wallet moved without a transaction behind it; `verify` then leaves that entry alone."""
+    if bool(entries) == everything:
+        raise typer.BadParameter("expected one of --entry and --all")
+    explained = run_with_database(
+        lambda connection: explanations.explain(connection, entries or None, reason=reason, author=operator())
+    )
+    print(f"Explained {explained} ledger entries.")

@@ -77,10 +77,12 @@ with entry as materialized (
            case when e.kind in ('charge', 'credit', 'refund') then 'unexplained' else e.kind end,
            null, null, null, e.amount - coalesce(sum(t.amount), 0), e.id::text,
            case when e.kind not in ('opening', 'closing')
-                then format('written by %s (%s)', e.written_by, coalesce(nullif(e.application_name, ''), 'no application name')) end
+                then concat_ws('; ', known.reason, format('written by %s (%s)', e.written_by,
+                                                          coalesce(nullif(e.application_name, ''), 'no application name'))) end
       from entry e
       left join moved t on t.entry_id = e.id
-     group by e.wallet_id, e.id, e.recorded_at, e.kind, e.amount, e.written_by, e.application_name
+      left join ledger_explanations known on known.wallet_ledger_entry_id = e.id
+     group by e.wallet_id, e.id, e.recorded_at, e.kind, e.amount, e.written_by, e.application_name, known.reason
     having e.amount <> coalesce(sum(t.amount), 0)
      union all
     -- Hours that were forgiven moved no money; without them a reader would miss some.

@@ -26,13 +26,14 @@ select id::text as key, format('balance %s after %s does not follow %s', balance
  order by id;
 
 -- name: unexplained_entries
--- Invariant 3: a movement that no transaction stands behind, and who wrote it.
+-- Invariant 3: a movement that no transaction stands behind, and who wrote it; until somebody has found out why.
 select e.id::text as key,
        format('wallet %s moved by %s to %s at %s, written by %s (%s)', e.wallet_id, e.amount, e.balance_after,
               e.recorded_at, e.written_by, coalesce(nullif(e.application_name, ''), 'no application name')) as detail
   from wallet_ledger_entries e
  where e.kind = 'unexplained'
    and e.id > $1::bigint
+   and not exists (select from ledger_explanations known where known.wallet_ledger_entry_id = e.id)
  order by e.id;
 
 -- name: refunds_unlike_their_cycles

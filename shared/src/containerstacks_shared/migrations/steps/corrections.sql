@@ -27,3 +27,11 @@ create index payment_transactions_entries on payment_transactions using brin (wa
 
 -- A statement is of an organization and a month.
 create index wallet_ledger_entries_statement on wallet_ledger_entries (organization_id, recorded_at);
+
+-- The ledger cannot be changed, so what an operator found out about an unexplained entry stands beside it.
+create table ledger_explanations (
+    wallet_ledger_entry_id bigint primary key,
+    reason text not null,
+    author text not null,
+    explained_at timestamptz not null default clock_now()
+);

@@ -1,0 +1,25 @@
+"""Say why a wallet moved without a transaction behind it, once somebody has found out.
+
+An original application on the same database writes wallets its own way: every top-up of its is an `unexplained` entry
+of the ledger, which cannot be changed. The explanation stands beside it, and the audit leaves that entry alone.
+"""
+
+from collections.abc import Sequence
+
+from containerstacks_shared.db import Connection
+from containerstacks_shared.errors import NotFound
+from containerstacks_shared.sql import load
+
+_QUERIES = load("ledger_explanations")
+
+
+async def explain(connection: Connection, entries: Sequence[int] | None, *, reason: str, author: str) -> int:
+    """Explain these ledger entries, or (None) all that are unexplained now. Returns how many had not been before.
+
+    Raises `NotFound` when one of them is no unexplained entry; then none is explained.
+    """
+    if entries is not None:
+        strangers = await connection.fetch(_QUERIES["not_unexplained"], entries)
+        if strangers:
+            raise NotFound(f"ledger entry {strangers[0]['id']} is not an unexplained one")
+    return len(await connection.fetch(_QUERIES["explain"], entries, reason, author))
