@@ -213,8 +213,9 @@ async def test_a_negative_price_is_listed_too(
     assert (held.vps_plan_id, held.reason, held.instances) == (negative.id, "its price is negative", 1)
 
 
+@pytest.mark.usefixtures("instance")
 async def test_an_old_hour_paid_late_says_nothing_about_the_price_of_today(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan, instance: UUID
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     debtor = await fleet.add_organization(connection, balance="0")
     await fleet.add_instance(connection, debtor, plan, hours_due=1)
