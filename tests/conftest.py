@@ -35,6 +35,14 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
     return report
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what a long test survived, though nobody sees the output of a test that passed."""
+    for report in terminalreporter.getreports("passed"):
+        for name, value in report.user_properties:
+            if name == "survived":
+                terminalreporter.write_line(str(value))
+
+
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
     # Where everything a test could want is installed, a skipped test is a test that did not run.
     if os.environ.get("CI") == "true" and report.skipped and not hasattr(report, "wasxfail"):

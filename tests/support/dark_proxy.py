@@ -3,10 +3,16 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
 _CHUNK_BYTES = 65536
 _HOST = "127.0.0.1"
+
+
+@dataclass(eq=False)
+class _Connection:
+    light: asyncio.Event = field(default_factory=asyncio.Event)
 
 
 class DarkProxy:
@@ -14,20 +20,38 @@ class DarkProxy:
 
     def __init__(self, dsn: str) -> None:
         self._target = urlsplit(dsn)
-        self._light = asyncio.Event()
-        self._light.set()
-        self._connections: set[asyncio.Task[None]] = set()
+        self._dark = False
+        self._connections: dict[asyncio.Task[None], _Connection] = {}
+        # The answer that darkness waits for, and the connection on which it came.
+        self._awaited: bytes | None = None
+        self._caught: _Connection | None = None
+        self._catching = asyncio.Event()
         self.dsn = ""
 
     def go_dark(self) -> None:
-        self._light.clear()
+        self._dark = True
+        for connection in self._connections.values():
+            connection.light.clear()
 
     def go_light(self) -> None:
         """Let new and old connections pass again; what was sent into the dark arrives now."""
-        self._light.set()
+        self._dark = False
+        for connection in self._connections.values():
+            connection.light.set()
+
+    def go_dark_at(self, answer: bytes) -> asyncio.Event:
+        """Go dark before the next answer of the server that contains these bytes; the event tells when."""
+        self._awaited, self._caught = answer, None
+        self._catching = asyncio.Event()
+        return self._catching
+
+    def let_answer_pass(self) -> None:
+        """Light the connection on which that answer came, and no other."""
+        assert self._caught is not None
+        self._caught.light.set()
 
     async def serve(self) -> AsyncIterator[None]:
-        server = await asyncio.start_server(self._connected, _HOST, 0)
+        server = await asyncio.start_server(self._accept, _HOST, 0)
         port = server.sockets[0].getsockname()[1]
         user = self._target.netloc.rpartition("@")[0]
         self.dsn = urlunsplit(self._target._replace(netloc=f"{user}@{_HOST}:{port}"))
@@ -40,19 +64,30 @@ class DarkProxy:
             if self._connections:
                 await asyncio.wait(self._connections)
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._connections.add(task)
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connection = _Connection()
+        if not self._dark:
+            connection.light.set()
+        task = asyncio.create_task(self._connected(connection, reader, writer))
+        self._connections[task] = connection
+        task.add_done_callback(self._connections.pop)
+
+    async def _connected(
+        self, connection: _Connection, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
         try:
-            await self._light.wait()
-            server_reader, server_writer = await asyncio.open_connection(
-                self._target.hostname, self._target.port
-            )
+            await connection.light.wait()
+            try:
+                server_reader, server_writer = await asyncio.open_connection(
+                    self._target.hostname, self._target.port
+                )
+            except OSError:
+                # No server behind it: the caller is hung up on.
+                return
             with contextlib.closing(writer), contextlib.closing(server_writer):
                 pumps = [
-                    asyncio.create_task(self._pump(reader, server_writer)),
-                    asyncio.create_task(self._pump(server_reader, writer)),
+                    asyncio.create_task(self._pump(connection, reader, server_writer)),
+                    asyncio.create_task(self._pump(connection, server_reader, writer, answers=True)),
                 ]
                 try:
                     await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
@@ -62,15 +97,25 @@ class DarkProxy:
                     await asyncio.wait(pumps)
         finally:
             writer.close()
-            self._connections.discard(task)
 
-    async def _pump(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _pump(
+        self,
+        connection: _Connection,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        *,
+        answers: bool = False,
+    ) -> None:
         with contextlib.suppress(ConnectionError):
             while chunk := await reader.read(_CHUNK_BYTES):
-                await self._light.wait()
+                if answers and self._awaited is not None and self._awaited in chunk:
+                    self._awaited, self._caught = None, connection
+                    self.go_dark()
+                    self._catching.set()
+                await connection.light.wait()
                 writer.write(chunk)
                 await writer.drain()
-            await self._light.wait()
+            await connection.light.wait()
 
 
 @contextlib.asynccontextmanager

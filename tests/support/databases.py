@@ -9,7 +9,7 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -65,13 +65,16 @@ def database_server() -> Iterator[DatabaseServer]:
 
 
 @contextlib.contextmanager
-def embedded_postgres() -> Iterator[EmbeddedPostgres]:
-    """Give an embedded server of its own, not yet started, and remove it whatever happens to it."""
+def embedded_postgres(settings: Mapping[str, str] | None = None) -> Iterator[EmbeddedPostgres]:
+    """Give an embedded server of its own, not yet started, and remove it whatever happens to it.
+
+    `settings` are PostgreSQL's, on top of those that make tests fast.
+    """
     folder = Path(tempfile.mkdtemp(prefix="containerstacks-tests-"))
     # PostgreSQL refuses to run as root and then runs as somebody else, who must get into the folder.
     folder.chmod(0o755)
     version = int(os.environ.get("TEST_POSTGRES_VERSION", "18"))
-    postgres = EmbeddedPostgres(folder / "data", version=version, fast=True)
+    postgres = EmbeddedPostgres(folder / "data", version=version, fast=True, settings=settings)
     try:
         yield postgres
     finally:

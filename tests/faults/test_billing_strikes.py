@@ -1,0 +1,27 @@
+"""Several billers at work while everything around them dies: no cent is lost, and none is charged twice."""
+
+import os
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from faults.strikes.campaign import open_campaign
+
+STRIKES = 20
+
+
+# Longer than any other test: six processes start, and some strikes last until a server gives up on a session.
+@pytest.mark.timeout(600)
+async def test_billing_survives_twenty_strikes_to_the_digit(
+    record_property: Callable[[str, object], None],
+) -> None:
+    seed = int(os.environ.get("FAULTS_SEED", "3"))
+    async with open_campaign(seed, tell=_tell) as campaign:
+        for _ in range(STRIKES):
+            await campaign.strike()
+        record_property("survived", campaign.report())
+
+
+def _tell(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
