@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import billing, live, results, serving, writers
+from benchmarks import auditing, billing, live, results, serving, writers
 from containerstacks_shared.embedded import EmbeddedPostgres
 from containerstacks_shared.log import configure_logging
 from support.databases import DatabaseServer
@@ -24,6 +24,7 @@ async def measure_billing(server: DatabaseServer) -> list[results.Result]:
 
 MEASUREMENTS = {
     "billing": measure_billing,
+    "auditing": auditing.measure,
     "live": live.measure,
     "writers": writers.measure,
     "serving": serving.measure,

@@ -16,6 +16,9 @@ from typing import cast
 import uvloop
 
 _NUMBER = re.compile(rb'"error":(\d+)')
+# Neither stands in a message, which is ASCII. Who does not answer is taken for dead after half a minute.
+_PING = b"\x89\x00"
+_PONG = b"\x8a\x80\x00\x00\x00\x00"
 # More at once would only queue at the server's door.
 _CONNECTING_AT_ONCE = 50
 
@@ -30,7 +33,8 @@ class Browser(asyncio.Protocol):
         self._newest = -1
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        cast("asyncio.Transport", transport).write(self._request)
+        self._transport = cast("asyncio.Transport", transport)
+        self._transport.write(self._request)
 
     def data_received(self, data: bytes) -> None:
         now = time.monotonic()
@@ -38,6 +42,8 @@ class Browser(asyncio.Protocol):
         if numbers and (newest := int(numbers[-1])) > self._newest:
             self._newest = newest
             self.seen.append((newest, now))
+        if _PING in data:
+            self._transport.write(_PONG)
         if not self.connected.done():
             if not data.startswith(b"HTTP/1.1 101"):
                 message = f"refused: {data[:80]!r}"
