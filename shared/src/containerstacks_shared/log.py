@@ -14,6 +14,10 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 
 # A connection error may quote the address it was given, password included.
 _PASSWORD_IN_URL: Final = re.compile(r"(?<=://)([^\s:/@]*):[^\s@]+@")
+# What would begin a line of its own, or speak to the terminal of who reads this.
+_CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Made here, and of many lines by nature.
+_TRACEBACKS: Final = frozenset({"exception", "stack"})
 
 
 def configure_logging(level: str, format: str, *, service: str) -> None:  # noqa: A002 - the setting's own word
@@ -44,6 +48,7 @@ def configure_logging(level: str, format: str, *, service: str) -> None:  # noqa
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.format_exc_info,
                 _hide_passwords,
+                _keep_to_one_line,
                 _renderer(format),
             ],
         )
@@ -76,3 +81,11 @@ def _hide_passwords(_logger: WrappedLogger, _method: str, event: EventDict) -> M
         if isinstance(value, str) and "://" in value:
             fields[key] = _PASSWORD_IN_URL.sub(r"\1:***@", value)
     return fields
+
+
+def _keep_to_one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> Mapping[str, Any]:
+    """Spell control characters out: a value may be what somebody typed into an address."""
+    for key, value in event.items():
+        if isinstance(value, str) and key not in _TRACEBACKS:
+            event[key] = _CONTROL_CHARACTERS.sub(lambda found: repr(found[0])[1:-1], value)
+    return event

@@ -1,0 +1,98 @@
+"""The whole API against its own description, with what a machine thinks of: as anybody, as a user, as an administrator.
+
+API_CASES is how many cases are tried at most of each operation, for each of the three, as described and as not.
+"""
+
+import asyncio
+import os
+from collections.abc import Iterator
+from typing import Any, Final
+
+import pytest
+import requests
+import schemathesis
+from hypothesis import HealthCheck, Phase, given
+from hypothesis import settings as hypothesis_settings
+from schemathesis import APIOperation, Case, GenerationMode
+from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
+from schemathesis.specs.openapi import checks
+
+from containerstacks_shared.db import Connection
+from containerstacks_web.api.openapi import describe_api
+from support import web_site
+from support.web_site import OpenSite
+
+Operation = APIOperation[Any, Any, Any, Any]
+
+CASES: Final = int(os.environ.get("API_CASES", "20"))
+ROLES: Final = ("anonymous", "user", "admin")
+_CHECKS: Final = [
+    not_a_server_error,
+    checks.status_code_conformance,
+    checks.content_type_conformance,
+    checks.response_headers_conformance,
+    checks.response_schema_conformance,
+]
+
+
+class Trial:
+    """Sends cases of one role, and counts them."""
+
+    def __init__(self, base_url: str, headers: dict[str, str]) -> None:
+        self._base_url = base_url
+        self._headers = headers
+        self._session = requests.Session()
+        self.cases = 0
+        self.answers: dict[int, int] = {}
+
+    def run(self, description: dict[str, Any]) -> None:
+        with self._session:
+            for operation in _operations(description):
+                for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+                    if mode is GenerationMode.POSITIVE or _can_be_wrong(operation):
+                        self._try(operation, mode)
+
+    def _try(self, operation: Operation, mode: GenerationMode) -> None:
+        @hypothesis_settings(
+            max_examples=CASES,
+            deadline=None,
+            database=None,
+            derandomize=False,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(case=operation.as_strategy(generation_mode=mode))
+        def holds(case: Case[Any]) -> None:
+            self.cases += 1
+            answer = case.call(base_url=self._base_url, session=self._session, headers=self._headers)
+            self.answers[answer.status_code] = self.answers.get(answer.status_code, 0) + 1
+            case.validate_response(answer, checks=_CHECKS)
+
+        holds()
+
+
+def _operations(description: dict[str, Any]) -> Iterator[Operation]:
+    for found in schemathesis.openapi.from_dict(description).get_all_operations():
+        assert isinstance(found, Ok)
+        yield found.ok()
+
+
+def _can_be_wrong(operation: Operation) -> bool:
+    return bool(operation.query or operation.path_parameters or operation.body)
+
+
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("role", ROLES)
+async def test_every_answer_is_as_described(open_site: OpenSite, connection: Connection, role: str) -> None:
+    endless = "100000000/minute"
+    site = await open_site(rate_limit_anonymous=endless, rate_limit_user=endless, rate_limit_admin=endless)
+    headers = {}
+    if role != "anonymous":
+        headers["X-API-Key"] = await web_site.add_api_key(connection, role=role)
+    trial = Trial(str(site.client.make_url("")).rstrip("/"), headers)
+    # In a thread: the server answers on this one.
+    await asyncio.to_thread(trial.run, describe_api("ContainerStacks"))
+    print(f"{role}: {trial.cases} cases, {dict(sorted(trial.answers.items()))}")  # noqa: T201
+    assert trial.cases > 0
+    assert not [status for status in trial.answers if status >= 500]

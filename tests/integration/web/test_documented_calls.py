@@ -1,0 +1,59 @@
+"""Every call of docs/api.md, as it stands there: by curl and by Python."""
+
+import asyncio
+import re
+import sys
+from pathlib import Path
+from typing import Final
+
+from containerstacks_shared.db import Connection
+from containerstacks_web.api.openapi import describe_api
+from support import web_site
+from support.web_site import Site
+
+DOCUMENT: Final = Path(__file__).parents[3] / "docs" / "api.md"
+_SECTION: Final = re.compile(r"^### (?P<call>[A-Z]+ /\S+)$(?P<text>.*?)(?=^##)", re.MULTILINE | re.DOTALL)
+_BLOCK: Final = re.compile(r"^```(?P<language>sh|python)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+def blocks(language: str, text: str) -> list[str]:
+    return [block["code"] for block in _BLOCK.finditer(text) if block["language"] == language]
+
+
+async def run(site: Site, key: str, *command: str) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        env={"PATH": "/usr/bin:/bin", "SITE": str(site.client.make_url("")).rstrip("/"), "KEY": key},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    told, _ = await process.communicate()
+    assert process.returncode == 0, f"{command[-1]}\n{told.decode()}"
+
+
+def test_every_endpoint_has_a_call_of_either_kind() -> None:
+    sections = {
+        section["call"]: section["text"] for section in _SECTION.finditer(DOCUMENT.read_text("utf-8"))
+    }
+    paths = describe_api("ContainerStacks")["paths"]
+    described = {
+        f"{method.upper()} {path}"
+        for path, methods in paths.items()
+        for method in methods
+        if path.startswith("/api/") and path != "/api/openapi.json" and method not in {"head", "options"}
+    }
+    assert set(sections) == described
+    for call, text in sections.items():
+        assert blocks("sh", text), call
+        assert blocks("python", text), call
+
+
+async def test_the_calls_work_as_they_stand(site: Site, connection: Connection) -> None:
+    key = await web_site.add_api_key(connection, role="admin")
+    text = DOCUMENT.read_text(encoding="utf-8")
+    shell = [block for block in blocks("sh", text) if "curl" in block]
+    await run(site, key, "bash", "-euo", "pipefail", "-c", "\n".join(f"{block}echo" for block in shell))
+    await run(site, key, sys.executable, "-c", "\n".join(blocks("python", text)))
+    # Made and ended by the calls themselves.
+    ended = await connection.fetchval("select count(*) from user_api_keys where not active")
+    assert ended == 2
