@@ -25,7 +25,9 @@ from support.web_site import OpenSite
 
 Operation = APIOperation[Any, Any, Any, Any]
 
-CASES: Final = int(os.environ.get("API_CASES", "20"))
+CASES_USUAL: Final = 45
+CASES: Final = int(os.environ.get("API_CASES", str(CASES_USUAL)))
+CASES_TOTAL_MIN: Final = 5_000
 ROLES: Final = ("anonymous", "user", "admin")
 _CHECKS: Final = [
     not_a_server_error,
@@ -89,10 +91,12 @@ async def test_every_answer_is_as_described(open_site: OpenSite, connection: Con
     site = await open_site(rate_limit_anonymous=endless, rate_limit_user=endless, rate_limit_admin=endless)
     headers = {}
     if role != "anonymous":
-        headers["X-API-Key"] = await web_site.add_api_key(connection, role=role)
+        # Either way of showing a key, so that what the machine thinks of as a credential does not stand in for it.
+        key = await web_site.add_api_key(connection, role=role)
+        headers |= {"X-API-Key": key, "Authorization": f"Bearer {key}"}
     trial = Trial(str(site.client.make_url("")).rstrip("/"), headers)
     # In a thread: the server answers on this one.
     await asyncio.to_thread(trial.run, describe_api("ContainerStacks"))
     print(f"{role}: {trial.cases} cases, {dict(sorted(trial.answers.items()))}")  # noqa: T201
-    assert trial.cases > 0
+    assert trial.cases * len(ROLES) >= (CASES_TOTAL_MIN if CASES >= CASES_USUAL else 1)
     assert not [status for status in trial.answers if status >= 500]
