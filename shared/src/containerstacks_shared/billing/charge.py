@@ -52,14 +52,20 @@ class Charged:
 
 
 async def charge_organizations(
-    connection: Connection, organizations: Sequence[UUID], *, now: datetime, run_id: int
+    connection: Connection,
+    organizations: Sequence[UUID],
+    *,
+    now: datetime,
+    run_id: int,
+    seconds_max: float | None = None,
 ) -> Charged:
     """Bill every whole hour that is due at `now`, as far as each wallet reaches.
 
-    Runs inside the caller's transaction, which must be rolled back on any error. Raises `InstanceMoved`.
+    The statement may take `seconds_max`, or what the connection allows. Runs inside the caller's transaction,
+    which must be rolled back on any error. Raises `InstanceMoved`.
     """
     await connection.execute(_QUERIES["lock_wallets"], organizations)
-    row = await connection.fetchrow(CHARGE, organizations, now, run_id)
+    row = await connection.fetchrow(CHARGE, organizations, now, run_id, timeout=seconds_max)
     assert row is not None
     if row["instances_advanced"] != row["instances_billed"]:
         raise InstanceMoved(

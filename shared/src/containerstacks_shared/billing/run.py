@@ -34,6 +34,9 @@ _BILLING = load("billing")
 _RATES = load("rates")
 _ATTEMPTS_MAX = 5
 _LOCK_WAIT_MAX = "10s"
+_BATCH_SECONDS = 30.0
+# A hundred times what it takes.
+_BATCH_SECONDS_PER_INSTANCE = 0.002
 _RATES_WAIT_MAX = "2s"
 # Contention is over by itself; anything else in a batch would only happen again.
 _CONTENTION = (
@@ -190,10 +193,13 @@ class _Run:
     stop: asyncio.Event
     summary: RunSummary
     occasion: Occasion
+    # How many instances are due, by organization.
+    work: dict[UUID, int] = field(default_factory=dict)
 
     async def bill_everybody(self) -> None:
         postponed: list[UUID] = []
-        for batch in _batches(await self._work(), self.settings.batch_size):
+        self.work = await self._list_work()
+        for batch in _batches(list(self.work.items()), self.settings.batch_size):
             if not await self._may_go_on():
                 return
             try:
@@ -210,13 +216,13 @@ class _Run:
             await self._bill_alone(organization)
         self.summary.status = RunStatus.FAILED if self.summary.failures else RunStatus.SUCCEEDED
 
-    async def _work(self) -> list[tuple[UUID, int]]:
+    async def _list_work(self) -> dict[UUID, int]:
         async with self.pool.acquire() as connection:
             if self.occasion is Occasion.TOP_UP:
                 rows = await connection.fetch(_BILLING["debtors_with_money"])
             else:
                 rows = await connection.fetch(_BILLING["organizations_due"], self.summary.started_at)
-        return [(row["organization_id"], row["instances"]) for row in rows]
+        return {row["organization_id"]: row["instances"] for row in rows}
 
     async def _may_go_on(self) -> bool:
         if self.leadership.lost.is_set():
@@ -249,10 +255,16 @@ class _Run:
 
     async def _bill_once(self, organizations: Sequence[UUID]) -> Charged:
         async with self.pool.acquire() as connection, connection.transaction():
-            await connection.execute(f"set local lock_timeout = '{_LOCK_WAIT_MAX}'")
+            # One organization may own most of the fleet, and is charged as a whole or not at all.
+            seconds = _BATCH_SECONDS + _BATCH_SECONDS_PER_INSTANCE * sum(
+                map(self.work.__getitem__, organizations)
+            )
+            await connection.execute(
+                f"set local lock_timeout = '{_LOCK_WAIT_MAX}'; set local statement_timeout = '{seconds:.0f}s'"
+            )
             now = await self._assert_mine(connection)
             charged = await charge_organizations(
-                connection, organizations, now=now, run_id=self.summary.run_id
+                connection, organizations, now=now, run_id=self.summary.run_id, seconds_max=seconds
             )
             await billing_runs.add_progress(
                 connection,
