@@ -110,6 +110,49 @@ def test_an_api_key_promotes_nobody(run: Run, database: psycopg.Connection, orga
     assert one(database, "select count(*) from user_api_keys") == (0,)
 
 
+def test_keys_are_listed_and_revoked(run: Run, database: psycopg.Connection) -> None:
+    run("admin", "create", "--email", "root@example.com", "--password-stdin", typed=PASSWORD)
+    made = run(
+        "admin",
+        "api-key",
+        "--email",
+        "root@example.com",
+        "--scope",
+        "status",
+        "--expires-days",
+        "7",
+        "--name",
+        "wall",
+    )
+    key = made.output.strip()
+    kept = one(
+        database,
+        "select permissions, expires_at between now() + '6 days' and now() + '8 days', id::text from user_api_keys",
+    )
+    assert kept[:2] == ({"scopes": ["status"]}, True)
+    listed = run("admin", "api-key", "list").output
+    assert key not in listed
+    assert [cell in listed for cell in (kept[2], key[:12], "root@example.com", "status", "never", "wall")]
+    assert run("admin", "api-key", "revoke", kept[2]).output == f"Revoked the key {kept[2]}.\n"
+    assert one(database, "select active from user_api_keys") == (False,)
+    assert "revoked" in run("admin", "api-key", "list", "--email", "root@example.com").output
+    again = run("admin", "api-key", "revoke", kept[2])
+    assert (again.exit_code, again.errors) == (1, f"error: there is no active key {kept[2]}\n")
+
+
+def test_a_user_is_signed_out_everywhere(run: Run, database: psycopg.Connection) -> None:
+    run("admin", "create", "--email", "root@example.com", "--password-stdin", typed=PASSWORD)
+    database.execute(
+        "insert into web_sessions (token_hash, user_id, expires_at)"
+        " select n::text, id, now() + '1 day' from users, generate_series(1, 2) as n"
+    )
+    assert run("admin", "sign-out", "--email", "root@example.com").output == (
+        "Ended 2 sessions of root@example.com.\n"
+    )
+    assert one(database, "select count(*) from web_sessions") == (0,)
+    assert run("admin", "sign-out", "--email", "who@example.com").exit_code == 1
+
+
 # Money ------------------------------------------------------------------------------------------
 
 
