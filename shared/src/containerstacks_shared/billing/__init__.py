@@ -2,5 +2,7 @@
 
 `run.py` bills what is due, `charge.py` moves the money of one batch, `presence.py` tells the original
 application that somebody bills, `control.py` pauses and resumes, `credits.py` brings money in,
-`forecast.py` says what a run would do, `status.py` who bills and how it went, `verify.py` audits.
+`refunds.py` gives it back, `write_offs.py` forgives hours, `explanations.py` says why a wallet moved,
+`forecast.py` says what a run would do, `status.py` who bills and how it went, `statement.py` what a wallet paid for,
+`verify.py` proves the invariants, and `audit.py` does so on record.
 """
