@@ -15,7 +15,9 @@ from containerstacks_web.problems import RequestRefused
 
 API_PREFIX: Final = "/api/"
 METRICS_PATH: Final = "/metrics"
-_PROBES: Final = frozenset({"/healthz", "/readyz", METRICS_PATH})
+PROBES: Final = frozenset({"/healthz", "/readyz", METRICS_PATH})
+SOCKET_PATH: Final = "/ws/status"
+STATIC_PREFIX: Final = "/static/"
 # Pages, not documents.
 _PAGES_OF_API: Final = frozenset({"/api/docs"})
 
@@ -34,7 +36,7 @@ _PREFLIGHT_SECONDS: Final = "3600"
 async def keep_conventions(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.path == METRICS_PATH:
         _assert_may_measure(request)
-    if request.path in _PROBES:
+    if request.path in PROBES:
         return await handler(request)
     _assert_host(request)
     if request.method == hdrs.METH_OPTIONS:

@@ -16,7 +16,13 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from containerstacks_shared import db
-from containerstacks_web.conventions import add_cors_headers, allowed_methods
+from containerstacks_web.conventions import (
+    PROBES,
+    SOCKET_PATH,
+    STATIC_PREFIX,
+    add_cors_headers,
+    allowed_methods,
+)
 from containerstacks_web.headers import RESOURCE_POLICY, SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
 from containerstacks_web.keys import IDENTITY, RATE_LIMITER, REQUEST_ID, TRUSTED_PROXIES, VERDICT
 from containerstacks_web.metrics import RATE_LIMITED, REQUESTS
@@ -25,9 +31,6 @@ from containerstacks_web.ready_answers import ReadyResponse
 from containerstacks_web.sign_in.credentials import WrongCredential, identify
 from containerstacks_web.sign_in.identity import ANONYMOUS, Identity, RequestRole
 
-SOCKET_PATH: Final = "/ws/status"
-STATIC_PREFIX: Final = "/static/"
-_PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 # A request id that a proxy gave is kept, if it looks like one.
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
@@ -50,7 +53,7 @@ async def log_request(request: web.Request, handler: Handler) -> web.StreamRespo
         finally:
             REQUESTS.labels(str(status)).inc()
             # Supervisors ask every few seconds; nobody reads that.
-            log = _log.debug if request.path in _PROBES else _log.info
+            log = _log.debug if request.path in PROBES else _log.info
             log(
                 "request.served",
                 method=request.method,
@@ -96,7 +99,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
 @web.middleware
 async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Find out who asks, count the request, and refuse it when it is one too many or its credential wrong."""
-    if request.path in _PROBES or request.path.startswith(STATIC_PREFIX):
+    if request.path in PROBES or request.path.startswith(STATIC_PREFIX):
         return await handler(request)
     refusal = None
     try:
@@ -148,11 +151,7 @@ async def _count(request: web.Request, identity: Identity) -> None:
     request[VERDICT] = verdict
     if not verdict.allowed:
         RATE_LIMITED.labels(verdict.name).inc()
-        raise RequestRefused(
-            HTTPStatus.TOO_MANY_REQUESTS,
-            f"Too many requests: {verdict.rate.amount} are allowed in {verdict.rate.text.partition('/')[2]}."
-            f" Try again in {verdict.reset_seconds} seconds.",
-        )
+        raise RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, verdict.refusal)
 
 
 def _explain(error: web.HTTPException) -> str:

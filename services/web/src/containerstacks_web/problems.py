@@ -43,13 +43,16 @@ async def problem_response(
     if wants_page(request):
         response = await pages.error_page(request, status, reference=reference)
     else:
-        problem = Problem(title=status.phrase, status=status, detail=detail, request_id=reference)
-        response = web.Response(
-            status=status, body=problem.model_dump_json().encode(), content_type=CONTENT_TYPE
-        )
+        body = describe_problem(status, detail, reference)
+        response = web.Response(status=status, body=body, content_type=CONTENT_TYPE)
     response.headers.update(headers or {})
     response.headers["Cache-Control"] = "no-store"
     return response
+
+
+def describe_problem(status: HTTPStatus, detail: str, request_id: str) -> bytes:
+    problem = Problem(title=status.phrase, status=status, detail=detail, request_id=request_id)
+    return problem.model_dump_json().encode()
 
 
 def wants_page(request: web.Request) -> bool:

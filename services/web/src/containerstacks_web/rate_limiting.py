@@ -38,6 +38,14 @@ class Verdict:
     reset_seconds: int
 
     @property
+    def refusal(self) -> str:
+        """What the visitor is told."""
+        return (
+            f"Too many requests: {self.rate.amount} are allowed in {self.rate.text.partition('/')[2]}."
+            f" Try again in {self.reset_seconds} seconds."
+        )
+
+    @property
     def headers(self) -> dict[str, str]:
         """The fields of draft-ietf-httpapi-ratelimit-headers, and Retry-After for a refusal."""
         window = int(self.rate.period.total_seconds())

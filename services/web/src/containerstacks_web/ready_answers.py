@@ -1,8 +1,9 @@
 """Answers that are the same for every stranger, made once and kept until the status changes.
 
 Most requests come from visitors without any credential who ask for what the process already knows. For them the
-answer's bytes lie ready: no session, no rendering, no query; only their rate limit is counted. Everything else, also
-whatever is unusual about such a request, goes the long way through the other middlewares.
+answer's bytes lie ready: no session, no rendering, no query; only their rate limit is counted, and a stranger's request
+that is one too many is refused right here. Everything else, also whatever is unusual about such a request, goes the
+long way through the other middlewares.
 """
 
 import logging
@@ -19,14 +20,16 @@ from aiohttp import ETag, hdrs, web
 from aiohttp.typedefs import Handler
 
 from .api import health
-from .conventions import is_plain
+from .conventions import PROBES, SOCKET_PATH, STATIC_PREFIX, is_plain
 from .headers import SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
 from .keys import RATE_LIMITER, SNAPSHOT_FEED, TRUSTED_PROXIES, VERDICT
 from .live.snapshot import StatusSnapshot
-from .metrics import REQUESTS
+from .metrics import RATE_LIMITED, REQUESTS
 from .pages import handlers as pages
 from .pages.rendering import THEME_COOKIE, theme_of
 from .pages.verdict import Freshness
+from .problems import CONTENT_TYPE, describe_problem, wants_page
+from .rate_limiting import Verdict
 from .sign_in.identity import RequestRole
 
 # With any of these a request is not just anybody's.
@@ -38,6 +41,14 @@ _COMPRESSION_LEVEL: Final = 6
 _GZIP_WINDOW: Final = 16 + zlib.MAX_WBITS
 _SERVED: Final = REQUESTS.labels(str(HTTPStatus.OK.value))
 _NOT_MODIFIED: Final = REQUESTS.labels(str(HTTPStatus.NOT_MODIFIED.value))
+
+_REFUSED: Final = REQUESTS.labels(str(HTTPStatus.TOO_MANY_REQUESTS.value))
+_REFUSAL_HEADERS: Final = {
+    **SECURITY_HEADERS,
+    hdrs.CONTENT_TYPE: CONTENT_TYPE,
+    hdrs.CACHE_CONTROL: "no-store",
+    hdrs.VARY: VARY,
+}
 
 _log = structlog.get_logger(__name__)
 _plain_log = logging.getLogger(__name__)
@@ -113,29 +124,53 @@ READY_ANSWERS: Final = web.AppKey("ready_answers", ReadyAnswers)
 @web.middleware
 async def answer_strangers(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Stands before all other middlewares."""
-    address = _ADDRESSES.get(request.path)
-    snapshot = request.app[SNAPSHOT_FEED].snapshot
-    if address is None or snapshot is None or request.method != hdrs.METH_GET or not _is_anybodys(request):
+    if not _is_counted(request.path) or not _is_anybodys(request):
         return await handler(request)
     visitor = request.app[TRUSTED_PROXIES].visitor(request)
     verdict = await request.app[RATE_LIMITER].hit_as(RequestRole.ANONYMOUS, visitor.limit_key)
     # It is counted now; whoever refuses it, or answers it after all, goes by this.
     request[VERDICT] = verdict
-    if not verdict.allowed:
+    if not verdict.allowed and not wants_page(request):
+        return _refused(verdict, secure=visitor.secure)
+    address = _ADDRESSES.get(request.path)
+    snapshot = request.app[SNAPSHOT_FEED].snapshot
+    if not verdict.allowed or address is None or snapshot is None or request.method != hdrs.METH_GET:
         return await handler(request)
     ready = await request.app[READY_ANSWERS].find(request, address, _theme(request), snapshot)
     known = hdrs.IF_NONE_MATCH in request.headers and _is_known(request, ready.etag)
     response = _unchanged(ready) if known else _whole(request, ready)
-    response.headers.update(verdict.headers)
-    response.headers["X-Request-ID"] = str(uuid4())
-    if visitor.secure:
-        response.headers["Strict-Transport-Security"] = TRANSPORT_SECURITY
+    _finish(response, str(uuid4()), verdict, secure=visitor.secure)
     (_NOT_MODIFIED if known else _SERVED).inc()
     if _plain_log.isEnabledFor(logging.DEBUG):
         _log.debug(
             "request.served_ready", path=request.path, status=response.status, address=visitor.limit_key
         )
     return response
+
+
+def _refused(verdict: Verdict, *, secure: bool) -> ReadyResponse:
+    """Refuse what is one too many at the least cost, also to the log: a flood is a figure there, no page of lines."""
+    RATE_LIMITED.labels(verdict.name).inc()
+    _REFUSED.inc()
+    request_id = str(uuid4())
+    response = ReadyResponse(
+        status=HTTPStatus.TOO_MANY_REQUESTS,
+        body=describe_problem(HTTPStatus.TOO_MANY_REQUESTS, verdict.refusal, request_id),
+        headers=_REFUSAL_HEADERS,
+    )
+    _finish(response, request_id, verdict, secure=secure)
+    return response
+
+
+def _finish(response: web.Response, request_id: str, verdict: Verdict, *, secure: bool) -> None:
+    response.headers.update(verdict.headers)
+    response.headers["X-Request-ID"] = request_id
+    if secure:
+        response.headers["Strict-Transport-Security"] = TRANSPORT_SECURITY
+
+
+def _is_counted(path: str) -> bool:
+    return path not in PROBES and path != SOCKET_PATH and not path.startswith(STATIC_PREFIX)
 
 
 def _is_anybodys(request: web.Request) -> bool:

@@ -3,8 +3,8 @@
 from aiohttp import web
 
 from .api import atom, badges, billing, docs, health, incidents, keys, openapi
+from .conventions import SOCKET_PATH
 from .live.socket import status_socket
-from .middlewares import SOCKET_PATH
 from .pages import handlers as pages
 from .sign_in import handlers as sign_in
 
