@@ -7,9 +7,11 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
+import asyncpg
 import psycopg
 import pytest
 
+from containerstacks_shared.billing import audit
 from containerstacks_shared.passwords import verify_password
 
 Run = Callable[..., Any]
@@ -213,9 +215,24 @@ def test_a_clean_audit_exits_with_0(run: Run) -> None:
     as_json = run("verify", "--full", "--json")
     report = json.loads(as_json.output)
     assert (report["clean"], report["full"], report["findings"]) == (True, True, [])
-    # The next one goes on from the last clean one.
-    report = json.loads(run("verify", "--json").output)
-    assert (report["clean"], report["full"], report["basedOn"]) == (True, False, report["audit"] - 1)
+
+
+def test_damage_in_rows_that_were_clean_before_is_found_without_being_asked_for(
+    run: Run, database: psycopg.Connection, organization: str
+) -> None:
+    run("wallet", "credit", "--organization", organization, "--amount", "5", "--reference", "r")
+    assert run("verify").exit_code == 0
+    database.execute("update payment_transactions set amount = 7")
+    assert run("verify").exit_code == 1
+    assert run("verify").exit_code == 1
+
+
+async def test_only_a_short_history_is_looked_at_as_a_whole(
+    connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "_GLANCE_CYCLES_MAX", -1)
+    audits = [await audit.audit_for_operator(connection, full=full) for full in (False, False, True)]
+    assert [done.based_on is None for done in audits] == [True, False, True]
 
 
 def test_damage_is_found_and_exits_with_1(run: Run, database: psycopg.Connection, organization: str) -> None:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from containerstacks_shared.billing.audit import Audit, audit
+from containerstacks_shared.billing.audit import Audit, audit_for_operator
 
 from .database import run_with_database
 
@@ -14,12 +14,15 @@ from .database import run_with_database
 def verify(
     full: Annotated[
         bool,
-        typer.Option("--full", help="Audit all of history, not only what is new since the last clean audit."),
+        typer.Option(
+            "--full",
+            help="Audit all of history, however long: otherwise a long one from the last clean audit on.",
+        ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Speak JSON.")] = False,
 ) -> None:
     """Prove that no cent was lost or charged twice; exit code 0 only if nothing of ours was found."""
-    done = run_with_database(lambda connection: audit(connection, full=full))
+    done = run_with_database(lambda connection: audit_for_operator(connection, full=full))
     if as_json:
         print(json.dumps(_document(done)))
     else:
@@ -47,4 +50,8 @@ def _print(done: Audit) -> None:
         print(f"{len(done.inherited)} inherited: another biller of this database left them.")
     if done.inherited_known:
         print(f"{done.inherited_known} inherited stand from an earlier audit; --full lists them.")
-    print("Every invariant holds." if done.is_clean else f"{len(done.own)} findings.")
+    print(
+        "Every invariant holds."
+        if done.is_clean
+        else f"{len(done.own)} {'finding' if len(done.own) == 1 else 'findings'}."
+    )

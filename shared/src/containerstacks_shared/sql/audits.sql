@@ -15,7 +15,7 @@ update billing_audits
  where id = $1;
 
 -- name: last_clean
--- What the next audit goes on from.
+-- What the next audit goes on from: nothing, while the last one found damage, which may lie anywhere.
 select id, started_at, covered_run_id, covered_ledger_entry_id, covered_correction_id, findings_inherited,
        (select max(r.id) - 1
           from billing_runs r
@@ -25,8 +25,14 @@ select id, started_at, covered_run_id, covered_ledger_entry_id, covered_correcti
   from billing_audits
  where findings_own = 0
    and covered_run_id is not null
+   and not exists (select from billing_audits later where later.id > billing_audits.id and later.findings_own > 0)
  order by id desc
  limit 1;
+
+-- name: is_history_short
+-- Whether looking at everything costs no more than a glance. $1 how many cycles that may be.
+select count(*) <= $1::bigint
+  from (select from vps_billing_cycles limit $1::bigint + 1) as cycle;
 
 -- name: last
 select id, is_full, based_on, started_at, finished_at, findings_own, findings_inherited, findings

@@ -77,6 +77,11 @@ async def finish(
     )
 
 
+async def is_history_short(connection: Connection, *, cycles_max: int) -> bool:
+    short: bool = await connection.fetchval(_QUERIES["is_history_short"], cycles_max)
+    return short
+
+
 async def last_clean(connection: Connection) -> CleanAudit | None:
     row = await connection.fetchrow(_QUERIES["last_clean"])
     if row is None:
