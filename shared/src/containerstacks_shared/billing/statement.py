@@ -4,12 +4,13 @@ The lines of a wallet add up to the digit: its opening balance and all amounts m
 them. An hour stands in the month in which it was paid for; all times are UTC.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 from uuid import UUID
 
 from containerstacks_shared.db import Connection
@@ -124,7 +125,10 @@ async def open_statement(
         period = (organization_id, month.begin, month.end)
         rows = await connection.fetch(_QUERIES["balances"], *period)
         wallets = [WalletBalance(**dict(row)) for row in rows]
-        yield Statement(organization_id, name, month, wallets, _lines(connection, period, wallets))
+        bounds = await connection.fetchrow(_QUERIES["bounds"], *period)
+        assert bounds is not None
+        rows_read = connection.cursor(_QUERIES["lines"], *period, *bounds.values(), prefetch=_LINES_AT_ONCE)
+        yield Statement(organization_id, name, month, wallets, _lines(rows_read, month, wallets))
 
 
 async def _find(connection: Connection, organization: str) -> tuple[UUID, str | None]:
@@ -146,30 +150,29 @@ def _as_uuid(text: str) -> UUID | None:
 
 
 async def _lines(
-    connection: Connection, period: tuple[UUID, datetime, datetime], wallets: Sequence[WalletBalance]
+    rows: AsyncIterable[Any], month: Month, wallets: Sequence[WalletBalance]
 ) -> AsyncIterator[Line]:
-    _, begin, end = period
     to_come = iter(wallets)
     wallet: WalletBalance | None = None
     balance = Decimal(0)
-    async for row in connection.cursor(_QUERIES["lines"], *period, prefetch=_LINES_AT_ONCE):
+    async for row in rows:
         # Lines come in the order of the wallets; those of no wallet come last.
         while wallet is None or wallet.wallet_id != row["wallet_id"]:
             if wallet is not None:
-                yield _closing(wallet, end)
+                yield _closing(wallet, month.end)
             wallet = next(to_come, None)
             if wallet is None:
                 break
-            yield _opening(wallet, begin)
+            yield _opening(wallet, month.begin)
             balance = wallet.opening
         balance += row["amount"]
         values = {**dict(row), "kind": LineKind(row["kind"])}
         yield Line(**values, balance=None if wallet is None else balance)
     if wallet is not None:
-        yield _closing(wallet, end)
+        yield _closing(wallet, month.end)
     for untouched in to_come:
-        yield _opening(untouched, begin)
-        yield _closing(untouched, end)
+        yield _opening(untouched, month.begin)
+        yield _closing(untouched, month.end)
 
 
 def _opening(wallet: WalletBalance, begin: datetime) -> Line:

@@ -17,23 +17,30 @@ select e.wallet_id, w.currency,
  group by e.wallet_id, w.currency
  order by e.wallet_id;
 
+-- name: bounds
+-- Between which entries and runs the month lies. Known before `lines` is planned: a planner that cannot guess how many
+-- rows come compares each with each.
+select coalesce(min(id), 0) as entry_first, coalesce(max(id), 0) as entry_last,
+       coalesce(min(billing_run_id), 0) as run_first, coalesce(max(billing_run_id), 0) as run_last
+  from wallet_ledger_entries
+ where organization_id = $1
+   and recorded_at >= $2
+   and recorded_at < $3;
+
 -- name: lines
--- $1 the organization, $2 and $3 the month. Of a long history only its share is read: the block range indexes on the runs
--- and the entries cut out the month, those on organization_id its rows.
+-- $1 the organization, $2 and $3 the month, $4 to $7 its bounds. Of a long history only its share is read: the block range
+-- indexes on the runs and the entries cut out the month, those on organization_id its rows.
 with entry as materialized (
     select id, wallet_id, kind, amount, billing_run_id, recorded_at, written_by, application_name
       from wallet_ledger_entries
      where organization_id = $1
        and recorded_at >= $2
        and recorded_at < $3
-), bounds as materialized (
-    select min(id) as entry_first, max(id) as entry_last, min(billing_run_id) as run_first, max(billing_run_id) as run_last
-      from entry
 ), moved as materialized (
     select id, wallet_ledger_entry_id as entry_id, amount, payment_method, provider_transaction_id, description
       from payment_transactions
      where organization_id = $1
-       and wallet_ledger_entry_id between (select entry_first from bounds) and (select entry_last from bounds)
+       and wallet_ledger_entry_id between $4 and $5
 ), instance as materialized (
     select id, label from vps_instances where organization_id = $1
      union all
@@ -41,25 +48,32 @@ with entry as materialized (
       from deleted_vps_instances d
      where d.organization_id = $1
        and not exists (select from vps_instances i where i.id = d.id)
-), charged as (
-    select payment_transaction_id, vps_instance_id, billing_period_start, hourly_rate, total_amount,
+), charged as materialized (
+    -- One cycle of each debit, or damaged rows would be added up twice.
+    select distinct on (payment_transaction_id)
+           payment_transaction_id, vps_instance_id, billing_period_start, hourly_rate, total_amount,
            (extract(epoch from billing_period_end - billing_period_start) / 3600)::bigint as hours
       from vps_billing_cycles
      where organization_id = $1
-       and billing_run_id between (select run_first from bounds) and (select run_last from bounds)
+       and billing_run_id between $6 and $7
        and status in ('billed', 'refunded')
+     order by payment_transaction_id, id
 ), line as (
-    -- The hours that were charged; a debit that its cycle does not explain to the digit stays in one piece.
+    -- The hours that were charged; a debit that its cycle does not explain to the digit stays in one piece. (Joined by the
+    -- ids alone: whatever else stood in the condition would be taken for a rare match, and the join for a small one.)
     select e.wallet_id, e.id as entry_id, e.recorded_at, 'charge' as kind,
-           c.billing_period_start + k * interval '1 hour' as hour, c.vps_instance_id, c.hourly_rate,
-           case when c.hours is null then t.amount else -c.hourly_rate end as amount,
+           case when paid.hours is not null then c.billing_period_start + k * interval '1 hour' end as hour,
+           c.vps_instance_id, case when paid.hours is not null then c.hourly_rate end as hourly_rate,
+           case when paid.hours is null then t.amount else -c.hourly_rate end as amount,
            t.id::text as reference,
-           case when c.hours is null then t.description end as note
+           case when paid.hours is null then t.description end as note
       from entry e
-      join moved t on t.entry_id = e.id and t.payment_method = 'wallet_debit'
-      left join charged c on c.payment_transaction_id = t.id and c.total_amount = -t.amount
-                         and c.total_amount = c.hourly_rate * c.hours
-     cross join lateral generate_series(0, coalesce(c.hours, 1) - 1) as k
+      join moved t on t.entry_id = e.id
+      left join charged c on c.payment_transaction_id = t.id
+     cross join lateral (
+         select case when c.total_amount = -t.amount and c.total_amount = c.hourly_rate * c.hours then c.hours end as hours) as paid
+     cross join lateral generate_series(0, coalesce(paid.hours, 1) - 1) as k
+     where t.payment_method = 'wallet_debit'
      union all
     select e.wallet_id, e.id, e.recorded_at, case when t.payment_method = 'wallet_refund' then 'refund' else 'credit' end,
            c.billing_period_start, c.vps_instance_id, c.hourly_rate, t.amount,
