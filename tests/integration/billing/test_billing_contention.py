@@ -18,6 +18,7 @@ from support.waiting import eventually, session_waiting_for, time_limit
 # The first thing that a run reads after it began, and nothing else in it waits for this table.
 LOCK_WORK = "lock table deleted_vps_instances in access exclusive mode"
 LOCK_WALLET = "select from wallets where id = $1 for update"
+LOCK_INSTANCE = "select from vps_instances where id = $1 for update"
 TOP_UP = "update wallets set balance = balance + 10 where id = $1"
 
 
@@ -66,6 +67,28 @@ async def test_a_wallet_taken_away_during_a_run_leaves_a_debt(
     await run_into(billing, "delete from wallets where id = $1", organization.wallet_id)
     assert await billing.hours_billed(instance) == 0
     assert (await billing.open_debts())[instance]["reason"] == "no_wallet"
+
+
+async def test_a_first_wallet_that_appears_while_a_batch_waits_for_another_one_is_charged_in_step(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    walletless = await fleet.add_organization(connection, balance=None)
+    await fleet.add_instance(connection, organization, plan, hours_due=2)
+    instance = await fleet.add_instance(connection, walletless, plan, hours_due=2)
+    async with (
+        time_limit(20, "the run did not end"),
+        asyncio.TaskGroup() as group,
+        in_the_way(billing.dsn, LOCK_INSTANCE, instance) as second,
+    ):
+        async with in_the_way(billing.dsn, LOCK_WALLET, organization.wallet_id) as first:
+            group.create_task(billing.run())
+            await session_waiting_for(connection, first.get_server_pid())
+            await billing.credit(walletless, "10.00")
+        await session_waiting_for(connection, second.get_server_pid())
+        await billing.credit(walletless, "5.00", reference="payment-2")
+    assert await billing.hours_billed(instance) == 2
+    assert await fleet.balance_of(connection, walletless) == Decimal("14.98")
+    assert await billing.verify() == []
 
 
 async def test_hours_that_another_biller_took_during_a_run_are_not_charged_again(

@@ -19,6 +19,10 @@ class InstanceMoved(ContainerStacksError):  # noqa: N818 - named by what happene
     """Somebody else advanced or deleted an instance meanwhile. Roll back, and look again."""
 
 
+class WalletAppeared(ContainerStacksError):  # noqa: N818 - named by what happened
+    """A wallet came after the others were locked, so its balance could move meanwhile. Roll back, and look again."""
+
+
 @dataclass(frozen=True)
 class Charged:
     """What one batch did. Amounts in USD; an instance counts as unpaid when any due hour of it is."""
@@ -62,13 +66,17 @@ async def charge_organizations(
     """Bill every whole hour that is due at `now`, as far as each wallet reaches.
 
     The statement may take `seconds_max`, or what the connection allows. Runs inside the caller's transaction,
-    which must be rolled back on any error. Raises `InstanceMoved`.
+    which must be rolled back on any error. Raises `InstanceMoved` and `WalletAppeared`.
     """
-    await connection.execute(_QUERIES["lock_wallets"], organizations)
+    locked = {wallet["id"] for wallet in await connection.fetch(_QUERIES["lock_wallets"], organizations)}
     row = await connection.fetchrow(CHARGE, organizations, now, run_id, timeout=seconds_max)
     assert row is not None
     if row["instances_advanced"] != row["instances_billed"]:
         raise InstanceMoved(
             f"{row['instances_billed'] - row['instances_advanced']} instances changed under a billing batch"
+        )
+    if not locked.issuperset(row["wallets_charged"]):
+        raise WalletAppeared(
+            f"{len(set(row['wallets_charged']) - locked)} wallets appeared under a billing batch"
         )
     return Charged(**{field.name: row[field.name] for field in fields(Charged)})

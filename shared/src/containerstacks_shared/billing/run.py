@@ -26,7 +26,7 @@ from containerstacks_shared.sql import load
 from containerstacks_shared.store import billing_runs
 
 from . import control, held_plans
-from .charge import Charged, InstanceMoved, charge_organizations
+from .charge import Charged, InstanceMoved, WalletAppeared, charge_organizations
 
 log = structlog.get_logger(__name__)
 
@@ -41,6 +41,7 @@ _RATES_WAIT_MAX = "2s"
 # Contention is over by itself; anything else in a batch would only happen again.
 _CONTENTION = (
     InstanceMoved,
+    WalletAppeared,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.LockNotAvailableError,

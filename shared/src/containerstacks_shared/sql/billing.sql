@@ -197,7 +197,8 @@ with wallet as materialized (
 -- name: part_charge
 -- Moves the money `charges` decided on: transaction, cycle, ledger entry, wallet and last_billed_at, or none of them.
 -- $3 the run. Whoever moved an instance since our snapshot wins: its compare-and-set fails, `advanced` falls short
--- of `instances_billed`, and the caller rolls everything back.
+-- of `instances_billed`, and the caller rolls everything back; likewise when `wallets_charged` has one that it did not
+-- lock, because its balance_after may be wrong by now.
 , id_prefix as materialized (
     -- One time-ordered id per batch and a counter behind it: a random one per row costs more than its insertion.
     select left(time_ordered_uuid()::text, 24) as transaction, left(time_ordered_uuid()::text, 24) as cycle
@@ -336,7 +337,8 @@ select (select count(*) from step) as instances_billed,
        (select count(*) from held) as instances_held,
        (select count(distinct id) from charges where problem = 'unknown_plan') as instances_unknown_plan,
        (select count(distinct id) from charges where problem = 'no_price') as instances_no_price,
-       (select count(distinct organization_id) from unpaid where walletless) as organizations_without_wallet;
+       (select count(distinct organization_id) from unpaid where walletless) as organizations_without_wallet,
+       array(select wallet_id from entry) as wallets_charged;
 
 -- name: part_forecast
 -- What `charge` would do, per organization.
