@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 
 from containerstacks_shared import db
+from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.errors import DatabaseUnavailable
 from containerstacks_shared.models import DaemonDetails
@@ -29,12 +30,14 @@ async def read_from_database(settings: BillingDaemonSettings) -> State:
     try:
         connection = await db.dedicated_connection(settings.dsn, service="status")
         daemon = await read_daemon_details(connection, interval=settings.billing_interval)
+        control = await read_control(connection)
     except db.UNAVAILABLE as error:
         raise DatabaseUnavailable(f"The database at {db.describe(settings.dsn)} cannot be asked.") from error
     finally:
         if connection is not None:
             await db.close_quietly(connection)
-    return State(alive=not daemon.is_stale, lines=_describe_daemon(daemon))
+    paused = [f"paused            by {control.changed_by}: {control.reason}"] if control.paused else []
+    return State(alive=not daemon.is_stale, lines=[*_describe_daemon(daemon), *paused])
 
 
 def read_from_file(candidates: Iterable[Path]) -> State | None:
