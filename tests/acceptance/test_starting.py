@@ -4,6 +4,7 @@ import asyncio
 import signal
 import socket
 from datetime import timedelta
+from pathlib import Path
 
 import asyncpg
 import pytest
@@ -119,3 +120,17 @@ async def test_the_daemon_tells_its_state_in_its_file(database_url: str, process
     assert stopped is not None
     assert stopped["status"] == "stopped"
     assert stopped["lastSuccessfulRun"] is not None
+
+
+async def test_no_secret_is_in_a_process_list_or_a_log(database_url: str, processes: Processes) -> None:
+    secrets = {
+        "SESSION_SECRET": "session-secret-0123456789-0123456789",
+        "JWT_SECRET": "jwt-secret-0123456789",
+        "METRICS_TOKEN": "metrics-token-0123456789",
+        "REDIS_URL": "redis://:redis-password@127.0.0.1:1/0",
+    }
+    web = await processes.start_web(database_url, LOG_LEVEL="debug", **secrets)
+    await web.get_json("/api/health/stats", Authorization="Bearer sk_live_wrong")
+    listed = await asyncio.to_thread(Path(f"/proc/{web.pid}/cmdline").read_text)
+    for secret in (*secrets.values(), "redis-password"):
+        assert secret not in listed + web.log

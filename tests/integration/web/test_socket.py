@@ -24,9 +24,12 @@ async def receive(browser: aiohttp.ClientWebSocketResponse, within: float = 8) -
 async def test_a_browser_gets_the_full_state_on_connect(site: Site, connection: Connection) -> None:
     organization = await fleet.add_organization(connection)
     plan = await fleet.add_plan(connection)
-    before = site.version
     await fleet.add_instance(connection, organization, plan)
-    await eventually(lambda: site.version > before + 1)
+
+    async def is_known() -> bool:
+        return bool((await site.json("/api/health/stats"))["vps"]["total"] == 1)
+
+    await eventually(is_known)
     async with site.client.ws_connect(PATH) as browser:
         message = await receive(browser)
     assert set(message) == {"type", "version", "timestamp", "vps", "daemon"}
