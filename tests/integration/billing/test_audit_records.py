@@ -39,11 +39,14 @@ async def test_an_audit_goes_on_from_the_last_clean_one(
     await connection.execute("update vps_billing_cycles set total_amount = 9")
     third = await audit(connection)
     assert (third.based_on, third.is_clean) == (second.id, False)
-    # The damage does not go away by being found.
-    assert ((await audit(connection)).based_on, (await audit(connection)).is_clean) == (second.id, False)
+    # The damage does not go away by being found; and where there is some there may be more, so all is looked at.
+    assert [(done.based_on, done.is_clean) for done in [await audit(connection) for _ in range(2)]] == [
+        (None, False),
+        (None, False),
+    ]
     await connection.execute("update vps_billing_cycles set total_amount = 0.01")
     mended = await audit(connection)
-    assert (mended.based_on, mended.is_clean) == (second.id, True)
+    assert (mended.based_on, mended.is_clean) == (None, True)
     assert (await audit(connection)).based_on == mended.id
     assert (await audit(connection, full=True)).based_on is None
 
