@@ -97,7 +97,10 @@ async def open_site(
     """Start the service; `without` names jobs that should not run."""
     values = {"database_url": database_url, "session_secret": SESSION_SECRET} | settings
     app = create_app(load_settings(WebSettings, **values))
-    async with TestClient(GuardedTestServer(app, head_seconds_max=head_seconds_max)) as client, _running(app, frozenset(without)):
+    async with (
+        TestClient(GuardedTestServer(app, head_seconds_max=head_seconds_max)) as client,
+        _running(app, frozenset(without)),
+    ):
         if "feed" not in without:
             await eventually(lambda: app[SNAPSHOT_FEED].snapshot is not None)
         yield Site(client, app)

@@ -183,7 +183,8 @@ async def test_a_deleted_organization_and_its_instances_keep_their_statement(
         "delete from payment_transactions",
         (
             "insert into vps_billing_cycles (vps_instance_id, organization_id, billing_period_start,"
-            " billing_period_end, hourly_rate, total_amount, status, billing_run_id, payment_transaction_id) select gen_random_uuid(),"
+            " billing_period_end, hourly_rate, total_amount, status, billing_run_id, payment_transaction_id)"
+            " select gen_random_uuid(),"
             " organization_id, billing_period_start, billing_period_end, hourly_rate, total_amount, status,"
             " billing_run_id, payment_transaction_id from vps_billing_cycles"
         ),

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Iterable
+from typing import Any
 
 import pytest
 
@@ -13,7 +14,7 @@ from support.web_site import OpenSite, Site
 async def open_site(database_url: str) -> AsyncIterator[OpenSite]:
     async with contextlib.AsyncExitStack() as stack:
 
-        async def open_one(*, without: Iterable[str] = ("builtin_billing",), **settings: object) -> Site:
+        async def open_one(*, without: Iterable[str] = ("builtin_billing",), **settings: Any) -> Site:
             return await stack.enter_async_context(
                 web_site.open_site(database_url, without=without, **settings)
             )

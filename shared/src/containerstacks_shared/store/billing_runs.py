@@ -1,9 +1,10 @@
 """Billing runs: one row each, written by whoever holds the run lock."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
+
+import asyncpg
 
 from containerstacks_shared.db import Connection
 from containerstacks_shared.models import Biller, BillingRunRecord, Occasion, RunStatus
@@ -67,7 +68,7 @@ async def page(connection: Connection, *, before: int | None, limit: int) -> lis
     return [_record(row) for row in await connection.fetch(_QUERIES["page_of_runs"], before, limit)]
 
 
-def _record(row: Mapping[str, Any]) -> BillingRunRecord:
+def _record(row: asyncpg.Record) -> BillingRunRecord:
     return BillingRunRecord(run_id=row["id"], **{name: value for name, value in row.items() if name != "id"})
 
 
