@@ -51,6 +51,16 @@ async def test_an_audit_goes_on_from_the_last_clean_one(
     assert (await audit(connection, full=True)).based_on is None
 
 
+async def test_an_unexplained_movement_makes_nobody_look_at_everything(
+    connection: asyncpg.Connection, organization: Organization
+) -> None:
+    base = await audit(connection)
+    await connection.execute("update wallets set balance = balance + 1 where id = $1", organization.wallet_id)
+    for _ in range(2):
+        done = await audit(connection)
+        assert (done.based_on, checks(done)) == (base.id, {"unexplained_entries"})
+
+
 async def test_what_an_audit_covered_is_not_read_again(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:

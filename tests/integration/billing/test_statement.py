@@ -21,6 +21,10 @@ from support.clock import clock_now
 from support.fleet import Organization, Plan
 
 HOUR = timedelta(hours=1)
+COPIED = (
+    "organization_id, billing_period_start, billing_period_end, hourly_rate, total_amount, status, billing_run_id,"
+    " payment_transaction_id"
+)
 MARCH = Month(2031, 3)
 OPERATOR = {"reason": "the machine was down", "author": "ada"}
 
@@ -182,11 +186,8 @@ async def test_a_deleted_organization_and_its_instances_keep_their_statement(
         "update payment_transactions set amount = amount - 1",
         "delete from payment_transactions",
         (
-            "insert into vps_billing_cycles (vps_instance_id, organization_id, billing_period_start,"
-            " billing_period_end, hourly_rate, total_amount, status, billing_run_id, payment_transaction_id)"
-            " select gen_random_uuid(),"
-            " organization_id, billing_period_start, billing_period_end, hourly_rate, total_amount, status,"
-            " billing_run_id, payment_transaction_id from vps_billing_cycles"
+            f"insert into vps_billing_cycles (vps_instance_id, {COPIED})"
+            f" select gen_random_uuid(), {COPIED} from vps_billing_cycles"
         ),
     ],
 )
