@@ -29,6 +29,13 @@ def run(
 ) -> Iterator[Run]:
     """Run `containerstacks` with these arguments on the test's database."""
     handlers, level = logging.root.handlers[:], logging.root.level
+    # A logger that a command used first would keep the command's configuration for good, also in later tests.
+    configure = structlog.configure
+    monkeypatch.setattr(
+        structlog,
+        "configure",
+        lambda **settings: configure(**{**settings, "cache_logger_on_first_use": False}),
+    )
 
     def run(*arguments: str, typed: str = "") -> Told:
         monkeypatch.setattr(sys, "argv", ["containerstacks", *arguments])
