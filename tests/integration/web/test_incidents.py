@@ -211,11 +211,11 @@ async def test_a_planned_window_turns_its_components_to_maintenance_by_itself(
     site: Site, connection: Connection, key: str
 ) -> None:
     await record(connection)
-    await opened(site, key, maintenance(timedelta(seconds=0.7), timedelta(seconds=0.6)))
+    await opened(site, key, maintenance(timedelta(seconds=2), timedelta(seconds=4)))
     await eventually(lambda: is_overall(site, ComponentState.OPERATIONAL))
-    await eventually(lambda: is_overall(site, ComponentState.MAINTENANCE))
+    await eventually(lambda: is_overall(site, ComponentState.MAINTENANCE), 10)
     assert (await states(site))["database"] == "maintenance"
-    await eventually(lambda: is_overall(site, ComponentState.OPERATIONAL))
+    await eventually(lambda: is_overall(site, ComponentState.OPERATIONAL), 10)
     (over,) = await shown(site, 1)
     assert [update["status"] for update in over["updates"]] == ["completed", "in_progress", "scheduled"]
 

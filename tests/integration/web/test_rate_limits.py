@@ -5,6 +5,7 @@ import itertools
 from containerstacks_shared.db import Connection
 from support import web_site
 from support.processes import free_port
+from support.waiting import eventually
 from support.web_site import OpenSite, Site
 
 PATH = "/api/health"
@@ -65,8 +66,13 @@ async def test_wrong_credentials_count_and_run_out(open_site: OpenSite) -> None:
     assert await statuses(site, 3, x_api_key="sk_live_guess") == [401, 401, 429]
 
 
+async def is_ready(site: Site) -> bool:
+    return (await site.get("/readyz")).status == 200
+
+
 async def test_probes_sockets_and_files_are_not_counted(open_site: OpenSite) -> None:
     site = await open_site(rate_limit_anonymous="2/hour")
+    await eventually(lambda: is_ready(site))
     page = await (await site.get("/status", accept="text/html")).text()
     stylesheet = page.partition('rel="stylesheet" href="')[2].partition('"')[0]
     for path in ("/healthz", "/readyz", "/metrics", stylesheet) * 2:
