@@ -66,6 +66,10 @@ DECK: Final = {
 }
 
 
+# An error must be met by the batch in hand: later, what it spares is written already.
+BEFORE_WRITING: Final = {Kind.SERVER_ERROR}
+
+
 @dataclass
 class Strike:
     """A run of some biller that waits for our obstacle. `random` decides how it is struck."""

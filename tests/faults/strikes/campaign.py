@@ -18,14 +18,14 @@ from support.waiting import eventually
 
 from .arena import Arena, open_arena
 from .billers import Billers
-from .blows import BLOWS, DECK, Kind, Strike
+from .blows import BEFORE_WRITING, BLOWS, DECK, Kind, Strike
 from .customers import Customers
 from .meddling import Meddling
 
 _SETTLES_WITHIN_SECONDS = 90.0
 _HOURS_AT_ONCE = (1, 4)
-# How often a batch is struck when all of it is written and nothing committed.
-_WRITTEN_SHARE = 0.4
+_EARLY_SHARE = 0.3
+_WRITTEN_SHARE = 0.5
 
 
 @dataclass
@@ -48,12 +48,14 @@ class Campaign:
         kind = kind or self._next_kind()
         began = asyncio.get_running_loop().time()
         organization = random.choice(self._lively())
-        instance = random.choice(self.customers.living(organization)).id if random.random() < 0.5 else None
+        # Before the first write of a batch, or in its middle, or before its commit.
+        early = kind in BEFORE_WRITING or random.random() < _EARLY_SHARE
+        instance = None if early else random.choice(self.customers.living(organization)).id
         async with self.arena.obstacle(organization=organization, instance=instance) as obstacle:
             moment = await self.arena.advance(random.randint(*_HOURS_AT_ONCE))
             run = await self.arena.run_blocked_by(obstacle)
             place = "at a wallet" if instance is None else "at an instance"
-            if random.random() < _WRITTEN_SHARE:
+            if not early and random.random() < _WRITTEN_SHARE:
                 place = "before the commit"
                 await self.arena.let_batch_write(run, obstacle)
             strike = Strike(self.arena, self.billers, self.customers, random, obstacle, run)
