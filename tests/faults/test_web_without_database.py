@@ -1,6 +1,7 @@
 """The web service while PostgreSQL is away: it says what it knows and how old that is, and recovers."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
@@ -35,6 +36,7 @@ async def status_of(site: Site, path: str, **headers: str) -> int:
 async def test_what_is_known_stays_and_its_age_is_told(postgres: EmbeddedPostgres) -> None:
     dsn = postgres.dsn()
     connection = await asyncpg.connect(dsn)
+    await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
     organization = await fleet.add_organization(connection)
     await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
     await fleet.add_user(connection, email=EMAIL, role="admin")
