@@ -17,7 +17,10 @@ with chain as materialized (
            min(hourly_rate) as rate_lowest,
            max(hourly_rate) as rate_highest,
            bool_or(billing_run_id is not null and billing_run_id <= $1::bigint) as tied,
-           bool_or(case when isfinite(billing_period_start) and isfinite(billing_period_end)
+           -- Nearly every period is one hour, which is the cheap case.
+           bool_or(case when billing_period_end = billing_period_start + interval '1 hour' and isfinite(billing_period_start)
+                        then total_amount <> hourly_rate
+                        when isfinite(billing_period_start) and isfinite(billing_period_end)
                         then billing_period_end <= billing_period_start
                              or mod((date_part('epoch', billing_period_end - billing_period_start) * 1000000)::bigint,
                                     3600000000) <> 0
@@ -134,7 +137,8 @@ with cycle as materialized (
            count(*) filter (where status = 'failed') as failures,
            count(*) filter (where status = 'refunded') as refunds,
            sum(total_amount) filter (where status in ('billed', 'refunded')) as amount,
-           sum(case when isfinite(billing_period_start) and isfinite(billing_period_end)
+           sum(case when billing_period_end = billing_period_start + interval '1 hour' and isfinite(billing_period_start) then 1
+                    when isfinite(billing_period_start) and isfinite(billing_period_end)
                     then (date_part('epoch', billing_period_end - billing_period_start) / 3600)::bigint end)
                filter (where status in ('billed', 'refunded')) as hours,
            sum(uuid_hash_extended(payment_transaction_id,
