@@ -40,6 +40,7 @@ class Presence:
     async def start(self) -> None:
         """Write the first beat, then clear the rows of dead processes: never a moment without any beat."""
         async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(_QUERIES["lock_rows"])
             await connection.execute(_QUERIES["start"], self._term.holder, self._metadata())
             await connection.execute(
                 _QUERIES["clear_dead"], self._term.holder, self._biller.value, STALE_AFTER
@@ -68,6 +69,7 @@ class Presence:
     async def stop(self) -> None:
         """Say goodbye. Call it after the role was released, so that of several that stop at once one is the last."""
         async with self._pool.acquire() as connection, connection.transaction():
+            await connection.execute(_QUERIES["lock_rows"])
             await connection.execute(_QUERIES["stop"], self._term.holder)
             await _hand_back_if_last(connection)
             await _announce(connection)
@@ -87,6 +89,7 @@ class Presence:
 async def hand_back_if_last(pool: Pool) -> None:
     """For a standby that stops without ever having billed, after it let go of `BUILTIN_STANDBY`."""
     async with pool.acquire() as connection, connection.transaction():
+        await connection.execute(_QUERIES["lock_rows"])
         await _hand_back_if_last(connection)
 
 

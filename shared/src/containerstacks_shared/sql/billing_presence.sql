@@ -1,5 +1,13 @@
 -- Rows of billing_daemon_status, in the original application's columns and meaning. Ours carry metadata.biller.
 
+-- name: lock_rows
+-- All of ours, in one order: of two that start or stop at once, one waits, and neither is a deadlock's victim.
+select daemon_instance_id
+  from billing_daemon_status
+ where metadata ? 'biller'
+ order by daemon_instance_id
+   for update;
+
 -- name: start
 insert into billing_daemon_status (daemon_instance_id, status, started_at, heartbeat_at, metadata)
 values ($1, 'running', clock_now(), clock_now(), $2)
