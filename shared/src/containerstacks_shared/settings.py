@@ -8,28 +8,20 @@ a file named by `NAME_FILE`. An empty variable counts as unset.
 import os
 import re
 import shlex
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self, TypeVar, get_args
+from typing import Annotated, Any, Final, Literal, Self, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
-from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from containerstacks_shared.errors import ConfigurationError
-
-
-@dataclass(frozen=True)
-class Expected:
-    """Metadata of a field: the form that its error message asks for."""
-
-    form: str
+from containerstacks_shared.setting_errors import Expected, explain, is_secret, variable_name
 
 
 # Field types ------------------------------------------------------------------------------------
@@ -247,7 +239,16 @@ class CommonSettings(BaseSettings):
         default="ContainerStacks", description="The name shown on pages and in messages."
     )
     alert_urls: OptionalSecret = Field(
-        default=None, description="Where alerts are sent, as URLs with spaces or commas between."
+        default=None, description="Where alerts are sent: apprise's URLs with spaces or line ends between."
+    )
+    alert_delay_minutes: Annotated[int, Field(ge=0, le=1440), Expected("0..1440")] = Field(
+        default=5, description="How long a service is away or behind before there is an alert."
+    )
+    alert_pause_minutes: Annotated[int, Field(ge=0, le=525_600), Expected("0..525600")] = Field(
+        default=120, description="How long billing is paused before there is an alert."
+    )
+    alert_runway_hours: Annotated[int, Field(ge=0, le=8760), Expected("0..8760")] = Field(
+        default=72, description="An organization whose money lasts for less than that is low on it; 0: none."
     )
 
     @property
@@ -289,6 +290,11 @@ class BillingSettings(CommonSettings):
         validation_alias="BILLING_BATCH_INSTANCES",
         description="How many instances one billing transaction charges at most.",
     )
+    concurrency: Annotated[int, Field(ge=1, le=8), Expected("1..8")] = Field(
+        default=2,
+        validation_alias="BILLING_CONCURRENCY",
+        description="How many billing transactions of a run go on at once.",
+    )
     price_factor_max: Annotated[Decimal, Field(gt=1), Expected("a number above 1")] = Field(
         default=Decimal(10),
         validation_alias="BILLING_PRICE_FACTOR_MAX",
@@ -313,9 +319,9 @@ class _SecretFiles(PydanticBaseSettingsSource):
     """Reads `NAME_FILE` for each secret `NAME`, as container platforms and systemd hand secrets over."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
-        variable = _variable(field_name, field)
+        variable = variable_name(field_name, field)
         path = os.environ.get(f"{variable}_FILE")
-        if not path or not _is_secret(field):
+        if not path or not is_secret(field):
             return None, field_name, False
         if os.environ.get(variable):
             raise ConfigurationError(
@@ -349,48 +355,5 @@ def load_settings(cls: type[S], **overrides: Any) -> S:
     try:
         return cls(**overrides)
     except ValidationError as error:
-        problems = [_explain(cls.model_fields, details) for details in error.errors()]
+        problems = [explain(cls.model_fields, details) for details in error.errors()]
         raise ConfigurationError("; ".join(problems)) from None
-
-
-def _explain(fields: Mapping[str, FieldInfo], details: ErrorDetails) -> str:
-    key = str(details["loc"][0]) if details["loc"] else ""
-    name = next((name for name, field in fields.items() if key.lower() in _names(name, field)), key)
-    field = fields.get(name)
-    if field is None:
-        return f"{key.upper() or 'settings'}: {details['msg']}"
-    problem = _problem(details, secret=_is_secret(field))
-    form = next((entry.form for entry in field.metadata if isinstance(entry, Expected)), None)
-    return f"{_variable(name, field)}: {problem}" + (f" (expected {form})" if form else "")
-
-
-def _problem(details: ErrorDetails, *, secret: bool) -> str:
-    kind = details["type"]
-    if kind == "missing":
-        return "is not set"
-    if kind == "value_error":
-        phrase = str(details["ctx"]["error"])
-    elif kind in {"int_parsing", "int_type", "int_from_float"}:
-        phrase = "is not an integer"
-    elif kind in {"bool_parsing", "bool_type"}:
-        phrase = "is neither true nor false"
-    elif kind in {"greater_than", "greater_than_equal", "less_than", "less_than_equal"}:
-        phrase = "is out of range"
-    elif kind == "literal_error":
-        phrase = "is not one of the choices"
-    else:
-        phrase = f"is wrong: {details['msg']}"
-    return phrase if secret else f"{details['input']!r} {phrase}"
-
-
-def _variable(name: str, field: FieldInfo) -> str:
-    alias = field.validation_alias
-    return (alias if isinstance(alias, str) else name).upper()
-
-
-def _names(name: str, field: FieldInfo) -> set[str]:
-    return {name, _variable(name, field).lower()}
-
-
-def _is_secret(field: FieldInfo) -> bool:
-    return field.annotation is SecretStr or SecretStr in get_args(field.annotation)

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from containerstacks_shared.settings import BillingSettings, Expected, Port
+from containerstacks_shared.setting_errors import Expected
+from containerstacks_shared.settings import BillingSettings, Port
 
 
 class BillingDaemonSettings(BillingSettings):

@@ -5,7 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from containerstacks_shared.settings import CommonSettings, Expected, Port
+from containerstacks_shared.setting_errors import Expected
+from containerstacks_shared.settings import CommonSettings, Port
 from containerstacks_shared.store.history import Retention
 
 # The charts reach back a day in minutes, thirty days in hours and ninety in days: less cannot be kept.
