@@ -13,7 +13,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlsplit
@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from containerstacks_shared import sql
+from containerstacks_shared import servers, sql
 from containerstacks_shared.errors import DatabaseUnavailable, DatabaseUnsuitable
 
 if TYPE_CHECKING:
@@ -48,6 +48,8 @@ UNAVAILABLE: Final[tuple[type[Exception], ...]] = (
     asyncpg.TooManyConnectionsError,
     asyncpg.IdleSessionTimeoutError,
     asyncpg.IdleInTransactionSessionTimeoutError,
+    # The primary was demoted under us: the next connection finds its successor.
+    asyncpg.ReadOnlySQLTransactionError,
 )
 
 # Whatever the database may answer instead of a result, absence included.
@@ -101,31 +103,17 @@ async def create_pool(
     `through_pooler` is for a DSN that leads through PgBouncer in transaction mode: it refuses most
     startup settings, and a statement prepared under a name may meet another server session.
     """
-    settings = _server_settings(service)
-    if not through_pooler:
-        settings |= {
-            "jit": "off",
-            # The client gives up first; this one is for a client that is no longer there.
-            "statement_timeout": _milliseconds(command_timeout + timedelta(seconds=5)),
-            "idle_in_transaction_session_timeout": _milliseconds(_IDLE_IN_TRANSACTION_TIMEOUT),
-            **_KEEPALIVES,
-        }
-    options: dict[str, Any] = {"init_size": 1}
-    if through_pooler:
-        options["statement_cache_size"] = 0
     give_up = time.monotonic() + _START_PATIENCE_SECONDS
     while True:
         try:
-            return await asyncpg.create_pool(
+            # One connection at once, to know.
+            return await _create_pool(
                 dsn,
-                # One at once, to know; but no floor, which would be rebuilt noisily during an outage.
-                min_size=0,
-                max_size=size_max,
-                timeout=_CONNECT_TIMEOUT_SECONDS,
-                command_timeout=command_timeout.total_seconds(),
-                server_settings=settings,
-                init=_set_codecs,
-                **options,
+                service=service,
+                size_max=size_max,
+                through_pooler=through_pooler,
+                command_timeout=command_timeout,
+                init_size=1,
             )
         except _REFUSED as error:
             raise _refused(dsn, error) from error
@@ -135,6 +123,62 @@ async def create_pool(
                     f"The database at {describe(dsn)} cannot be reached: {_one_line(error)}"
                 ) from error
         await asyncio.sleep(_START_PAUSE_SECONDS)
+
+
+async def create_standby_pool(dsn: str, *, service: str, size_max: int = 5) -> Pool:
+    """Make a pool on a server that need not take writes, nor be there yet: it connects at first use."""
+    return await _create_pool(
+        dsn,
+        service=service,
+        size_max=size_max,
+        through_pooler=False,
+        command_timeout=_COMMAND_TIMEOUT,
+        init_size=0,
+        writable=False,
+    )
+
+
+async def _create_pool(
+    dsn: str,
+    *,
+    service: str,
+    size_max: int,
+    through_pooler: bool,
+    command_timeout: timedelta,
+    init_size: int,
+    writable: bool = True,
+) -> Pool:
+    settings = _server_settings(service)
+    if not through_pooler:
+        settings |= {
+            "jit": "off",
+            # The client gives up first; this one is for a client that is no longer there.
+            "statement_timeout": _milliseconds(command_timeout + timedelta(seconds=5)),
+            "idle_in_transaction_session_timeout": _milliseconds(_IDLE_IN_TRANSACTION_TIMEOUT),
+            **_KEEPALIVES,
+        }
+    options: dict[str, Any] = {"statement_cache_size": 0} if through_pooler else {}
+
+    async def set_up(connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
+        if writable and servers.only_reads(connection.get_settings()):
+            await pool.expire_connections()
+            raise ConnectionError("the server takes no more writes")
+
+    pool = await asyncpg.create_pool(
+        dsn,
+        connect=partial(servers.connect, writable=writable),
+        # No floor, which would be rebuilt noisily during an outage.
+        min_size=0,
+        init_size=init_size,
+        max_size=size_max,
+        timeout=_CONNECT_TIMEOUT_SECONDS,
+        command_timeout=command_timeout.total_seconds(),
+        server_settings=settings,
+        init=_set_codecs,
+        setup=set_up,
+        **options,
+    )
+    return pool
 
 
 async def close_pool(pool: Pool, *, seconds: float = 5.0) -> None:
@@ -169,7 +213,7 @@ async def dedicated_connection(
     if idle_timeout is not None:
         settings["idle_session_timeout"] = _milliseconds(idle_timeout)
     try:
-        return await asyncpg.connect(
+        return await servers.connect(
             dsn,
             timeout=_CONNECT_TIMEOUT_SECONDS,
             # Waiting for rows is never this connection's business.
@@ -225,7 +269,7 @@ async def assert_suitable(dsn_query: str, dsn_listen: str, *, test_clock: bool) 
 async def _probe(dsn: str) -> "AsyncIterator[DedicatedConnection]":
     try:
         # No startup settings and no named statements: what is probed may turn out to be a pooler.
-        connection = await asyncpg.connect(
+        connection = await servers.connect(
             dsn,
             timeout=_CONNECT_TIMEOUT_SECONDS,
             command_timeout=_CONNECT_TIMEOUT_SECONDS,
@@ -281,8 +325,6 @@ async def _assert_notifications(
         await query.execute(_NOTIFY, channel, "")
         async with asyncio.timeout(_PROBE_SECONDS):
             await heard.wait()
-    except asyncpg.ReadOnlySQLTransactionError as error:
-        raise DatabaseUnsuitable(f"{label} is a standby: LISTEN needs the primary.") from error
     except TimeoutError as error:
         raise DatabaseUnsuitable(
             f"LISTEN does not work at {label}: a notification sent by DATABASE_URL did not arrive. Behind a"

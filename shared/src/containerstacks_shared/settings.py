@@ -23,7 +23,6 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from containerstacks_shared.errors import ConfigurationError
 from containerstacks_shared.setting_errors import Expected, explain, is_secret, variable_name
 
-
 # Field types ------------------------------------------------------------------------------------
 
 
@@ -224,6 +223,9 @@ class CommonSettings(BaseSettings):
     database_read_url: OptionalDatabaseUrl = Field(
         default=None, description="A hot standby for reads that may be a little old."
     )
+    database_read_behind_seconds_max: Annotated[int, Field(ge=1, le=86_400), Expected("1..86400")] = Field(
+        default=30, description="How far the standby may be behind and still be read from."
+    )
     host: Annotated[str, Expected("an address or name of this machine, like 127.0.0.1 or 0.0.0.0")] = Field(
         default="127.0.0.1", description="Where the process listens."
     )
@@ -265,6 +267,10 @@ class CommonSettings(BaseSettings):
     def through_pooler(self) -> bool:
         """Whether queries may go through a pooler, which is what a separate direct URL is for."""
         return self.database_listen_url is not None
+
+    @property
+    def database_read_behind_max(self) -> timedelta:
+        return timedelta(seconds=self.database_read_behind_seconds_max)
 
     @property
     def billing_interval(self) -> timedelta:

@@ -12,6 +12,7 @@ from containerstacks_shared import db
 from containerstacks_shared.log import configure_logging
 from containerstacks_shared.notify import Listener
 from containerstacks_shared.probes import add_probes
+from containerstacks_shared.reading import open_reader
 from containerstacks_shared.runtime import Job, ServiceSpec
 from containerstacks_shared.settings import load_settings
 from containerstacks_shared.waiting import first_of
@@ -28,6 +29,7 @@ from .keys import (
     PLATFORM_STATISTICS,
     POOL,
     RATE_LIMITER,
+    READER,
     SETTINGS,
     SNAPSHOT_FEED,
     STATUS_BOARD,
@@ -106,7 +108,8 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
     await db.assert_suitable(settings.dsn, settings.listen_dsn, test_clock=settings.test_clock)
     app[POOL] = await db.create_pool(settings.dsn, service="web", through_pooler=settings.through_pooler)
-    yield
+    async with open_reader(settings, app[POOL], service="web") as app[READER]:
+        yield
     await db.close_pool(app[POOL])
 
 
@@ -125,7 +128,7 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
     app[STATUS_BOARD] = StatusBoard(pool, announce=app[HUB].announce)
     app[ADMIN_SOCKETS] = AdminSockets(pool, billing_interval=settings.billing_interval)
     app[KEY_USES] = KeyUses(pool)
-    app[PLATFORM_STATISTICS] = PlatformStatisticsCache(pool, redis_pool)
+    app[PLATFORM_STATISTICS] = PlatformStatisticsCache(app[READER], redis_pool)
     app[BUILTIN_BILLING] = builtin_billing.BuiltinBilling(pool, settings, app[LISTENER])
     app[RATE_LIMITER] = RateLimiter(settings, redis_pool)
     app[sign_in.PASSWORD_CHECKS] = asyncio.Semaphore(sign_in.PASSWORD_CHECKS_AT_ONCE)

@@ -4,6 +4,7 @@ from aiohttp import web
 
 from containerstacks_shared.db import Pool
 from containerstacks_shared.notify import Listener
+from containerstacks_shared.reading import Reader
 from containerstacks_web.builtin_billing import BuiltinBilling
 from containerstacks_web.client_address import TrustedProxies
 from containerstacks_web.live.admin_sockets import AdminSockets
@@ -18,6 +19,8 @@ from containerstacks_web.sign_in.key_uses import KeyUses
 
 SETTINGS = web.AppKey("settings", WebSettings)
 POOL: web.AppKey[Pool] = web.AppKey("pool")
+# For reads that may be a little old.
+READER = web.AppKey("reader", Reader)
 LISTENER = web.AppKey("listener", Listener)
 SNAPSHOT_FEED = web.AppKey("snapshot_feed", SnapshotFeed)
 STATUS_BOARD = web.AppKey("status_board", StatusBoard)

@@ -17,6 +17,7 @@ from redis.asyncio import ConnectionPool
 from containerstacks_shared import db
 from containerstacks_shared.errors import DatabaseUnavailable
 from containerstacks_shared.models import PlatformDetails, PlatformStatistics
+from containerstacks_shared.reading import Reader, Reading
 from containerstacks_shared.store import counts
 
 from .shared_redis import KEY_PREFIX, REDIS_AWAY
@@ -25,7 +26,6 @@ LIFETIME: Final = timedelta(minutes=5)
 # How long a failed reading keeps the next visitors from asking a database that is away.
 _RETRY_SECONDS: Final = 1.0
 _READ_SECONDS_MAX: Final = 5.0
-_CONNECTION_SECONDS_MAX: Final = 2.0
 _CACHE_SECONDS_MAX: Final = 1.0
 
 _log = structlog.get_logger(__name__)
@@ -43,11 +43,13 @@ class PlatformFigures(Generic[Value]):
 
 
 class PlatformStatisticsCache:
-    def __init__(self, pool: db.Pool, redis_pool: ConnectionPool | None) -> None:
+    def __init__(self, reader: Reader, redis_pool: ConnectionPool | None) -> None:
         self._public = _Cached(
-            pool, counts.read_platform_statistics, _Serializer(PlatformStatistics), redis_pool
+            reader, counts.read_platform_statistics, _Serializer(PlatformStatistics), redis_pool
         )
-        self._details = _Cached(pool, counts.read_platform_details, _Serializer(PlatformDetails), redis_pool)
+        self._details = _Cached(
+            reader, counts.read_platform_details, _Serializer(PlatformDetails), redis_pool
+        )
 
     async def read(self) -> PlatformFigures[PlatformStatistics]:
         """Return what everybody may see. Raises `DatabaseUnavailable` only while it was never read."""
@@ -80,12 +82,12 @@ class _Serializer(Generic[Value]):
 class _Cached(Generic[Value]):
     def __init__(
         self,
-        pool: db.Pool,
+        reader: Reader,
         read: Callable[[db.Connection], Awaitable[Value]],
         serializer: _Serializer[Value],
         redis_pool: ConnectionPool | None,
     ) -> None:
-        self._pool = pool
+        self._reader = reader
         self._read = read
         self._key = serializer.model.__name__
         self._cache = _cache(redis_pool, serializer)
@@ -115,28 +117,20 @@ class _Cached(Generic[Value]):
         clock = asyncio.get_running_loop().time
         if clock() < self._retry_at:
             return self._last_known()
-        taken_at = datetime.now(UTC)
         try:
             async with asyncio.timeout(_READ_SECONDS_MAX):
-                value = await self._read_in_one_snapshot()
+                reading: Reading[Value] = await self._reader.read(self._read)
         except db.UNAVAILABLE as error:
             self._retry_at = clock() + _RETRY_SECONDS
             _log.warning("platform_statistics.unavailable", error=str(error) or type(error).__name__)
             return self._last_known()
-        value = value.model_copy(update={"cache_expiry": taken_at + LIFETIME})
-        self._last = PlatformFigures(value=value, taken_at=taken_at)
+        value = reading.value.model_copy(update={"cache_expiry": reading.as_of + LIFETIME})
+        self._last = PlatformFigures(value=value, taken_at=reading.as_of)
         try:
-            await self._cache.set(self._key, self._last, ttl=LIFETIME.total_seconds())
+            await self._cache.set(self._key, self._last, ttl=_seconds_until(reading.as_of + LIFETIME))
         except REDIS_AWAY as error:
             _log.warning("platform_statistics.redis_away", error=str(error) or type(error).__name__)
         return self._last
-
-    async def _read_in_one_snapshot(self) -> Value:
-        async with (
-            self._pool.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
-            connection.transaction(isolation="repeatable_read", readonly=True),
-        ):
-            return await self._read(connection)
 
     def _last_known(self) -> PlatformFigures[Value]:
         if self._last is None:
@@ -145,6 +139,11 @@ class _Cached(Generic[Value]):
 
     def _is_fresh(self, figures: PlatformFigures[Value] | None) -> bool:
         return figures is not None and datetime.now(UTC) - figures.taken_at < LIFETIME
+
+
+def _seconds_until(moment: datetime) -> float:
+    # A millisecond at least: caches take zero for "for ever".
+    return max((moment - datetime.now(UTC)).total_seconds(), 0.001)
 
 
 def _cache(redis_pool: ConnectionPool | None, serializer: _Serializer[Any]) -> Any:
