@@ -24,7 +24,7 @@ def test_what_is_stalled_needs_a_reason(
     stalled_since: datetime | None, *, paused: bool, run_is_under_way: bool, healthy: bool
 ) -> None:
     progress = Progress(
-        owed=OwedHours(hours=7, since=EIGHT, hours_unpaid=2, unpaid_since=EIGHT),
+        owed=OwedHours(hours=7, since=EIGHT, hours_unpaid=2, unpaid_since=EIGHT, read_at=EIGHT),
         stalled_since=stalled_since,
         paused=paused,
         run_is_under_way=run_is_under_way,

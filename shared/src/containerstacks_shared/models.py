@@ -251,6 +251,8 @@ class DaemonDetails(DaemonStatus):
     oldest_unbilled_hour: Timestamp | None = None
     hours_unpaid: Count = 0
     oldest_unpaid_hour: Timestamp | None = None
+    # When those four were read; they cost a look at every instance.
+    owed_as_of: Timestamp | None = None
     audit: AuditSummary | None = None
 
 

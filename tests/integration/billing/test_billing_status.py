@@ -7,6 +7,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
+from containerstacks_shared.billing import control
 from containerstacks_shared.billing.presence import STALE_AFTER, Presence
 from containerstacks_shared.billing.status import (
     WARNING_AFTER,
@@ -14,6 +15,7 @@ from containerstacks_shared.billing.status import (
     read_daemon_details,
     read_daemon_status,
 )
+from containerstacks_shared.errors import ChangeRefused
 from containerstacks_shared.locks import Leadership, Role
 from containerstacks_shared.models import Biller, DaemonDetails, DaemonStatus, Occasion
 from support import fleet
@@ -190,3 +192,17 @@ async def test_a_clock_that_was_set_is_no_reason_to_say_nothing(billing: Billing
         seen = await details(billing)
     assert seen.status == "running"
     assert seen.uptime_minutes == max(hours, 0) * 60
+
+
+async def test_a_second_pause_does_not_replace_the_reason_of_the_first(
+    billing: Billing, connection: asyncpg.Connection
+) -> None:
+    await control.pause(connection, reason="prices are wrong", author="ada")
+    with pytest.raises(ChangeRefused, match="paused already, by ada: prices are wrong"):
+        await control.pause(connection, reason="lunch", author="ben")
+    found = await control.read_control(connection)
+    assert (found.reason, found.changed_by) == ("prices are wrong", "ada")
+    assert await control.resume(connection, reason="corrected", author="ada")
+    assert not await control.resume(connection, reason="again", author="ben")
+    assert (await control.read_control(connection)).reason == "corrected"
+    await control.pause(connection, reason="lunch", author="ben")

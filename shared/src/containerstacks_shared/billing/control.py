@@ -6,7 +6,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from containerstacks_shared.db import Connection
-from containerstacks_shared.errors import BillingPaused, NotFound
+from containerstacks_shared.errors import BillingPaused, ChangeRefused, NotFound
 from containerstacks_shared.notify import Channel
 from containerstacks_shared.sql import load
 
@@ -40,15 +40,21 @@ async def assert_not_paused(connection: Connection) -> None:
 
 
 async def pause(connection: Connection, *, reason: str, author: str) -> None:
-    """Stop all billing after the batch in hand. Hours go on being owed; nothing is lost."""
-    await connection.execute(_QUERIES["pause"], reason, author)
+    """Stop all billing after the batch in hand. Hours go on being owed; nothing is lost.
+
+    Raises `ChangeRefused` when it is paused already: what was said first must not be forgotten.
+    """
+    if await connection.fetchval(_QUERIES["pause"], reason, author) is None:
+        control = await read_control(connection)
+        raise ChangeRefused(f"billing is paused already, by {control.changed_by}: {control.reason}")
     await _announce(connection)
 
 
-async def resume(connection: Connection, *, reason: str, author: str) -> None:
-    """Let billing go on; whoever bills does so at once."""
-    await connection.execute(_QUERIES["resume"], reason, author)
+async def resume(connection: Connection, *, reason: str, author: str) -> bool:
+    """Let billing go on; whoever bills does so at once. False when it was not paused."""
+    resumed = await connection.fetchval(_QUERIES["resume"], reason, author) is not None
     await _announce(connection)
+    return resumed
 
 
 async def release_plan(connection: Connection, *, plan_id: UUID, author: str) -> str | None:

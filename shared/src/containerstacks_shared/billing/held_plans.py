@@ -54,5 +54,5 @@ async def release(connection: Connection, *, plan_id: UUID, author: str) -> str 
     return reason
 
 
-async def read_held(connection: Connection) -> list[HeldPlan]:
-    return [HeldPlan(**dict(row)) for row in await connection.fetch(_QUERIES["held_plans"])]
+async def read_held(connection: Connection, *, limit: int | None = None) -> list[HeldPlan]:
+    return [HeldPlan(**dict(row)) for row in await connection.fetch(_QUERIES["held_plans"], limit)]

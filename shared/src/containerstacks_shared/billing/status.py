@@ -18,7 +18,7 @@ from containerstacks_shared.models import (
 from containerstacks_shared.sql import load
 from containerstacks_shared.store import audits, billing_runs
 from containerstacks_shared.store.billing_schedule import read_next_run
-from containerstacks_shared.store.owed_hours import read_owed_hours
+from containerstacks_shared.store.owed_hours import OwedHours, read_owed_hours
 
 from .presence import STALE_AFTER
 
@@ -43,12 +43,15 @@ async def read_daemon_status(connection: Connection, *, interval: timedelta) -> 
     return DaemonStatus(**_public(await _read_facts(connection, interval)))
 
 
-async def read_daemon_details(connection: Connection, *, interval: timedelta) -> DaemonDetails:
-    """For administrators: with money, host, and the latest runs."""
+async def read_daemon_details(
+    connection: Connection, *, interval: timedelta, owed: OwedHours | None = None
+) -> DaemonDetails:
+    """For administrators: with money, host, and the latest runs. Who has read lately what is `owed` hands it in."""
     facts = await _read_facts(connection, interval)
     last, daemon = facts.runs.get("last"), facts.billers.get(Biller.DAEMON)
     active = facts.billers.get(facts.active.value) or daemon
-    owed = await read_owed_hours(connection)
+    if owed is None:
+        owed = await read_owed_hours(connection)
     return DaemonDetails(
         **_public(facts),
         total_amount=last["amount_billed"] if last else 0,
@@ -62,6 +65,7 @@ async def read_daemon_details(connection: Connection, *, interval: timedelta) ->
         oldest_unbilled_hour=owed.since,
         hours_unpaid=owed.hours_unpaid,
         oldest_unpaid_hour=owed.unpaid_since,
+        owed_as_of=owed.read_at,
         audit=await _read_audit(connection),
     )
 

@@ -31,8 +31,10 @@ def pause(reason: Reason) -> None:
 @app.command()
 def resume(reason: Reason) -> None:
     """Let billing go on."""
-    run_with_database(lambda connection: control.resume(connection, reason=reason, author=operator()))
-    print("Billing goes on.")
+    resumed = run_with_database(
+        lambda connection: control.resume(connection, reason=reason, author=operator())
+    )
+    print("Billing goes on." if resumed else "Billing was not paused; nothing was changed.")
 
 
 @app.command()

@@ -3,12 +3,17 @@ select paused, reason, changed_by, changed_at, amount_owed
   from billing_control;
 
 -- name: pause
+-- Of two who pause, the first one's reason stands until somebody lets billing go on.
 update billing_control
-   set paused = true, reason = $1, changed_by = $2, changed_at = clock_now(), amount_owed = null;
+   set paused = true, reason = $1, changed_by = $2, changed_at = clock_now(), amount_owed = null
+ where not paused
+returning paused;
 
 -- name: resume
 update billing_control
-   set paused = false, reason = $1, changed_by = $2, changed_at = clock_now(), amount_owed = null;
+   set paused = false, reason = $1, changed_by = $2, changed_at = clock_now(), amount_owed = null
+ where paused
+returning true as resumed;
 
 -- name: plan_exists
 select exists (select from vps_plans where id = $1);

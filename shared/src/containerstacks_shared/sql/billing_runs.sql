@@ -38,13 +38,30 @@ select id, biller, occasion, holder, status, started_at, finished_at, instances_
  limit $1;
 
 -- name: page_of_runs
+-- Downwards from a run; $2 only those that ended so (billing_runs_status).
 select id, biller, occasion, holder, status, started_at, finished_at, instances_billed, hours_billed,
        amount_billed, instances_unpaid, hours_unpaid, error_message
   from billing_runs
- where $1::bigint is null
-    or id < $1
+ where ($1::bigint is null or id < $1)
+   and ($2::text is null or status = $2)
  order by id desc
- limit $2;
+ limit $3;
+
+-- name: page_of_later_runs
+-- Upwards from a run, for the way back.
+select id, biller, occasion, holder, status, started_at, finished_at, instances_billed, hours_billed,
+       amount_billed, instances_unpaid, hours_unpaid, error_message
+  from billing_runs
+ where id > $1
+   and ($2::text is null or status = $2)
+ order by id
+ limit $3;
+
+-- name: find_run
+select id, biller, occasion, holder, status, started_at, finished_at, instances_billed, hours_billed,
+       amount_billed, instances_unpaid, hours_unpaid, error_message, problems
+  from billing_runs
+ where id = $1;
 
 -- name: clock_regressed
 -- The database's clock stands before a run that already happened: NULL when all is well.

@@ -92,7 +92,7 @@ update plan_quarantines q
 returning q.reason;
 
 -- name: held_plans
--- Every plan that waits for an operator, those with the most instances first.
+-- The plans that wait for an operator, those with the most instances first; $1 how many at most, NULL for all.
 select held.vps_plan_id, p.name, held.reason, held.since, held.hourly_rate_before,
        hourly_rate(p.base_price, p.markup_price) as hourly_rate,
        coalesce(waiting.instances, 0)::bigint as instances
@@ -112,4 +112,5 @@ select held.vps_plan_id, p.name, held.reason, held.since, held.hourly_rate_befor
           on m.plan_id = c.plan_id
          and m.region = rate_region(c.plan_id, c.region)
        where m.vps_plan_id = held.vps_plan_id) as waiting on true
- order by instances desc, p.name, held.vps_plan_id;
+ order by instances desc, p.name, held.vps_plan_id
+ limit $1;

@@ -3,7 +3,7 @@
 -- name: owed_hours
 -- Whole hours that lie behind and are not billed, and since when the oldest of them waits; likewise those that wait
 -- for money.
-select owed.hours, owed.since, unpaid.hours as hours_unpaid, unpaid.since as unpaid_since
+select owed.hours, owed.since, unpaid.hours as hours_unpaid, unpaid.since as unpaid_since, clock_now() as read_at
   from (select coalesce(sum(due.hours), 0)::bigint as hours, min(due.since) as since
           from (select floor(extract(epoch from clock_now() - coalesce(last_billed_at, created_at)) / 3600) as hours,
                        coalesce(last_billed_at, created_at) as since

@@ -1,16 +1,35 @@
 """Billing runs: one row each, written by whoever holds the run lock."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
 import asyncpg
 
 from containerstacks_shared.db import Connection
+from containerstacks_shared.errors import NotFound
 from containerstacks_shared.models import Biller, BillingRunRecord, Occasion, RunStatus
 from containerstacks_shared.sql import load
 
 _QUERIES = load("billing_runs")
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """The newest first; is there more beyond either end?"""
+
+    runs: list[BillingRunRecord]
+    has_newer: bool
+    has_older: bool
+
+
+@dataclass(frozen=True)
+class RunWithProblems:
+    """A problem is `{problem, count}`, or `{problem, error}` for an organization that could not be billed."""
+
+    record: BillingRunRecord
+    problems: list[dict[str, object]]
 
 
 async def abandon(connection: Connection) -> None:
@@ -63,13 +82,36 @@ async def recent(connection: Connection, *, limit: int = 24) -> list[BillingRunR
     return [_record(row) for row in await connection.fetch(_QUERIES["recent_runs"], limit)]
 
 
-async def page(connection: Connection, *, before: int | None, limit: int) -> list[BillingRunRecord]:
-    """Runs from the newest down, or from below one of them."""
-    return [_record(row) for row in await connection.fetch(_QUERIES["page_of_runs"], before, limit)]
+async def page(
+    connection: Connection,
+    *,
+    limit: int,
+    before: int | None = None,
+    after: int | None = None,
+    status: RunStatus | None = None,
+) -> RunPage:
+    """Read down from the newest run or from below one of them, or what came after one of them."""
+    # One more than asked for tells whether there is another page.
+    if after is not None:
+        rows = await connection.fetch(_QUERIES["page_of_later_runs"], after, status, limit + 1)
+        runs = [_record(row) for row in reversed(rows[:limit])]
+        return RunPage(runs, has_newer=len(rows) > limit, has_older=True)
+    rows = await connection.fetch(_QUERIES["page_of_runs"], before, status, limit + 1)
+    runs = [_record(row) for row in rows[:limit]]
+    return RunPage(runs, has_newer=before is not None, has_older=len(rows) > limit)
+
+
+async def find(connection: Connection, run_id: int) -> RunWithProblems:
+    """Raises `NotFound`."""
+    row = await connection.fetchrow(_QUERIES["find_run"], run_id)
+    if row is None:
+        raise NotFound(f"there is no billing run {run_id}")
+    return RunWithProblems(_record(row), row["problems"])
 
 
 def _record(row: asyncpg.Record) -> BillingRunRecord:
-    return BillingRunRecord(run_id=row["id"], **{name: value for name, value in row.items() if name != "id"})
+    values = {name: value for name, value in row.items() if name not in {"id", "problems"}}
+    return BillingRunRecord(run_id=row["id"], **values)
 
 
 async def clock_regressed(connection: Connection) -> datetime | None:

@@ -21,6 +21,7 @@ class OwedHours:
     since: datetime | None
     hours_unpaid: int
     unpaid_since: datetime | None
+    read_at: datetime
 
 
 async def read_owed_hours(connection: Connection) -> OwedHours:

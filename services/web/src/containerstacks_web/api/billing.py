@@ -25,12 +25,10 @@ async def runs(request: web.Request) -> web.Response:
     before = whole_number(request, "before")
     async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
         now = datetime.now(UTC)
-        # One more than asked for tells whether there is another page.
-        found = await billing_runs.page(connection, before=before, limit=limit + 1)
-    shown = found[:limit]
+        page = await billing_runs.page(connection, before=before, limit=limit)
     headers = {}
-    if len(found) > limit:
+    if page.has_older:
         # Relative, so that no header of a request decides where it leads.
-        following = URL.build(path=request.path, query={"limit": limit, "before": shown[-1].run_id})
+        following = URL.build(path=request.path, query={"limit": limit, "before": page.runs[-1].run_id})
         headers["Link"] = f'<{following}>; rel="next"'
-    return answer(BillingRunsDocument(timestamp=now, runs=shown), headers=headers)
+    return answer(BillingRunsDocument(timestamp=now, runs=page.runs), headers=headers)

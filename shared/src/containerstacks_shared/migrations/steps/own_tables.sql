@@ -27,7 +27,9 @@ create table count_deltas (
     status text not null default '',
     plan_id text not null default '',
     region text not null default '',
-    amount bigint not null
+    amount bigint not null,
+    -- When its writer's transaction began: how far the aggregator lags.
+    appended_at timestamptz not null default now()
 );
 
 -- Versions of the live status: greater means newer, across every web process.
@@ -76,6 +78,7 @@ create table billing_runs (
     check ((status = 'running') = (finished_at is null))
 );
 create index billing_runs_started_at on billing_runs (started_at);
+create index billing_runs_status on billing_runs (status, id);
 
 -- What an hour costs: per plan reference and region, from when. The first row reaches back to -infinity.
 -- vps_plan_id is the plan row that matched, NULL when none did (the rate is then the fallback).
@@ -159,6 +162,7 @@ create table vps_debts (
     written_off_at timestamptz,
     billing_correction_id bigint
 );
+create index vps_debts_opened_at on vps_debts (opened_at);
 create unique index vps_debts_open on vps_debts (vps_instance_id) where settled_at is null and written_off_at is null;
 create index vps_debts_open_organization on vps_debts (organization_id) where settled_at is null and written_off_at is null;
 
