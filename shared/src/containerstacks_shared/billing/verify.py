@@ -4,10 +4,12 @@ A few passes over the rows in question find out, by sums, where to look; what is
 by row. `Scope` says which rows are in question: all of them, or those since the last clean audit.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, Self
+from uuid import UUID
 
 from containerstacks_shared.db import Connection
 from containerstacks_shared.sql import load
@@ -114,19 +116,25 @@ async def _verify_instances(connection: Connection, scope: Scope) -> list[Findin
         "off_mark": ("periods_beyond_last_billed",),
         "broken": ("broken_periods",),
         "unknown": ("cycles_of_no_instance",),
-        "odd_rate": ("rates_not_in_force",),
     }
     findings: list[Finding] = []
     for reason, checks in reasons.items():
         instances = [row["id"] for row in suspects if row[reason]]
-        if reason == "odd_rate" and instances:
-            odd = await _fetch(
-                connection, _SUSPECTS["rates"], instances, scope.tying_run, scope.after_correction
-            )
-            instances = [row["id"] for row in odd]
         for check in checks if instances else ():
             findings += await _find(connection, check, _INSTANCES[check], instances)
-    return findings
+    return [
+        *findings,
+        *await _verify_rates(connection, scope, [row["id"] for row in suspects if row["odd_rate"]]),
+    ]
+
+
+async def _verify_rates(connection: Connection, scope: Scope, instances: Sequence[UUID]) -> list[Finding]:
+    if not instances:
+        return []
+    within = (scope.tying_run, scope.after_correction)
+    odd = [row["id"] for row in await _fetch(connection, _SUSPECTS["rates"], instances, *within)]
+    check = "rates_not_in_force"
+    return await _find(connection, check, _INSTANCES[check], odd, *within) if odd else []
 
 
 async def _verify_runs(connection: Connection, scope: Scope) -> list[Finding]:

@@ -33,11 +33,11 @@ with chain as materialized (
             or billing_run_id is null and billing_correction_id > $3::bigint)
      group by vps_instance_id
 ), instance as materialized (
-    select id, plan_id, rate_region(plan_id, configured_region(configuration)) as region, created_at, last_billed_at,
-           true as looked_at
+    select id, organization_id, plan_id, rate_region(plan_id, configured_region(configuration)) as region, created_at,
+           last_billed_at, true as looked_at
       from vps_instances
      union all
-    select d.id, d.plan_id, rate_region(d.plan_id, d.region), d.created_at, d.last_billed_at,
+    select d.id, d.organization_id, d.plan_id, rate_region(d.plan_id, d.region), d.created_at, d.last_billed_at,
            d.deleted_at >= $5::timestamptz or d.hours_owed > 0
       from deleted_vps_instances d
      where not exists (select from vps_instances i where i.id = d.id)
@@ -45,7 +45,10 @@ with chain as materialized (
     select c.vps_instance_id as id, c.broken,
            c.unmet <> hashfloat8extended(date_part('epoch', c.first_start), 0)
                       # hashfloat8extended(date_part('epoch', c.last_end), 0)
-           or coalesce(previous.billing_period_end <> c.first_start, false) as unchained,
+           -- Not billed by the runs before: its chain so far has to end here, unless it has only begun.
+           or case when not $4::boolean and not c.tied and c.first_start is distinct from i.created_at
+                   then coalesce(billed_until_before(c.vps_instance_id, i.organization_id, c.first_start) <> c.first_start, false)
+                   else false end as unchained,
            i.last_billed_at is distinct from c.last_end as off_mark,
            i.id is null as unknown,
            c.rate_lowest <> c.rate_highest
@@ -62,39 +65,24 @@ with chain as materialized (
       left join (select vps_instance_id, max(changed_at) as changed_at
                    from vps_plan_changes
                   group by vps_instance_id) as moved on moved.vps_instance_id = c.vps_instance_id
-      left join lateral (
-          -- Not billed by the runs before: the end of its chain so far has to be looked up.
-          select b.billing_period_end
-            from vps_billing_cycles b
-           where not $4::boolean
-             and not c.tied
-             and c.first_start is distinct from i.created_at
-             and b.vps_instance_id = c.vps_instance_id
-             and (b.billing_run_id is not null or b.billing_correction_id is not null)
-             and b.status <> 'failed'
-             and b.billing_period_start < c.first_start
-           order by b.billing_period_start desc
-           limit 1) as previous on true
 )
 select id, broken, unchained, off_mark, unknown, odd_rate
   from looked_at
  where broken or unchained or off_mark or unknown or odd_rate
  union all
--- Nothing new was billed, so the mark must stand where it stood.
+-- Nothing new was billed, so the mark must stand where it stood: behind a period, and before none.
 select i.id, false, false, true, false, false
   from instance i
- cross join lateral (
-      select b.billing_period_end
-        from vps_billing_cycles b
-       where b.vps_instance_id = i.id
-         and (b.billing_run_id is not null or b.billing_correction_id is not null)
-         and b.status <> 'failed'
-       order by b.billing_period_start desc
-       limit 1) as latest
  where not $4::boolean
    and i.looked_at
    and not exists (select from chain c where c.vps_instance_id = i.id)
-   and i.last_billed_at is distinct from latest.billing_period_end;
+   and (billed_until_before(i.id, i.organization_id, coalesce(i.last_billed_at, 'infinity')) is distinct from i.last_billed_at
+        and billed_until_before(i.id, i.organization_id, 'infinity') is not null
+        or exists (select from vps_billing_cycles b
+                    where b.vps_instance_id = i.id
+                      and b.billing_period_start = i.last_billed_at
+                      and (b.billing_run_id is not null or b.billing_correction_id is not null)
+                      and b.status <> 'failed'));
 
 -- name: rates
 -- Of the instances $1, whose hours cost more than one rate, or were moved to another plan: those with a rate that no

@@ -1,5 +1,5 @@
--- Periods. $1 are the instances that suspects.sql brought up; of each its whole chain is read, by the unique index on
--- (vps_instance_id, billing_period_start). Each query finds one kind of damage, names each offending row as (key, detail),
+-- Periods. $1 are the instances that suspects.sql brought up. There are any only where something is wrong, and then
+-- their whole chains are read, whatever that takes. Each query finds one kind of damage, names each offending row as (key, detail),
 -- and is empty when all is well. Rows of other billers (neither a run nor a correction) are not judged.
 
 -- name: overlapping_periods
@@ -89,7 +89,8 @@ select id::text as key,
 
 -- name: rates_not_in_force
 -- An hour costs what its plan cost at its start. Before a plan's first known price that is this price, or the fallback
--- when the hour was billed before the price was known.
+-- when the hour was billed before the price was known. An instance that was resized is looked at although all is well, so
+-- no more is read than what is audited: $2 the last run before, $3 the last correction.
 select distinct c.id::text as key,
        format('the hour from %s was charged at %s; the rate in force was %s', hour.start, c.hourly_rate,
               coalesce(r.hourly_rate, 0.027)) as detail
@@ -115,7 +116,8 @@ select distinct c.id::text as key,
         and r.effective_from <= hour.start
         and r.effective_to > hour.start
  where c.vps_instance_id = any ($1::uuid[])
-   and (c.billing_run_id is not null or c.billing_correction_id is not null)
+   and (c.billing_run_id > $2::bigint
+        or c.billing_run_id is null and c.billing_correction_id > $3::bigint)
    and c.status in ('billed', 'refunded')
    and isfinite(c.billing_period_start)
    and isfinite(c.billing_period_end)

@@ -31,7 +31,8 @@ drop function vps_plans_changed, count_vps_instances, count_all_time, announce_c
               truncate_vps_instances, write_off_organizations, record_wallet_movement, record_wallets_truncated,
               refresh_rates, register_rates, current_hourly_rates, hourly_rate, monthly_price, match_vps_plan, rate_region,
               configured_region, specification_problem, specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,
-              time_ordered_uuid, find_api_key, list_api_keys, revoke_api_key, note_api_key_uses;
+              time_ordered_uuid, find_api_key, list_api_keys, revoke_api_key, note_api_key_uses,
+              billed_until_before;
 drop table counts, count_deltas, vps_history, leaderships, billing_control, billing_runs, hourly_rates, plan_quarantines, plan_charges,
            vps_plan_changes, deleted_vps_instances, vps_debts, debt_notices, wallet_ledger_entries, billing_corrections, ledger_explanations, billing_audits,
            web_sessions;

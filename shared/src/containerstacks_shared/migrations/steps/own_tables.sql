@@ -191,8 +191,9 @@ alter table vps_billing_cycles
     add column billing_correction_id bigint;
 
 -- Exactly once, enforced: a period starts at most one charge. Rows with neither a run nor a correction are
--- not ours (an adopted database may hold doubled ones) and are spared.
-create unique index vps_billing_cycles_once on vps_billing_cycles (vps_instance_id, billing_period_start)
+-- not ours (an adopted database may hold doubled ones) and are spared. The time comes first: a run then writes side by
+-- side what it would else write into a page per instance, each of which goes to the log in whole after a checkpoint.
+create unique index vps_billing_cycles_once on vps_billing_cycles (billing_period_start, vps_instance_id)
     where (billing_run_id is not null or billing_correction_id is not null) and status <> 'failed';
 
 -- A credit happens once per reference.
