@@ -73,13 +73,17 @@ def embedded_postgres(settings: Mapping[str, str] | None = None) -> Iterator[Emb
     folder = Path(tempfile.mkdtemp(prefix="containerstacks-tests-"))
     # PostgreSQL refuses to run as root and then runs as somebody else, who must get into the folder.
     folder.chmod(0o755)
-    version = int(os.environ.get("TEST_POSTGRES_VERSION", "18"))
-    postgres = EmbeddedPostgres(folder / "data", version=version, fast=True, settings=settings)
+    postgres = EmbeddedPostgres(folder / "data", version=server_version(), fast=True, settings=settings)
     try:
         yield postgres
     finally:
         postgres.stop()
         shutil.rmtree(folder)
+
+
+def server_version() -> int:
+    """Tell the major version of embedded servers in tests."""
+    return int(os.environ.get("TEST_POSTGRES_VERSION", "18"))
 
 
 def with_database(dsn: str, name: str) -> str:

@@ -71,6 +71,7 @@ _START_PATIENCE_SECONDS: Final = 10.0
 _START_PAUSE_SECONDS: Final = 0.5
 _PROBE_SECONDS: Final = 3.0
 _SERVER_VERSION_MIN: Final = 150000
+_DEMOTED: Final = "the server takes no more writes"
 
 _QUERIES: Final = sql.load("database")
 _HEARTBEAT: Final = _QUERIES["heartbeat"]
@@ -162,7 +163,7 @@ async def _create_pool(
     async def set_up(connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
         if writable and servers.only_reads(connection.get_settings()):
             await pool.expire_connections()
-            raise ConnectionError("the server takes no more writes")
+            raise ConnectionError(_DEMOTED)
 
     pool = await asyncpg.create_pool(
         dsn,
@@ -232,6 +233,9 @@ async def heartbeat(connection: Connection, *, seconds: float = HEARTBEAT_SECOND
     except asyncpg.QueryCanceledError as error:
         # Somebody cancelled this session's work; whether it still has what it had is anybody's guess.
         raise ConnectionError("the heartbeat was cancelled") from error
+    if servers.only_reads(connection.get_settings()):
+        # Demoted without a restart: what this session holds or hears there concerns nobody any more.
+        raise ConnectionError(_DEMOTED)
 
 
 async def close_quietly(connection: DedicatedConnection, *, seconds: float = 1.0) -> None:

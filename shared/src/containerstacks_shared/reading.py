@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Generic, TypeVar
 
-import asyncpg
 import structlog
 
 from containerstacks_shared import db, sql
@@ -22,9 +21,6 @@ _RETRY_SECONDS: Final = 5.0
 _CONNECTION_SECONDS_MAX: Final = 2.0
 _POSITION_SECONDS_MAX: Final = 2.0
 _NOTHING_BEHIND: Final = timedelta(0)
-
-# A standby also ends what reads rows that it is about to replay the removal of.
-_STANDBY_FAILS: Final[tuple[type[Exception], ...]] = (*db.UNAVAILABLE, asyncpg.SerializationError)
 
 _QUERIES: Final = sql.load("standby")
 _PRIMARY_POSITION: Final = _QUERIES["primary_position"]
@@ -75,7 +71,8 @@ class Reader:
                 self._note(in_use=True)
                 return Reading(value, as_of=now - behind, from_standby=True)
             reason = "it cannot tell how far it is" if behind is None else f"it is {behind} behind"
-        except _STANDBY_FAILS as error:
+        except db.FAILURES as error:
+            # Also when it ends what reads rows whose removal it is about to replay, or has not seen a migration yet.
             reason = str(error) or type(error).__name__
         self._left_alone_until = asyncio.get_running_loop().time() + _RETRY_SECONDS
         self._note(in_use=False, reason=reason)
