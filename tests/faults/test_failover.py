@@ -1,0 +1,234 @@
+"""The primary dies and its standby is promoted: what was reported stays, and each hour is billed once.
+
+With a synchronous standby nothing that was reported is lost. With an asynchronous one the last moments may be: then
+wallets, cycles and `last_billed_at` go back together, and the hours are billed again, once.
+"""
+
+import asyncio
+import itertools
+from collections.abc import Callable
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from containerstacks_shared import db
+from containerstacks_shared.billing.run import RunSummary
+from containerstacks_shared.errors import LeadershipLost
+from containerstacks_shared.locks import Leadership, Role, assert_term
+from containerstacks_shared.migrations import migrate
+from containerstacks_shared.models import RunStatus
+from support import charges, fleet
+from support.billing import Billing
+from support.charges import DueFleet
+from support.live_page import LivePage, open_page
+from support.processes import Processes
+from support.replication import STANDBY, Pair, replicated_pair
+from support.waiting import eventually, session_waiting_for
+
+# What an idle machine needs is a few seconds, and is printed.
+PATIENCE_SECONDS = 60.0
+CYCLES = "select id from vps_billing_cycles"
+STATUSES = ("running", "stopped", "error", "provisioning")
+
+
+@pytest.mark.timeout(240)
+async def test_the_primary_dies_in_a_billing_run_and_a_status_storm(
+    processes: Processes, record_property: Callable[[str, object], None]
+) -> None:
+    with replicated_pair({"synchronous_commit": "on"}) as pair:
+        due = await prepare(pair, organizations=12)
+        await wait_for_standby(pair)
+        web = await processes.start_web(pair.dsn())
+        await processes.start_stats_aggregator(pair.dsn())
+        storm = Storm(pair, list(due.expected))
+        async with open_page(web) as page:
+            # The run stops in its middle, at a wallet that somebody holds until the server dies.
+            holder = await asyncpg.connect(pair.primary.dsn())
+            await holder.execute("begin")
+            await holder.execute(
+                "select from wallets where id = $1 for update", due.organizations[6].wallet_id
+            )
+            storming = asyncio.create_task(storm.blow())
+            daemon = await processes.start_billing_daemon(pair.dsn(), BILLING_BATCH_INSTANCES="4")
+            watcher = await asyncpg.connect(pair.primary.dsn())
+            await session_waiting_for(watcher, holder.get_server_pid(), PATIENCE_SECONDS)
+            await eventually(lambda: storm.committed > 10, PATIENCE_SECONDS)
+            reported = {row["id"] for row in await watcher.fetch(CYCLES)}
+            assert reported
+
+            pair.primary.stop("immediate")
+            pair.promote()
+            promoted_at = asyncio.get_running_loop().time()
+
+            before = storm.committed
+            await eventually(lambda: storm.committed > before, PATIENCE_SECONDS)
+            storm.stop.set()
+            await storming
+            truth = await statuses(pair)
+            await shows(page, truth)
+            right_after = asyncio.get_running_loop().time() - promoted_at
+            record_property("survived", f"a failover; the page was right {right_after:.1f} s after promotion")
+            for session in (holder, watcher):
+                session.terminate()
+
+        connection = await asyncpg.connect(pair.dsn())
+        await eventually(lambda: all_billed(connection, due), PATIENCE_SECONDS)
+        assert reported <= {row["id"] for row in await connection.fetch(CYCLES)}
+        # Each status is what its last writer was told that it is.
+        assert await storm.matches(connection)
+        await connection.close()
+        done = await processes.run("containerstacks", "verify", "--full", database_url=pair.dsn())
+        assert done.exit_code == 0, done.output + done.errors
+        assert daemon.running, daemon.log
+        assert web.running, web.log
+
+
+@pytest.mark.parametrize("synchronous_commit", ["on", "remote_apply"])
+async def test_with_a_synchronous_standby_no_reported_charge_is_lost(synchronous_commit: str) -> None:
+    with replicated_pair({"synchronous_commit": synchronous_commit}) as pair:
+        due = await prepare(pair, organizations=3)
+        await wait_for_standby(pair)
+        async with await db.create_pool(pair.dsn(), service="tests") as pool:
+            assert (await bill(pair, pool)).status is RunStatus.SUCCEEDED
+
+            pair.primary.stop("immediate")
+            pair.promote()
+
+            connection = await asyncpg.connect(pair.dsn())
+            assert await charges.hours_billed(connection) == due.expected
+            assert await Billing(pair.dsn(), pool, connection).verify() == []
+            await connection.close()
+
+
+async def test_with_an_asynchronous_standby_lost_hours_go_back_whole_and_are_billed_once_more() -> None:
+    with replicated_pair({"synchronous_commit": "on"}) as pair:
+        due = await prepare(pair, organizations=3)
+        await cut_off(pair)
+        async with await db.create_pool(pair.dsn(), service="tests") as pool:
+            lost = Leadership(pair.dsn(), Role.STATS_AGGREGATOR, service="tests", holder="lost")
+            lost_term = await lost.try_acquire()
+            assert lost_term is not None
+            assert (await bill(pair, pool)).status is RunStatus.SUCCEEDED
+
+            pair.primary.stop("immediate")
+            pair.promote()
+
+            connection = await asyncpg.connect(pair.dsn())
+            billing = Billing(pair.dsn(), pool, connection)
+            assert await charges.hours_billed(connection) == {}
+            assert await billing.verify() == []
+            await eventually(lambda: bills_again(pair, pool), PATIENCE_SECONDS)
+            assert await charges.hours_billed(connection) == due.expected
+            assert await billing.verify() == []
+
+            # The new primary counts the lost term a second time, for somebody else.
+            async with Leadership(pair.dsn(), Role.STATS_AGGREGATOR, service="tests", holder="new") as new:
+                new_term = await new.try_acquire()
+                assert new_term is not None
+                assert new_term.number == lost_term.number
+                async with connection.transaction():
+                    with pytest.raises(LeadershipLost):
+                        await assert_term(connection, lost_term)
+            await lost.release()
+            await connection.close()
+
+
+class Storm:
+    """Changes of status, one after the other, by a writer that knows which of them were committed."""
+
+    def __init__(self, pair: Pair, instances: list[UUID]) -> None:
+        self._dsn = pair.dsn()
+        self._instances = instances
+        # What each instance may be: one status, or two where the answer to the last change was lost.
+        self._possible: dict[UUID, set[str]] = {instance: {"running"} for instance in instances}
+        self.committed = 0
+        self.stop = asyncio.Event()
+
+    async def blow(self) -> None:
+        changes = zip(itertools.cycle(self._instances), itertools.cycle(STATUSES), strict=False)
+        async with await db.create_pool(self._dsn, service="storm", size_max=1) as pool:
+            while not self.stop.is_set():
+                instance, status = next(changes)
+                self._possible[instance].add(status)
+                try:
+                    await pool.execute("update vps_instances set status = $2 where id = $1", instance, status)
+                except db.FAILURES:
+                    # Whether it was committed is unknown. The server is away: yield to what brings it back.
+                    await asyncio.sleep(0)
+                    continue
+                self._possible[instance] = {status}
+                self.committed += 1
+
+    async def matches(self, connection: asyncpg.Connection) -> bool:
+        rows = await connection.fetch("select id, status from vps_instances")
+        return all(row["status"] in self._possible[UUID(str(row["id"]))] for row in rows)
+
+
+async def prepare(pair: Pair, *, organizations: int) -> DueFleet:
+    migrate(pair.primary.dsn())
+    connection = await asyncpg.connect(pair.primary.dsn())
+    due = await charges.add_due_fleet(connection, organizations=organizations, instances=4, hours=3)
+    await fleet.add_user(connection)
+    written = await connection.fetchval("select pg_current_wal_lsn()::text")
+    await connection.close()
+    standby = await asyncpg.connect(pair.standby.dsn())
+    await eventually(
+        lambda: standby.fetchval("select pg_last_wal_replay_lsn() >= $1::text::pg_lsn", written), 30
+    )
+    await standby.close()
+    return due
+
+
+async def wait_for_standby(pair: Pair) -> None:
+    """From here on a commit is reported only when the standby has it."""
+    connection = await asyncpg.connect(pair.primary.dsn())
+    await connection.execute(f"alter system set synchronous_standby_names = '{STANDBY}'")
+    await connection.execute("select pg_reload_conf()")
+    await eventually(
+        lambda: connection.fetchval(
+            "select exists (select from pg_stat_replication where sync_state = 'sync')"
+        ),
+        30,
+    )
+    await connection.close()
+
+
+async def cut_off(pair: Pair) -> None:
+    """From here on the standby receives nothing, and nobody waits for it."""
+    connection = await asyncpg.connect(pair.standby.dsn())
+    await connection.execute("alter system set primary_conninfo = ''")
+    await connection.execute("select pg_reload_conf()")
+    await eventually(lambda: connection.fetchval("select not exists (select from pg_stat_wal_receiver)"), 30)
+    await connection.close()
+
+
+async def bill(pair: Pair, pool: db.Pool) -> RunSummary:
+    connection = await asyncpg.connect(pair.dsn())
+    try:
+        return await Billing(pair.dsn(), pool, connection).run()
+    finally:
+        await connection.close()
+
+
+async def bills_again(pair: Pair, pool: db.Pool) -> bool:
+    # The pool's idle sessions died with the old primary; each is found out at its next use.
+    try:
+        return (await bill(pair, pool)).status is RunStatus.SUCCEEDED
+    except db.UNAVAILABLE:
+        return False
+
+
+async def all_billed(connection: asyncpg.Connection, due: DueFleet) -> bool:
+    return await charges.hours_billed(connection) == due.expected
+
+
+async def statuses(pair: Pair) -> dict[str, int]:
+    connection = await asyncpg.connect(pair.dsn())
+    rows = await connection.fetch("select status, count(*) as amount from vps_instances group by status")
+    await connection.close()
+    return dict.fromkeys(STATUSES, 0) | {row["status"]: row["amount"] for row in rows}
+
+
+async def shows(page: LivePage, truth: dict[str, int]) -> None:
+    await page.next_with(PATIENCE_SECONDS, **truth)
