@@ -65,24 +65,32 @@ with chain as materialized (
       left join (select vps_instance_id, max(changed_at) as changed_at
                    from vps_plan_changes
                   group by vps_instance_id) as moved on moved.vps_instance_id = c.vps_instance_id
+), idle as materialized (
+    -- Few, and known before anything is looked up for each of them.
+    select i.id, i.organization_id, i.created_at, i.last_billed_at
+      from instance i
+     where not $4::boolean
+       and i.looked_at
+       and not exists (select from chain c where c.vps_instance_id = i.id)
 )
 select id, broken, unchained, off_mark, unknown, odd_rate
   from looked_at
  where broken or unchained or off_mark or unknown or odd_rate
  union all
--- Nothing new was billed, so the mark must stand where it stood: behind a period, and before none.
+-- Nothing new was billed, so the mark must stand where it stood: behind a period, and before none. Of an instance that was
+-- never billed only the latter is asked: everything that its organization was ever charged would have to be read.
 select i.id, false, false, true, false, false
-  from instance i
- where not $4::boolean
-   and i.looked_at
-   and not exists (select from chain c where c.vps_instance_id = i.id)
-   and (billed_until_before(i.id, i.organization_id, coalesce(i.last_billed_at, 'infinity')) is distinct from i.last_billed_at
-        and billed_until_before(i.id, i.organization_id, 'infinity') is not null
-        or exists (select from vps_billing_cycles b
-                    where b.vps_instance_id = i.id
-                      and b.billing_period_start = i.last_billed_at
-                      and (b.billing_run_id is not null or b.billing_correction_id is not null)
-                      and b.status <> 'failed'));
+  from idle i
+ where i.last_billed_at is not null
+       and billed_until_before(i.id, i.organization_id, i.last_billed_at) is distinct from i.last_billed_at
+       and billed_until_before(i.id, i.organization_id, 'infinity') is not null
+    or (select true
+          from vps_billing_cycles b
+         where b.vps_instance_id = i.id
+           and b.billing_period_start = coalesce(i.last_billed_at, i.created_at)
+           and (b.billing_run_id is not null or b.billing_correction_id is not null)
+           and b.status <> 'failed'
+         limit 1);
 
 -- name: rates
 -- Of the instances $1, whose hours cost more than one rate, or were moved to another plan: those with a rate that no
