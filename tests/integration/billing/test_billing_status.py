@@ -195,7 +195,7 @@ async def test_a_clock_that_was_set_is_no_reason_to_say_nothing(billing: Billing
 
 
 async def test_a_second_pause_does_not_replace_the_reason_of_the_first(
-    billing: Billing, connection: asyncpg.Connection
+    connection: asyncpg.Connection,
 ) -> None:
     await control.pause(connection, reason="prices are wrong", author="ada")
     with pytest.raises(ChangeRefused, match="paused already, by ada: prices are wrong"):

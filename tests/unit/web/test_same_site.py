@@ -3,7 +3,7 @@
 import pytest
 
 from containerstacks_web.client_address import is_same_origin
-from containerstacks_web.sign_in.handlers import local_path
+from containerstacks_web.sign_in.local_path import local_path
 
 
 @pytest.mark.parametrize(

@@ -41,7 +41,7 @@ async def problem_response(
     status = HTTPStatus(status)
     reference = request[REQUEST_ID]
     if wants_page(request):
-        response = await pages.error_page(request, status, reference=reference)
+        response = await pages.error_page(request, status, detail=detail, reference=reference)
     else:
         body = describe_problem(status, detail, reference)
         response = web.Response(status=status, body=body, content_type=CONTENT_TYPE)

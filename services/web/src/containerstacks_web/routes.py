@@ -2,6 +2,7 @@
 
 from aiohttp import web
 
+from .admin.routes import routes as admin_routes
 from .api import atom, badges, billing, docs, health, incidents, keys, openapi
 from .conventions import SOCKET_PATH
 from .live.socket import status_socket
@@ -37,5 +38,6 @@ def add_routes(app: web.Application) -> None:
             web.get("/api/openapi.json", openapi.openapi_document),
             web.get("/api/docs", docs.docs_page),
             web.get(SOCKET_PATH, status_socket),
+            *admin_routes(),
         ]
     )

@@ -25,7 +25,9 @@ select key.id, key.user_id, account.email, key.name, key.prefix, key.permissions
     on account.id = key.user_id
  where $1::text is null
     or account.email = $1
- order by key.created_at desc nulls last, key.id;
+ order by key.created_at desc nulls last, key.id
+ limit $2
+offset $3;
 
 -- name: revoke
 select revoke_api_key($1);

@@ -1,9 +1,10 @@
 -- name: open_debts
--- The oldest first.
+-- The oldest first; $2 one organization's, or NULL for everybody's.
 select d.id, d.organization_id
   from vps_debts d
  where d.settled_at is null
    and d.written_off_at is null
+   and ($2::uuid is null or d.organization_id = $2)
  order by d.opened_at, d.id
  limit $1;
 
@@ -84,3 +85,9 @@ select organization_id, organization, balance, instances, hourly_amount, amount_
     or hours < $2::numeric
  order by hours nulls last, organization_id
  limit $3;
+
+-- name: open_debts_counted
+select count(*) as debts, count(distinct organization_id) as organizations, min(opened_at) as since
+  from vps_debts
+ where settled_at is null
+   and written_off_at is null;

@@ -102,8 +102,10 @@ async def create(
     return NewApiKey(id=row["id"], key=key, created_at=row["created_at"])
 
 
-async def list_all(connection: Connection, *, email: str | None = None) -> list[ApiKeyRecord]:
-    """Every key, or those of one user, newest first."""
+async def list_all(
+    connection: Connection, *, email: str | None = None, limit: int | None = None, offset: int = 0
+) -> list[ApiKeyRecord]:
+    """Every key, or those of one user, newest first; or so many of them."""
     return [
         ApiKeyRecord(
             id=row["id"],
@@ -117,7 +119,7 @@ async def list_all(connection: Connection, *, email: str | None = None) -> list[
             expires_at=row["expires_at"],
             active=row["active"],
         )
-        for row in await connection.fetch(QUERIES["list"], email)
+        for row in await connection.fetch(QUERIES["list"], email, limit, offset)
     ]
 
 

@@ -17,7 +17,7 @@ _QUERIES = load("billing_runs")
 
 @dataclass(frozen=True)
 class RunPage:
-    """The newest first; is there more beyond either end?"""
+    """The newest first, and whether there are more beyond either end."""
 
     runs: list[BillingRunRecord]
     has_newer: bool

@@ -14,6 +14,7 @@ QUERIES = sql.load("debts")
 _OPEN_DEBTS = QUERIES["open_debts"]
 _DEBT_DETAILS = sql.load("billing")["part_charges"] + QUERIES["part_open_debts"]
 _RUNWAYS = QUERIES["runways"]
+_OPEN_DEBTS_COUNTED = QUERIES["open_debts_counted"]
 _ORGANIZATIONS_AT_ONCE = 500
 
 
@@ -39,6 +40,15 @@ class OpenDebt:
 
 
 @dataclass(frozen=True)
+class DebtsCounted:
+    """`since` is when the oldest of them opened."""
+
+    debts: int
+    organizations: int
+    since: datetime | None
+
+
+@dataclass(frozen=True)
 class Runway:
     """How long an organization's money lasts at its present burn rate, after what is due already; in USD.
 
@@ -54,9 +64,11 @@ class Runway:
     hours: Decimal | None
 
 
-async def read_open(connection: Connection, *, limit: int | None = None) -> list[OpenDebt]:
+async def read_open(
+    connection: Connection, *, limit: int | None = None, organization: UUID | None = None
+) -> list[OpenDebt]:
     """The oldest open debts, each with what is unpaid of it now to the digit."""
-    wanted = await connection.fetch(_OPEN_DEBTS, limit)
+    wanted = await connection.fetch(_OPEN_DEBTS, limit, organization)
     ids = {row["id"] for row in wanted}
     now = await connection.fetchval("select clock_now()")
     debts: list[OpenDebt] = []
@@ -67,6 +79,11 @@ async def read_open(connection: Connection, *, limit: int | None = None) -> list
         )
         debts.extend(OpenDebt(**dict(row)) for row in rows if row["id"] in ids)
     return sorted(debts, key=lambda debt: (debt.opened_at, debt.id))
+
+
+async def count_open(connection: Connection) -> DebtsCounted:
+    (row,) = await connection.fetch(_OPEN_DEBTS_COUNTED)
+    return DebtsCounted(**dict(row))
 
 
 async def read_runways(

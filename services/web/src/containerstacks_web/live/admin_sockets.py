@@ -18,6 +18,7 @@ from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.store import counts, versions
 from containerstacks_shared.waiting import happens_within
 from containerstacks_web.live.messages import DetailsMessage
+from containerstacks_web.live.owed_figures import OwedFigures
 
 # Close code of a socket whose credential ended; 4000 to 4999 are the application's own.
 ENDED: Final = 4401
@@ -44,6 +45,7 @@ class AdminSockets:
         self._pool = pool
         self._billing_interval = billing_interval
         self._sockets: set[AdminSocket] = set()
+        self.owed = OwedFigures()
         self._opened = asyncio.Event()
 
     def add(self, socket: AdminSocket) -> None:
@@ -89,6 +91,8 @@ class AdminSockets:
             version = await versions.next_version(connection)
             timestamp = datetime.now(UTC)
             vps = await counts.read_vps_details(connection)
-            daemon = await read_daemon_details(connection, interval=self._billing_interval)
+            daemon = await read_daemon_details(
+                connection, interval=self._billing_interval, owed=await self.owed.read(connection)
+            )
         details = DetailsMessage(version=version, timestamp=timestamp, vps=vps, daemon=daemon)
         return details.model_dump_json().encode()

@@ -18,6 +18,9 @@ from typing import Final
 from aiohttp import hdrs, web
 
 STYLESHEET: Final = "site.css"
+# What only administrators' pages wear, so that nobody else waits for it.
+ADMIN_STYLESHEET: Final = "admin.css"
+_ADMIN_STYLES: Final = "css/components/admin"
 
 _CONTENT_TYPES: Final = {
     ".css": "text/css",
@@ -56,9 +59,11 @@ class Assets:
     def packaged(cls) -> "Assets":
         folder = files("containerstacks_web") / "static"
         sources = dict(_walk(folder))
-        styles = [text for name, text in sorted(sources.items()) if name.startswith("css/")]
+        styles = {name: text for name, text in sorted(sources.items()) if name.startswith("css/")}
+        for_admin = {name for name in styles if name.startswith(_ADMIN_STYLES)}
         served = {name: text for name, text in sources.items() if not name.startswith("css/")}
-        served[STYLESHEET] = _stylesheet(styles)
+        served[STYLESHEET] = _stylesheet([text for name, text in styles.items() if name not in for_admin])
+        served[ADMIN_STYLESHEET] = _stylesheet([styles[name] for name in sorted(for_admin)])
         return cls({name: text.encode() for name, text in served.items()})
 
     @property

@@ -18,6 +18,7 @@ from containerstacks_web.live.snapshot import StatusSnapshot
 from containerstacks_web.platform_statistics import PlatformFigures
 from containerstacks_web.sign_in.csrf import csrf_token
 from containerstacks_web.sign_in.identity import CredentialKind
+from containerstacks_web.sign_in.local_path import local_path
 
 from .presenter import Details, present_about, present_details, present_status
 from .rendering import render, render_for_strangers
@@ -73,24 +74,31 @@ async def about(request: web.Request) -> web.StreamResponse:
 
 
 async def login_form(request: web.Request) -> web.StreamResponse:
+    target = request.query.get("next", "")
     if request[IDENTITY].credential is CredentialKind.SESSION:
-        raise web.HTTPFound("/status")
-    return await login_page(request)
+        raise web.HTTPFound(local_path(target))
+    return await login_page(request, target=target)
 
 
 async def login_page(
-    request: web.Request, *, problem: str | None = None, email: str = "", status: int = HTTPStatus.OK
+    request: web.Request,
+    *,
+    problem: str | None = None,
+    email: str = "",
+    target: str = "",
+    status: int = HTTPStatus.OK,
 ) -> web.Response:
     """Render the form again after a refusal, saying why and keeping the address that was typed."""
-    context = {"problem": problem, "email": email, "form_token": await csrf_token(request)}
+    form_token = await csrf_token(request)
+    context = {"problem": problem, "email": email, "target": target, "form_token": form_token}
     return await render(request, "login.html", context, status=status)
 
 
 async def error_page(
-    request: web.Request, status: HTTPStatus, *, reference: str | None = None
+    request: web.Request, status: HTTPStatus, *, detail: str = "", reference: str | None = None
 ) -> web.Response:
     """Render what went wrong for a person; `reference` finds the request in the log."""
-    context = {"status": status.value, "reference": reference}
+    context = {"status": status.value, "detail": detail, "reference": reference}
     return await render(request, "error.html", context, status=status)
 
 

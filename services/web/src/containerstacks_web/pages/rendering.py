@@ -46,13 +46,19 @@ def setup_templates(app: web.Application, assets: Assets) -> None:
 
 
 async def render(
-    request: web.Request, template: str, context: Mapping[str, object], *, status: int = 200
+    request: web.Request,
+    template: str,
+    context: Mapping[str, object],
+    *,
+    status: int = 200,
+    compressed: bool = True,
 ) -> web.Response:
     """Render a page; `context` adds to what every page shows."""
     shared = await _shared_context(request)
     response = aiohttp_jinja2.render_template(template, request, {**shared, **context}, status=status)
-    response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
-    response.enable_compression()
+    if compressed:
+        response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
+        response.enable_compression()
     return response
 
 

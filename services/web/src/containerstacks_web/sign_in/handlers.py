@@ -18,10 +18,11 @@ from containerstacks_web.keys import POOL, RATE_LIMITER, TRUSTED_PROXIES
 from containerstacks_web.pages import handlers as pages
 from containerstacks_web.problems import RequestRefused
 
-from .csrf import FIELD_NAME, csrf_token, is_csrf_token_valid
+from .authorization import assert_csrf
+from .csrf import csrf_token
+from .local_path import AFTER_SIGN_IN, local_path
 from .sessions import SESSION_STORAGE, USER_ID
 
-_AFTER_SIGN_IN: Final = "/status"
 # Guesses at one account from one address. Not per account alone: that would let anybody lock anybody out.
 GUESSES: Final = RateLimit.parse("10/15 minutes")
 GUESSES_NAME: Final = "sign-in"
@@ -36,17 +37,17 @@ _log = structlog.get_logger(__name__)
 
 async def sign_in(request: web.Request) -> web.StreamResponse:
     form = await request.post()
-    await _assert_csrf(request, form.get(FIELD_NAME))
+    await assert_csrf(request)
     email, password, target = (_text(form.get(name)) for name in ("email", "password", "next"))
     email = email.strip()
     # Nobody's address has a NUL, which PostgreSQL does not take.
     if not email or not password or len(email) > _EMAIL_CHARACTERS_MAX or not email.isprintable():
-        return await _refuse(request, email, "Enter your e-mail address and your password.")
+        return await _refuse(request, email, target, "Enter your e-mail address and your password.")
     await _count_guess(request, email)
     account = await _authenticate(request, email, password)
     if account is None:
         _log.info("sign_in.refused")
-        return await _refuse(request, email, "E-mail address or password is wrong.")
+        return await _refuse(request, email, target, "E-mail address or password is wrong.")
     await request.app[RATE_LIMITER].clear(GUESSES_NAME, GUESSES, _guess_key(request, email))
     # A new session: whoever planted or saw the old token has nothing of the one that is signed in.
     await request.app[SESSION_STORAGE].forget(request, await get_session(request))
@@ -58,24 +59,22 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
 
 
 async def sign_out(request: web.Request) -> web.StreamResponse:
-    form = await request.post()
-    await _assert_csrf(request, form.get(FIELD_NAME))
+    await assert_csrf(request)
     session = await get_session(request)
     session.invalidate()
-    raise web.HTTPSeeOther(_AFTER_SIGN_IN)
+    raise web.HTTPSeeOther(AFTER_SIGN_IN)
 
 
 async def sign_out_everywhere(request: web.Request) -> web.StreamResponse:
     """End every session of whoever asks, this one included."""
-    form = await request.post()
-    await _assert_csrf(request, form.get(FIELD_NAME))
+    await assert_csrf(request)
     session = await get_session(request)
     if (user_id := session.get(USER_ID)) is not None:
         async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
             ended = await web_sessions.delete_of_user(connection, UserId(UUID(user_id)))
         _log.info("sign_in.signed_out_everywhere", user_id=user_id, sessions=ended)
     session.invalidate()
-    raise web.HTTPSeeOther(_AFTER_SIGN_IN)
+    raise web.HTTPSeeOther(AFTER_SIGN_IN)
 
 
 async def _authenticate(request: web.Request, email: str, password: str) -> Account | None:
@@ -95,14 +94,6 @@ async def _authenticate(request: web.Request, email: str, password: str) -> Acco
     return account
 
 
-async def _assert_csrf(request: web.Request, sent: object) -> None:
-    if not await is_csrf_token_valid(request, sent):
-        raise RequestRefused(
-            HTTPStatus.FORBIDDEN,
-            "This form has expired or came from another site. Go back, reload, try again.",
-        )
-
-
 async def _count_guess(request: web.Request, email: str) -> None:
     verdict = await request.app[RATE_LIMITER].hit(GUESSES_NAME, GUESSES, _guess_key(request, email))
     if not verdict.allowed:
@@ -117,16 +108,11 @@ def _guess_key(request: web.Request, email: str) -> str:
     return f"{request.app[TRUSTED_PROXIES].visitor(request).limit_key} {email.lower()}"
 
 
-async def _refuse(request: web.Request, email: str, problem: str) -> web.StreamResponse:
-    return await pages.login_page(request, problem=problem, email=email, status=HTTPStatus.UNAUTHORIZED)
+async def _refuse(request: web.Request, email: str, target: str, problem: str) -> web.StreamResponse:
+    return await pages.login_page(
+        request, problem=problem, email=email, target=target, status=HTTPStatus.UNAUTHORIZED
+    )
 
 
 def _text(value: object) -> str:
     return value if isinstance(value, str) else ""
-
-
-def local_path(target: str) -> str:
-    """Follow `next` only within this site: browsers take two slashes, of either kind, for the start of a host."""
-    if not target.startswith("/") or target.startswith(("//", "/\\")) or not target.isprintable():
-        return _AFTER_SIGN_IN
-    return target

@@ -31,6 +31,11 @@ class Identity:
     credential_expires_at: datetime | None = None
 
     @property
+    def author(self) -> str:
+        """Whom to name for what they did."""
+        return self.name or str(self.user_id)
+
+    @property
     def is_admin(self) -> bool:
         return self.role is RequestRole.ADMIN
 

@@ -1,0 +1,74 @@
+"""Who enters: every page and every form of `/admin` is made here, so that none can forget to ask."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import hdrs, web
+from aiohttp_session import get_session
+from yarl import URL
+
+from containerstacks_shared.db import Connection
+from containerstacks_web.keys import IDENTITY, POOL
+from containerstacks_web.problems import RequestRefused
+from containerstacks_web.sign_in.authorization import assert_csrf
+from containerstacks_web.sign_in.identity import CredentialKind, Identity, RequestRole
+
+Handler = Callable[[web.Request, Identity], Awaitable[web.StreamResponse]]
+
+PREFIX: Final = "/admin"
+_CONNECTION_SECONDS_MAX: Final = 2.0
+_READ_SECONDS_MAX: Final = 10.0
+
+
+def page(path: str, handler: Handler) -> web.RouteDef:
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        return await handler(request, await _enter(request))
+
+    return web.get(PREFIX + path, guarded)
+
+
+def form(path: str, handler: Handler) -> web.RouteDef:
+    async def guarded(request: web.Request) -> web.StreamResponse:
+        identity = await _enter(request)
+        # A credential in a header comes along with nothing that another site causes.
+        if identity.credential is CredentialKind.SESSION:
+            await assert_csrf(request)
+        return await handler(request, identity)
+
+    return web.post(PREFIX + path, guarded)
+
+
+@asynccontextmanager
+async def database(request: web.Request) -> AsyncIterator[Connection]:
+    """Lend a connection for what one page reads. Raises one of `db.UNAVAILABLE`."""
+    async with (
+        asyncio.timeout(_READ_SECONDS_MAX),
+        request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+    ):
+        yield connection
+
+
+def number_in_path(request: web.Request) -> int:
+    text = request.match_info["id"]
+    # What a bigint column holds.
+    if not (text.isascii() and text.isdigit()) or int(text[:20]) >= 2**63:
+        raise web.HTTPNotFound
+    return int(text[:20])
+
+
+async def _enter(request: web.Request) -> Identity:
+    """Return the administrator who asks; strangers are sent to the sign-in form."""
+    identity = request[IDENTITY]
+    if identity.role is RequestRole.ANONYMOUS:
+        # Somebody whose session could not be looked up is no stranger: the database is away, which this then tells.
+        await get_session(request)
+        # What was sent is lost; the page that it was sent from is not.
+        is_form = request.method == hdrs.METH_POST
+        target = "/".join(request.path.split("/")[:3]) if is_form else request.path_qs
+        raise web.HTTPSeeOther(URL.build(path="/login", query={"next": target}))
+    if not identity.is_admin:
+        raise RequestRefused(HTTPStatus.FORBIDDEN, "Only administrators may see this.")
+    return identity

@@ -1,0 +1,77 @@
+"""/admin/billing: pause and resume all billing, release plans whose price is held."""
+
+from http import HTTPStatus
+from typing import Final
+from uuid import UUID
+
+import structlog
+from aiohttp import web
+
+from containerstacks_shared.billing import control
+from containerstacks_shared.billing.held_plans import read_held
+from containerstacks_shared.errors import ChangeRefused, NotFound
+from containerstacks_web.pages.rendering import render
+from containerstacks_web.sign_in.identity import Identity
+
+from .access import database
+from .forms import Form, read_form, read_reason
+
+_PATH: Final = "/admin/billing"
+_HELD_MAX: Final = 100
+
+_log = structlog.get_logger(__name__)
+
+
+async def show(request: web.Request, _identity: Identity) -> web.Response:
+    return await _page(request, Form())
+
+
+async def pause(request: web.Request, identity: Identity) -> web.Response:
+    reason, form = read_reason(await read_form(request))
+    if form.problems:
+        return await _page(request, form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    try:
+        async with database(request) as connection, connection.transaction():
+            await control.pause(connection, reason=reason, author=identity.author)
+    except ChangeRefused:
+        problem = "Billing is paused already, for the reason above. Resume it first, or leave it at that."
+        return await _page(request, form.with_problems({"": problem}), status=HTTPStatus.CONFLICT)
+    _log.warning("billing.paused", author=identity.author, reason=reason)
+    raise web.HTTPSeeOther(_PATH)
+
+
+async def resume(request: web.Request, identity: Identity) -> web.Response:
+    reason, form = read_reason(await read_form(request))
+    if form.problems:
+        return await _page(request, form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    async with database(request) as connection, connection.transaction():
+        resumed = await control.resume(connection, reason=reason, author=identity.author)
+    if resumed:
+        _log.warning("billing.resumed", author=identity.author, reason=reason)
+    raise web.HTTPSeeOther(_PATH)
+
+
+async def release(request: web.Request, identity: Identity) -> web.Response:
+    """Bill a held plan's hours at its price. Done twice, it is done once."""
+    form = await read_form(request)
+    try:
+        plan_id = UUID(form.value("plan_id"))
+        async with database(request) as connection:
+            reason = await control.release_plan(connection, plan_id=plan_id, author=identity.author)
+    except (ValueError, NotFound):
+        return await _page(
+            request, form.with_problems({"": "There is no such plan."}), status=HTTPStatus.NOT_FOUND
+        )
+    if reason is not None:
+        _log.warning("billing.plan_released", author=identity.author, vps_plan_id=str(plan_id), reason=reason)
+    raise web.HTTPSeeOther(_PATH)
+
+
+async def _page(request: web.Request, form: Form, *, status: int = HTTPStatus.OK) -> web.Response:
+    async with database(request) as connection:
+        context = {
+            "form": form,
+            "control": await control.read_control(connection),
+            "held": await read_held(connection, limit=_HELD_MAX),
+        }
+    return await render(request, "admin/billing.html", context, status=status)

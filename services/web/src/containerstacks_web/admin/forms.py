@@ -1,0 +1,75 @@
+"""What was typed into a form, and what is wrong with it: both go back onto the page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final, TypeVar
+
+from aiohttp import web
+from pydantic import BaseModel, ValidationError
+
+Wanted = TypeVar("Wanted", bound=BaseModel)
+
+_TEXT_CHARACTERS_MAX: Final = 500
+_SENTENCES: Final = {
+    "string_too_short": "This is needed.",
+    "missing": "This is needed.",
+    "too_short": "Choose at least one.",
+    "string_pattern_mismatch": "This has a character that cannot be shown.",
+    "enum": "This is none of the choices.",
+    "literal_error": "This is none of the choices.",
+}
+
+
+@dataclass(frozen=True)
+class Form:
+    """Values by name of the field; problems by the same names, or '' for the form as a whole."""
+
+    values: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    problems: Mapping[str, str] = field(default_factory=dict)
+
+    def value(self, name: str) -> str:
+        return next(iter(self.values.get(name, ())), "")
+
+    def has(self, name: str, value: str) -> bool:
+        return value in self.values.get(name, ())
+
+    def with_problems(self, problems: Mapping[str, str]) -> "Form":
+        return Form(self.values, problems)
+
+
+async def read_form(request: web.Request) -> Form:
+    posted = await request.post()
+    names = set(posted) - {"csrf_token"}
+    return Form(
+        {name: [value for value in posted.getall(name) if isinstance(value, str)] for name in sorted(names)}
+    )
+
+
+def read_reason(form: Form) -> tuple[str, Form]:
+    """Return why something is done, and the form with what is wrong with that."""
+    reason = form.value("reason").strip()
+    if not reason:
+        return reason, form.with_problems({"reason": "Say why, for the record."})
+    if len(reason) > _TEXT_CHARACTERS_MAX or not reason.isprintable():
+        return reason, form.with_problems(
+            {"reason": f"Say it in one line of at most {_TEXT_CHARACTERS_MAX} characters."}
+        )
+    return reason, form
+
+
+def checked(model: type[Wanted], values: Mapping[str, object]) -> tuple[Wanted | None, dict[str, str]]:
+    """Return what the values mean, or what is wrong with them by field."""
+    try:
+        return model.model_validate(values), {}
+    except ValidationError as error:
+        return None, {
+            str(problem["loc"][0]) if problem["loc"] else "": _sentence(dict(problem))
+            for problem in reversed(error.errors(include_url=False, include_input=False))
+        }
+
+
+def _sentence(problem: Mapping[str, object]) -> str:
+    kind = str(problem["type"])
+    if kind.startswith(("datetime", "timezone", "value_error")):
+        return "Give a date and a time, like 2030-01-31 22:00."
+    return _SENTENCES.get(kind, f"{problem['msg']}.")

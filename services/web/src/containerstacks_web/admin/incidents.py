@@ -1,0 +1,205 @@
+"""/admin/incidents: open an incident, plan a maintenance, tell how it goes on, and close it."""
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from containerstacks_shared.errors import ChangeRefused, NotFound
+from containerstacks_shared.models_status import (
+    Component,
+    Impact,
+    Incident,
+    IncidentChange,
+    IncidentDraft,
+    IncidentId,
+    IncidentKind,
+    IncidentStatus,
+    MaintenanceDraft,
+)
+from containerstacks_shared.store import incidents
+from containerstacks_web.api.exchange import whole_number
+from containerstacks_web.pages.rendering import render
+from containerstacks_web.sign_in.identity import Identity
+
+from .access import database, number_in_path
+from .forms import Form, checked, read_form
+
+_PATH: Final = "/admin/incidents"
+_INCIDENTS_ON_PAGE: Final = 20
+_OF_INCIDENTS: Final = (
+    IncidentStatus.INVESTIGATING,
+    IncidentStatus.IDENTIFIED,
+    IncidentStatus.MONITORING,
+    IncidentStatus.RESOLVED,
+)
+_MOMENTS: Final = ("starts_at", "ends_at")
+_FIELDS: Final = ("title", "body", "impact", "status", *_MOMENTS)
+
+_log = structlog.get_logger(__name__)
+
+
+async def show_list(request: web.Request, _identity: Identity) -> web.Response:
+    before = whole_number(request, "before")
+    async with database(request) as connection:
+        current = await incidents.read_current(connection)
+        cursor = None if before is None else IncidentId(before)
+        page = await incidents.read_page(connection, limit=_INCIDENTS_ON_PAGE, before=cursor)
+    context = {
+        "current": current,
+        "past": [incident for incident in page.incidents if incident.status.is_over],
+        "newer": _PATH if before is not None else None,
+        "older": None if page.next_before is None else f"{_PATH}?before={page.next_before}",
+    }
+    return await render(request, "admin/incidents.html", context)
+
+
+async def show_opening(request: web.Request, _identity: Identity) -> web.Response:
+    return await _draft_page(request, IncidentKind.INCIDENT, Form({"impact": [Impact.MINOR]}))
+
+
+async def show_planning(request: web.Request, _identity: Identity) -> web.Response:
+    return await _draft_page(request, IncidentKind.MAINTENANCE, Form())
+
+
+async def open_incident(request: web.Request, identity: Identity) -> web.Response:
+    form = await read_form(request)
+    values = _values(form, "title", "body", "impact", "status")
+    draft, problems = checked(IncidentDraft, {**values, "kind": IncidentKind.INCIDENT})
+    if draft is None:
+        return await _draft_page(request, IncidentKind.INCIDENT, form.with_problems(problems))
+    async with database(request) as connection, connection.transaction():
+        incident = await incidents.open_incident(connection, draft, author=identity.author)
+    _log.info("incidents.opened", incident_id=incident.id, kind="incident", author=identity.author)
+    raise web.HTTPSeeOther(f"{_PATH}/{incident.id}")
+
+
+async def plan_maintenance(request: web.Request, identity: Identity) -> web.Response:
+    form = await read_form(request)
+    values = _values(form, "title", "body", *_MOMENTS)
+    draft, problems = checked(MaintenanceDraft, {**values, "kind": IncidentKind.MAINTENANCE})
+    if draft is None:
+        return await _draft_page(request, IncidentKind.MAINTENANCE, form.with_problems(problems))
+    try:
+        async with database(request) as connection, connection.transaction():
+            incident = await incidents.plan_maintenance(connection, draft, author=identity.author)
+    except ChangeRefused as error:
+        refused = form.with_problems({"starts_at": _sentence(error)})
+        return await _draft_page(request, IncidentKind.MAINTENANCE, refused)
+    _log.info("incidents.opened", incident_id=incident.id, kind="maintenance", author=identity.author)
+    raise web.HTTPSeeOther(f"{_PATH}/{incident.id}")
+
+
+async def show(request: web.Request, _identity: Identity) -> web.Response:
+    incident = await _find(request)
+    return await _incident_page(request, incident, _as_it_is(incident))
+
+
+async def change(request: web.Request, identity: Identity) -> web.Response:
+    """Take what was filled in; what is left empty stays as it is."""
+    form = await read_form(request)
+    incident = await _find(request)
+    wanted, problems = checked(IncidentChange, _values(form, *_FIELDS, empty=False))
+    is_update = form.value("form") == "update"
+    if is_update and not form.value("body").strip() and form.value("status") in {"", incident.status}:
+        problems["body"] = "Say what is new, or choose another status."
+    if wanted is None or problems:
+        return await _refused(request, incident, form, problems)
+    try:
+        async with database(request) as connection, connection.transaction():
+            changed = await incidents.change(
+                connection, IncidentId(incident.id), wanted, author=identity.author
+            )
+    except ChangeRefused as error:
+        return await _refused(request, incident, form, {"body" if is_update else "title": _sentence(error)})
+    _log.info(
+        "incidents.changed", incident_id=changed.id, status=changed.status.value, author=identity.author
+    )
+    raise web.HTTPSeeOther(f"{_PATH}/{incident.id}")
+
+
+async def _find(request: web.Request) -> Incident:
+    async with database(request) as connection:
+        try:
+            return await incidents.read(connection, IncidentId(number_in_path(request)))
+        except NotFound:
+            raise web.HTTPNotFound from None
+
+
+async def _refused(
+    request: web.Request, incident: Incident, form: Form, problems: Mapping[str, str]
+) -> web.Response:
+    # The other form on the page shows what is there.
+    kept = Form({**_as_it_is(incident).values, **form.values}, problems)
+    return await _incident_page(request, incident, kept, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+
+
+def _values(form: Form, *names: str, empty: bool = True) -> dict[str, object]:
+    """Read the fields as the models name them; moments are typed without a zone, and are UTC."""
+    values: dict[str, object] = {}
+    for name in names:
+        text = form.value(name).strip()
+        if name in _MOMENTS and text:
+            values[name] = text if text.endswith("Z") else f"{text}Z"
+        elif name in form.values and (text or (empty and name not in {"impact", "status"})):
+            values[name] = text
+    if "components" in form.values or empty:
+        values["components"] = list(form.values.get("components", ()))
+    return values
+
+
+def _as_it_is(incident: Incident) -> Form:
+    values: dict[str, list[str]] = {
+        "title": [incident.title],
+        "impact": [incident.impact],
+        "status": [incident.status],
+        "components": list(incident.components),
+    }
+    for name in _MOMENTS:
+        moment = getattr(incident, name)
+        values[name] = [] if moment is None else [f"{moment:%Y-%m-%dT%H:%M}"]
+    return Form(values)
+
+
+async def _draft_page(request: web.Request, kind: IncidentKind, form: Form) -> web.Response:
+    context = {
+        "kind": kind,
+        "form": form,
+        "components": [(component.value, component.title) for component in Component],
+        "impacts": list(Impact),
+        "statuses": _OF_INCIDENTS[:-1],
+    }
+    status = HTTPStatus.UNPROCESSABLE_ENTITY if form.problems else HTTPStatus.OK
+    return await render(request, "admin/incident_draft.html", context, status=status)
+
+
+async def _incident_page(
+    request: web.Request, incident: Incident, form: Form, *, status: int = HTTPStatus.OK
+) -> web.Response:
+    context = {
+        "incident": incident,
+        "form": form,
+        "components": [(component.value, component.title) for component in Component],
+        "impacts": list(Impact),
+        "statuses": _choices(incident),
+    }
+    return await render(request, "admin/incident.html", context, status=status)
+
+
+def _choices(incident: Incident) -> tuple[IncidentStatus, ...]:
+    if incident.kind is IncidentKind.INCIDENT:
+        return _OF_INCIDENTS
+    match incident.status:
+        case IncidentStatus.SCHEDULED:
+            return (IncidentStatus.SCHEDULED, IncidentStatus.CANCELLED)
+        case IncidentStatus.IN_PROGRESS:
+            return (IncidentStatus.IN_PROGRESS, IncidentStatus.COMPLETED, IncidentStatus.CANCELLED)
+        case over:
+            return (over,)
+
+
+def _sentence(error: Exception) -> str:
+    text = str(error)
+    return f"{text[:1].upper()}{text[1:]}."

@@ -1,0 +1,83 @@
+"""/admin: what to look at at three in the morning."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Final
+
+from aiohttp import web
+
+from containerstacks_shared.billing.control import read_control
+from containerstacks_shared.billing.held_plans import read_held
+from containerstacks_shared.billing.status import read_daemon_details
+from containerstacks_shared.locks import Role
+from containerstacks_shared.store import audits, counts, debts, processes
+from containerstacks_web.keys import ADMIN_SOCKETS, HUB, LISTENER, SETTINGS
+from containerstacks_web.pages.presenter import Details, present_details
+from containerstacks_web.pages.rendering import render
+from containerstacks_web.sign_in.identity import Identity
+
+from .access import database
+from .attention import Facts, alerts
+
+_ROWS_MAX: Final = 20
+_FINDINGS_SHOWN: Final = 20
+
+
+async def show(request: web.Request, _identity: Identity) -> web.Response:
+    async with database(request) as connection:
+        owed = await request.app[ADMIN_SOCKETS].owed.read(connection)
+        interval = request.app[SETTINGS].billing_interval
+        daemon = await read_daemon_details(connection, interval=interval, owed=owed)
+        vps = await counts.read_vps_details(connection)
+        control = await read_control(connection)
+        held = await read_held(connection, limit=_ROWS_MAX)
+        debt = await debts.count_open(connection)
+        audit = await audits.read_last(connection)
+        lag = await processes.read_lag(connection)
+        leaders = await processes.read_leaders(
+            connection, {role.value: role.number for role in Role if role.has_term}
+        )
+        sessions = await processes.read_sessions(connection)
+    facts = Facts(
+        daemon=daemon,
+        paused=control.paused,
+        held_plans=len(held),
+        open_debts=debt.debts,
+        lag_since=lag.since,
+        broken_specifications=len(vps.invalid_specifications),
+    )
+    details = present_details(vps, daemon, control)
+    context = {
+        "alerts": alerts(facts, now=datetime.now(UTC)),
+        "daemon": daemon,
+        "control": control,
+        "held": held,
+        "debt": debt,
+        "audit": audit,
+        "findings": [] if audit is None else audit.findings[:_FINDINGS_SHOWN],
+        "lag": lag,
+        "leaders": leaders,
+        "sessions": sessions,
+        "listening": request.app[LISTENER].connected,
+        "browsers": len(request.app[HUB]),
+        "details": _shortened(details),
+    }
+    return await render(request, "admin/overview.html", context)
+
+
+def _shortened(details: Details) -> Details:
+    """Keep the largest of each list; a platform may have any number of plans."""
+    return replace(
+        details,
+        raw_statuses=_largest(details.raw_statuses),
+        regions=_largest(details.regions),
+        plans=_largest(details.plans),
+        invalid_specifications=details.invalid_specifications[:_ROWS_MAX],
+    )
+
+
+def _largest(rows: list[tuple[str, int]]) -> list[tuple[str, int]]:
+    rest = rows[_ROWS_MAX:]
+    if not rest:
+        return rows
+    return [*rows[:_ROWS_MAX], (f"and {len(rest):,} more", sum(amount for _, amount in rest))]

@@ -1,0 +1,68 @@
+"""/admin/runs: the billing runs, and what each of them left unpaid."""
+
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import web
+from yarl import URL
+
+from containerstacks_shared.errors import NotFound
+from containerstacks_shared.models import RunStatus
+from containerstacks_shared.store import billing_runs, run_debts
+from containerstacks_web.api.exchange import whole_number
+from containerstacks_web.pages.rendering import render
+from containerstacks_web.problems import RequestRefused
+from containerstacks_web.sign_in.identity import Identity
+
+from .access import database, number_in_path
+
+_PATH: Final = "/admin/runs"
+_RUNS_ON_PAGE: Final = 50
+_DEBTS_SHOWN: Final = 200
+
+
+async def show_list(request: web.Request, _identity: Identity) -> web.Response:
+    outcome = _outcome(request)
+    before, after = whole_number(request, "before"), whole_number(request, "after")
+    async with database(request) as connection:
+        page = await billing_runs.page(
+            connection, limit=_RUNS_ON_PAGE, before=before, after=after, status=outcome
+        )
+    context = {
+        "runs": page.runs,
+        "outcome": outcome,
+        "outcomes": list(RunStatus),
+        "newer": _beyond(outcome, after=page.runs[0].run_id) if page.runs and page.has_newer else None,
+        "older": _beyond(outcome, before=page.runs[-1].run_id) if page.runs and page.has_older else None,
+    }
+    return await render(request, "admin/runs.html", context)
+
+
+async def show(request: web.Request, _identity: Identity) -> web.Response:
+    async with database(request) as connection:
+        try:
+            run = await billing_runs.find(connection, number_in_path(request))
+        except NotFound:
+            raise web.HTTPNotFound from None
+        debts = await run_debts.read_opened(connection, run.record, limit=_DEBTS_SHOWN)
+    context = {
+        "run": run.record,
+        "problems": run.problems,
+        "debts": debts,
+        "cut_off": len(debts) == _DEBTS_SHOWN,
+    }
+    return await render(request, "admin/run.html", context)
+
+
+def _outcome(request: web.Request) -> RunStatus | None:
+    text = request.query.get("outcome", "")
+    try:
+        return RunStatus(text) if text else None
+    except ValueError:
+        known = ", ".join(RunStatus)
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, f"outcome takes one of {known}.") from None
+
+
+def _beyond(outcome: RunStatus | None, **cursor: int) -> str:
+    query: dict[str, str | int] = {**cursor} if outcome is None else {"outcome": outcome.value, **cursor}
+    return str(URL.build(path=_PATH, query=query))

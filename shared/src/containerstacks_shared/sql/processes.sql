@@ -1,0 +1,31 @@
+-- Who works on this database, as its own catalogue tells.
+
+-- name: leaders
+-- Each role with a term, who took it last, and whether anybody holds its lock now. $1 the class of our locks, $2 the
+-- roles and $3 their numbers, side by side.
+select l.role, l.term, l.holder, l.taken_at,
+       exists (select from pg_locks k
+                where k.locktype = 'advisory'
+                  and k.database = (select oid from pg_database where datname = current_database())
+                  and k.classid = $1::integer::oid
+                  and k.objid = numbered.number::oid
+                  and k.objsubid = 2
+                  and k.granted) as is_held
+  from leaderships l
+  join unnest($2::text[], $3::integer[]) as numbered (role, number) on numbered.role = l.role
+ order by l.role;
+
+-- name: sessions
+-- Our sessions by what they belong to: the pools', the listeners' and those that hold a lock.
+select application_name as name, count(*) as sessions
+  from pg_stat_activity
+ where datname = current_database()
+   and application_name like 'containerstacks-%'
+ group by application_name
+ order by application_name
+ limit 50;
+
+-- name: lag
+-- What the aggregator has yet to fold, and since when the oldest of it waits. The first row is the oldest, or nearly.
+select (select coalesce(max(id) - min(id) + 1, 0) from count_deltas) as deltas,
+       (select appended_at from count_deltas order by id limit 1) as since;

@@ -1,0 +1,255 @@
+"""The administrators' pages: who enters, what a form may do, and that no name is more than text."""
+
+import csv
+import io
+import re
+from datetime import UTC, datetime, timedelta
+from html import unescape
+
+import aiohttp
+import pytest
+from aiohttp import web
+
+from containerstacks_shared import db
+from containerstacks_shared.billing import control
+from containerstacks_shared.db import Connection
+from containerstacks_web.admin.routes import routes
+from support import fleet, web_site
+from support.billing import Billing, rows_of_all_tables
+from support.fleet import Organization
+from support.web_site import Site
+
+EMAIL = "ada@example.com"
+NASTY = "<script>alert(1)</script>"
+TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
+
+
+@pytest.fixture
+async def debtor(database_url: str, pool: db.Pool, connection: Connection) -> Organization:
+    """Owes three hours of an instance, after one run of billing, an incident and a key of a nasty name."""
+    organization = await fleet.add_organization(connection, balance="0.02")
+    await connection.execute("update organizations set name = $1", NASTY)
+    plan = await fleet.add_plan(connection)
+    await fleet.add_instance(connection, organization, plan, label=NASTY, hours_due=5)
+    await Billing(database_url, pool, connection).run()
+    await connection.execute(
+        "with opened as (insert into incidents (kind, title, impact, status, components)"
+        " values ('incident', $1, 'minor', 'monitoring', '{web}') returning id)"
+        " insert into incident_updates (incident_id, status, body, author)"
+        " select id, 'monitoring', $1, $1 from opened",
+        NASTY,
+    )
+    return organization
+
+
+@pytest.fixture
+async def signed_in(site: Site, connection: Connection) -> Site:
+    await fleet.add_user(connection, email=EMAIL, role="admin")
+    await site.sign_in(EMAIL)
+    return site
+
+
+def addresses(method: str, organization: Organization) -> list[str]:
+    """Return every address of `/admin` that takes the method, as its route table has them."""
+    found = []
+    for route in routes():
+        assert isinstance(route, web.RouteDef)
+        identifier = str(organization.id) if "organizations" in route.path else "1"
+        query = "?month=2026-01" if route.path.endswith("statement") else ""
+        if route.method == method:
+            found.append(route.path.replace("{id}", identifier) + query)
+    assert found
+    return found
+
+
+async def token_of(site: Site) -> str:
+    found = TOKEN.search(await page(site, "/admin/keys"))
+    assert found is not None
+    return found[1]
+
+
+async def page(site: Site, path: str, **headers: str) -> str:
+    response = await site.get(path, accept="text/html", **headers)
+    assert response.status == 200, (path, response.status, await response.text())
+    return await response.text()
+
+
+async def send(site: Site, path: str, **form: object) -> aiohttp.ClientResponse:
+    fields = [
+        (name, each)
+        for name, value in form.items()
+        for each in (value if isinstance(value, list) else [value])
+    ]
+    return await site.client.post(
+        path, data=aiohttp.FormData(fields), headers={"Accept": "text/html"}, allow_redirects=False
+    )
+
+
+async def test_only_administrators_enter(site: Site, connection: Connection, debtor: Organization) -> None:
+    user = await web_site.add_api_key(connection, role="user")
+    admin = await web_site.add_api_key(connection, role="admin")
+    for path in addresses("GET", debtor):
+        anonymous = await site.get(path)
+        assert anonymous.status == 303
+        assert anonymous.headers["Location"].startswith("/login?next=/admin")
+        assert (await site.get(path, x_api_key=user)).status == 403
+        assert (await site.get(path, x_api_key="sk_live_wrong")).status == 401
+        answer = await site.get(path, x_api_key=admin, accept="text/html")
+        assert answer.status == 200, (path, await answer.text())
+        assert answer.headers["Cache-Control"] == "private, no-store"
+        for refused in (anonymous, await site.get(path, x_api_key=user)):
+            assert "public" not in refused.headers["Cache-Control"]
+    before = await rows_of_all_tables(connection)
+    for path in addresses("POST", debtor):
+        assert (await send(site, path, reason="x")).status == 303
+        async with site.client.post(path, data={"reason": "x"}, headers={"X-API-Key": user}) as answer:
+            assert answer.status == 403
+    after = await rows_of_all_tables(connection)
+    # A visitor without a session gets one for the form of the sign-in page, and for nothing else.
+    assert {name: rows for name, rows in after.items() if name != "web_sessions"} == {
+        name: rows for name, rows in before.items() if name != "web_sessions"
+    }
+
+
+async def test_a_session_ended_elsewhere_enters_no_more(
+    signed_in: Site, connection: Connection, debtor: Organization
+) -> None:
+    assert (await signed_in.get("/admin")).status == 200
+    await connection.execute("delete from web_sessions")
+    for path in addresses("GET", debtor):
+        assert (await signed_in.get(path)).status == 303
+    for path in addresses("POST", debtor):
+        assert (await send(signed_in, path)).status == 303
+
+
+async def test_whoever_was_sent_to_sign_in_comes_back(site: Site, connection: Connection) -> None:
+    await fleet.add_user(connection, email=EMAIL, role="admin")
+    form = await page(site, "/login?next=/admin/runs?outcome=failed")
+    target = re.search(r'name="next" value="([^"]+)"', form)
+    assert target is not None
+    refused = await site.sign_in(EMAIL, "wrong", next=unescape(target[1]))
+    assert 'name="next" value="/admin/runs?outcome=failed"' in await refused.text()
+    answer = await site.sign_in(EMAIL, next=unescape(target[1]))
+    assert answer.headers["Location"] == "/admin/runs?outcome=failed"
+
+
+async def test_no_form_is_taken_without_its_token(
+    signed_in: Site, connection: Connection, debtor: Organization
+) -> None:
+    await token_of(signed_in)
+    before = await rows_of_all_tables(connection)
+    for path in addresses("POST", debtor):
+        for form in ({}, {"csrf_token": "wrong"}):
+            assert (await send(signed_in, path, reason="x", name="x", **form)).status == 403, path
+    assert await rows_of_all_tables(connection) == before
+
+
+async def test_a_name_is_text_on_every_page(signed_in: Site, debtor: Organization) -> None:
+    token = await token_of(signed_in)
+    await send(signed_in, "/admin/keys", csrf_token=token, name=NASTY, scopes=["status"])
+    await send(signed_in, "/admin/billing/pause", csrf_token=token, reason=NASTY)
+    seen = set()
+    for path in addresses("GET", debtor):
+        if "statement" not in path:
+            text = await page(signed_in, path)
+            assert NASTY not in text, path
+            seen |= {path} if "&lt;script&gt;alert(1)" in text else set()
+    assert seen >= {"/admin", "/admin/runs/1", "/admin/debts", "/admin/billing", "/admin/incidents"}
+    assert seen >= {"/admin/incidents/1", "/admin/keys", f"/admin/organizations/{debtor.id}"}
+
+
+async def test_billing_is_paused_once_and_goes_on(signed_in: Site, connection: Connection) -> None:
+    token = await token_of(signed_in)
+    empty = await send(signed_in, "/admin/billing/pause", csrf_token=token, reason="  ")
+    assert (empty.status, "Say why" in await empty.text()) == (422, True)
+    assert (await send(signed_in, "/admin/billing/pause", csrf_token=token, reason="prices")).status == 303
+    again = await send(signed_in, "/admin/billing/pause", csrf_token=token, reason="lunch")
+    text = await again.text()
+    assert (again.status, "paused already" in text, "prices" in text) == (409, True, True)
+    assert (await control.read_control(connection)).reason == "prices"
+    await send(signed_in, "/admin/billing/resume", csrf_token=token, reason="all well")
+    assert not (await control.read_control(connection)).paused
+
+
+async def test_a_key_is_shown_once_and_revoked(signed_in: Site) -> None:
+    token = await token_of(signed_in)
+    for wrong in ({"name": ""}, {"scopes": []}, {"expires_on": "2020-01-01"}, {"expires_on": "soon"}):
+        form = {"name": "deploy", "scopes": ["admin"]} | wrong
+        assert (await send(signed_in, "/admin/keys", csrf_token=token, **form)).status == 422, wrong
+    ends = f"{datetime.now(UTC) + timedelta(days=9):%Y-%m-%d}"
+    answer = await send(
+        signed_in, "/admin/keys", csrf_token=token, name="deploy", scopes=["admin"], expires_on=ends
+    )
+    found = re.search(r"sk_live_[0-9a-f]{64}", await answer.text())
+    assert found is not None
+    assert (answer.status, answer.headers["Cache-Control"]) == (201, "private, no-store")
+    assert "Content-Encoding" not in answer.headers
+    listed = await page(signed_in, "/admin/keys")
+    assert found[0] not in listed
+    assert (await signed_in.get("/admin", x_api_key=found[0])).status == 200
+    key_id = re.search(r'name="key_id" value="([^"]+)"', listed)
+    assert key_id is not None
+    await send(signed_in, "/admin/keys/revoke", csrf_token=token, key_id=key_id[1])
+    assert (await signed_in.get("/admin", x_api_key=found[0])).status == 401
+
+
+async def test_an_incident_is_opened_updated_and_closed(signed_in: Site) -> None:
+    token = await token_of(signed_in)
+    path = "/admin/incidents/new"
+    refused = await send(signed_in, path, csrf_token=token, title="Slow disks", body="")
+    text = await refused.text()
+    assert refused.status == 422
+    assert 'value="Slow disks"' in text
+    assert "This is needed." in text
+    assert "Choose at least one." in text
+    opened = await send(
+        signed_in, path, csrf_token=token, title="Slow disks", body="We look.", components=["vps", "web"]
+    )
+    incident = opened.headers["Location"]
+    silent = await send(signed_in, incident, csrf_token=token, form="update", status="investigating", body="")
+    assert (silent.status, "Say what is new" in await silent.text()) == (422, True)
+    await send(signed_in, incident, csrf_token=token, form="details", title="Slow disks in eu-west")
+    await send(signed_in, incident, csrf_token=token, form="update", status="resolved", body="All well.")
+    shown = await page(signed_in, incident)
+    assert "Slow disks in eu-west" in shown
+    assert "Resolved" in shown
+    assert "All well." in shown
+
+
+async def test_a_maintenance_is_planned_and_cancelled(signed_in: Site) -> None:
+    token = await token_of(signed_in)
+    begins = datetime.now(UTC) + timedelta(days=1)
+    form = {"csrf_token": token, "title": "New disks", "body": "Replaced.", "components": ["database"]}
+    window = {
+        "starts_at": f"{begins:%Y-%m-%dT%H:%M}",
+        "ends_at": f"{begins + timedelta(hours=1):%Y-%m-%dT%H:%M}",
+    }
+    path = "/admin/incidents/maintenance"
+    backwards = {"starts_at": window["ends_at"], "ends_at": window["starts_at"]}
+    refused = await send(signed_in, path, **form, **backwards)
+    assert (refused.status, "ends after it begins" in await refused.text()) == (422, True)
+    planned = await send(signed_in, path, **form, **window)
+    incident = planned.headers["Location"]
+    await send(signed_in, incident, csrf_token=token, form="update", status="cancelled")
+    assert "cancelled" in await page(signed_in, incident)
+
+
+async def test_a_run_tells_who_went_into_debt_and_why(signed_in: Site, debtor: Organization) -> None:
+    text = unescape(await page(signed_in, "/admin/runs/1"))
+    assert "The wallet did not reach" in text
+    # Five hours at 0.01 were due, and two were paid.
+    assert "0.03 USD" in text
+    assert str(debtor.id) in text
+    assert "No such run" in await page(signed_in, "/admin/runs?outcome=failed")
+    for path, status in (("/admin/runs/9", 404), ("/admin/runs/x", 404), ("/admin/runs?outcome=x", 400)):
+        assert (await signed_in.get(path)).status == status
+
+
+async def test_a_statement_is_downloaded(signed_in: Site, debtor: Organization) -> None:
+    path = f"/admin/organizations/{debtor.id}/statement"
+    answer = await signed_in.get(f"{path}?month={datetime.now(UTC):%Y-%m}&format=csv")
+    lines = list(csv.DictReader(io.StringIO(await answer.text())))
+    assert [line["kind"] for line in lines].count("charge") == 2
+    assert "attachment" in answer.headers["Content-Disposition"]
+    assert answer.headers["Cache-Control"] == "private, no-store"
+    assert (await signed_in.get(f"{path}?month=2026-13")).status == 400
