@@ -26,7 +26,7 @@ IS_USABLE := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PIP_INSTALL := $(PIP) install --no-input --progress-bar off
 
-.PHONY: help up setup test check format bench soak requirements clean
+.PHONY: help up setup test check format bench screenshots soak requirements clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -51,6 +51,9 @@ format: $(STAMPS)/dev ## Bring the code into the form that `make check` wants
 
 bench: $(STAMPS)/dev ## Measure, print one table, write build/bench.json
 	@cd tests && exec ../$(BIN)/python -m benchmarks $(ARGS)
+
+screenshots: $(STAMPS)/dev ## Take the pictures of docs/pages.md, on the real platform
+	@cd tests && exec ../$(BIN)/python -m screenshots $(ARGS)
 
 soak: $(STAMPS)/dev ## Break things at random for long, from a printed seed
 	@cd tests && exec ../$(BIN)/python -m faults.soak $(ARGS)

@@ -41,8 +41,11 @@ class Chromium:
     complaints: list[str] = field(default_factory=list)
     addresses: set[str] = field(default_factory=set)
 
-    async def open(self, url: str, *, width: int = 1280, **context: Any) -> Page:
-        """Open an address as a visitor of its own; `context` are the visitor's settings."""
+    async def open(self, url: str, *, width: int = 1280, own_clock: bool = False, **context: Any) -> Page:
+        """Open an address as a visitor of its own; `context` are the visitor's settings.
+
+        With `own_clock` the page's time goes on as ever, until the test puts it forward.
+        """
         viewport = {"width": width, "height": HEIGHT}
         visitor = await self.browser.new_context(**({"viewport": viewport} | context))
         page = await visitor.new_page()
@@ -50,8 +53,14 @@ class Chromium:
         page.on("console", lambda message: self.complaints.append(message.text))
         page.on("request", self._note)
         await page.add_init_script(_WATCH)
+        if own_clock:
+            await page.clock.install()
         await page.goto(url)
         return page
+
+    async def close_pages(self) -> None:
+        for visitor in self.browser.contexts:
+            await visitor.close()
 
     def _note(self, request: Request) -> None:
         self.addresses.add(request.url)

@@ -1,4 +1,4 @@
-"""A TCP proxy that can go dark: connections stay open, and nothing passes any more."""
+"""A TCP proxy that can go dark: connections stay open, and nothing passes any more. Or it cuts them."""
 
 import asyncio
 import contextlib
@@ -16,17 +16,22 @@ class _Connection:
 
 
 class DarkProxy:
-    """Stands before a PostgreSQL server; `dsn` leads through it."""
+    """Stands before a PostgreSQL server or a web service; its `dsn` or `url` leads through it."""
 
-    def __init__(self, dsn: str) -> None:
-        self._target = urlsplit(dsn)
+    def __init__(self, target: str) -> None:
+        self._target = urlsplit(target)
         self._dark = False
+        self._cut = False
         self._connections: dict[asyncio.Task[None], _Connection] = {}
         # The answer that darkness waits for, and the connection on which it came.
         self._awaited: bytes | None = None
         self._caught: _Connection | None = None
         self._catching = asyncio.Event()
-        self.dsn = ""
+        self.url = ""
+
+    @property
+    def dsn(self) -> str:
+        return self.url
 
     def go_dark(self) -> None:
         self._dark = True
@@ -35,9 +40,15 @@ class DarkProxy:
 
     def go_light(self) -> None:
         """Let new and old connections pass again; what was sent into the dark arrives now."""
-        self._dark = False
+        self._dark = self._cut = False
         for connection in self._connections.values():
             connection.light.set()
+
+    def cut(self) -> None:
+        """Hang up on everybody, and on whoever comes, until it goes light."""
+        self._cut = True
+        for task in self._connections:
+            task.cancel()
 
     def go_dark_at(self, answer: bytes) -> asyncio.Event:
         """Go dark before the next answer of the server that contains these bytes; the event tells when."""
@@ -53,8 +64,8 @@ class DarkProxy:
     async def serve(self) -> AsyncIterator[None]:
         server = await asyncio.start_server(self._accept, _HOST, 0)
         port = server.sockets[0].getsockname()[1]
-        user = self._target.netloc.rpartition("@")[0]
-        self.dsn = urlunsplit(self._target._replace(netloc=f"{user}@{_HOST}:{port}"))
+        user, at, _ = self._target.netloc.rpartition("@")
+        self.url = urlunsplit(self._target._replace(netloc=f"{user}{at}{_HOST}:{port}"))
         try:
             yield
         finally:
@@ -65,6 +76,9 @@ class DarkProxy:
                 await asyncio.wait(self._connections)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self._cut:
+            writer.close()
+            return
         connection = _Connection()
         if not self._dark:
             connection.light.set()
@@ -119,7 +133,7 @@ class DarkProxy:
 
 
 @contextlib.asynccontextmanager
-async def dark_proxy(dsn: str) -> AsyncIterator[DarkProxy]:
-    proxy = DarkProxy(dsn)
+async def dark_proxy(target: str) -> AsyncIterator[DarkProxy]:
+    proxy = DarkProxy(target)
     async with contextlib.asynccontextmanager(proxy.serve)():
         yield proxy

@@ -1,0 +1,101 @@
+"""A made-up past for the demo fleet, so that charts and daily bars have something to show.
+
+It begins 78 days ago: the days before look like what they are, days without data. Every choice follows from the
+time alone, by sines and by the hour's number, so that two runs show the same.
+"""
+
+from containerstacks_shared.db import Connection
+
+_DAYS = 78
+
+# The fleet grows and breathes with the day; the last 36 hours are there by the minute.
+_FLEET = """
+with moment as (
+    select at, extract(epoch from at) / 86400.0 as day,
+           least(1, 0.55 + 0.45 * (1 - extract(epoch from clock_now() - at) / (86400.0 * $1))) as grown,
+           minutes
+      from (select generate_series(date_trunc('minute', clock_now()) - interval '36 hours',
+                                   clock_now() - interval '1 minute', interval '1 minute') as at, 1 as minutes
+             union all
+            select generate_series(date_trunc('hour', clock_now()) - $1 * interval '1 day',
+                                   clock_now() - interval '1 hour', interval '1 hour'), 60) as moments
+), fleet as (
+    select at, minutes,
+           round(385 * grown + 6 * sin(day * 2 * pi())) as running,
+           round(62 * grown + 3 * cos(day * 2 * pi())) as stopped,
+           round(8 + 5 * sin(day * 2 * pi() + 1)) as provisioning,
+           round(3 + 2 * sin(day * 4 * pi())) as rebooting,
+           round(6 + 4 * sin(day * 1.3) + case when day::bigint % 23 = 5 then 24 else 0 end) as error
+      from moment
+)
+insert into vps_history
+    (resolution_minutes, started_at, samples, running, stopped, provisioning, rebooting, error, other)
+select minutes, at, minutes, minutes * running, minutes * stopped, minutes * provisioning, minutes * rebooting,
+       minutes * error, 0
+  from fleet
+ union all
+select 1440, date_trunc('day', at, 'UTC'), sum(60), sum(60 * running), sum(60 * stopped), sum(60 * provisioning),
+       sum(60 * rebooting), sum(60 * error), 0
+  from fleet
+ where minutes = 60
+ group by date_trunc('day', at, 'UTC')
+    on conflict do nothing
+"""
+
+# A few bad hours, and on some Sundays a maintenance of the database.
+_COMPONENTS = """
+with hour as (
+    select at, component, (extract(epoch from at) / 3600)::bigint as number
+      from generate_series(date_trunc('hour', clock_now()) - $1 * interval '1 day',
+                           clock_now() - interval '1 hour', interval '1 hour') as at
+     cross join unnest('{vps,billing,live-data,database,web}'::text[]) as component
+), measured as (
+    select at, component,
+           case when component = 'vps' and number % 613 = 11 then 24
+                when component = 'web' and number % 1531 = 40 then 7 else 0 end as down,
+           case when component = 'vps' and number % 419 between 90 and 92 then 55
+                when component = 'billing' and number % 907 = 300 then 38
+                when component = 'live-data' and number % 1201 = 77 then 12 else 0 end as degraded,
+           case when component = 'database' and number / 168 % 5 = 2 and number % 168 = 74 then 45
+                else 0 end as maintenance
+      from hour
+)
+insert into component_history (resolution_minutes, started_at, component, operational, degraded, down, maintenance)
+select 60, at, component, 60 - degraded - down - maintenance, degraded, down, maintenance
+  from measured
+ union all
+select 1, at + minute * interval '1 minute', component,
+       (minute >= down + degraded)::integer, (minute >= down and minute < down + degraded)::integer,
+       (minute < down)::integer, 0
+  from measured
+ cross join generate_series(0, 59) as minute
+ where at > clock_now() - interval '36 hours' and maintenance = 0
+ union all
+select 1440, date_trunc('day', at, 'UTC'), component, sum(60 - degraded - down - maintenance), sum(degraded), sum(down),
+       sum(maintenance)
+  from measured
+ group by date_trunc('day', at, 'UTC'), component
+    on conflict do nothing
+"""
+
+_RUNS = """
+insert into billing_runs
+    (biller, occasion, holder, term, started_at, finished_at, status, instances_billed, hours_billed, amount_billed,
+     instances_unpaid, hours_unpaid, error_message)
+select case when number % 11 = 10 then 'builtin' else 'daemon' end, 'schedule', 'demo-1', 1, at,
+       at + interval '1 second' * (1.4 + 0.6 * sin(number)), case when failed then 'failed' else 'succeeded' end,
+       case when failed then 0 else billed end, case when failed then 0 else billed end,
+       case when failed then 0 else billed * 0.0347 end,
+       case when failed then 0 else 18 + number % 9 end, case when failed then 0 else 18 + number % 9 end,
+       case when failed then 'the connection was lost' end
+  from (select at, number, 330 + number % 7 * 4 + ($1 * 24 - number) * -0.02 as billed, number % 401 = 200 as failed
+          from generate_series(0, $1 * 24 - 2) as number
+         cross join lateral (select date_trunc('hour', clock_now()) - number * interval '1 hour' - interval '7 minutes')
+                    as run (at)) as runs
+ order by at
+"""
+
+
+async def add_past(connection: Connection) -> None:
+    for statement in (_FLEET, _COMPONENTS, _RUNS):
+        await connection.execute(statement, _DAYS)

@@ -1,0 +1,327 @@
+"""Every page in every state that it knows: what the state tells, and how it comes about on the real platform.
+
+The one list that accessibility is checked on and pictures are taken of. A scene brings a state about, shows the pages
+one after the other, and undoes in the end what it did.
+"""
+
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+from playwright.async_api import Page, WebSocketRoute, expect
+
+from support import fleet
+from support.stage import ADMIN, WITHIN_MILLISECONDS, Stage, expect_headline, expect_state, put_forward
+
+# The page is to notice within so long that nothing arrives any more.
+STALE_SECONDS: Final = 10
+_POLL_SECONDS: Final = 16
+
+
+@dataclass(frozen=True)
+class Sight:
+    """A page in a state. `name` is that of its pictures; `tells` what a visitor learns from it."""
+
+    name: str
+    title: str
+    tells: str
+    page: Page
+
+
+@dataclass(frozen=True)
+class Scene:
+    """`happens` is what brings its states about."""
+
+    name: str
+    happens: str
+    play: Callable[[Stage], AsyncGenerator[Sight, None]]
+
+
+SCENES: Final[list[Scene]] = []
+
+
+def _scene(happens: str) -> Callable[[Callable[[Stage], AsyncGenerator[Sight, None]]], None]:
+    def add(play: Callable[[Stage], AsyncGenerator[Sight, None]]) -> None:
+        SCENES.append(Scene(play.__name__, happens, play))
+
+    return add
+
+
+@_scene("All three processes run, and the billing daemon has just billed the demo fleet.")
+async def everything_runs(stage: Stage) -> AsyncGenerator[Sight, None]:
+    page = await stage.open("/status")
+    await expect_headline(page, "Everything works")
+    yield Sight(
+        "status-fresh",
+        "Everything works",
+        "The verdict, the fleet and its billing, live: nobody has to reload.",
+        page,
+    )
+    await page.get_by_text("How this line is decided").click()
+    yield Sight(
+        "status-rule", "How the verdict is decided", "The rule, with the line that decided marked.", page
+    )
+    page = await stage.open("/about")
+    yield Sight("about-fresh", "At a glance", "The seven all-time figures, and when they were counted.", page)
+    yield Sight(
+        "api-docs",
+        "The API",
+        "Every call and every document, from the same description that programs read.",
+        await stage.open("/api/docs"),
+    )
+
+
+@_scene("A visitor signs in: first with a wrong password, then with the right one.")
+async def somebody_signs_in(stage: Stage) -> AsyncGenerator[Sight, None]:
+    page = await stage.open("/login")
+    yield Sight("login", "Sign in", "The form, with the first field ready to type into.", page)
+    await page.get_by_label("E-mail").fill(ADMIN)
+    await page.get_by_label("Password").fill("not the password")
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("alert")).to_be_visible()
+    yield Sight("login-refused", "Sign in, refused", "Why it was refused; the address is kept.", page)
+    await page.get_by_label("Password").fill(fleet.PASSWORD)
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/status")
+    await expect_state(page, ".connection", "live")
+    yield Sight(
+        "status-administrator",
+        "Status, for administrators",
+        "Beneath what everybody sees: the money, the runs, and the fleet by raw status, region and plan.",
+        page,
+    )
+
+
+@_scene("A visitor mistypes an address, and sends a form that belongs to no session.")
+async def a_visitor_errs(stage: Stage) -> AsyncGenerator[Sight, None]:
+    page = await stage.open("/statsu")
+    yield Sight("error-404", "No such page", "What is wrong, and the way back.", page)
+    page = await stage.open("/login")
+    await page.evaluate("document.querySelector('[name=csrf_token]').value = 'of another session'")
+    await page.get_by_label("E-mail").fill(ADMIN)
+    await page.get_by_label("Password").fill(fleet.PASSWORD)
+    await page.keyboard.press("Enter")
+    await expect(page.locator(".error")).to_be_visible()
+    yield Sight("error-403", "A form from elsewhere", "Nothing was done, and how to do it again.", page)
+
+
+@_scene("The table of sessions is renamed, which no program expects.")
+async def something_breaks(stage: Stage) -> AsyncGenerator[Sight, None]:
+    await stage.execute("alter table web_sessions rename to web_sessions_elsewhere")
+    try:
+        page = await stage.open("/login")
+        yield Sight("error-500", "Our fault", "That it is ours, and a reference to report it by.", page)
+    finally:
+        await stage.execute("alter table web_sessions_elsewhere rename to web_sessions")
+
+
+@_scene(
+    "The network between the page and the server goes dark: connections stay open, and nothing passes any more."
+)
+async def the_network_goes_dark(stage: Stage) -> AsyncGenerator[Sight, None]:
+    page = await stage.open("/status")
+    stage.proxy.go_dark()
+    try:
+        await put_forward(page, STALE_SECONDS)
+        await expect_state(page, "[data-status]", "stale")
+        yield Sight(
+            "status-stale",
+            "The figures are out of date",
+            "The page noticed by itself within ten seconds: the last known figures in grey, and since when.",
+            page,
+        )
+    finally:
+        stage.proxy.go_light()
+
+
+@_scene("The web process is killed under an open page.")
+async def the_server_is_killed(stage: Stage) -> AsyncGenerator[Sight, None]:
+    page = await stage.open("/status")
+    await stage.web.kill()
+    try:
+        await put_forward(page, STALE_SECONDS)
+        await expect_state(page, ".connection", "offline")
+        await expect_state(page, "[data-status]", "stale")
+        yield Sight(
+            "status-offline",
+            "Offline",
+            "Nobody answers; the page says so, keeps what it knew, and tries again and again.",
+            page,
+        )
+    finally:
+        await stage.start_web()
+
+
+@_scene("A proxy on the way refuses WebSockets, and lets everything else pass.")
+async def sockets_are_refused(stage: Stage) -> AsyncGenerator[Sight, None]:
+    async def refuse(socket: WebSocketRoute) -> None:
+        await socket.close()
+
+    page = await stage.open("/about")
+    await page.route_web_socket("**/ws/status", refuse)
+    await page.goto(f"{stage.url}/status")
+    await put_forward(page, _POLL_SECONDS)
+    await expect_state(page, ".connection", "polling")
+    await expect_state(page, "[data-status]", "fresh")
+    yield Sight("status-polling", "Polling", "The same page, asked for every 15 seconds.", page)
+
+
+@_scene("A browser that runs no scripts.")
+async def no_scripts(stage: Stage) -> AsyncGenerator[Sight, None]:
+    page = await stage.open("/about")
+    session = await page.context.new_cdp_session(page)
+    await session.send("Emulation.setScriptExecutionDisabled", {"value": True})
+    await page.goto(f"{stage.url}/status")
+    # The page has been without, and stays so; whoever examines it may need some.
+    await session.send("Emulation.setScriptExecutionDisabled", {"value": False})
+    yield Sight(
+        "status-without-scripts",
+        "Without scripts",
+        "Everything but the liveness, and a word about that.",
+        page,
+    )
+
+
+@_scene("PostgreSQL is stopped at once under open pages.")
+async def the_database_is_away(stage: Stage) -> AsyncGenerator[Sight, None]:
+    page = await stage.open("/status")
+    await (await stage.open("/about")).close()
+    stage.postgres.stop("immediate")
+    try:
+        await put_forward(page, STALE_SECONDS)
+        await expect_state(page, "[data-status]", "stale")
+        yield Sight(
+            "status-database-away",
+            "The database is away",
+            "The server answers, and says that what it knows is getting old.",
+            page,
+        )
+        # The five minutes for which the figures are good would have to pass.
+        page = await stage.open("/login")
+        yield Sight("error-503", "Not now", "Nobody can sign in; it will pass by itself.", page)
+    finally:
+        stage.postgres.start()
+        await stage.web.ready()
+        await stage.aggregator.ready()
+        await stage.daemon.ready()
+
+
+@_scene("An operator pauses billing.")
+async def billing_is_paused(stage: Stage) -> AsyncGenerator[Sight, None]:
+    await stage.run("billing", "pause", "--reason", "Prices are being checked")
+    try:
+        page = await stage.sign_in()
+        await expect_state(page, ".connection", "live")
+        yield Sight("status-paused", "Billing is paused", "Nothing is charged, and no hour is lost.", page)
+    finally:
+        await stage.run("billing", "resume", "--reason", "Prices are right")
+
+
+_DAEMON_LONG_AGO: Final = """
+update billing_runs
+   set started_at = started_at - interval '100 minutes', finished_at = finished_at - interval '100 minutes'
+ where biller = 'daemon'
+"""
+
+
+@_scene("The billing daemon was killed 100 minutes ago, and the built-in biller has taken over.")
+async def the_daemon_is_overdue(stage: Stage) -> AsyncGenerator[Sight, None]:
+    await stage.daemon.kill()
+    await stage.execute(_DAEMON_LONG_AGO)
+    try:
+        await stage.told(
+            lambda daemon: daemon["activeBiller"] == "builtin" and daemon["warningThresholdExceeded"]
+        )
+        page = await stage.open("/status")
+        await expect_headline(page, "The billing daemon is overdue")
+        yield Sight(
+            "status-overdue",
+            "The billing daemon is overdue",
+            "Somebody still bills, but the one that should has not for more than 90 minutes.",
+            page,
+        )
+    finally:
+        await stage.start_daemon()
+
+
+@_scene("A third of all VPS report an error.")
+async def many_errors(stage: Stage) -> AsyncGenerator[Sight, None]:
+    page = await stage.open("/status")
+    async with stage.database() as connection:
+        before = await connection.fetch(
+            "select id, status from vps_instances where status = 'running' order by id limit $1", 180
+        )
+        ids = [row["id"] for row in before]
+        await connection.execute("update vps_instances set status = 'error' where id = any($1)", ids)
+        try:
+            await expect_headline(page, "Many VPS are in error")
+            yield Sight("status-problem", "Many VPS are in error", "What is wrong, first of all.", page)
+        finally:
+            await connection.execute("update vps_instances set status = 'running' where id = any($1)", ids)
+
+
+@_scene("An administrator opens an incident, says more, and plans a maintenance, on the command line.")
+async def administrators_speak(stage: Stage) -> AsyncGenerator[Sight, None]:
+    page = await stage.open("/status")
+    now = datetime.now(UTC)
+    opened = await stage.run(
+        "incident", "open", "--title", "Slow disks in Frankfurt", "--component", "vps", "--impact", "minor",
+        "--body", "Some VPS in Frankfurt read and write slowly since this morning.",
+    )  # fmt: skip
+    number = opened.split()[1].rstrip(":")
+    await stage.run(
+        "incident", "update", number, "--status", "identified",
+        "--body", "A storage shelf rebuilds its mirror. We move the busiest VPS away.",
+    )  # fmt: skip
+    plan = ("maintenance", "plan", "--component", "database")
+    planned = await stage.run(
+        *plan, "--title", "Database minor upgrade", "--body", "The page may be stale for a minute.",
+        "--from", (now + timedelta(days=2)).isoformat(), "--to", (now + timedelta(days=2, hours=1)).isoformat(),
+    )  # fmt: skip
+    begun = await stage.run(
+        *plan, "--title", "Moving to a new rack", "--body", "One of two databases is off.",
+        "--from", now.isoformat(), "--to", (now + timedelta(hours=3)).isoformat(),
+    )  # fmt: skip
+    try:
+        yield Sight(
+            "status-incident",
+            "Incident and maintenance",
+            "What administrators say, on every open page at once.",
+            page,
+        )
+    finally:
+        await stage.run("incident", "resolve", number, "--body", "The mirror is whole again.")
+        for each in (planned, begun):
+            await stage.run("maintenance", "cancel", each.split()[1].rstrip(":"))
+
+
+@_scene("A fresh database: migrated, and nobody has created anything yet.")
+async def the_first_day(stage: Stage) -> AsyncGenerator[Sight, None]:
+    dsn = stage.new_database("first_day")
+    web = await stage.start_another_web(dsn)
+    try:
+        page = await stage.open("/status", at=web.url)
+        yield Sight("status-first-run", "The first day", "No VPS yet, no billing run yet, no alarm.", page)
+        page = await stage.open("/about", at=web.url)
+        yield Sight("about-first-run", "At a glance, on the first day", "Nothing yet, said in words.", page)
+    finally:
+        await web.kill()
+
+
+@_scene("A web process has just started, and the tables with the counts are locked by somebody's migration.")
+async def nothing_is_known(stage: Stage) -> AsyncGenerator[Sight, None]:
+    dsn = stage.new_database("locked")
+    async with stage.database(dsn) as connection, connection.transaction():
+        await connection.execute("lock table counts, count_deltas in access exclusive mode")
+        web = await stage.processes.launch("containerstacks-web", dsn)
+        await stage.is_alive(web)
+        try:
+            page = await stage.open("/status", at=web.url, live=False)
+            await expect_headline(page, "Nothing is known yet")
+            yield Sight("status-unknown", "Nothing is known yet", "Dashes instead of guesses.", page)
+            page = await stage.open("/about", at=web.url)
+            await expect(page.locator(".about__taken")).to_be_visible(timeout=WITHIN_MILLISECONDS)
+            yield Sight("about-unknown", "At a glance, not known yet", "Dashes instead of guesses.", page)
+        finally:
+            await web.kill()
