@@ -158,13 +158,19 @@ with cycle as materialized (
     select id, kind, amount, billing_run_id as run_id, organization_id
       from wallet_ledger_entries
      where id > $2::bigint
-), charge as (
-    select e.run_id, -sum(e.amount) as amount, sum(d.debits) as debits, sum(d.links) as links
+), booked as materialized (
+    -- Joined once, and in full: of new rows the planner knows nothing, and would take another join for a small one and
+    -- compare each entry with each sum.
+    select e.id, e.kind, e.amount, e.run_id, e.organization_id,
+           d.entry_id, d.amount as transacted, d.debits, d.links, d.others, d.organizations
       from entry e
-      left join debit d on d.entry_id = e.id
-     where e.run_id > $1::bigint
-       and e.kind = 'charge'
-     group by e.run_id
+      full join debit d on d.entry_id = e.id
+), charge as (
+    select run_id, -sum(amount) as amount, sum(debits) as debits, sum(links) as links
+      from booked
+     where run_id > $1::bigint
+       and kind = 'charge'
+     group by run_id
 ), debt as (
     select c.billing_run_id as run_id, count(*) as debts
       from vps_debts d
@@ -199,10 +205,9 @@ select 'run' as kind, coalesce(r.id, c.run_id, charge.run_id) as id
     or coalesce(c.failures, 0) <> coalesce(debt.debts, 0)
     or coalesce(c.refunds, 0) <> coalesce(refund.refunds, 0)
  union all
-select 'entry', coalesce(e.id, d.entry_id)
-  from entry e
-  full join debit d on d.entry_id = e.id
- where e.id is null
-    or e.kind in ('charge', 'credit', 'refund')
-       and (e.amount <> coalesce(d.amount, 0)
-            or d.organizations <> d.others * uuid_hash_extended(e.organization_id, 0)::numeric);
+select 'entry', coalesce(id, entry_id)
+  from booked
+ where id is null
+    or kind in ('charge', 'credit', 'refund')
+       and (amount <> coalesce(transacted, 0)
+            or organizations <> others * uuid_hash_extended(organization_id, 0)::numeric);
