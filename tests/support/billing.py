@@ -37,6 +37,7 @@ class Billing:
         biller: Biller = Biller.DAEMON,
         occasion: Occasion = Occasion.SCHEDULE,
         batch_size: int = 5000,
+        concurrency: int = 2,
         stop: Event | None = None,
         lock_timeout: float = 10.0,
     ) -> RunSummary:
@@ -45,7 +46,9 @@ class Billing:
             listen_dsn=self.dsn,
             biller=biller,
             occasion=occasion,
-            settings=load_settings(BillingSettings, database_url=self.dsn, batch_size=batch_size),
+            settings=load_settings(
+                BillingSettings, database_url=self.dsn, batch_size=batch_size, concurrency=concurrency
+            ),
             stop=stop,
             lock_timeout=lock_timeout,
         )

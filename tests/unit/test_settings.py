@@ -61,6 +61,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
         ("COMPANY_NAME", "Åre & Co", "company_name", "Åre & Co"),
         ("BILLING_INTERVAL_MINUTES", "1440", "billing_interval", timedelta(days=1)),
         ("BILLING_BATCH_INSTANCES", "7", "batch_size", 7),
+        ("BILLING_CONCURRENCY", "3", "concurrency", 3),
         ("RATE_LIMIT", "5 per hour", "rate_limit", RateLimit(5, timedelta(hours=1), "5/1 hour")),
         ("RATE_LIMIT", "1/Day", "rate_limit", RateLimit(1, timedelta(days=1), "1/1 day")),
         (

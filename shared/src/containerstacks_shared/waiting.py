@@ -35,6 +35,20 @@ async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
                 task.exception()
 
 
+async def all_of(*work: Coroutine[Any, Any, object]) -> None:
+    """Wait until all have ended. The first failure calls the others off and is raised as it is, not in a group."""
+    failure = None
+    try:
+        async with asyncio.TaskGroup() as group:
+            for part in work:
+                group.create_task(part)
+    except BaseExceptionGroup as failures:
+        failure = failures.exceptions[0]
+    if failure is not None:
+        # Not in the handler above, which would replace what the failure came from.
+        raise failure
+
+
 @asynccontextmanager
 async def either(*events: asyncio.Event) -> AsyncIterator[asyncio.Event]:
     """Give one event that is set as soon as any of these is."""

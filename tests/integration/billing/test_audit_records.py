@@ -128,7 +128,7 @@ async def test_a_run_that_is_going_on_is_audited_as_a_whole_next_time(
         asyncio.TaskGroup() as group,
         in_the_way(database_url, LOCK_WALLET, organizations[1].wallet_id) as obstacle,
     ):
-        run = group.create_task(billing.run(batch_size=1))
+        run = group.create_task(billing.run(batch_size=1, concurrency=1))
         await session_waiting_for(connection, obstacle.get_server_pid())
         assert await billing.hours_billed(instances[0]) == 2
         async with billing.pool.acquire() as session:

@@ -190,7 +190,7 @@ async def test_an_organization_that_is_locked_for_a_while_is_billed_last(
         in_the_way(billing.dsn, LOCK_WALLET, locked.wallet_id) as obstacle,
     ):
         # Its own batch is given up after a while; the others' go on.
-        run = group.create_task(billing.run(batch_size=1))
+        run = group.create_task(billing.run(batch_size=1, concurrency=1))
         await eventually(others_are_billed)
         await session_waiting_for(connection, obstacle.get_server_pid())
     assert (run.result().status, run.result().charged.instances_billed) == ("succeeded", 3)

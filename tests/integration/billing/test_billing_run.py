@@ -18,7 +18,7 @@ from containerstacks_shared.models import Biller, Occasion
 from support import fleet
 from support.billing import Billing, another_session, in_the_way
 from support.fleet import Organization, Plan
-from support.waiting import session_waiting_for, time_limit
+from support.waiting import eventually, session_waiting_for, time_limit
 
 LOCK_WALLET = "select from wallets where id = $1 for update"
 # The first thing that a run reads after it began, and nothing else in it waits for this table.
@@ -44,12 +44,42 @@ async def test_two_billers_at_once_bill_each_hour_once(
     fleets = await organizations_in_order(connection, plan, count=5)
     async with asyncio.timeout(10):
         first, second = await asyncio.gather(
-            billing.run(batch_size=1), billing.run(biller=Biller.BUILTIN, batch_size=1)
+            billing.run(batch_size=1, concurrency=1), billing.run(biller=Biller.BUILTIN, batch_size=1)
         )
     assert first.charged.hours_billed + second.charged.hours_billed == 10
     for organization, instance in fleets:
         assert await billing.hours_billed(instance) == 2
         assert await billing.balance(organization.wallet_id) == Decimal("99.98")
+    assert await billing.verify() == []
+
+
+async def test_batches_of_a_run_go_on_at_once_and_wait_for_nothing_of_each_other(
+    billing: Billing, database_url: str, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    fleets = await organizations_in_order(connection, plan, count=3)
+    # From the second run on the plan's charge is known; a batch that touched its row again would hold up the rest.
+    await billing.run()
+    await billing.pass_hours(1)
+
+    async def two_count_up() -> bool:
+        """The last thing that a batch does: everything else of both is written."""
+        waiting: int = await connection.fetchval(
+            "select count(*) from pg_stat_activity"
+            " where wait_event_type = 'Lock' and query like '%update billing_runs%'"
+        )
+        return waiting == 2
+
+    async with time_limit(10, "the run did not end"), asyncio.TaskGroup() as group:
+        async with in_the_way(database_url, LOCK_WORK) as starting:
+            run = group.create_task(billing.run(batch_size=1, concurrency=2))
+            await session_waiting_for(connection, starting.get_server_pid())
+            running = await asyncpg.connect(database_url)
+            await running.execute("begin; select from billing_runs where status = 'running' for update")
+        await eventually(two_count_up)
+        await running.close()
+    assert run.result().charged.instances_billed == 3
+    for _, instance in fleets:
+        assert await billing.hours_billed(instance) == 3
     assert await billing.verify() == []
 
 
@@ -89,7 +119,7 @@ async def test_a_leader_replaced_before_its_first_batch_writes_nothing(
 
 async def _lost(billing: Billing) -> str:
     with pytest.raises(LeadershipLost) as lost:
-        await billing.run(batch_size=1)
+        await billing.run(batch_size=1, concurrency=1)
     return str(lost.value)
 
 
@@ -155,7 +185,7 @@ async def test_a_pause_in_the_middle_of_a_run_ends_it_after_the_batch_in_hand(
 
     async def interrupted() -> None:
         with pytest.raises(BillingPaused):
-            await billing.run(batch_size=1)
+            await billing.run(batch_size=1, concurrency=1)
 
     async with (
         time_limit(10, "the run did not end"),
@@ -180,7 +210,7 @@ async def test_stopping_a_run_ends_it_after_the_batch_in_hand(
         asyncio.TaskGroup() as group,
         in_the_way(database_url, LOCK_WALLET, fleets[0][0].wallet_id) as obstacle,
     ):
-        running = group.create_task(billing.run(batch_size=1, stop=stop))
+        running = group.create_task(billing.run(batch_size=1, concurrency=1, stop=stop))
         await session_waiting_for(connection, obstacle.get_server_pid())
         stop.set()
     assert running.result().status == "interrupted"
@@ -195,7 +225,7 @@ async def test_a_cancelled_run_is_recorded_and_loses_only_the_batch_in_hand(
 ) -> None:
     fleets = await organizations_in_order(connection, plan, count=2)
     async with in_the_way(database_url, LOCK_WALLET, fleets[1][0].wallet_id) as obstacle:
-        running = asyncio.create_task(billing.run(batch_size=1))
+        running = asyncio.create_task(billing.run(batch_size=1, concurrency=1))
         await session_waiting_for(connection, obstacle.get_server_pid())
         running.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -212,7 +242,7 @@ async def test_a_run_whose_sessions_die_is_closed_by_the_next_and_billed_once(
 
     async def killed() -> None:
         with pytest.raises(db.UNAVAILABLE):
-            await billing.run(batch_size=1)
+            await billing.run(batch_size=1, concurrency=1)
 
     async with (
         time_limit(10, "the run did not end"),

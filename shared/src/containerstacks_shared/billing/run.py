@@ -1,9 +1,10 @@
 """Run hourly billing once.
 
-A run goes through the organizations in id order, a batch of them per transaction. Every transaction first
-checks the run's term, so that a biller that was stalled and replaced writes nothing when it wakes. What
-keeps a charge from happening twice is the database: compare-and-set on `last_billed_at`, and the unique key
-on an instance's period. The run lock only saves work.
+A run goes through the organizations in id order, a batch of them per transaction, and a few such
+transactions at once: no two of them share an organization. Each first checks the run's term, so that a biller
+that was stalled and replaced writes nothing when it wakes. What keeps a charge from happening twice is the
+database: compare-and-set on `last_billed_at`, and the unique key on an instance's period. The run lock only
+saves work.
 """
 
 import asyncio
@@ -24,6 +25,7 @@ from containerstacks_shared.notify import Channel
 from containerstacks_shared.settings import BillingSettings
 from containerstacks_shared.sql import load
 from containerstacks_shared.store import billing_runs
+from containerstacks_shared.waiting import all_of
 
 from . import control, held_plans
 from .charge import Charged, InstanceMoved, WalletAppeared, charge_organizations
@@ -198,9 +200,20 @@ class _Run:
     work: dict[UUID, int] = field(default_factory=dict)
 
     async def bill_everybody(self) -> None:
-        postponed: list[UUID] = []
         self.work = await self._list_work()
-        for batch in _batches(list(self.work.items()), self.settings.batch_size):
+        batches = _batches(list(self.work.items()), self.settings.batch_size)
+        postponed: list[UUID] = []
+        await all_of(*(self._bill_batches(batches, postponed) for _ in range(self.settings.concurrency)))
+        for organization in postponed:
+            if not await self._may_go_on():
+                return
+            await self._bill_alone(organization)
+        if self.summary.status is RunStatus.RUNNING:
+            self.summary.status = RunStatus.FAILED if self.summary.failures else RunStatus.SUCCEEDED
+
+    async def _bill_batches(self, batches: Iterator[list[UUID]], postponed: list[UUID]) -> None:
+        """Take one batch after the other, beside others that do the same."""
+        for batch in batches:
             if not await self._may_go_on():
                 return
             try:
@@ -211,11 +224,6 @@ class _Run:
                 # One organization must not keep the others of its batch waiting: each is tried alone, last.
                 log.warning("billing_batch.postponed", organizations=len(batch), error=_describe(error))
                 postponed.extend(batch)
-        for organization in postponed:
-            if not await self._may_go_on():
-                return
-            await self._bill_alone(organization)
-        self.summary.status = RunStatus.FAILED if self.summary.failures else RunStatus.SUCCEEDED
 
     async def _list_work(self) -> dict[UUID, int]:
         async with self.pool.acquire() as connection:

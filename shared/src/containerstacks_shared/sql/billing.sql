@@ -252,13 +252,18 @@ with wallet as materialized (
 ), plan_charged as (
     -- What the latest hour cost, whoever paid it: a debtor who pays old hours does not bring an old price back.
     insert into plan_charges (vps_plan_id, hourly_rate, charged_hour)
-    select vps_plan_id, (array_agg(hourly_rate order by charged_hour desc))[1], max(charged_hour)
-      from (select vps_plan_id, hourly_rate,
-                   max(billed_until + (hour_from + hours_paid - 1) * interval '1 hour') as charged_hour
-              from charges
-             where vps_plan_id is not null
-             group by vps_plan_id, hourly_rate) as priced
-     group by vps_plan_id
+    select vps_plan_id, latest.hourly_rate, latest.charged_hour
+      from (select vps_plan_id, (array_agg(hourly_rate order by charged_hour desc))[1] as hourly_rate,
+                   max(charged_hour) as charged_hour
+              from (select vps_plan_id, hourly_rate,
+                           max(billed_until + (hour_from + hours_paid - 1) * interval '1 hour') as charged_hour
+                      from charges
+                     where vps_plan_id is not null
+                     group by vps_plan_id, hourly_rate) as priced
+             group by vps_plan_id) as latest
+      left join plan_charges known using (vps_plan_id)
+     -- A conflict locks the row that it meets, even where it changes nothing: batches would wait for each other.
+     where known.hourly_rate is distinct from latest.hourly_rate
      order by vps_plan_id
         on conflict (vps_plan_id) do update
        set hourly_rate = excluded.hourly_rate, charged_hour = excluded.charged_hour
