@@ -13,9 +13,10 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.billing import debt_hook, write_offs
-from containerstacks_shared.billing.debt_hook import ATTEMPTS_MAX, DebtHook, pause_after
+from containerstacks_shared.billing.debt_hook import DebtHook
 from containerstacks_shared.models import Occasion
 from containerstacks_shared.notify import Channel, Listener
+from containerstacks_shared.outbox import ATTEMPTS_MAX, pause_after
 from containerstacks_shared.runtime import Job
 from containerstacks_shared.settings import BillingSettings, load_settings
 from containerstacks_shared.store import debt_notices

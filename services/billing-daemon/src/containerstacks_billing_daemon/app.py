@@ -12,6 +12,8 @@ from aiohttp import web
 from platformdirs import user_state_path
 
 from containerstacks_shared import db
+from containerstacks_shared.alerts.alerting import Alerting
+from containerstacks_shared.alerts.receivers import Receiver, receivers
 from containerstacks_shared.log import configure_logging
 from containerstacks_shared.notify import Listener
 from containerstacks_shared.probes import add_probes
@@ -26,8 +28,9 @@ from .settings import BillingDaemonSettings
 from .status_file import StatusFile
 from .tenure import SERVICE, Tenure
 
-# A run, a heartbeat, the status file, a probe, the debt hook, the watch over progress and an audit may each want one.
-_CONNECTIONS_MAX: Final = 8
+# A run, a heartbeat, the status file, a probe, the debt hook, the watch over progress, an audit and alerts may each
+# want one.
+_CONNECTIONS_MAX: Final = 10
 
 # The batch in hand is finished first; the longest statement is cut at half a minute.
 _STOPS_WITHIN: Final = timedelta(seconds=40)
@@ -38,6 +41,7 @@ POOL: Final = web.AppKey("pool", db.Pool)
 LISTENER: Final = web.AppKey("listener", Listener)
 PROGRESS: Final = web.AppKey("progress", ProgressWatch)
 
+ALERT_RECEIVERS: Final[web.AppKey[Sequence[Receiver]]] = web.AppKey("alert_receivers")
 _log = structlog.get_logger(__name__)
 
 
@@ -64,6 +68,7 @@ def create_app(settings: BillingDaemonSettings, file: StatusFile) -> web.Applica
     app[STATUS_FILE] = file
     app[LISTENER] = Listener(settings.listen_dsn, CHANNELS, service=SERVICE)
     app[PROGRESS] = ProgressWatch(settings)
+    app[ALERT_RECEIVERS] = receivers(settings)
     app.cleanup_ctx.append(_database)
     add_probes(app, _reasons_not_ready)
     return app
@@ -72,7 +77,12 @@ def create_app(settings: BillingDaemonSettings, file: StatusFile) -> web.Applica
 def jobs(app: web.Application) -> Sequence[Job]:
     reporter = Reporter(app[POOL], app[SETTINGS], app[STATUS_FILE])
     tenure = Tenure(app[POOL], app[SETTINGS], app[LISTENER], reporter, app[PROGRESS])
-    return [Job("listening", app[LISTENER].run), Job("billing", tenure.serve)]
+    alerting = Alerting(app[POOL], app[SETTINGS], app[ALERT_RECEIVERS], sees_money=True)
+    return [
+        Job("listening", app[LISTENER].run),
+        Job("billing", tenure.serve),
+        Job("alerting", alerting.run),
+    ]
 
 
 def status_file_candidates(system: platforms.System) -> tuple[Path, Path]:

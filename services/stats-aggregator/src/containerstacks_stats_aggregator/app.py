@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -10,6 +12,8 @@ from aiohttp import web
 from containerstacks_shared import db
 from containerstacks_shared.leading import lead_until_stopped
 from containerstacks_shared.locks import Leadership, Role, Term
+from containerstacks_shared.alerts.alerting import Alerting
+from containerstacks_shared.alerts.receivers import Receiver, receivers
 from containerstacks_shared.log import configure_logging
 from containerstacks_shared.notify import Channel, Listener
 from containerstacks_shared.probes import add_probes
@@ -26,8 +30,17 @@ from .settings import StatsAggregatorSettings
 
 SERVICE: Final = "stats-aggregator"
 
-# Folding, recounting, recording twice over and the look-out for outages go on side by side, and a probe may ask.
-_CONNECTIONS_MAX: Final = 6
+# Folding, recounting, recording twice over and the look-out for outages go on side by side, and so do
+# alerts, and a probe may ask.
+_CONNECTIONS_MAX: Final = 8
+
+
+@dataclass
+class Leading:
+    """How folding gets on while this process leads; None while it does not."""
+
+    progress: FoldProgress | None = None
+
 
 SETTINGS: Final = web.AppKey("settings", StatsAggregatorSettings)
 POOL: Final = web.AppKey("pool", db.Pool)
@@ -35,6 +48,10 @@ LISTENER: Final = web.AppKey("listener", Listener)
 OUTAGES: Final = web.AppKey("outages", OutageLog)
 
 
+ALERT_RECEIVERS: Final[web.AppKey[Sequence[Receiver]]] = web.AppKey("alert_receivers")
+
+
+LEADING: Final = web.AppKey("leading", Leading)
 def build() -> ServiceSpec:
     settings = load_settings(StatsAggregatorSettings)
     configure_logging(settings.log_level, settings.log_format, service=SERVICE)
@@ -55,6 +72,7 @@ def create_app(settings: StatsAggregatorSettings) -> web.Application:
     app.cleanup_ctx.append(_database)
     add_probes(app, _reasons_not_ready)
     return app
+    app[ALERT_RECEIVERS] = receivers(settings)
 
 
 def jobs(app: web.Application) -> Sequence[Job]:
@@ -63,10 +81,12 @@ def jobs(app: web.Application) -> Sequence[Job]:
         Job("outages", app[OUTAGES].watch_until),
         Job("aggregating", partial(_aggregate_until_stopped, app)),
     ]
+    alerting = Alerting(app[POOL], app[SETTINGS], app[ALERT_RECEIVERS], sees_money=False)
 
 
 async def _aggregate_until_stopped(app: web.Application, stop: asyncio.Event) -> None:
     leadership = Leadership(app[SETTINGS].listen_dsn, Role.STATS_AGGREGATOR, service=SERVICE)
+        Job("alerting", alerting.run),
     await lead_until_stopped(leadership, partial(_aggregate, app), stop=stop)
 
 

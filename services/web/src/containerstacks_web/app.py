@@ -10,6 +10,8 @@ from aiohttp import web
 
 from containerstacks_shared import db
 from containerstacks_shared.log import configure_logging
+from containerstacks_shared.alerts.alerting import Alerting
+from containerstacks_shared.alerts.receivers import receivers
 from containerstacks_shared.notify import Listener
 from containerstacks_shared.probes import add_probes
 from containerstacks_shared.reading import open_reader
@@ -71,6 +73,7 @@ def create_app(settings: WebSettings) -> web.Application:
             ready_answers.answer_strangers,
             middlewares.log_request,
             middlewares.answer_errors,
+    app[ALERT_RECEIVERS] = receivers(settings)
             keep_conventions,
             aiohttp_session.session_middleware(app[SESSION_STORAGE]),
             middlewares.admit,
@@ -95,6 +98,7 @@ def jobs(app: web.Application) -> Sequence[Job]:
         Job("admin_sockets", partial(_until_stopped, app[ADMIN_SOCKETS].run_rounds)),
         Job("key_uses", app[KEY_USES].run),
         Job("builtin_billing", app[BUILTIN_BILLING].run),
+    alerting = Alerting(app[POOL], app[SETTINGS], app[ALERT_RECEIVERS], sees_money=True)
     ]
 
 
@@ -103,6 +107,7 @@ async def _until_stopped(endless: Any, stop: asyncio.Event) -> None:
     coroutine: Coroutine[Any, Any, None] = endless()
     await first_of(coroutine, stop.wait())
 
+        Job("alerting", alerting.run),
 
 async def _database(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]

@@ -24,6 +24,7 @@ from pydantic_core import to_json
 from containerstacks_shared.db import UNAVAILABLE, Connection, Pool
 from containerstacks_shared.metrics import REGISTRY
 from containerstacks_shared.notify import Subscription
+from containerstacks_shared.outbox import ATTEMPTS_MAX, pause_after
 from containerstacks_shared.settings import BillingSettings
 from containerstacks_shared.store import debt_notices
 from containerstacks_shared.store.debt_notices import Notice
@@ -31,17 +32,12 @@ from containerstacks_shared.waiting import first_of
 
 from .debt_notices import note_debts
 
-# With the pauses between them: nearly a day.
-ATTEMPTS_MAX: Final = 30
-
 # How often the clock alone is reason to look: graces end, and pauses between attempts.
 _LOOK_SECONDS: Final = 10.0
 _CALL_SECONDS: Final = 10.0
 # Longer than a call takes, or somebody else would make it as well.
 _CLAIM: Final = timedelta(seconds=30)
 _CALLS_AT_ONCE: Final = 8
-_PAUSE_MIN: Final = timedelta(seconds=10)
-_PAUSE_MAX: Final = timedelta(hours=1)
 _ERROR_CHARACTERS_MAX: Final = 300
 
 DEBT_NOTICES: Final = Counter(
@@ -151,11 +147,6 @@ async def _write(connection: Connection, call: Call) -> None:
         DEBT_NOTICES.labels("given_up").inc()
         log.error("debt_hook.given_up", notice=notice.id, receiver=notice.receiver, error=error)
         await debt_notices.end(connection, notice.id, outcome="given_up", error=error)
-
-
-def pause_after(attempts: int) -> timedelta:
-    """Twice as long after each attempt, up to an hour."""
-    return min(_PAUSE_MIN * (1 << (attempts - 1)), _PAUSE_MAX)
 
 
 # Receivers --------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import typer
 from containerstacks_shared.db import application_version
 from containerstacks_shared.errors import ContainerStacksError
 
-from . import admin, billing, demo, incident, maintenance, migrate, up, verify, wallet
+from . import admin, alerts, billing, demo, incident, maintenance, migrate, up, verify, wallet
 
 app = typer.Typer(
     name="containerstacks",
@@ -42,6 +42,7 @@ app.add_typer(wallet.app, name="wallet")
 app.add_typer(billing.app, name="billing")
 app.add_typer(incident.app, name="incident")
 app.add_typer(maintenance.app, name="maintenance")
+app.add_typer(alerts.app, name="alerts")
 
 
 def main() -> None:

@@ -28,6 +28,7 @@ def upgrade() -> None:
         "corrections",
         "audits",
         "debt_notices",
+        "alerts",
         "support",
         "backfill",
     ):

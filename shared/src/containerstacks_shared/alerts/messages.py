@@ -1,0 +1,56 @@
+"""The words of a message: several alerts of one kind that begin or end together are told in one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from containerstacks_shared.store.alerts import Message
+
+from .kinds import ABOUT, About, Kind, Severity
+
+_LINES_MAX: Final = 20
+_CHARACTERS_MAX: Final = 300
+
+
+@dataclass(frozen=True)
+class Text:
+    """What a receiver is sent. Without a severity it is good news."""
+
+    title: str
+    body: str
+    severity: Severity | None
+
+
+def compose(messages: Sequence[Message], *, company: str) -> Text:
+    """`messages` are of one kind and event."""
+    about = ABOUT[Kind(messages[0].kind)]
+    recovered = messages[0].event == "recovered"
+    several = f" ({len(messages)})" if len(messages) > 1 else ""
+    return Text(
+        title=f"[{_one_line(company)}] {about.over if recovered else about.title}{several}",
+        body="\n".join(_lines(messages, about, recovered=recovered)),
+        severity=None if recovered else about.severity,
+    )
+
+
+def _lines(messages: Sequence[Message], about: About, *, recovered: bool) -> list[str]:
+    lines = [_line(message, recovered=recovered) for message in messages[:_LINES_MAX]]
+    if len(messages) > _LINES_MAX:
+        lines.append(f"… and {len(messages) - _LINES_MAX} more: `containerstacks alerts list`")
+    if not recovered:
+        lines.append(f"Severity: {about.severity.value}")
+    return lines
+
+
+def _line(message: Message, *, recovered: bool) -> str:
+    # The number lets a reader see that a message came twice.
+    began = f"{message.opened_at:%Y-%m-%d %H:%M} UTC: {_one_line(message.summary)}"
+    if recovered and message.resolved_at is not None:
+        return f"Alert {message.alert_id} is over since {message.resolved_at:%Y-%m-%d %H:%M} UTC. It began {began}"
+    return f"Alert {message.alert_id}, {began}"
+
+
+def _one_line(text: str) -> str:
+    """Names are typed by customers, and errors span lines: nothing in them may look like another line."""
+    line = "".join(character if character.isprintable() else " " for character in text)
+    return line if len(line) <= _CHARACTERS_MAX else f"{line[: _CHARACTERS_MAX - 1]}…"

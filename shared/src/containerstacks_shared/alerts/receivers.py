@@ -1,0 +1,140 @@
+"""Where alerts go: each URL of ALERT_URLS, by apprise.
+
+A URL is a secret as a whole, for tokens stand anywhere in it. It is in no log, in no `repr`, and not in the database.
+"""
+
+import asyncio
+import hashlib
+import logging
+import re
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
+
+from containerstacks_shared.errors import ConfigurationError
+from containerstacks_shared.settings import CommonSettings
+
+from .kinds import Severity
+from .messages import Text
+
+if TYPE_CHECKING:
+    from apprise import NotifyBase, NotifyType
+
+CALL_SECONDS: Final = 15.0
+
+_SECRET_CHARACTERS_MIN: Final = 3
+_ERROR_CHARACTERS_MAX: Final = 300
+
+
+class NotDelivered(Exception):  # noqa: N818 - named by what happened
+    """The receiver was not reached, or did not accept the message. Holds no part of its URL."""
+
+
+@dataclass
+class Receiver:
+    """One URL. `key` is what other processes and the database know it by, `name` what people do."""
+
+    key: str
+    name: str
+    _plugin: "NotifyBase" = field(repr=False)
+    _secrets: re.Pattern[str] = field(repr=False)
+    _call: threading.Thread | None = field(default=None, repr=False)
+
+    async def tell(self, text: Text) -> None:
+        """Raises `NotDelivered`. Returns in time also when the receiver never answers."""
+        if self._call is not None and self._call.is_alive():
+            raise NotDelivered("the call before has not ended yet")
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[str | None] = loop.create_future()
+
+        def call() -> None:
+            error = self._notify(text)
+            # After the time was over, nobody waits for it any more.
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(lambda: None if answer.done() else answer.set_result(error))
+
+        # No pool of threads: those are waited for when the process ends.
+        self._call = threading.Thread(target=call, name=f"alert {self.key}", daemon=True)
+        self._call.start()
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                error = await answer
+        except TimeoutError as late:
+            raise NotDelivered(f"took longer than {CALL_SECONDS:g} s") from late
+        if error is not None:
+            raise NotDelivered(error)
+
+    def _notify(self, text: Text) -> str | None:
+        """In a thread of its own. Why it was not accepted; None when it was."""
+        from apprise import Apprise, NotifyFormat  # noqa: PLC0415 - only who sends alerts pays for it
+
+        sender = Apprise(asset=self._plugin.asset)
+        sender.add(self._plugin)
+        try:
+            result = sender.notify(
+                body=text.body,
+                title=text.title,
+                notify_type=_notify_type(text.severity),
+                body_format=NotifyFormat.TEXT,
+                timeout=CALL_SECONDS,
+            )
+        except Exception as error:  # noqa: BLE001 - whatever a plugin raises, the message was not delivered
+            return type(error).__name__
+        if result:
+            return None
+        said = [entry.message for entry in result.logs() if entry.level in {"WARNING", "ERROR"}]
+        return self._hide(said[0] if said else "not accepted")
+
+    def _hide(self, reason: str) -> str:
+        return self._secrets.sub("***", " ".join(reason.split()))[:_ERROR_CHARACTERS_MAX]
+
+
+def _notify_type(severity: Severity | None) -> "NotifyType":
+    from apprise import NotifyType  # noqa: PLC0415
+
+    if severity is None:
+        return NotifyType.SUCCESS
+    return NotifyType.FAILURE if severity is Severity.CRITICAL else NotifyType.WARNING
+
+
+def receivers(settings: CommonSettings) -> Sequence[Receiver]:
+    """Raises `ConfigurationError` that tells which URL is not understood, but not what it is."""
+    if settings.alert_urls is None:
+        return []
+    _keep_libraries_quiet()
+    urls = list(dict.fromkeys(settings.alert_urls.get_secret_value().split()))
+    return [
+        _receiver(url, position, len(urls), company=settings.company_name)
+        for position, url in enumerate(urls, start=1)
+    ]
+
+
+def _receiver(url: str, position: int, among: int, *, company: str) -> Receiver:
+    from apprise import Apprise, AppriseAsset  # noqa: PLC0415
+
+    asset = AppriseAsset(app_id=company, app_desc="alerts", async_mode=False)
+    plugin = Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
+    if plugin is None:
+        raise ConfigurationError(
+            f"ALERT_URLS: URL {position} of {among} is none that apprise understands"
+            " (expected URLs like mailtos://user:password@example.com, with spaces between)"
+        )
+    parts = {part for part in re.split(r"[/:@?&=,+\s]+", url) if len(part) >= _SECRET_CHARACTERS_MIN}
+    parts |= {unquote(part) for part in parts}
+    return Receiver(
+        key=hashlib.blake2s(url.encode(), digest_size=6).hexdigest(),
+        name=f"{position} ({plugin.service_name})",
+        _plugin=plugin,
+        _secrets=re.compile("|".join(map(re.escape, sorted(parts, key=len, reverse=True)))),
+    )
+
+
+def _keep_libraries_quiet() -> None:
+    # They tell the addresses that they speak to, and with `debug` what they say there.
+    for name in ("apprise", "urllib3", "requests", "requests_oauthlib", "oauthlib"):
+        logger = logging.getLogger(name)
+        logger.propagate = False
+        if not logger.handlers:
+            logger.addHandler(logging.NullHandler())

@@ -1,0 +1,106 @@
+"""Looking for what is wrong. Each look is claimed: one of several processes makes it, and any one of them suffices."""
+
+from datetime import timedelta
+from decimal import Decimal
+from typing import Final
+from uuid import UUID
+
+import structlog
+
+from containerstacks_shared.billing.control import read_control
+from containerstacks_shared.billing.held_plans import read_held
+from containerstacks_shared.billing.status import read_daemon_status
+from containerstacks_shared.db import Connection, Pool
+from containerstacks_shared.locks import Role, is_held
+from containerstacks_shared.settings import CommonSettings
+from containerstacks_shared.store import alerts
+from containerstacks_shared.store.alerts import Condition
+from containerstacks_shared.store.debts import read_runways
+
+from .conditions import OF_SERVICES, Delays, Facts, find, low
+from .kinds import ABOUT, Kind, Severity
+
+# Several processes try once in this time each, so that the looks are about as far apart.
+LOOK_SECONDS: Final = 15.0
+
+_EVERY: Final = timedelta(seconds=LOOK_SECONDS * 0.8)
+_KEPT: Final = timedelta(days=90)
+
+_SERVICES: Final = "services"
+_RUNWAYS: Final = "runways"
+
+_log = structlog.get_logger(__name__)
+
+
+class Watch:
+    """`sees_money` is whether this process may read wallets."""
+
+    def __init__(
+        self, pool: Pool, settings: CommonSettings, *, receivers: list[str], sees_money: bool
+    ) -> None:
+        self._pool = pool
+        self._interval = settings.billing_interval
+        self._delays = Delays.of(settings)
+        self._runway_hours = Decimal(settings.alert_runway_hours)
+        self._receivers = receivers
+        self._sees_money = sees_money
+
+    async def look(self) -> bool:
+        """Look where it is this process's turn. Whether there is something new to tell."""
+        news = await self._look_at_services()
+        if self._sees_money:
+            news = await self._look_at_runways() or news
+        return news
+
+    async def _look_at_services(self) -> bool:
+        async with self._pool.acquire() as connection, connection.transaction():
+            seen = await alerts.claim_look(connection, _SERVICES, every=_EVERY)
+            if seen is None:
+                return False
+            waited, newest = await alerts.read_deltas(connection, seen=seen)
+            facts = Facts(
+                now=await connection.fetchval("select clock_now()"),
+                daemon=await read_daemon_status(connection, interval=self._interval),
+                control=await read_control(connection),
+                last_run=await alerts.read_last_run(connection),
+                last_audit=await alerts.read_last_audit(connection),
+                held=await read_held(connection),
+                aggregator_leads=await is_held(connection, Role.STATS_AGGREGATOR),
+                counts_waited=waited,
+            )
+            news = await self._note(connection, find(facts, self._delays), OF_SERVICES)
+            await alerts.forget(connection, older_than=_KEPT)
+            await alerts.end_look(connection, _SERVICES, seen=newest)
+        return news
+
+    async def _look_at_runways(self) -> bool:
+        """At everybody's after each run; between them only whether who was low is so no more."""
+        async with self._pool.acquire() as connection, connection.transaction():
+            seen = await alerts.claim_look(connection, _RUNWAYS, every=_EVERY)
+            if seen is None:
+                return False
+            run = await alerts.read_last_run(connection)
+            newest = seen if run is None else run.id
+            organizations = None
+            if newest == seen:
+                organizations = [
+                    UUID(subject) for subject in await alerts.read_open_subjects(connection, Kind.LOW_BALANCE)
+                ]
+            runways = await read_runways(
+                connection, organizations=organizations, hours_below=self._runway_hours
+            )
+            news = await self._note(connection, low(runways), {Kind.LOW_BALANCE})
+            await alerts.end_look(connection, _RUNWAYS, seen=newest)
+        return news
+
+    async def _note(
+        self, connection: Connection, found: list[Condition], kinds: frozenset[Kind] | set[Kind]
+    ) -> bool:
+        opened, resolved = await alerts.note(connection, found, of=kinds, receivers=self._receivers)
+        for change in opened:
+            critical = ABOUT[Kind(change.kind)].severity is Severity.CRITICAL
+            tell = _log.error if critical else _log.warning
+            tell("alert.opened", alert_id=change.id, kind=change.kind, summary=change.summary)
+        for change in resolved:
+            _log.info("alert.recovered", alert_id=change.id, kind=change.kind)
+        return bool(opened or resolved)

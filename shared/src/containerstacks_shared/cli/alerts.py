@@ -1,0 +1,93 @@
+"""`containerstacks alerts`: try the receivers of ALERT_URLS, and see what was told."""
+
+import asyncio
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from containerstacks_shared.alerts.kinds import ABOUT, Kind
+from containerstacks_shared.alerts.messages import Text
+from containerstacks_shared.alerts.receivers import NotDelivered, Receiver, receivers
+from containerstacks_shared.db import Connection
+from containerstacks_shared.errors import ConfigurationError
+from containerstacks_shared.store import alerts
+from containerstacks_shared.store.alerts import AlertRecord
+
+from .database import read_settings, run_with_database
+
+app = typer.Typer(help="Alerts by mail, chat or webhook.", no_args_is_help=True)
+
+
+@app.command()
+def test() -> None:
+    """Send a test message to each URL of ALERT_URLS; exit code 1 when one of them did not accept it."""
+    settings = read_settings()
+    found = receivers(settings)
+    if not found:
+        raise ConfigurationError("ALERT_URLS: is not set, so nobody is told of anything")
+    text = Text(
+        title=f"[{settings.company_name}] Test of an alert",
+        body="This is a test: nothing is wrong, and alerts arrive here.",
+        severity=None,
+    )
+    results = asyncio.run(_send(found, text))
+    for receiver, error in zip(found, results, strict=True):
+        print(f"URL {receiver.name}: {'delivered' if error is None else f'failed: {error}'}")
+    if any(results):
+        raise typer.Exit(1)
+
+
+async def _send(found: Sequence[Receiver], text: Text) -> list[str | None]:
+    async def send(receiver: Receiver) -> str | None:
+        try:
+            await receiver.tell(text)
+        except NotDelivered as error:
+            return str(error)
+        return None
+
+    return await asyncio.gather(*map(send, found))
+
+
+@app.command("list")
+def list_(
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many at most.")] = 50,
+) -> None:
+    """List alerts, what is open before what is over, and whether they were delivered."""
+
+    async def work(connection: Connection) -> list[AlertRecord]:
+        return await alerts.read_recent(connection, limit=limit)
+
+    records = run_with_database(work)
+    for record in records:
+        print(_describe(record))
+    if not records:
+        print("There was no alert.")
+
+
+def _describe(record: AlertRecord) -> str:
+    severity = ABOUT[Kind(record.kind)].severity.value
+    line = f"{record.id}  {_state(record)}  {severity}  {record.kind}: {record.summary}  [{_told(record)}]"
+    return "".join(character if character.isprintable() else " " for character in line)
+
+
+def _state(record: AlertRecord) -> str:
+    if record.opened_at is None:
+        return f"noticed {_moment(record.noticed_at)}, not yet told"
+    opened = f"opened {_moment(record.opened_at)}"
+    return opened if record.resolved_at is None else f"{opened}, over {_moment(record.resolved_at)}"
+
+
+def _told(record: AlertRecord) -> str:
+    words = [f"{record.delivered} delivered"]
+    if record.waiting:
+        error = f": {record.last_error}" if record.last_error else ""
+        words.append(f"{record.waiting} waiting after {record.attempts} attempts{error}")
+    if record.given_up:
+        words.append(f"{record.given_up} given up")
+    return ", ".join(words)
+
+
+def _moment(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,70 @@
+"""A watchful process in the test: it looks when it is told to, and tells a real webhook."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from containerstacks_shared import db
+from containerstacks_shared.alerts.receivers import receivers
+from containerstacks_shared.alerts.telling import Telling
+from containerstacks_shared.alerts.watching import Watch
+from containerstacks_shared.settings import CommonSettings, load_settings
+from support.alert_receiver import AlertReceiver, alert_receiver
+from support.billing import Billing
+
+# Longer than the time between two looks.
+TURN = timedelta(seconds=20)
+
+
+@dataclass
+class Watcher:
+    """One process's looking and telling, without its waiting."""
+
+    watch: Watch
+    tellings: list[Telling]
+
+    async def look(self) -> None:
+        await self.watch.look()
+
+    async def tell(self) -> None:
+        for telling in self.tellings:
+            while await telling._did_something():
+                pass
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[AlertReceiver]:
+    async with alert_receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def billing(database_url: str, pool: db.Pool, connection: asyncpg.Connection) -> Billing:
+    return Billing(dsn=database_url, pool=pool, connection=connection)
+
+
+StartWatcher = Callable[..., Watcher]
+
+
+@pytest.fixture
+def watcher(database_url: str, pool: db.Pool, receiver: AlertReceiver) -> StartWatcher:
+    """Make what another process would be; further `urls` are told as well."""
+
+    def start(*urls: str, sees_money: bool = True, delay_minutes: int = 0) -> Watcher:
+        settings = load_settings(
+            CommonSettings,
+            database_url=database_url,
+            alert_urls=" ".join([receiver.url, *urls]),
+            alert_delay_minutes=delay_minutes,
+        )
+        found = receivers(settings)
+        keys = [one.key for one in found]
+        return Watcher(
+            Watch(pool, settings, receivers=keys, sees_money=sees_money),
+            [Telling(pool, one, settings.company_name) for one in found],
+        )
+
+    return start

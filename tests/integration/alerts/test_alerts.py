@@ -1,0 +1,339 @@
+"""What is wrong is told once, and once more when it is over, however many processes look and tell."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+from datetime import timedelta
+
+import asyncpg
+import pytest
+import structlog
+
+from containerstacks_shared.alerts.receivers import receivers
+from containerstacks_shared.billing import control
+from containerstacks_shared.errors import ConfigurationError
+from containerstacks_shared.locks import LOCK_CLASS, Role
+from containerstacks_shared.log import configure_logging
+from containerstacks_shared.models import RunStatus
+from containerstacks_shared.outbox import ATTEMPTS_MAX, pause_after
+from containerstacks_shared.settings import CommonSettings, load_settings
+from integration.alerts.conftest import TURN, StartWatcher
+from support import fleet
+from support.alert_receiver import PASSWORD, TOKEN, AlertReceiver
+from support.billing import Billing
+from support.waiting import eventually
+
+NOBODY = "[ContainerStacks] Nobody bills"
+BEHIND = "[ContainerStacks] The live counts are behind"
+
+
+async def _outbox(connection: asyncpg.Connection) -> list[asyncpg.Record]:
+    return await connection.fetch("select * from alert_messages order by id")
+
+
+async def test_two_processes_tell_of_one_event_once(
+    watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
+) -> None:
+    first, second = watcher(), watcher()
+    for _ in range(3):
+        await asyncio.gather(first.look(), second.look())
+        await asyncio.gather(first.tell(), second.tell())
+        await billing.pass_time(TURN)
+    assert sorted(receiver.titles) == [NOBODY, BEHIND]
+
+
+async def test_any_one_process_notices_that_nobody_bills(
+    watcher: StartWatcher, receiver: AlertReceiver
+) -> None:
+    aggregator = watcher(sees_money=False)
+    await aggregator.look()
+    await aggregator.tell()
+    assert NOBODY in receiver.titles
+
+
+async def test_what_goes_away_in_time_is_not_told(
+    watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
+) -> None:
+    patient = watcher(delay_minutes=5)
+    await patient.look()
+    await billing.pass_time(timedelta(minutes=4))
+    await patient.look()
+    assert await _outbox(billing.connection) == []
+    await billing.pass_time(timedelta(minutes=2))
+    await patient.look()
+    await patient.tell()
+    assert NOBODY in receiver.titles
+
+
+async def test_a_pause_is_told_when_it_is_long_and_when_it_ends(
+    watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
+) -> None:
+    one = watcher(delay_minutes=1440)
+    await control.pause(billing.connection, reason="prices\nchange", author="an operator")
+    await one.look()
+    await billing.pass_time(timedelta(hours=2, seconds=1))
+    await one.look()
+    await billing.pass_time(TURN)
+    await control.resume(billing.connection, reason="done", author="an operator")
+    await one.look()
+    await one.tell()
+    assert receiver.titles == [
+        "[ContainerStacks] Billing is still paused",
+        "[ContainerStacks] Billing goes on",
+    ]
+    assert "Paused by an operator: prices change." in receiver.bodies[0]
+
+
+async def test_failed_runs_in_a_row_are_one_alert(
+    watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
+) -> None:
+    one = watcher(delay_minutes=1440)
+    for status in [RunStatus.FAILED] * 3 + [RunStatus.SUCCEEDED] * 2:
+        await billing.connection.execute(
+            "insert into billing_runs (biller, occasion, holder, term, status, finished_at, error_message)"
+            " values ('daemon', 'schedule', 'test', 1, $1, clock_now(), 'disk full')",
+            status.value,
+        )
+        await one.look()
+        await one.tell()
+        await billing.pass_time(TURN)
+    assert receiver.titles == [
+        "[ContainerStacks] A billing run failed",
+        "[ContainerStacks] Billing runs succeed again",
+    ]
+    assert "disk full" in receiver.bodies[0]
+
+
+async def test_damage_and_a_held_price_are_told(
+    watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
+) -> None:
+    one = watcher(delay_minutes=1440)
+    plan = await fleet.add_plan(billing.connection)
+    await billing.connection.execute(
+        "insert into billing_audits (is_full, finished_at, findings_own) values (true, clock_now(), 3)"
+    )
+    await billing.connection.execute(
+        "insert into plan_quarantines (vps_plan_id, reason, hourly_rate) values ($1, 'too dear', 9)", plan.id
+    )
+    await one.look()
+    await billing.pass_time(TURN)
+    await billing.connection.execute("update plan_quarantines set released_at = clock_now()")
+    await billing.connection.execute(
+        "insert into billing_audits (is_full, finished_at, findings_own) values (true, clock_now(), 0)"
+    )
+    await one.look()
+    await one.tell()
+    assert set(receiver.titles) == {
+        "[ContainerStacks] An audit found damage",
+        "[ContainerStacks] The last audit found no damage",
+        "[ContainerStacks] A price is held back",
+        "[ContainerStacks] A price is not held any more",
+    }
+
+
+async def test_a_delta_that_nobody_folds_is_lag_and_a_new_one_is_not(
+    watcher: StartWatcher, billing: Billing
+) -> None:
+    one = watcher()
+    await billing.connection.execute(
+        "select pg_advisory_lock($1, $2)", LOCK_CLASS, Role.STATS_AGGREGATOR.number
+    )
+    await billing.connection.execute("insert into count_deltas (metric, amount) values ('users_total', 1)")
+    await one.look()
+    kinds = "select array_agg(kind) from alerts where resolved_at is null"
+    assert await billing.connection.fetchval(kinds) == ["nobody_bills"]
+    await billing.pass_time(TURN)
+    await one.look()
+    assert "counts_behind" in await billing.connection.fetchval(kinds)
+    await billing.pass_time(TURN)
+    await billing.connection.execute("delete from count_deltas")
+    await one.look()
+    assert await billing.connection.fetchval(kinds) == ["nobody_bills"]
+
+
+# Money ------------------------------------------------------------------------------------------
+
+
+async def test_ten_runs_below_the_threshold_are_one_alert_and_a_top_up_ends_it(
+    watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
+) -> None:
+    one = watcher(delay_minutes=1440)
+    connection = billing.connection
+    # 75 hours of an instance at 0.01 an hour; the threshold is 72.
+    organization = await fleet.add_organization(connection, balance="0.75")
+    await fleet.add_instance(connection, organization, await fleet.add_plan(connection), hours_due=0)
+    rich = await fleet.add_organization(connection, balance="1000.00")
+    await fleet.add_instance(connection, rich, await fleet.add_plan(connection), hours_due=0)
+    told = []
+    for _ in range(10):
+        await billing.run()
+        await one.look()
+        await one.tell()
+        told.append(len(receiver.titles))
+        await billing.pass_hours(1)
+    assert receiver.titles == ["[ContainerStacks] Low balance"]
+    assert told == [0, 0, 0, 0, 1, 1, 1, 1, 1, 1]
+    assert "the balance lasts for 71.0 hours, 1 instances." in receiver.bodies[0]
+    assert "0.7" not in receiver.bodies[0].replace("71.0", "")
+    await billing.credit(organization, "10.00")
+    await one.look()
+    await one.tell()
+    await billing.pass_time(TURN)
+    await one.look()
+    await one.tell()
+    assert receiver.titles[1:] == ["[ContainerStacks] Low balance is over"]
+
+
+async def test_many_low_balances_are_told_in_one_message(
+    watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
+) -> None:
+    one = watcher(delay_minutes=1440)
+    plan = await fleet.add_plan(billing.connection)
+    for _ in range(30):
+        organization = await fleet.add_organization(billing.connection, balance="0.10")
+        await fleet.add_instance(billing.connection, organization, plan, hours_due=0)
+    await billing.run()
+    await one.look()
+    await one.tell()
+    assert receiver.titles == ["[ContainerStacks] Low balance (30)"]
+    assert "and 10 more" in receiver.bodies[0]
+
+
+async def test_the_aggregator_does_not_look_at_money(watcher: StartWatcher, billing: Billing) -> None:
+    organization = await fleet.add_organization(billing.connection, balance="0.10")
+    await fleet.add_instance(
+        billing.connection, organization, await fleet.add_plan(billing.connection), hours_due=0
+    )
+    await billing.run()
+    await watcher(sees_money=False).look()
+    found = await billing.connection.fetch("select kind from alerts")
+    assert "low_balance" not in {row["kind"] for row in found}
+
+
+# Receivers that fail ----------------------------------------------------------------------------
+
+
+async def test_a_receiver_that_was_down_is_told_once_when_it_is_back(
+    watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
+) -> None:
+    one = watcher(sees_money=False)
+    receiver.status = 503
+    await one.look()
+    await one.tell()
+    assert (receiver.calls, receiver.titles) == (2, [])
+    receiver.status = 200
+    await one.tell()
+    assert receiver.calls == 2, "it is not asked again before the pause is over"
+    await billing.pass_time(pause_after(1))
+    await one.tell()
+    await billing.pass_time(timedelta(hours=2))
+    await one.tell()
+    assert sorted(receiver.titles) == [NOBODY, BEHIND]
+
+
+async def test_a_receiver_that_stays_away_is_given_up(
+    watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
+) -> None:
+    one = watcher()
+    await one.look()
+    receiver.status = 404
+    await billing.connection.execute("update alert_messages set attempts = $1", ATTEMPTS_MAX - 1)
+    await one.tell()
+    outbox = await _outbox(billing.connection)
+    assert {message["outcome"] for message in outbox} == {"given_up"}
+
+
+async def test_a_broken_receiver_keeps_no_other_waiting(
+    watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
+) -> None:
+    one = watcher("json://127.0.0.1:1/nobody-listens-here")
+    await one.look()
+    await one.tell()
+    assert sorted(receiver.titles) == [NOBODY, BEHIND]
+    failed = [message for message in await _outbox(billing.connection) if message["outcome"] is None]
+    assert {message["attempts"] for message in failed} == {1}
+
+
+async def test_the_end_is_not_told_before_the_beginning(
+    watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
+) -> None:
+    one = watcher(delay_minutes=1440)
+    await control.pause(billing.connection, reason="a test", author="an operator")
+    await billing.pass_time(timedelta(hours=3))
+    await one.look()
+    receiver.status = 503
+    await one.tell()
+    await control.resume(billing.connection, reason="done", author="an operator")
+    await billing.pass_time(TURN)
+    receiver.status = 200
+    # The first attempt's pause is over: the beginning comes first, and its end after it.
+    await one.look()
+    await one.tell()
+    assert [title.removeprefix("[ContainerStacks] ") for title in receiver.titles] == [
+        "Billing is still paused",
+        "Billing goes on",
+    ]
+
+
+async def test_billing_does_not_wait_for_a_receiver_that_hangs(
+    watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
+) -> None:
+    one = watcher()
+    await one.look()
+    receiver.open.clear()
+    telling = asyncio.create_task(one.tell())
+    await eventually(lambda: receiver.calls == 1)
+    organization = await fleet.add_organization(billing.connection)
+    await fleet.add_instance(
+        billing.connection, organization, await fleet.add_plan(billing.connection), hours_due=3
+    )
+    summary = await billing.run()
+    assert (summary.status, summary.charged.hours_billed) == (RunStatus.SUCCEEDED, 3)
+    assert not telling.done()
+    receiver.open.set()
+    await telling
+    assert receiver.calls == 2
+
+
+# Secrets ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def logging_at_debug(capfd: pytest.CaptureFixture[str]) -> Iterator[pytest.CaptureFixture[str]]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    configure_logging("debug", "json", service="tests")
+    yield capfd
+    root.handlers, root.level = handlers, level
+    structlog.reset_defaults()
+
+
+async def test_no_part_of_a_url_is_in_logs_reprs_or_the_database(
+    watcher: StartWatcher,
+    receiver: AlertReceiver,
+    billing: Billing,
+    logging_at_debug: pytest.CaptureFixture[str],
+) -> None:
+    one = watcher()
+    receiver.status = 500
+    await one.look()
+    await one.tell()
+    errors = [message["last_error"] for message in await _outbox(billing.connection)]
+    assert all("500" in error for error in errors)
+    logged = logging_at_debug.readouterr().err
+    assert "alert.not_told" in logged
+    seen = " ".join([repr(one), logged, *errors])
+    assert TOKEN not in seen
+    assert PASSWORD not in seen
+
+
+def test_a_wrong_url_is_named_by_its_position_alone() -> None:
+    settings = load_settings(
+        CommonSettings,
+        database_url="postgresql://localhost/any",
+        alert_urls="json://127.0.0.1/x\ntgarm://123456789:secret",
+    )
+    with pytest.raises(ConfigurationError, match="URL 2 of 2") as raised:
+        receivers(settings)
+    assert "secret" not in str(raised.value)
+    assert "secret" not in repr(settings)
