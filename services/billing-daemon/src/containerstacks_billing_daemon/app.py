@@ -40,8 +40,8 @@ STATUS_FILE: Final = web.AppKey("status_file", StatusFile)
 POOL: Final = web.AppKey("pool", db.Pool)
 LISTENER: Final = web.AppKey("listener", Listener)
 PROGRESS: Final = web.AppKey("progress", ProgressWatch)
-
 ALERT_RECEIVERS: Final[web.AppKey[Sequence[Receiver]]] = web.AppKey("alert_receivers")
+
 _log = structlog.get_logger(__name__)
 
 
@@ -66,9 +66,9 @@ def create_app(settings: BillingDaemonSettings, file: StatusFile) -> web.Applica
     app = web.Application()
     app[SETTINGS] = settings
     app[STATUS_FILE] = file
+    app[ALERT_RECEIVERS] = receivers(settings)
     app[LISTENER] = Listener(settings.listen_dsn, CHANNELS, service=SERVICE)
     app[PROGRESS] = ProgressWatch(settings)
-    app[ALERT_RECEIVERS] = receivers(settings)
     app.cleanup_ctx.append(_database)
     add_probes(app, _reasons_not_ready)
     return app

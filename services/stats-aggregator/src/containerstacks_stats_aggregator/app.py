@@ -2,18 +2,16 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
 from typing import Final
 
 from aiohttp import web
 
 from containerstacks_shared import db
-from containerstacks_shared.leading import lead_until_stopped
-from containerstacks_shared.locks import Leadership, Role, Term
 from containerstacks_shared.alerts.alerting import Alerting
 from containerstacks_shared.alerts.receivers import Receiver, receivers
+from containerstacks_shared.leading import lead_until_stopped
+from containerstacks_shared.locks import Leadership, Role, Term
 from containerstacks_shared.log import configure_logging
 from containerstacks_shared.notify import Channel, Listener
 from containerstacks_shared.probes import add_probes
@@ -34,24 +32,13 @@ SERVICE: Final = "stats-aggregator"
 # alerts, and a probe may ask.
 _CONNECTIONS_MAX: Final = 8
 
-
-@dataclass
-class Leading:
-    """How folding gets on while this process leads; None while it does not."""
-
-    progress: FoldProgress | None = None
-
-
 SETTINGS: Final = web.AppKey("settings", StatsAggregatorSettings)
 POOL: Final = web.AppKey("pool", db.Pool)
 LISTENER: Final = web.AppKey("listener", Listener)
+ALERT_RECEIVERS: Final[web.AppKey[Sequence[Receiver]]] = web.AppKey("alert_receivers")
 OUTAGES: Final = web.AppKey("outages", OutageLog)
 
 
-ALERT_RECEIVERS: Final[web.AppKey[Sequence[Receiver]]] = web.AppKey("alert_receivers")
-
-
-LEADING: Final = web.AppKey("leading", Leading)
 def build() -> ServiceSpec:
     settings = load_settings(StatsAggregatorSettings)
     configure_logging(settings.log_level, settings.log_format, service=SERVICE)
@@ -68,25 +55,25 @@ def build() -> ServiceSpec:
 def create_app(settings: StatsAggregatorSettings) -> web.Application:
     app = web.Application()
     app[SETTINGS] = settings
+    app[ALERT_RECEIVERS] = receivers(settings)
     app[LISTENER] = Listener(settings.listen_dsn, [Channel.COUNT_DELTAS], service=SERVICE)
     app.cleanup_ctx.append(_database)
     add_probes(app, _reasons_not_ready)
     return app
-    app[ALERT_RECEIVERS] = receivers(settings)
 
 
 def jobs(app: web.Application) -> Sequence[Job]:
+    alerting = Alerting(app[POOL], app[SETTINGS], app[ALERT_RECEIVERS], sees_money=False)
     return [
         Job("listening", app[LISTENER].run),
         Job("outages", app[OUTAGES].watch_until),
         Job("aggregating", partial(_aggregate_until_stopped, app)),
+        Job("alerting", alerting.run),
     ]
-    alerting = Alerting(app[POOL], app[SETTINGS], app[ALERT_RECEIVERS], sees_money=False)
 
 
 async def _aggregate_until_stopped(app: web.Application, stop: asyncio.Event) -> None:
     leadership = Leadership(app[SETTINGS].listen_dsn, Role.STATS_AGGREGATOR, service=SERVICE)
-        Job("alerting", alerting.run),
     await lead_until_stopped(leadership, partial(_aggregate, app), stop=stop)
 
 

@@ -9,9 +9,9 @@ import aiohttp_session
 from aiohttp import web
 
 from containerstacks_shared import db
-from containerstacks_shared.log import configure_logging
 from containerstacks_shared.alerts.alerting import Alerting
 from containerstacks_shared.alerts.receivers import receivers
+from containerstacks_shared.log import configure_logging
 from containerstacks_shared.notify import Listener
 from containerstacks_shared.probes import add_probes
 from containerstacks_shared.reading import open_reader
@@ -24,6 +24,7 @@ from .client_address import TrustedProxies
 from .conventions import keep_conventions
 from .keys import (
     ADMIN_SOCKETS,
+    ALERT_RECEIVERS,
     BUILTIN_BILLING,
     HUB,
     KEY_USES,
@@ -65,6 +66,7 @@ def build() -> ServiceSpec:
 def create_app(settings: WebSettings) -> web.Application:
     app = web.Application(client_max_size=_REQUEST_BYTES_MAX)
     app[SETTINGS] = settings
+    app[ALERT_RECEIVERS] = receivers(settings)
     app[TRUSTED_PROXIES] = TrustedProxies(settings.trusted_proxies)
     app[ready_answers.READY_ANSWERS] = ready_answers.ReadyAnswers()
     app[SESSION_STORAGE] = DatabaseSessionStorage(settings.session_secret)
@@ -73,7 +75,6 @@ def create_app(settings: WebSettings) -> web.Application:
             ready_answers.answer_strangers,
             middlewares.log_request,
             middlewares.answer_errors,
-    app[ALERT_RECEIVERS] = receivers(settings)
             keep_conventions,
             aiohttp_session.session_middleware(app[SESSION_STORAGE]),
             middlewares.admit,
@@ -90,6 +91,7 @@ def create_app(settings: WebSettings) -> web.Application:
 
 
 def jobs(app: web.Application) -> Sequence[Job]:
+    alerting = Alerting(app[POOL], app[SETTINGS], app[ALERT_RECEIVERS], sees_money=True)
     return [
         Job("listener", app[LISTENER].run),
         Job("feed", partial(_until_stopped, partial(app[SNAPSHOT_FEED].follow, app[LISTENER]))),
@@ -98,7 +100,7 @@ def jobs(app: web.Application) -> Sequence[Job]:
         Job("admin_sockets", partial(_until_stopped, app[ADMIN_SOCKETS].run_rounds)),
         Job("key_uses", app[KEY_USES].run),
         Job("builtin_billing", app[BUILTIN_BILLING].run),
-    alerting = Alerting(app[POOL], app[SETTINGS], app[ALERT_RECEIVERS], sees_money=True)
+        Job("alerting", alerting.run),
     ]
 
 
@@ -107,7 +109,6 @@ async def _until_stopped(endless: Any, stop: asyncio.Event) -> None:
     coroutine: Coroutine[Any, Any, None] = endless()
     await first_of(coroutine, stop.wait())
 
-        Job("alerting", alerting.run),
 
 async def _database(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]

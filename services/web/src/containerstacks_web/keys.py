@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
+from containerstacks_shared.alerts.receivers import Receiver
 from containerstacks_shared.db import Pool
 from containerstacks_shared.notify import Listener
-from containerstacks_shared.alerts.receivers import Receiver
 from containerstacks_shared.reading import Reader
 from containerstacks_web.builtin_billing import BuiltinBilling
 from containerstacks_web.client_address import TrustedProxies
@@ -31,9 +31,9 @@ HUB = web.AppKey("hub", Hub)
 ADMIN_SOCKETS = web.AppKey("admin_sockets", AdminSockets)
 KEY_USES = web.AppKey("key_uses", KeyUses)
 BUILTIN_BILLING = web.AppKey("builtin_billing", BuiltinBilling)
+ALERT_RECEIVERS: web.AppKey[Sequence[Receiver]] = web.AppKey("alert_receivers")
 PLATFORM_STATISTICS = web.AppKey("platform_statistics", PlatformStatisticsCache)
 RATE_LIMITER = web.AppKey("rate_limiter", RateLimiter)
-ALERT_RECEIVERS: web.AppKey[Sequence[Receiver]] = web.AppKey("alert_receivers")
 TRUSTED_PROXIES = web.AppKey("trusted_proxies", TrustedProxies)
 
 IDENTITY: web.RequestKey[Identity] = web.RequestKey("identity", Identity)
