@@ -1,0 +1,94 @@
+"""Administrators in a real browser: by keyboard, without scripts, on a telephone."""
+
+import asyncpg
+import pytest
+from playwright.async_api import Page, expect
+
+from support import fleet
+from support.chromium import Chromium, refused_by_policy
+from support.processes import Processes, Service
+
+EMAIL = "ada@example.com"
+PAGES = ["", "/runs", "/debts", "/billing", "/incidents", "/incidents/new", "/incidents/maintenance", "/keys"]
+WIDTHS = [320, 390, 820, 1440]
+
+
+@pytest.fixture
+async def web(database_url: str, connection: asyncpg.Connection, processes: Processes) -> Service:
+    await fleet.add_user(connection, email=EMAIL, role="admin")
+    organization = await fleet.add_organization(connection, balance="0.02")
+    await fleet.add_instance(connection, organization, await fleet.add_plan(connection), hours_due=4)
+    return await processes.start_web(database_url)
+
+
+async def enter(chromium: Chromium, web: Service, path: str, heading: str, **context: object) -> Page:
+    """Ask for a page as a stranger, and sign in by keyboard: that leads to the page."""
+    page = await chromium.open(web.url + path, **context)
+    await expect(page.get_by_label("E-mail")).to_be_focused()
+    await page.keyboard.type(EMAIL)
+    await page.keyboard.press("Tab")
+    await page.keyboard.type(fleet.PASSWORD)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", level=1)).to_have_text(heading)
+    return page
+
+
+async def test_every_page_keeps_its_policy_and_fits_every_width(web: Service, chromium: Chromium) -> None:
+    page = await enter(chromium, web, "/admin", "Administration")
+    for path in PAGES:
+        await page.goto(f"{web.url}/admin{path}")
+        assert await refused_by_policy(page) == []
+        for width in WIDTHS:
+            await page.set_viewport_size({"width": width, "height": 900})
+            wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wider <= 0, f"{path} at {width}"
+    assert chromium.complaints == []
+    assert {address for address in chromium.addresses if not address.startswith(web.url)} == set()
+
+
+async def test_an_incident_is_opened_and_closed_by_keyboard(web: Service, chromium: Chromium) -> None:
+    page = await enter(chromium, web, "/admin/incidents/new", "Open an incident")
+    await page.get_by_label("Title").focus()
+    await page.keyboard.type("Slow disks")
+    await page.keyboard.press("Tab")
+    await page.keyboard.type("We are looking into it.")
+    await page.keyboard.press("Tab")
+    await page.keyboard.press("Space")
+    await page.get_by_label("Title").press("Enter")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Slow disks")
+    await page.get_by_label("Status").select_option("resolved")
+    await page.get_by_label("What everybody reads").fill("All well again.")
+    await page.get_by_role("button", name="Publish").press("Enter")
+    await expect(page.get_by_text("All well again.")).to_be_visible()
+    await expect(page.locator(".admin-tag")).to_have_text("resolved")
+
+
+async def test_a_key_is_made_copied_and_gone(web: Service, chromium: Chromium) -> None:
+    page = await enter(chromium, web, "/admin/keys", "API keys")
+    await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    await page.get_by_label("What it is for").fill("deploy")
+    await page.get_by_label("What it is for").press("Enter")
+    key = await page.get_by_label("The key").input_value()
+    assert key.startswith("sk_live_")
+    await page.get_by_role("button", name="Copy").click()
+    await expect(page.get_by_role("status")).to_have_text("Copied")
+    assert await page.evaluate("navigator.clipboard.readText()") == key
+    await page.get_by_role("link", name="I have it").click()
+    assert key not in await page.content()
+    assert await refused_by_policy(page) == []
+
+
+async def test_the_forms_work_without_scripts(web: Service, chromium: Chromium) -> None:
+    page = await enter(chromium, web, "/admin/billing", "Pause and prices", java_script_enabled=False)
+    await page.get_by_label("Why it should stop").fill("Prices are wrong")
+    await page.get_by_role("button", name="Pause all billing").click()
+    await expect(page.get_by_role("heading", name="Billing is paused")).to_be_visible()
+    await page.get_by_label("Why it may go on").fill("Corrected")
+    await page.get_by_role("button", name="Resume billing").click()
+    await expect(page.get_by_role("heading", name="Billing goes on")).to_be_visible()
+    await page.goto(f"{web.url}/admin/incidents/new")
+    await page.get_by_label("Title").fill("Slow disks")
+    await page.get_by_label("What is known").fill("We look.")
+    await page.get_by_role("button", name="Tell everybody").click()
+    await expect(page.get_by_role("alert")).to_have_text("Choose at least one.")
+    await expect(page.get_by_label("Title")).to_have_value("Slow disks")
