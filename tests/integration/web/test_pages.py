@@ -9,7 +9,8 @@ import pytest
 
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.audit import audit
-from containerstacks_web.keys import PLATFORM_STATISTICS
+from containerstacks_web.keys import ADMIN_SOCKETS, PLATFORM_STATISTICS
+from containerstacks_web.live.owed_figures import OwedFigures
 from support import fleet
 from support.waiting import eventually
 from support.web_site import OpenSite, Site, add_api_key
@@ -185,6 +186,8 @@ async def test_administrators_see_what_is_owed_and_what_the_last_audit_found(
     await fleet.add_instance(connection, organization, await fleet.add_plan(connection), hours_due=7)
     await connection.execute("update wallets set balance = balance - 5")
     await audit(connection)
+    # As half a minute later.
+    site.app[ADMIN_SOCKETS].owed = OwedFigures()
     text = Markup(await page_of(site, "/status", x_api_key=key)).text
     assert "Hours owed7" in text
     assert "Audit findings1" in text
