@@ -7,6 +7,7 @@ wallets, cycles and `last_billed_at` go back together, and the hours are billed 
 import asyncio
 import itertools
 from collections.abc import Callable
+from datetime import UTC, datetime
 from uuid import UUID
 
 import asyncpg
@@ -58,15 +59,15 @@ async def test_the_primary_dies_in_a_billing_run_and_a_status_storm(
             assert reported
 
             pair.primary.stop("immediate")
-            pair.promote()
             promoted_at = asyncio.get_running_loop().time()
+            pair.promote()
 
             before = storm.committed
             await eventually(lambda: storm.committed > before, PATIENCE_SECONDS)
             storm.stop.set()
             await storming
-            truth = await statuses(pair)
-            await shows(page, truth)
+            ended_at = datetime.now(UTC)
+            await shows(page, await statuses(pair), since=ended_at)
             right_after = asyncio.get_running_loop().time() - promoted_at
             record_property("survived", f"a failover; the page was right {right_after:.1f} s after promotion")
             for session in (holder, watcher):
@@ -230,5 +231,8 @@ async def statuses(pair: Pair) -> dict[str, int]:
     return dict.fromkeys(STATUSES, 0) | {row["status"]: row["amount"] for row in rows}
 
 
-async def shows(page: LivePage, truth: dict[str, int]) -> None:
-    await page.next_with(PATIENCE_SECONDS, **truth)
+async def shows(page: LivePage, truth: dict[str, int], *, since: datetime) -> None:
+    """Wait for the truth in a message that was read after it came to be, not in an older one that is still unread."""
+    message = await page.next_with(PATIENCE_SECONDS, **truth)
+    while datetime.fromisoformat(message["timestamp"]) < since:
+        message = await page.next_with(PATIENCE_SECONDS, **truth)

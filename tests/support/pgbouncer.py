@@ -18,27 +18,34 @@ from support.waiting import eventually
 PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/sbin")
 needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="needs the system package pgbouncer")
 
-_SETTINGS = """
+# What an operator copies, and then what is different here: where it listens, and whom it asks.
+SHIPPED = Path(__file__).parents[2] / "deploy" / "pgbouncer" / "pgbouncer.ini"
+_DIFFERENCES = """
 [databases]
 {database} = host={host} port={server_port} dbname={database} user={user} password={password}
 [pgbouncer]
 listen_addr = {localhost}
 listen_port = {port}
 unix_socket_dir =
+auth_file =
 auth_type = any
-pool_mode = transaction
+default_pool_size = {pool_size}
+pool_mode = {mode}
 """
 
 
 @contextlib.asynccontextmanager
-async def pgbouncer(dsn: str) -> AsyncIterator[str]:
-    """Run one for the length of the block, and give the DSN that leads through it."""
+async def pgbouncer(dsn: str, *, mode: str = "transaction", pool_size: int = 20) -> AsyncIterator[str]:
+    """Run one with the shipped settings for the length of the block, and give the DSN that leads through it."""
     assert PROGRAM is not None
     target, port = urlsplit(dsn), free_port()
     with tempfile.TemporaryDirectory() as folder:
         settings = Path(folder) / "pgbouncer.ini"
         settings.write_text(
-            _SETTINGS.format(
+            SHIPPED.read_text(encoding="utf-8")
+            + _DIFFERENCES.format(
+                mode=mode,
+                pool_size=pool_size,
                 database=database_name(dsn),
                 host=target.hostname,
                 server_port=target.port,

@@ -8,7 +8,7 @@ in debt is billed as soon as money arrives.
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum, auto
 from typing import Final, assert_never
@@ -18,6 +18,7 @@ import structlog
 from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.billing.presence import Presence
 from containerstacks_shared.billing.run import RunSummary, is_debt_payable, run_hourly_billing
+from containerstacks_shared.billing.settling import SettlingAgain
 from containerstacks_shared.db import FAILURES, UNAVAILABLE, Connection, Pool
 from containerstacks_shared.errors import BillingBusy, BillingPaused, ContainerStacksError
 from containerstacks_shared.models import Biller, Occasion, RunStatus
@@ -65,6 +66,7 @@ class Charging:
     presence: Presence
     reporter: Reporter
     subscription: Subscription
+    _settling_again: SettlingAgain = field(default_factory=SettlingAgain)
     _pause_logged: bool = False
     _not_before: float = 0.0
 
@@ -112,11 +114,14 @@ class Charging:
             expected = isinstance(error, (ContainerStacksError, *UNAVAILABLE))
             _log.error("charging.failed", error=_describe(error), exc_info=None if expected else error)
             metrics.RUNS.labels(RunStatus.FAILED.value).inc()
-            if occasion is not Occasion.TOP_UP:
+            if occasion is Occasion.TOP_UP:
+                self._settling_again.note_failure(asyncio.get_running_loop().time())
+            else:
                 self._not_before = started + self.settings.billing_interval.total_seconds()
                 await self._record_failure(_describe(error))
             return Outcome.ENDED
         self._note_pause(None)
+        self._settling_again.note_success()
         metrics.RUNS.labels(summary.status.value).inc()
         metrics.INSTANCES_BILLED.inc(summary.charged.instances_billed)
         metrics.HOURS_BILLED.inc(summary.charged.hours_billed)
@@ -172,8 +177,10 @@ class Charging:
             wait = max(wait, due.due_in.total_seconds() if due is not None else 1.0)
             if wait <= 0:
                 return Occasion.SCHEDULE
-            hints = await self._hints(halt, min(wait, _LOOK_AGAIN_SECONDS))
-            if Channel.WALLET_TOPPED_UP in hints or RESYNC in hints:
+            again = self._settling_again.seconds_left(loop.time())
+            hints = await self._hints(halt, min(wait, again, _LOOK_AGAIN_SECONDS))
+            again = self._settling_again.seconds_left(loop.time())
+            if Channel.WALLET_TOPPED_UP in hints or RESYNC in hints or again == 0:
                 if await self._is_debt_payable():
                     return Occasion.TOP_UP
                 await happens_within(halt, _SPACING_SECONDS)
@@ -210,10 +217,14 @@ class Charging:
     async def _is_debt_payable(self) -> bool:
         try:
             async with self._short_connection() as connection:
-                return await is_debt_payable(connection)
+                payable = await is_debt_payable(connection)
         except FAILURES:
-            # Whatever is wrong, a run finds it too, and says so.
+            # The hint is used up; whatever is wrong, a run finds it too, and says so.
+            self._settling_again.note_failure(asyncio.get_running_loop().time())
             return False
+        if not payable:
+            self._settling_again.note_success()
+        return payable
 
     @asynccontextmanager
     async def _short_connection(self) -> AsyncIterator[Connection]:

@@ -28,7 +28,7 @@ async def read_from_database(settings: BillingDaemonSettings) -> State:
     """Raises `DatabaseUnavailable`."""
     connection = None
     try:
-        connection = await db.dedicated_connection(settings.dsn, service="status")
+        connection = await db.dedicated_connection(settings.listen_dsn, service="status")
         daemon = await read_daemon_details(connection, interval=settings.billing_interval)
         control = await read_control(connection)
     except db.UNAVAILABLE as error:

@@ -7,7 +7,7 @@ charging once is the database's promise. Who bills is a matter of order only.
 """
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
@@ -17,6 +17,7 @@ from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.billing.debt_hook import DebtHook
 from containerstacks_shared.billing.presence import BEAT_INTERVAL, Presence, hand_back_if_last
 from containerstacks_shared.billing.run import RunSummary, is_debt_payable, run_hourly_billing
+from containerstacks_shared.billing.settling import SettlingAgain
 from containerstacks_shared.billing.status import is_daemon_alive
 from containerstacks_shared.db import FAILURES, UNAVAILABLE, Pool
 from containerstacks_shared.errors import BillingBusy, BillingPaused, ContainerStacksError, LeadershipLost
@@ -181,6 +182,7 @@ class _Charging:
     settings: WebSettings
     presence: Presence
     heard: Subscription
+    _settling_again: SettlingAgain = field(default_factory=SettlingAgain)
     _paused: bool = False
     _not_before: float = 0.0
 
@@ -214,10 +216,14 @@ class _Charging:
         except Exception as error:  # noqa: BLE001 - whatever failed a run, it is retried at the next cycle
             expected = isinstance(error, (ContainerStacksError, *UNAVAILABLE))
             _log.error("builtin_billing.failed", error=_describe(error), exc_info=None if expected else error)
-            self._not_before = started + self.settings.billing_interval.total_seconds()
-            await self._record_failure(_describe(error))
+            if occasion is Occasion.TOP_UP:
+                self._settling_again.note_failure(asyncio.get_running_loop().time())
+            else:
+                self._not_before = started + self.settings.billing_interval.total_seconds()
+                await self._record_failure(_describe(error))
         else:
             self._paused = False
+            self._settling_again.note_success()
             if occasion is not Occasion.TOP_UP:
                 await self._record(summary)
 
@@ -252,7 +258,9 @@ class _Charging:
         if wait <= 0:
             return Occasion.SCHEDULE
         hints = await self.heard.wait(min(wait, _LOOK_SECONDS))
-        if (Channel.WALLET_TOPPED_UP in hints or RESYNC in hints) and await self._can_settle():
+        again = self._settling_again.seconds_left(asyncio.get_running_loop().time())
+        topped_up = Channel.WALLET_TOPPED_UP in hints or RESYNC in hints
+        if (topped_up or again == 0) and await self._can_settle():
             # An open debt is settled as soon as money arrives, not at the next hour.
             return Occasion.TOP_UP
         return None
@@ -269,10 +277,14 @@ class _Charging:
     async def _can_settle(self) -> bool:
         try:
             async with asyncio.timeout(_DATABASE_SECONDS_MAX), self.pool.acquire() as connection:
-                return await is_debt_payable(connection)
+                payable = await is_debt_payable(connection)
         except FAILURES:
-            # Whatever is wrong, a run finds it too, and says so.
+            # The hint is used up; whatever is wrong, a run finds it too, and says so.
+            self._settling_again.note_failure(asyncio.get_running_loop().time())
             return False
+        if not payable:
+            self._settling_again.note_success()
+        return payable
 
     async def _is_paused(self) -> bool:
         try:

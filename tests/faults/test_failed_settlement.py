@@ -1,0 +1,57 @@
+"""A top-up whose run fails: nobody needs to say it again."""
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+
+import asyncpg
+import pytest
+from pydantic import SecretStr
+
+from containerstacks_billing_daemon.settings import BillingDaemonSettings
+from support import fleet
+from support.billing import in_the_way
+from support.daemons import running_daemon
+from support.waiting import eventually, session_waiting_for
+from support.web_site import open_site
+
+OPEN_DEBTS = "select count(*) from vps_debts where settled_at is null"
+
+
+@contextlib.asynccontextmanager
+async def biller(kind: str, database_url: str, folder: Path) -> AsyncIterator[None]:
+    if kind == "daemon":
+        settings = BillingDaemonSettings(database_url=SecretStr(database_url))
+        async with running_daemon(settings, folder / "billing-daemon.json"):
+            yield
+    else:
+        async with open_site(database_url, without=()):
+            yield
+
+
+@pytest.mark.parametrize("kind", ["daemon", "builtin"])
+async def test_a_settlement_that_lost_its_session_is_tried_again_without_another_hint(
+    kind: str, database_url: str, connection: asyncpg.Connection, tmp_path: Path
+) -> None:
+    organization = await fleet.add_organization(connection, balance="0.00")
+    instance = await fleet.add_instance(
+        connection, organization, await fleet.add_plan(connection), hours_due=2
+    )
+    async with biller(kind, database_url, tmp_path):
+        await eventually(debts(connection, 1), 30)
+        async with in_the_way(
+            database_url, "select from vps_instances where id = $1 for update", instance
+        ) as holder:
+            await connection.execute(
+                "update wallets set balance = balance + 10 where id = $1", organization.wallet_id
+            )
+            victim = await session_waiting_for(connection, holder.get_server_pid(), 30)
+            await connection.execute("select pg_terminate_backend($1)", victim)
+        await eventually(debts(connection, 0), 30)
+
+
+def debts(connection: asyncpg.Connection, expected: int) -> Callable[[], Awaitable[bool]]:
+    async def counted() -> bool:
+        return bool(await connection.fetchval(OPEN_DEBTS) == expected)
+
+    return counted
