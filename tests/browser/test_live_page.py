@@ -147,7 +147,7 @@ async def test_where_sockets_do_not_work_the_page_polls(
     async def refuse(socket: WebSocketRoute) -> None:
         await socket.close()
 
-    await page.route_web_socket("**/ws/status", refuse)
+    await page.route_web_socket("**/ws/status?*", refuse)
     await page.goto(f"{web.url}/status")
     await expect_connection(page, "polling", within=POLL_MILLISECONDS)
     await break_some(connection, 3)
@@ -155,7 +155,7 @@ async def test_where_sockets_do_not_work_the_page_polls(
     await expect_freshness(page, "fresh", within=MOMENT_MILLISECONDS)
 
     await page.unroute_all()
-    await page.route_web_socket("**/ws/status", lambda socket: socket.connect_to_server())
+    await page.route_web_socket("**/ws/status?*", lambda socket: socket.connect_to_server())
     await expect_connection(page, "live", within=POLL_MILLISECONDS)
 
 

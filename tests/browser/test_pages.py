@@ -123,7 +123,12 @@ async def test_the_pages_work_by_keyboard(
     await expect(focused).to_have_text("How this line is decided")
     await page.keyboard.press("Enter")
     await expect(page.locator(".rule__list")).to_be_visible()
-    for name in ("VPS", "billing"):
+    for _ in range(5):
+        await page.keyboard.press("Tab")
+        await expect(focused).to_have_attribute("data-day", "no_data")
+        await page.keyboard.press("Tab")
+        await expect(focused).to_contain_text("in a table")
+    for name in ("How states and uptime are decided", "Atom feed", "Badge", "As JSON", "VPS", "billing"):
         await page.keyboard.press("Tab")
         await expect(focused).to_have_text(name)
     await page.keyboard.press("Tab")

@@ -22,7 +22,7 @@ from aiohttp.typedefs import Handler
 from .api import health
 from .conventions import PROBES, SOCKET_PATH, STATIC_PREFIX, is_plain
 from .headers import SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
-from .keys import RATE_LIMITER, SNAPSHOT_FEED, TRUSTED_PROXIES, VERDICT
+from .keys import RATE_LIMITER, SNAPSHOT_FEED, STATUS_BOARD, TRUSTED_PROXIES, VERDICT
 from .live.snapshot import StatusSnapshot
 from .metrics import RATE_LIMITED, REQUESTS
 from .pages import handlers as pages
@@ -189,10 +189,12 @@ def _theme(request: web.Request) -> str | None:
 def _etag(request: web.Request, theme: str | None, snapshot: StatusSnapshot) -> str:
     """Another reading is another version. While there is none, the page turns stale, and its ages go on."""
     freshness = Freshness.of(request.app[SNAPSHOT_FEED].age_seconds())
+    board = request.app[STATUS_BOARD].board
+    shown = "" if board is None else f"{board.read_at.timestamp():.3f}{board.stale:d}"
     if freshness is Freshness.FRESH and theme is None:
-        return f"{snapshot.version}"
+        return f"{snapshot.version}-{shown}"
     minute = int(time.time() // 60) if freshness is not Freshness.FRESH else ""
-    return f"{snapshot.version}-{freshness}-{minute}-{theme or ''}"
+    return f"{snapshot.version}-{shown}-{freshness}-{minute}-{theme or ''}"
 
 
 def _headers(address: _Address, etag: str) -> dict[str, str]:

@@ -20,6 +20,7 @@ from containerstacks_web.keys import (
     POOL,
     SETTINGS,
     SNAPSHOT_FEED,
+    STATUS_BOARD,
 )
 from containerstacks_web.live.snapshot import StatusSnapshot
 from containerstacks_web.platform_statistics import PlatformFigures
@@ -27,6 +28,7 @@ from containerstacks_web.sign_in.csrf import csrf_token
 from containerstacks_web.sign_in.identity import CredentialKind
 from containerstacks_web.sign_in.local_path import local_path
 
+from .components import told
 from .presenter import Details, present_about, present_details, present_status
 from .rendering import render, render_for_strangers
 
@@ -44,10 +46,13 @@ async def status(request: web.Request) -> web.StreamResponse:
         snapshot = await feed.current()
     except DatabaseUnavailable:
         snapshot = None
-    page = present_status(snapshot, age_seconds=feed.age_seconds(), now=datetime.now(UTC))
+    board = request.app[STATUS_BOARD].board
+    page = present_status(snapshot, board, age_seconds=feed.age_seconds(), now=datetime.now(UTC))
     for_admin = request[IDENTITY].is_admin
     context = {
         "page": page,
+        "board": board,
+        "told": None if board is None else told(board),
         "for_admin": for_admin,
         "details": await _details(request) if for_admin else None,
     }
@@ -59,10 +64,15 @@ async def status(request: web.Request) -> web.StreamResponse:
 async def public_status(request: web.Request, snapshot: StatusSnapshot) -> bytes:
     """Render the page as every stranger sees it."""
     age_seconds = request.app[SNAPSHOT_FEED].age_seconds()
-    page = present_status(snapshot, age_seconds=age_seconds, now=datetime.now(UTC))
-    return await render_for_strangers(
-        request, "status.html", {"page": page, "for_admin": False, "details": None}
-    )
+    board = request.app[STATUS_BOARD].board
+    context = {
+        "page": present_status(snapshot, board, age_seconds=age_seconds, now=datetime.now(UTC)),
+        "board": board,
+        "told": None if board is None else told(board),
+        "for_admin": False,
+        "details": None,
+    }
+    return await render_for_strangers(request, "status.html", context)
 
 
 async def about(request: web.Request) -> web.StreamResponse:

@@ -17,8 +17,10 @@ from containerstacks_shared.models import (
     VpsPlanCount,
     VpsStatusGroup,
 )
+from containerstacks_web.live.board import Board
 from containerstacks_web.live.snapshot import StatusSnapshot
 
+from . import components
 from .verdict import RULES, Freshness, Rule, as_case, decide, look_up
 
 _NOTHING: Final[Mapping[str, object]] = {"timestamp": None, "vps": {}, "daemon": {}}
@@ -60,10 +62,19 @@ class StatusPage:
 
 
 def present_status(
-    snapshot: StatusSnapshot | None, *, age_seconds: float | None, now: datetime
+    snapshot: StatusSnapshot | None,
+    board: Board | None = None,
+    *,
+    age_seconds: float | None,
+    now: datetime,
 ) -> StatusPage:
     document = _NOTHING if snapshot is None else _document(snapshot)
-    facts = {**document, "freshness": Freshness.of(age_seconds).value, "connection": _NOT_CONNECTED}
+    facts = {
+        **document,
+        **components.states(board),
+        "freshness": Freshness.of(age_seconds).value,
+        "connection": _NOT_CONNECTED,
+    }
     return StatusPage(
         facts=facts,
         now=now,

@@ -8,12 +8,13 @@ import aiohttp_jinja2
 import jinja2
 from aiohttp import hdrs, web
 
+from containerstacks_shared import component_rules
 from containerstacks_shared.money import format_amount
 from containerstacks_web.keys import IDENTITY, SETTINGS
 from containerstacks_web.sign_in.csrf import csrf_token
 from containerstacks_web.sign_in.identity import ANONYMOUS, CredentialKind
 
-from . import formats
+from . import components, formats
 from .assets import Assets
 
 THEME_COOKIE: Final = "theme"
@@ -21,6 +22,9 @@ _THEMES: Final = ("light", "dark")
 
 
 _FILTERS: Final[Mapping[str, Callable[..., str]]] = {
+    "name_of_day": components.name_of_day,
+    "percent_up": components.percent_up,
+    "state_word": components.state_word,
     "shown": formats.shown,
     "number": formats.number,
     "money": format_amount,
@@ -42,7 +46,15 @@ def setup_templates(app: web.Application, assets: Assets) -> None:
         lstrip_blocks=True,
         filters=_FILTERS,
     )
-    environment.globals.update(asset=assets.url, NOT_KNOWN=formats.NOT_KNOWN)
+    environment.globals.update(
+        asset=assets.url,
+        NOT_KNOWN=formats.NOT_KNOWN,
+        STATE_WORDS=components.STATE_WORDS,
+        COMPONENT_RULES=component_rules.RULES,
+        UPTIME_FORMULA=component_rules.UPTIME_FORMULA,
+        UPTIME_NOTE=component_rules.UPTIME_NOTE,
+        DAY_NOTE=component_rules.DAY_NOTE,
+    )
 
 
 async def render(

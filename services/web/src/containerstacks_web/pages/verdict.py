@@ -117,6 +117,12 @@ RULES: Final = (
         "At least a quarter of all VPS report an error.",
     ),
     Rule(
+        Equals("overall", "down"),
+        Verdict.PROBLEM,
+        "A component is down",
+        "At least one component is down, as measured or as an incident says.",
+    ),
+    Rule(
         Equals("daemon.lastRunSuccess", value=False),
         Verdict.ATTENTION,
         "The last billing run failed",
@@ -139,6 +145,18 @@ RULES: Final = (
         Verdict.ATTENTION,
         "The billing daemon is overdue",
         "No run of the daemon has succeeded within the last 90 minutes.",
+    ),
+    Rule(
+        Equals("overall", "degraded"),
+        Verdict.ATTENTION,
+        "A component is degraded",
+        "At least one component is degraded, as measured or as an incident says.",
+    ),
+    Rule(
+        Equals("overall", "maintenance"),
+        Verdict.ATTENTION,
+        "Maintenance is going on",
+        "At least one component is in planned maintenance.",
     ),
     Rule(
         Otherwise(),

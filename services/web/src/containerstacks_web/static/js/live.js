@@ -3,6 +3,7 @@
 
 import { correct, now, observe } from "./clock.js";
 import { answerWasFresh, connectionState, freshness, isFresh } from "./connection.js";
+import { Incidents } from "./incidents.js";
 import { Polling } from "./polling.js";
 import { ReconnectingSocket } from "./socket.js";
 import { show } from "./values.js";
@@ -21,13 +22,15 @@ export class LivePage {
   #polledWasFresh = false;
   #pollFailed = false;
   #liveAt = Date.now();
+  #incidents;
   #socket;
   #polling;
 
   constructor(root) {
     this.#root = root;
     this.#facts = JSON.parse(root.dataset.facts);
-    this.#socket = new ReconnectingSocket("/ws/status", {
+    this.#incidents = new Incidents(root);
+    this.#socket = new ReconnectingSocket("/ws/status?topics=status,incidents", {
       onMessage: (message) => this.#takeMessage(message),
       onChange: () => this.#update(),
     });
@@ -48,6 +51,7 @@ export class LivePage {
   }
 
   #takeMessage(message) {
+    if (message.type === "incidents") this.#takeIncidents(message);
     if (message.type !== "status") return;
     observe(message.timestamp);
     // A server that has lost its database still greets with the last it knew: that is no sign of life.
@@ -58,6 +62,13 @@ export class LivePage {
       this.#take(message);
     }
     this.#update();
+  }
+
+  #takeIncidents({ overall, components, incidents }) {
+    const states = Object.fromEntries(components.map(({ component, state, because }) => [component, { state, because }]));
+    this.#facts = { ...this.#facts, overall, components: states };
+    this.#incidents.take(incidents);
+    this.#render();
   }
 
   #takeAnswer(answer) {

@@ -1,5 +1,8 @@
 // The status page.
 
+import { followDays } from "./days.js";
 import { LivePage } from "./live.js";
 
-new LivePage(document.querySelector("[data-status]")).start();
+const root = document.querySelector("[data-status]");
+followDays(root);
+new LivePage(root).start();

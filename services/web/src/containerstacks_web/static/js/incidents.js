@@ -1,0 +1,48 @@
+// Shows what administrators tell as soon as they do. The markup is the server's: its section is fetched and takes
+// the place of the one before.
+
+// Everybody hears of it at the same moment.
+const SPREAD = 1_000;
+const AGAIN = 5_000;
+
+export class Incidents {
+  #root;
+  #shown = null;
+  #timer = 0;
+
+  constructor(root) {
+    this.#root = root;
+  }
+
+  take(incidents) {
+    const told = JSON.stringify(incidents);
+    if (told === this.#shown) return;
+    this.#shown = told;
+    this.#fetchWithin(SPREAD);
+  }
+
+  #fetchWithin(longest) {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#fetch(), Math.random() * longest);
+  }
+
+  async #fetch() {
+    try {
+      const response = await fetch("/status", { cache: "no-store" });
+      const page = new DOMParser().parseFromString(await response.text(), "text/html");
+      const section = page.querySelector("#incidents");
+      const before = this.#root.querySelector("#incidents");
+      if (!response.ok || section === null) throw new Error(`/status answered ${response.status}`);
+      if (section.textContent !== before.textContent) this.#replace(before, section);
+    } catch {
+      this.#fetchWithin(AGAIN);
+    }
+  }
+
+  #replace(before, section) {
+    before.replaceWith(section);
+    const titles = [...section.querySelectorAll(".incidents__list--current .incident__title")];
+    const said = titles.map((title) => title.textContent).join(", ");
+    this.#root.querySelector("[data-told]").textContent = said ? `Incidents and maintenance: ${said}` : "No incident is open.";
+  }
+}

@@ -1,0 +1,56 @@
+"""Components and incidents on the open page: bars by keyboard, and what administrators tell, without a reload."""
+
+import asyncpg
+from playwright.async_api import expect
+
+from support.chromium import Chromium
+from support.processes import Processes
+
+
+async def test_the_bars_are_one_tab_stop_with_arrow_keys_and_names(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
+) -> None:
+    await connection.execute(
+        "insert into component_history (resolution_minutes, started_at, component, operational, down)"
+        " values (1440, date_trunc('day', clock_now(), 'UTC') - interval '1 day', 'vps', 1438, 2)"
+    )
+    web = await processes.start_web(database_url)
+    page = await chromium.open(f"{web.url}/status")
+    days = page.locator("#component-vps [data-day]")
+    await expect(days).to_have_count(90)
+    assert await page.locator("#component-vps [data-day][tabindex='0']").count() == 1
+    await days.last.focus()
+    await page.keyboard.press("ArrowLeft")
+    focused = page.locator(":focus")
+    assert "99.861 % up, 2 minutes down" in str(await focused.get_attribute("aria-label"))
+    await expect(page.locator("#component-vps .days__named")).to_contain_text("2 minutes down")
+    await page.keyboard.press("Home")
+    await expect(days.first).to_be_focused()
+    await expect(days.first).to_have_attribute("data-day", "no_data")
+    await page.set_viewport_size({"width": 320, "height": 900})
+    assert await page.locator("#component-vps [data-day]:visible").count() == 30
+
+
+async def test_an_incident_appears_changes_the_verdict_and_closes_without_a_reload(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
+) -> None:
+    web = await processes.start_web(database_url)
+    await processes.start_billing_daemon(database_url)
+    page = await chromium.open(f"{web.url}/status")
+    await expect(page.locator(".connection")).to_have_attribute("data-state", "live")
+    await page.evaluate("window.loadedOnce = true")
+    incident = await connection.fetchval(
+        "insert into incidents (kind, title, impact, status, components) values"
+        " ('incident', '<script>Slow disks', 'major', 'investigating', '{vps}') returning id"
+    )
+    shown = page.locator(f".incidents__list--current #incident-{incident}")
+    await expect(shown).to_contain_text("<script>Slow disks", timeout=10_000)
+    await expect(page.locator("#component-vps .component__state")).to_have_attribute("data-state", "down")
+    await expect(page.locator("[data-told]")).to_contain_text("Slow disks")
+    await expect(page.locator("[data-verdict-headline]")).to_have_text("A component is down")
+    await connection.execute(
+        "update incidents set status = 'resolved', closed_at = clock_now() where id = $1", incident
+    )
+    await expect(shown).to_have_count(0, timeout=10_000)
+    await expect(page.locator(f"#incident-{incident}")).to_contain_text("Resolved")
+    assert await page.evaluate("window.loadedOnce")
