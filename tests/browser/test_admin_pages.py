@@ -1,5 +1,7 @@
 """Administrators in a real browser: by keyboard, without scripts, on a telephone."""
 
+from typing import Any
+
 import asyncpg
 import pytest
 from playwright.async_api import Page, expect
@@ -21,7 +23,7 @@ async def web(database_url: str, connection: asyncpg.Connection, processes: Proc
     return await processes.start_web(database_url)
 
 
-async def enter(chromium: Chromium, web: Service, path: str, heading: str, **context: object) -> Page:
+async def enter(chromium: Chromium, web: Service, path: str, heading: str, **context: Any) -> Page:
     """Ask for a page as a stranger, and sign in by keyboard: that leads to the page."""
     page = await chromium.open(web.url + path, **context)
     await expect(page.get_by_label("E-mail")).to_be_focused()

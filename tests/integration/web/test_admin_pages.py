@@ -7,12 +7,12 @@ from datetime import UTC, datetime, timedelta
 from html import unescape
 
 import aiohttp
+import asyncpg
 import pytest
 from aiohttp import web
 
 from containerstacks_shared import db
 from containerstacks_shared.billing import control
-from containerstacks_shared.db import Connection
 from containerstacks_web.admin.routes import routes
 from support import fleet, web_site
 from support.billing import Billing, rows_of_all_tables
@@ -25,7 +25,7 @@ TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
 
 
 @pytest.fixture
-async def debtor(database_url: str, pool: db.Pool, connection: Connection) -> Organization:
+async def debtor(database_url: str, pool: db.Pool, connection: asyncpg.Connection) -> Organization:
     """Owes three hours of an instance, after one run of billing, an incident and a key of a nasty name."""
     organization = await fleet.add_organization(connection, balance="0.02")
     await connection.execute("update organizations set name = $1", NASTY)
@@ -43,7 +43,7 @@ async def debtor(database_url: str, pool: db.Pool, connection: Connection) -> Or
 
 
 @pytest.fixture
-async def signed_in(site: Site, connection: Connection) -> Site:
+async def signed_in(site: Site, connection: asyncpg.Connection) -> Site:
     await fleet.add_user(connection, email=EMAIL, role="admin")
     await site.sign_in(EMAIL)
     return site
@@ -85,7 +85,9 @@ async def send(site: Site, path: str, **form: object) -> aiohttp.ClientResponse:
     )
 
 
-async def test_only_administrators_enter(site: Site, connection: Connection, debtor: Organization) -> None:
+async def test_only_administrators_enter(
+    site: Site, connection: asyncpg.Connection, debtor: Organization
+) -> None:
     user = await web_site.add_api_key(connection, role="user")
     admin = await web_site.add_api_key(connection, role="admin")
     for path in addresses("GET", debtor):
@@ -112,7 +114,7 @@ async def test_only_administrators_enter(site: Site, connection: Connection, deb
 
 
 async def test_a_session_ended_elsewhere_enters_no_more(
-    signed_in: Site, connection: Connection, debtor: Organization
+    signed_in: Site, connection: asyncpg.Connection, debtor: Organization
 ) -> None:
     assert (await signed_in.get("/admin")).status == 200
     await connection.execute("delete from web_sessions")
@@ -122,7 +124,7 @@ async def test_a_session_ended_elsewhere_enters_no_more(
         assert (await send(signed_in, path)).status == 303
 
 
-async def test_whoever_was_sent_to_sign_in_comes_back(site: Site, connection: Connection) -> None:
+async def test_whoever_was_sent_to_sign_in_comes_back(site: Site, connection: asyncpg.Connection) -> None:
     await fleet.add_user(connection, email=EMAIL, role="admin")
     form = await page(site, "/login?next=/admin/runs?outcome=failed")
     target = re.search(r'name="next" value="([^"]+)"', form)
@@ -134,7 +136,7 @@ async def test_whoever_was_sent_to_sign_in_comes_back(site: Site, connection: Co
 
 
 async def test_no_form_is_taken_without_its_token(
-    signed_in: Site, connection: Connection, debtor: Organization
+    signed_in: Site, connection: asyncpg.Connection, debtor: Organization
 ) -> None:
     await token_of(signed_in)
     before = await rows_of_all_tables(connection)
@@ -158,7 +160,7 @@ async def test_a_name_is_text_on_every_page(signed_in: Site, debtor: Organizatio
     assert seen >= {"/admin/incidents/1", "/admin/keys", f"/admin/organizations/{debtor.id}"}
 
 
-async def test_billing_is_paused_once_and_goes_on(signed_in: Site, connection: Connection) -> None:
+async def test_billing_is_paused_once_and_goes_on(signed_in: Site, connection: asyncpg.Connection) -> None:
     token = await token_of(signed_in)
     empty = await send(signed_in, "/admin/billing/pause", csrf_token=token, reason="  ")
     assert (empty.status, "Say why" in await empty.text()) == (422, True)
@@ -173,7 +175,13 @@ async def test_billing_is_paused_once_and_goes_on(signed_in: Site, connection: C
 
 async def test_a_key_is_shown_once_and_revoked(signed_in: Site) -> None:
     token = await token_of(signed_in)
-    for wrong in ({"name": ""}, {"scopes": []}, {"expires_on": "2020-01-01"}, {"expires_on": "soon"}):
+    wishes: list[dict[str, object]] = [
+        {"name": ""},
+        {"scopes": []},
+        {"expires_on": "2020-01-01"},
+        {"expires_on": "soon"},
+    ]
+    for wrong in wishes:
         form = {"name": "deploy", "scopes": ["admin"]} | wrong
         assert (await send(signed_in, "/admin/keys", csrf_token=token, **form)).status == 422, wrong
     ends = f"{datetime.now(UTC) + timedelta(days=9):%Y-%m-%d}"
