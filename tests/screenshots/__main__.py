@@ -1,4 +1,4 @@
-"""Take the pictures in docs/images and write docs/pages.md: `make screenshots`; with names of scenes, only their pictures.
+"""Take the pictures in docs/images and write docs/pages.md: `make screenshots`; given scenes, only their pictures.
 
 The platform really runs, and each state is really brought about (`support/page_scenes.py`).
 """

@@ -78,24 +78,6 @@ select 1440, date_trunc('day', at, 'UTC'), component, sum(60 - degraded - down -
     on conflict do nothing
 """
 
-_RUNS = """
-insert into billing_runs
-    (biller, occasion, holder, term, started_at, finished_at, status, instances_billed, hours_billed, amount_billed,
-     instances_unpaid, hours_unpaid, error_message)
-select case when number % 11 = 10 then 'builtin' else 'daemon' end, 'schedule', 'demo-1', 1, at,
-       at + interval '1 second' * (1.4 + 0.6 * sin(number)), case when failed then 'failed' else 'succeeded' end,
-       case when failed then 0 else billed end, case when failed then 0 else billed end,
-       case when failed then 0 else billed * 0.0347 end,
-       case when failed then 0 else 18 + number % 9 end, case when failed then 0 else 18 + number % 9 end,
-       case when failed then 'the connection was lost' end
-  from (select at, number, 330 + number % 7 * 4 + ($1 * 24 - number) * -0.02 as billed, number % 401 = 200 as failed
-          from generate_series(0, $1 * 24 - 2) as number
-         cross join lateral (select date_trunc('hour', clock_now()) - number * interval '1 hour' - interval '7 minutes')
-                    as run (at)) as runs
- order by at
-"""
-
-
 async def add_past(connection: Connection) -> None:
-    for statement in (_FLEET, _COMPONENTS, _RUNS):
+    for statement in (_FLEET, _COMPONENTS):
         await connection.execute(statement, _DAYS)
