@@ -110,7 +110,7 @@ def _recording_service(steps: list[str]) -> ServiceSpec:
     async def goodbye(_app: web.Application) -> None:
         steps.append("sockets say goodbye")
 
-    async def nothing_missing(_request: web.Request) -> list[str]:
+    async def nothing_missing(_app: web.Application) -> list[str]:
         return []
 
     app.cleanup_ctx.append(pool)
@@ -222,7 +222,7 @@ def test_an_unreachable_database_is_told_in_one_line(
 
 
 async def _client_for(
-    ready: Callable[[web.Request], Awaitable[list[str]]], aiohttp_client: Clients
+    ready: Callable[[web.Application], Awaitable[list[str]]], aiohttp_client: Clients
 ) -> TestClient[web.Request, web.Application]:
     app = web.Application()
     add_probes(app, ready)
@@ -239,7 +239,7 @@ async def _client_for(
 async def test_readiness_gives_its_reasons(
     aiohttp_client: Clients, reasons: Sequence[str], status: int, document: object
 ) -> None:
-    async def ready(_request: web.Request) -> list[str]:
+    async def ready(_app: web.Application) -> list[str]:
         return list(reasons)
 
     client = await _client_for(ready, aiohttp_client)
@@ -251,7 +251,7 @@ async def test_readiness_gives_its_reasons(
 
 
 async def test_metrics_are_served_in_prometheus_format(aiohttp_client: Clients) -> None:
-    async def ready(_request: web.Request) -> list[str]:
+    async def ready(_app: web.Application) -> list[str]:
         return []
 
     client = await _client_for(ready, aiohttp_client)
@@ -265,7 +265,7 @@ async def test_a_readiness_check_that_hangs_is_an_answer_too(
 ) -> None:
     monkeypatch.setattr("containerstacks_shared.probes._READY_SECONDS_MAX", 0.05)
 
-    async def ready(_request: web.Request) -> list[str]:
+    async def ready(_app: web.Application) -> list[str]:
         await asyncio.Event().wait()
         raise AssertionError
 

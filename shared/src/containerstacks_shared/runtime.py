@@ -12,8 +12,9 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from types import FrameType
 from typing import Final, NoReturn
 
@@ -23,6 +24,8 @@ from aiohttp import web
 from containerstacks_shared.connections import GuardedRunner
 from containerstacks_shared.errors import CannotListen, ConfigurationError, ContainerStacksError
 from containerstacks_shared.probes import STOPPING
+from containerstacks_shared.service_manager import ServiceManager
+from containerstacks_shared.supervision import Account, report_until
 
 _EXIT_FAILURE: Final = 1
 _EXIT_CONFIGURATION: Final = 2
@@ -51,6 +54,7 @@ class ServiceSpec:
     # For the jobs, and once more for requests in flight.
     shutdown_timeout: timedelta = timedelta(seconds=20)
     port_variable: str = "PORT"
+    account: Account = field(default_factory=Account)
 
 
 def run_service(build: Callable[[], ServiceSpec]) -> NoReturn:
@@ -98,12 +102,21 @@ async def serve(spec: ServiceSpec) -> int:
             for listening in sockets:
                 await web.SockSite(runner, listening, backlog=_BACKLOG).start()
             _log.info("service.started", host=spec.host, port=sockets[0].getsockname()[1])
-            clean = await _supervise(spec.jobs(spec.app), stop, patience=spec.shutdown_timeout)
+            clean = await _supervise(_all_jobs(spec), stop, patience=spec.shutdown_timeout)
         finally:
             stop.set()
             await runner.cleanup()
     _log.info("service.stopped", clean=clean)
     return 0 if clean else _EXIT_FAILURE
+
+
+def _all_jobs(spec: ServiceSpec) -> list[Job]:
+    jobs = list(spec.jobs(spec.app))
+    manager = ServiceManager.from_environment()
+    if manager is not None:
+        report = partial(report_until, app=spec.app, account=spec.account, manager=manager)
+        jobs.append(Job("reporting to the service manager", report))
+    return jobs
 
 
 async def _started(runner: web.AppRunner, stop: asyncio.Event) -> bool:

@@ -19,6 +19,7 @@ from containerstacks_shared.notify import Listener
 from containerstacks_shared.probes import add_probes
 from containerstacks_shared.runtime import Job, ServiceSpec
 from containerstacks_shared.settings import load_settings
+from containerstacks_shared.supervision import Account
 
 from . import platforms, status_file
 from .charging import CHANNELS
@@ -59,6 +60,7 @@ def build() -> ServiceSpec:
         port_variable="BILLING_DAEMON_PORT",
         name=SERVICE,
         shutdown_timeout=_STOPS_WITHIN,
+        account=Account(activity=_activity, stuck=_stuck),
     )
 
 
@@ -110,16 +112,27 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
     await db.close_pool(app[POOL])
 
 
-async def _reasons_not_ready(request: web.Request) -> list[str]:
-    reasons = request.app[PROGRESS].reasons_not_ready
-    if not request.app[LISTENER].connected:
+async def _reasons_not_ready(app: web.Application) -> list[str]:
+    reasons = app[PROGRESS].reasons_not_ready
+    if not app[LISTENER].connected:
         reasons.append("not listening for changes")
     try:
-        async with request.app[POOL].acquire() as connection:
+        async with app[POOL].acquire() as connection:
             await db.heartbeat(connection)
     except db.UNAVAILABLE:
         reasons.append("the database is away")
     return reasons
+
+
+def _activity(app: web.Application) -> str:
+    if not app[PROGRESS].leads:
+        return "Standing by: another daemon bills, or the database is away"
+    return f"Billing: {status_file.describe_runs(app[STATUS_FILE].last)}"
+
+
+def _stuck(app: web.Application, _allowed: timedelta) -> str | None:
+    # Billing has a patience of its own, of hours.
+    return app[PROGRESS].stuck
 
 
 def _tell(detection: platforms.Detection) -> None:

@@ -5,7 +5,7 @@ from typing import Final
 
 import structlog
 
-from containerstacks_shared.billing.progress import Progress, progress_is_healthy, read_progress
+from containerstacks_shared.billing.progress import Progress, patience, progress_is_healthy, read_progress
 from containerstacks_shared.db import FAILURES, Pool
 from containerstacks_shared.notify import Subscription
 from containerstacks_shared.waiting import first_of, happens_within
@@ -28,6 +28,12 @@ class ProgressWatch:
     def __init__(self, settings: BillingDaemonSettings) -> None:
         self._interval = settings.billing_interval
         self._progress: Progress | None = None
+        # When the last look succeeded, or the first was to come, by the loop's clock; None while we do not lead.
+        self._read_at: float | None = None
+
+    @property
+    def leads(self) -> bool:
+        return self._read_at is not None
 
     @property
     def is_healthy(self) -> bool:
@@ -40,10 +46,24 @@ class ProgressWatch:
             return []
         return [f"hours since {self._progress.stalled_since:%Y-%m-%d %H:%M} UTC are due and not billed"]
 
+    @property
+    def stuck(self) -> str | None:
+        """Why this process should be ended, so that another biller has its turn, or itself a new one.
+
+        Who leads has a connection to the database; when it cannot look for so long all the same, it is to blame.
+        """
+        if self.reasons_not_ready:
+            return self.reasons_not_ready[0]
+        allowed = patience(self._interval).total_seconds()
+        if self._read_at is not None and asyncio.get_running_loop().time() - self._read_at > allowed:
+            return f"what is due could not be read for {allowed / 60:.0f} minutes"
+        return None
+
     async def watch(self, pool: Pool, heard: Subscription, halt: asyncio.Event) -> None:
         """`heard` hears `BILLING_CHANGED`: a run began or ended, or there is a pause."""
         clock = asyncio.get_running_loop().time
         pause = _PAUSE_SECONDS_MIN
+        self._read_at = clock()
         try:
             # Whoever takes over finds hours that have waited, and deserves a moment to begin.
             while not await happens_within(halt, pause):
@@ -54,6 +74,7 @@ class ProgressWatch:
                     await first_of(halt.wait(), heard.wait(_LOOK_SECONDS))
         finally:
             self._progress = None
+            self._read_at = None
 
     async def _look(self, pool: Pool) -> None:
         try:
@@ -62,6 +83,7 @@ class ProgressWatch:
         except FAILURES as error:
             _log.info("progress.not_read", error=str(error) or type(error).__name__)
             return
+        self._read_at = asyncio.get_running_loop().time()
         was_healthy, self._progress = self.is_healthy, progress
         metrics.HOURS_OWED.set(progress.owed.hours)
         metrics.set_moment(metrics.OWED_SINCE, progress.owed.since)

@@ -47,9 +47,12 @@ class StatusFile:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
+        # What this process has told, or would have.
+        self.last: StatusDocument | None = None
         self._failing = False
 
     def write(self, document: StatusDocument) -> None:
+        self.last = document
         if self.path is None:
             return
         try:
@@ -70,6 +73,17 @@ def read(path: Path) -> StatusDocument | None:
     with suppress(OSError, ValidationError):
         return StatusDocument.model_validate_json(path.read_bytes())
     return None
+
+
+def describe_runs(document: StatusDocument | None) -> str:
+    """Say in a few words when billing last succeeded, and when it goes on."""
+    if document is None:
+        return "the first run is to come"
+    succeeded, scheduled = (
+        f"{moment:%Y-%m-%d %H:%M} UTC" if moment is not None else None
+        for moment in (document.last_successful_run, document.next_scheduled_run)
+    )
+    return f"last success {succeeded or 'never'}, next run {scheduled or 'at once'}"
 
 
 def choose(configured: Path | None, candidates: Iterable[Path]) -> Path | None:

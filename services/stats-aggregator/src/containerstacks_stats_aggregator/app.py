@@ -2,6 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from typing import Final
 
@@ -17,6 +19,7 @@ from containerstacks_shared.notify import Channel, Listener
 from containerstacks_shared.probes import add_probes
 from containerstacks_shared.runtime import Job, ServiceSpec
 from containerstacks_shared.settings import load_settings
+from containerstacks_shared.supervision import Account
 
 from . import metrics
 from .components import watch_components_until
@@ -32,10 +35,21 @@ SERVICE: Final = "stats-aggregator"
 # alerts, and a probe may ask.
 _CONNECTIONS_MAX: Final = 8
 
+
+@dataclass
+class Leading:
+    """How folding gets on while this process leads; None while it does not."""
+
+    progress: FoldProgress | None = None
+
+
 SETTINGS: Final = web.AppKey("settings", StatsAggregatorSettings)
 POOL: Final = web.AppKey("pool", db.Pool)
 LISTENER: Final = web.AppKey("listener", Listener)
 ALERT_RECEIVERS: Final[web.AppKey[Sequence[Receiver]]] = web.AppKey("alert_receivers")
+
+
+LEADING: Final = web.AppKey("leading", Leading)
 OUTAGES: Final = web.AppKey("outages", OutageLog)
 
 
@@ -49,6 +63,7 @@ def build() -> ServiceSpec:
         port=settings.stats_aggregator_port,
         port_variable="STATS_AGGREGATOR_PORT",
         name=SERVICE,
+        account=Account(activity=_activity, stuck=_stuck),
     )
 
 
@@ -57,6 +72,7 @@ def create_app(settings: StatsAggregatorSettings) -> web.Application:
     app[SETTINGS] = settings
     app[ALERT_RECEIVERS] = receivers(settings)
     app[LISTENER] = Listener(settings.listen_dsn, [Channel.COUNT_DELTAS], service=SERVICE)
+    app[LEADING] = Leading()
     app.cleanup_ctx.append(_database)
     add_probes(app, _reasons_not_ready)
     return app
@@ -81,6 +97,7 @@ async def _aggregate(app: web.Application, term: Term, halt: asyncio.Event) -> N
     pool, listener = app[POOL], app[LISTENER]
     subscription = listener.subscribe()
     progress = FoldProgress()
+    app[LEADING].progress = progress
     metrics.LEADER.set(1)
     try:
         async with asyncio.TaskGroup() as group:
@@ -105,6 +122,7 @@ async def _aggregate(app: web.Application, term: Term, halt: asyncio.Event) -> N
             )
     finally:
         metrics.LEADER.set(0)
+        app[LEADING].progress = None
         listener.unsubscribe(subscription)
 
 
@@ -122,13 +140,27 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
         await db.close_pool(pool)
 
 
-async def _reasons_not_ready(request: web.Request) -> list[str]:
+async def _reasons_not_ready(app: web.Application) -> list[str]:
     reasons = []
-    if not request.app[LISTENER].connected:
+    if not app[LISTENER].connected:
         reasons.append("not listening for changes")
     try:
-        async with request.app[POOL].acquire() as connection:
+        async with app[POOL].acquire() as connection:
             await db.heartbeat(connection)
     except db.UNAVAILABLE:
         reasons.append("the database is away")
     return reasons
+
+
+def _activity(app: web.Application) -> str:
+    progress = app[LEADING].progress
+    if progress is None:
+        return "Standing by: another aggregator leads, or the database is away"
+    return f"Leading: everything was folded {progress.behind.total_seconds():.0f} s ago"
+
+
+def _stuck(app: web.Application, allowed: timedelta) -> str | None:
+    progress = app[LEADING].progress
+    if progress is None or progress.standing_still <= allowed:
+        return None
+    return f"folding has not got on for {progress.standing_still.total_seconds():.0f} s"

@@ -31,12 +31,20 @@ class FoldProgress:
     """How folding gets on, for whoever records what the live data is like."""
 
     def __init__(self) -> None:
-        self._caught_up_at = asyncio.get_running_loop().time()
+        self._caught_up_at = self._got_on_at = asyncio.get_running_loop().time()
+
+    @property
+    def standing_still(self) -> timedelta:
+        """How long ago anything was last folded, or found to need none: each step has a limit in time."""
+        return timedelta(seconds=asyncio.get_running_loop().time() - self._got_on_at)
 
     @property
     def behind(self) -> timedelta:
         """How long ago there was last nothing left to fold."""
         return timedelta(seconds=asyncio.get_running_loop().time() - self._caught_up_at)
+
+    def note_step(self) -> None:
+        self._got_on_at = asyncio.get_running_loop().time()
 
     def note_caught_up(self) -> None:
         self._caught_up_at = asyncio.get_running_loop().time()
@@ -60,6 +68,7 @@ async def fold_until(
 async def _is_due(pool: Pool, progress: FoldProgress) -> bool:
     async with pool.acquire() as connection:
         some = await counts.has_deltas(connection)
+    progress.note_step()
     if not some:
         progress.note_caught_up()
     return some
@@ -73,6 +82,7 @@ async def _fold(pool: Pool, term: Term, progress: FoldProgress) -> int:
             if folded:
                 await counts.announce_counts(connection)
         pending = await counts.pending_deltas_estimated(connection) if folded >= BATCH_DELTAS else 0
+    progress.note_step()
     if folded:
         metrics.FOLDS.inc()
         metrics.DELTAS_FOLDED.inc(folded)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from containerstacks_shared.probes import add_probes
 from containerstacks_shared.reading import open_reader
 from containerstacks_shared.runtime import Job, ServiceSpec
 from containerstacks_shared.settings import load_settings
+from containerstacks_shared.supervision import Account
 from containerstacks_shared.waiting import first_of
 
 from . import builtin_billing, middlewares, pages, ready_answers, routes
@@ -53,13 +55,20 @@ from .sign_in.sessions import SESSION_STORAGE, DatabaseSessionStorage
 
 # A form's fields; nothing else is sent to this service.
 _REQUEST_BYTES_MAX = 64 * 1024
+# From one look at the database to the end of the next, with room to spare.
+_LOOK_TAKES_MAX = timedelta(seconds=15)
 
 
 def build() -> ServiceSpec:
     settings = load_settings(WebSettings)
     configure_logging(settings.log_level, settings.log_format, service="web")
     return ServiceSpec(
-        app=create_app(settings), jobs=jobs, host=settings.host, port=settings.port, name="web"
+        app=create_app(settings),
+        jobs=jobs,
+        host=settings.host,
+        port=settings.port,
+        name="web",
+        account=Account(activity=_activity, stuck=_stuck),
     )
 
 
@@ -147,11 +156,25 @@ async def _say_goodbye(app: web.Application) -> None:
     await app[HUB].close()
 
 
-async def _reasons_not_ready(request: web.Request) -> list[str]:
+async def _reasons_not_ready(app: web.Application) -> list[str]:
     """Look at this process's own connections only."""
     reasons = []
-    if not request.app[LISTENER].connected:
+    if not app[LISTENER].connected:
         reasons.append("not listening for changes")
-    if not request.app[SNAPSHOT_FEED].healthy:
+    if not app[SNAPSHOT_FEED].healthy:
         reasons.append("the database does not answer")
     return reasons
+
+
+def _activity(app: web.Application) -> str:
+    age = app[SNAPSHOT_FEED].age_seconds()
+    known = "never read" if age is None else f"read {age:.0f} s ago"
+    return f"Serving {len(app[HUB])} browsers; the status was {known}"
+
+
+def _stuck(app: web.Application, allowed: timedelta) -> str | None:
+    # Without the database each look fails in its time, and pages say how old they are: that is no reason to end.
+    standing = app[SNAPSHOT_FEED].standing_still
+    if standing <= max(allowed, _LOOK_TAKES_MAX):
+        return None
+    return f"the status was not looked at for {standing.total_seconds():.0f} s"

@@ -68,6 +68,8 @@ class SnapshotFeed:
         self._renew = renew
         self._snapshot: StatusSnapshot | None = None
         self._tried = asyncio.Event()
+        # By the loop's clock, from the beginning of `follow` on.
+        self._tried_at = math.inf
         self._healthy = False
         self._published_at = -math.inf
         self._deltas_heard_at = -math.inf
@@ -83,6 +85,11 @@ class SnapshotFeed:
     def healthy(self) -> bool:
         """Whether the last reading succeeded."""
         return self._healthy
+
+    @property
+    def standing_still(self) -> timedelta:
+        """How long ago the last reading ended, well or badly: each has a limit in time, so this is never long."""
+        return timedelta(seconds=max(0.0, asyncio.get_running_loop().time() - self._tried_at))
 
     def age_seconds(self) -> float | None:
         if self._snapshot is None:
@@ -105,10 +112,12 @@ class SnapshotFeed:
         """Read and publish until cancelled."""
         subscription = listener.subscribe(*CHANNELS)
         clock = asyncio.get_running_loop().time
+        self._tried_at = clock()
         while True:
             started = clock()
             await self._look()
-            spent = clock() - started
+            self._tried_at = clock()
+            spent = self._tried_at - started
             await asyncio.sleep(min(max(_READING_SPACING_SECONDS - spent, spent), _PAUSE_SECONDS_MAX))
             await self._wait_for_occasion(subscription)
 

@@ -1,0 +1,133 @@
+"""The service manager's watchdog is fed only while a service gets on: real processes, a real socket."""
+
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+import pytest
+
+from support import charges
+from support.notify_socket import NotifySocket, notify_socket
+from support.processes import PORT_VARIABLES, Processes, Service
+from support.waiting import eventually, time_passes
+
+WATCHDOG = {"WATCHDOG_USEC": "600000"}
+DAEMON = "containerstacks-billing-daemon"
+AGGREGATOR = "containerstacks-stats-aggregator"
+BLOCKABLE = str(Path(__file__).parents[1] / "support" / "blockable")
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[NotifySocket]:
+    with notify_socket(tmp_path / "notify") as listening:
+        yield listening
+
+
+def standing_still(service: Service) -> Callable[[], bool]:
+    return lambda: "standing still" in service.log
+
+
+@pytest.mark.parametrize("command", PORT_VARIABLES)
+async def test_a_service_is_ready_when_it_is_and_fed_until_its_loop_stands_still(
+    database_url: str, processes: Processes, manager: NotifySocket, command: str
+) -> None:
+    service = await processes.launch(
+        command, database_url, NOTIFY_SOCKET=manager.address, PYTHONPATH=BLOCKABLE, **WATCHDOG
+    )
+    await manager.next_with(READY="1")
+    assert await service.get_json("/readyz") == {"status": "ready"}
+    assert all("WATCHDOG" not in facts for facts in manager.told)
+    await manager.next_with(WATCHDOG="1")
+
+    service.signal(signal.SIGUSR1)
+    await eventually(standing_still(service))
+    manager.take_all()
+    await time_passes(1.5)
+    assert manager.take_all() == []
+
+    service.signal(signal.SIGUSR2)
+    await manager.next_with(WATCHDOG="1")
+    service.signal(signal.SIGTERM)
+    await manager.next_with(STOPPING="1")
+    assert await service.exited() == 0
+
+
+async def test_keep_alives_end_when_billing_stands_still_and_begin_again_with_it(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, manager: NotifySocket
+) -> None:
+    due = await charges.add_due_fleet(connection, organizations=1, instances=2, hours=5)
+    await connection.execute(
+        "alter table vps_billing_cycles add constraint refused check (total_amount < 0) not valid"
+    )
+    daemon = await processes.launch(DAEMON, database_url, NOTIFY_SOCKET=manager.address, **WATCHDOG)
+    await manager.next_with(READY="1")
+    stuck = await manager.next_with(STATUS="Stuck: hours since ")
+    assert stuck["STATUS"].endswith(" UTC are due and not billed")
+    for _ in range(3):
+        assert "WATCHDOG" not in await manager.next()
+    # Its loop is as alive as ever.
+    assert await daemon.get_json("/healthz") == {"status": "alive"}
+
+    await connection.execute("alter table vps_billing_cycles drop constraint refused")
+    assert (await processes.run(DAEMON, "once", database_url=database_url)).exit_code == 0
+    assert await charges.hours_billed(connection) == due.expected
+    await manager.next_with(WATCHDOG="1", STATUS="Billing: last success ")
+    assert await daemon.terminate() == 0
+
+
+async def test_keep_alives_end_when_folding_stands_still_and_begin_again_with_it(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, manager: NotifySocket
+) -> None:
+    aggregator = await processes.launch(AGGREGATOR, database_url, NOTIFY_SOCKET=manager.address, **WATCHDOG)
+    await manager.next_with(WATCHDOG="1", STATUS="Leading: ")
+    async with connection.transaction():
+        await connection.execute("lock table count_deltas in access exclusive mode")
+        await manager.next_with(STATUS="Stuck: folding has not got on for ")
+        for _ in range(3):
+            assert "WATCHDOG" not in await manager.next()
+    await manager.next_with(WATCHDOG="1", STATUS="Leading: ")
+    assert await aggregator.terminate() == 0
+
+
+async def test_a_daemon_that_stands_by_is_fed(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, manager: NotifySocket
+) -> None:
+    leader = await processes.start_billing_daemon(database_url)
+    standby = await processes.launch(DAEMON, database_url, NOTIFY_SOCKET=manager.address, **WATCHDOG)
+    await manager.next_with(WATCHDOG="1", STATUS="Standing by")
+    assert await leader.terminate() == 0
+    await manager.next_with(WATCHDOG="1", STATUS="Billing: ")
+    assert await connection.fetchval("select term from leaderships where role = 'billing_daemon'") == 2
+    assert await standby.terminate() == 0
+
+
+async def test_a_service_that_cannot_start_was_never_ready(
+    database_url: str, processes: Processes, manager: NotifySocket
+) -> None:
+    finished = await processes.run(
+        DAEMON, database_url=database_url, NOTIFY_SOCKET=manager.address, BILLING_INTERVAL_MINUTES="0"
+    )
+    assert finished.exit_code == 2
+    assert manager.take_all() == []
+
+
+async def test_an_abstract_socket_hears_too(database_url: str, processes: Processes) -> None:
+    with notify_socket(f"@containerstacks-tests-{uuid4()}") as manager:
+        service = await processes.launch(AGGREGATOR, database_url, NOTIFY_SOCKET=manager.address)
+        await manager.next_with(READY="1")
+        assert await service.terminate() == 0
+        assert manager.take_all()[-1]["STOPPING"] == "1"
+
+
+async def test_a_manager_that_went_away_is_no_reason_to_end(
+    database_url: str, processes: Processes, tmp_path: Path
+) -> None:
+    path = tmp_path / "gone"
+    with notify_socket(path) as manager:
+        service = await processes.launch(AGGREGATOR, database_url, NOTIFY_SOCKET=manager.address, **WATCHDOG)
+        await manager.next_with(WATCHDOG="1")
+    path.unlink()
+    assert await service.get_json("/readyz") == {"status": "ready"}
+    assert await service.terminate() == 0

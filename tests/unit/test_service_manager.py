@@ -1,0 +1,41 @@
+"""What the environment says of the service manager, and what counts as standing still."""
+
+import os
+from datetime import timedelta
+
+import pytest
+from pydantic import SecretStr
+
+from containerstacks_billing_daemon import progress_watch
+from containerstacks_billing_daemon.progress_watch import ProgressWatch
+from containerstacks_billing_daemon.settings import BillingDaemonSettings
+from containerstacks_shared.service_manager import ServiceManager
+
+
+@pytest.mark.parametrize(
+    ("environment", "watchdog"),
+    [
+        ({}, None),
+        ({"WATCHDOG_USEC": "30000000"}, timedelta(seconds=30)),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": str(os.getpid())}, timedelta(seconds=30)),
+        ({"WATCHDOG_USEC": "30000000", "WATCHDOG_PID": "1"}, None),
+        ({"WATCHDOG_USEC": "soon"}, None),
+    ],
+)
+def test_the_watchdog_is_fed_when_it_is_ours(environment: dict[str, str], watchdog: timedelta | None) -> None:
+    manager = ServiceManager.from_environment(environment | {"NOTIFY_SOCKET": "/run/notify"})
+    assert manager is not None
+    assert manager.watchdog == watchdog
+
+
+def test_without_a_service_manager_there_is_nobody_to_tell() -> None:
+    assert ServiceManager.from_environment({"WATCHDOG_USEC": "30000000"}) is None
+    assert ServiceManager.from_environment({"NOTIFY_SOCKET": ""}) is None
+
+
+async def test_a_daemon_that_leads_and_cannot_look_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
+    watch = ProgressWatch(BillingDaemonSettings(database_url=SecretStr("postgresql://x/y")))
+    assert watch.stuck is None
+    watch._read_at = 0.0
+    monkeypatch.setattr(progress_watch, "patience", lambda _interval: timedelta(seconds=-1))
+    assert watch.stuck is not None
