@@ -78,6 +78,7 @@ select 1440, date_trunc('day', at, 'UTC'), component, sum(60 - degraded - down -
     on conflict do nothing
 """
 
+
 async def add_past(connection: Connection) -> None:
     for statement in (_FLEET, _COMPONENTS):
         await connection.execute(statement, _DAYS)
