@@ -36,6 +36,7 @@ DAEMON_EXTRAS = {
     "oldestUnbilledHour",
     "hoursUnpaid",
     "oldestUnpaidHour",
+    "owedAsOf",
     "audit",
 }
 STATS_FIELDS = {"total", "byStatus", "resources"}

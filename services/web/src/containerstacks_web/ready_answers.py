@@ -77,7 +77,8 @@ class _Address:
     make: _Make
     content_type: str
     seconds: float
-    zips: bool
+    # A page: it is zipped, and also shows components and incidents.
+    is_page: bool
 
 
 async def _statistics(_request: web.Request, snapshot: StatusSnapshot) -> bytes:
@@ -89,11 +90,11 @@ async def _billing_daemon(_request: web.Request, snapshot: StatusSnapshot) -> by
 
 
 _ADDRESSES: Final[Mapping[str, _Address]] = {
-    "/api/health/stats": _Address(_statistics, "application/json", _DOCUMENT_SECONDS, zips=False),
+    "/api/health/stats": _Address(_statistics, "application/json", _DOCUMENT_SECONDS, is_page=False),
     "/api/health/billing-daemon": _Address(
-        _billing_daemon, "application/json", _DOCUMENT_SECONDS, zips=False
+        _billing_daemon, "application/json", _DOCUMENT_SECONDS, is_page=False
     ),
-    "/status": _Address(pages.public_status, "text/html; charset=utf-8", _PAGE_SECONDS, zips=True),
+    "/status": _Address(pages.public_status, "text/html; charset=utf-8", _PAGE_SECONDS, is_page=True),
 }
 
 
@@ -107,11 +108,11 @@ class ReadyAnswers:
         self, request: web.Request, address: _Address, theme: str | None, snapshot: StatusSnapshot
     ) -> _Ready:
         now = time.monotonic()
-        etag = _etag(request, theme, snapshot)
+        etag = _etag(request, address, theme, snapshot)
         ready = self._ready.get((request.path, theme))
         if ready is None or ready.etag != etag or now - ready.made_at > address.seconds:
             body = await address.make(request, snapshot)
-            zipped = _zip(body) if address.zips else None
+            zipped = _zip(body) if address.is_page else None
             headers = _headers(address, etag)
             ready = _Ready(made_at=now, etag=etag, headers=headers, body=body, zipped=zipped)
             self._ready[request.path, theme] = ready
@@ -186,15 +187,15 @@ def _theme(request: web.Request) -> str | None:
     return theme_of(request) if hdrs.COOKIE in request.headers else None
 
 
-def _etag(request: web.Request, theme: str | None, snapshot: StatusSnapshot) -> str:
+def _etag(request: web.Request, address: _Address, theme: str | None, snapshot: StatusSnapshot) -> str:
     """Another reading is another version. While there is none, the page turns stale, and its ages go on."""
     freshness = Freshness.of(request.app[SNAPSHOT_FEED].age_seconds())
-    board = request.app[STATUS_BOARD].board
-    shown = "" if board is None else f"{board.read_at.timestamp():.3f}{board.stale:d}"
+    board = request.app[STATUS_BOARD].board if address.is_page else None
+    shown = "" if board is None else f"-{board.read_at.timestamp():.3f}{board.stale:d}"
     if freshness is Freshness.FRESH and theme is None:
-        return f"{snapshot.version}-{shown}"
+        return f"{snapshot.version}{shown}"
     minute = int(time.time() // 60) if freshness is not Freshness.FRESH else ""
-    return f"{snapshot.version}-{shown}-{freshness}-{minute}-{theme or ''}"
+    return f"{snapshot.version}{shown}-{freshness}-{minute}-{theme or ''}"
 
 
 def _headers(address: _Address, etag: str) -> dict[str, str]:
@@ -203,7 +204,7 @@ def _headers(address: _Address, etag: str) -> dict[str, str]:
         hdrs.CONTENT_TYPE: address.content_type,
         hdrs.ETAG: f'W/"{etag}"',
         hdrs.CACHE_CONTROL: "no-cache",
-        hdrs.VARY: f"{VARY}, Accept-Encoding" if address.zips else VARY,
+        hdrs.VARY: f"{VARY}, Accept-Encoding" if address.is_page else VARY,
     }
 
 
