@@ -85,6 +85,7 @@ STATS = {"users", "organizations", "vps", "containers", "support", "plans", "reg
                 "oldestUnbilledHour",
                 "hoursUnpaid",
                 "oldestUnpaidHour",
+                "owedAsOf",
                 "audit",
             },
         ),
