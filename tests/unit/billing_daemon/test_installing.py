@@ -31,7 +31,7 @@ def under(root: Path, path: str) -> Path:
 
 
 def provide_connection_string(root: Path) -> None:
-    path = under(root, "/etc/containerstacks/environment")
+    path = under(root, "/etc/containerstacks/credentials/database-url")
     path.parent.mkdir(parents=True)
     path.touch()
 
@@ -60,7 +60,7 @@ def test_without_a_connection_string_it_is_installed_and_not_started(tmp_path: P
     installing.install(INSTALLATION, say=said.append, run=system.run, root=tmp_path)
 
     assert system.commands[-1] == f"systemctl enable {UNIT}"
-    assert "/etc/containerstacks/environment" in "\n".join(said)
+    assert "/etc/containerstacks/credentials/database-url" in "\n".join(said)
     assert said[-1] == f"  systemctl restart {UNIT}"
 
 
@@ -87,7 +87,7 @@ def test_uninstalling_stops_and_removes_also_what_was_stopped_already(tmp_path: 
     installing.uninstall(INSTALLATION, say=said.append, run=system.run, root=tmp_path)
 
     assert not under(tmp_path, f"/etc/systemd/system/{UNIT}").exists()
-    assert under(tmp_path, "/etc/containerstacks/environment").exists()
+    assert under(tmp_path, "/etc/containerstacks/credentials/database-url").exists()
     assert system.commands == [f"systemctl disable --now {UNIT}", "systemctl daemon-reload"]
 
 

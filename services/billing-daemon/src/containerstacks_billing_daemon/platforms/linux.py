@@ -8,7 +8,8 @@ STATUS_FILE = PurePosixPath("/run/containerstacks/billing-daemon.json")
 EXECUTABLE = PurePosixPath("/opt/containerstacks/.venv/bin/containerstacks-billing-daemon")
 
 UNIT = "containerstacks-billing-daemon.service"
-ENVIRONMENT_FILE = PurePosixPath("/etc/containerstacks/environment")
+DATABASE_URL_FILE = PurePosixPath("/etc/containerstacks/credentials/database-url")
+_ENVIRONMENT_FILE = PurePosixPath("/etc/containerstacks/environment")
 
 _USERS = """\
 # The account that the ContainerStacks services run under.
@@ -24,21 +25,60 @@ Wants=network-online.target
 StartLimitIntervalSec=0
 
 [Service]
-Type=exec
+Type=notify
+NotifyAccess=main
 User=containerstacks
 Group=containerstacks
-EnvironmentFile={environment_file}
 ExecStart={command} run
+# Every other setting; the file may be absent.
+EnvironmentFile=-{environment}
+LoadCredential=database-url:{database_url}
+Environment=DATABASE_URL_FILE=%d/database-url
 Restart=on-failure
 RestartSec=5
-# 2 is a wrong setting: starting again would not change it.
-RestartPreventExitStatus=2
+# 2 is a wrong setting, CREDENTIALS a missing file: starting again would not change it.
+RestartPreventExitStatus=2 CREDENTIALS
+# Above the longest statement, which is cut at half a minute. Whoever is ended for being stuck says where it was.
+WatchdogSec=60
+Environment=PYTHONFAULTHANDLER=1
+LimitCORE=0
 # The batch in hand is finished before the daemon exits.
 KillSignal=SIGTERM
 TimeoutStopSec=60
 # Holds the status file, which tells the last successful run while the daemon is stopped too.
 RuntimeDirectory=containerstacks
 RuntimeDirectoryPreserve=yes
+
+# Nothing but the network and its own files. ProcSubset stays out: /proc/stat dates process_start_time_seconds.
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+DevicePolicy=closed
+KeyringMode=private
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+PrivateDevices=yes
+PrivateMounts=yes
+PrivateTmp=yes
+PrivateUsers=yes
+ProtectClock=yes
+ProtectControlGroups=yes
+ProtectHome=yes
+ProtectHostname=yes
+ProtectKernelLogs=yes
+ProtectKernelModules=yes
+ProtectKernelTunables=yes
+ProtectProc=invisible
+ProtectSystem=strict
+RemoveIPC=yes
+RestrictAddressFamilies=AF_UNIX AF_INET AF_INET6
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+SystemCallArchitectures=native
+SystemCallErrorNumber=EPERM
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+UMask=0077
 
 [Install]
 WantedBy=multi-user.target
@@ -49,7 +89,9 @@ def installation(command: PurePath) -> Installation:
     return Installation(
         definition=Definition(
             PurePosixPath("/etc/systemd/system") / UNIT,
-            _SERVICE.format(environment_file=ENVIRONMENT_FILE, command=_quoted(command)),
+            _SERVICE.format(
+                command=_quoted(command), database_url=DATABASE_URL_FILE, environment=_ENVIRONMENT_FILE
+            ),
         ),
         companions=(Definition(PurePosixPath("/etc/sysusers.d/containerstacks.conf"), _USERS),),
         prepare=(
@@ -60,8 +102,8 @@ def installation(command: PurePath) -> Installation:
         start=(("systemctl", "restart", UNIT),),
         stop=(("systemctl", "disable", "--now", UNIT),),
         forget=(("systemctl", "daemon-reload"),),
-        connection_file=ENVIRONMENT_FILE,
-        connection_form="DATABASE_URL=postgresql://…",
+        connection_file=DATABASE_URL_FILE,
+        connection_form="postgresql://…",
     )
 
 
