@@ -183,6 +183,7 @@ async def test_status_is_0_while_the_daemon_lives_and_3_after(
     stopped = await processes.run(DAEMON, "status", database_url=database_url)
 
     assert (alive.exit_code, alive.output.splitlines()[0].split()) == (0, ["status", "running"])
+    assert alive.output.splitlines()[-1].startswith("service           ")
     assert (stopped.exit_code, stopped.output.splitlines()[0].split()) == (3, ["status", "stopped"])
 
 

@@ -29,7 +29,7 @@ def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     text = (SYSTEMD / request.param).read_text(encoding="utf-8")
     environment = str(linux.EXECUTABLE.parent)
     assert environment in text
-    path = tmp_path / request.param
+    path = tmp_path / str(request.param)
     path.write_text(text.replace(environment, str(Path(sys.executable).parent)), encoding="utf-8")
     return path
 

@@ -1,13 +1,15 @@
 """Installing writes, prepares and starts, in this order; uninstalling goes back."""
 
+import sys
 from pathlib import Path, PurePosixPath
 
 import pytest
 
 from containerstacks_billing_daemon import installing, platforms
+from containerstacks_billing_daemon.__main__ import main
 from containerstacks_billing_daemon.installing import InstallationFailed
 from containerstacks_billing_daemon.platforms import System
-from containerstacks_billing_daemon.platforms.installation import Command
+from containerstacks_billing_daemon.platforms.installation import Command, Question
 
 UNIT = "containerstacks-billing-daemon.service"
 INSTALLATION = platforms.installation(System.LINUX, PurePosixPath("/opt/daemon"))
@@ -46,6 +48,7 @@ def test_the_service_is_written_prepared_and_started(tmp_path: Path) -> None:
     assert unit.read_text(encoding="utf-8") == INSTALLATION.definition.text
     assert under(tmp_path, "/etc/sysusers.d/containerstacks.conf").exists()
     assert system.commands == [
+        "install -d -m 700 /etc/containerstacks/credentials",
         "systemd-sysusers containerstacks.conf",
         "systemctl daemon-reload",
         f"systemctl enable {UNIT}",
@@ -91,9 +94,59 @@ def test_uninstalling_stops_and_removes_also_what_was_stopped_already(tmp_path: 
     assert system.commands == [f"systemctl disable --now {UNIT}", "systemctl daemon-reload"]
 
 
-def test_what_is_not_installed_cannot_be_removed(tmp_path: Path) -> None:
-    with pytest.raises(InstallationFailed, match="Not installed"):
-        installing.uninstall(INSTALLATION, say=print, run=OperatingSystem().run, root=tmp_path)
+def test_removing_what_is_not_installed_does_nothing_and_says_so(tmp_path: Path) -> None:
+    system, said = OperatingSystem(), list[str]()
+    for _ in range(2):
+        installing.uninstall(INSTALLATION, say=said.append, run=system.run, root=tmp_path)
+    assert system.commands == []
+    assert said == [f"Not installed: there is no /etc/systemd/system/{UNIT}."] * 2
+
+
+@pytest.mark.parametrize("command", ["install", "uninstall"])
+def test_without_the_rights_there_is_one_clear_line(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr("sys.argv", ["containerstacks-billing-daemon", command])
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    assert capsys.readouterr() == ("", "Only root may do this: run it with sudo.\n")
+
+
+@pytest.mark.parametrize(
+    ("says_yes", "described"),
+    [
+        ({"is-enabled", "is-active"}, "installed, enabled, active"),
+        ({"is-enabled"}, "installed, enabled, not active"),
+        (set(), "installed, not enabled, not active"),
+    ],
+)
+def test_what_the_system_makes_of_the_service_is_told(
+    tmp_path: Path, says_yes: set[str], described: str
+) -> None:
+    def ask(question: Question) -> bool:
+        return not says_yes.isdisjoint(question.command)
+
+    assert installing.describe(INSTALLATION, ask=ask, root=tmp_path) == "not installed"
+    installing.install(INSTALLATION, say=print, run=OperatingSystem().run, root=tmp_path)
+    assert installing.describe(INSTALLATION, ask=ask, root=tmp_path) == described
+
+
+@pytest.mark.parametrize(
+    ("script", "contains", "yes"),
+    [
+        ("print('STATE : 4 RUNNING')", "RUNNING", True),
+        ("print('STATE : 1 STOPPED')", "RUNNING", False),
+        ("print('RUNNING'); exit(3)", "RUNNING", False),
+        ("", "", True),
+    ],
+)
+def test_an_answer_is_the_exit_code_and_the_words(script: str, contains: str, *, yes: bool) -> None:
+    assert installing.answer(Question((sys.executable, "-c", script), contains)) is yes
+
+
+def test_a_system_without_the_command_says_no() -> None:
+    assert not installing.answer(Question(("containerstacks-no-such-command",)))
 
 
 def test_a_command_that_is_not_there_has_failed() -> None:

@@ -1,15 +1,18 @@
 """What the daemon makes of the operating system; the golden files are those that `deploy/` ships."""
 
-import html
 import plistlib
+import re
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
+from xml.etree import ElementTree as ET
 
 import pytest
 from typer.testing import CliRunner
 
 from containerstacks_billing_daemon import platforms
 from containerstacks_billing_daemon.__main__ import cli
-from containerstacks_billing_daemon.platforms import Detection, System
+from containerstacks_billing_daemon.instructions import instructions
+from containerstacks_billing_daemon.platforms import Detection, System, macos, windows
+from containerstacks_billing_daemon.platforms.installation import Installation
 
 DEPLOY = Path(__file__).parents[3] / "deploy"
 GOLDEN = {
@@ -55,7 +58,7 @@ def test_each_platform_has_its_place_for_the_status_file(
 
 
 @pytest.mark.parametrize("system", System)
-def test_what_deploy_ships_is_what_install_prints(system: System) -> None:
+def test_what_deploy_ships_is_what_is_installed(system: System) -> None:
     text = platforms.installation(system, platforms.executable(system)).definition.text
     assert text == GOLDEN[system].read_text(encoding="utf-8")
 
@@ -67,7 +70,28 @@ def test_the_command_prints_any_platform_and_needs_no_settings(
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.setattr("sys.platform", "linux")
     result = CliRunner().invoke(cli, ["install", "--platform", system.value, "--print"])
-    assert (result.exit_code, result.output) == (0, GOLDEN[system].read_text(encoding="utf-8"))
+    assert (result.exit_code, result.output) == (0, instructions(in_its_place(system)))
+
+
+@pytest.mark.parametrize("system", System)
+def test_what_is_printed_is_the_definition_with_the_rest_as_its_comments(system: System) -> None:
+    installation = in_its_place(system)
+    opening, closing = installation.comment.split("{}")
+
+    definition, comments = instructions(installation).split(installation.definition.text)
+
+    assert definition == ""
+    lines = comments.strip().splitlines()
+    assert all(line.startswith(opening.strip()) and line.endswith(closing) for line in lines)
+    needed = [str(installation.definition.path), str(installation.connection_file)]
+    needed += [" ".join(command) for command in (*installation.prepare, *installation.start)]
+    for companion in installation.companions:
+        needed += [str(companion.path), *companion.text.splitlines()]
+    assert [words for words in needed if not any(words in line for line in lines)] == []
+
+
+def in_its_place(system: System) -> Installation:
+    return platforms.installation(system, platforms.executable(system))
 
 
 def test_the_account_of_the_units_is_shipped_too() -> None:
@@ -89,11 +113,18 @@ def test_a_unit_names_the_command_whatever_its_path(path: str, line: str) -> Non
 
 
 def test_launchd_reads_the_command_back() -> None:
-    text = platforms.installation(System.MACOS, PurePosixPath("/opt/a & b/daemon")).definition.text
-    assert plistlib.loads(text.encode())["ProgramArguments"] == ["/opt/a & b/daemon", "run"]
+    printed = instructions(platforms.installation(System.MACOS, PurePosixPath("/opt/a & b/daemon")))
+    found = plistlib.loads(printed.encode())
+    assert found["ProgramArguments"] == ["/opt/a & b/daemon", "run"]
+    assert found["EnvironmentVariables"]["DATABASE_URL_FILE"] == str(macos.DATABASE_URL_FILE)
 
 
-def test_the_windows_service_names_the_command_in_its_own_escapes() -> None:
+def test_the_windows_wrapper_reads_the_command_back() -> None:
     command = PureWindowsPath("C:/A & B/daemon.exe")
-    text = platforms.installation(System.WINDOWS, command).definition.text
-    assert f"<executable>{html.escape(str(command))}</executable>" in text
+    script = instructions(platforms.installation(System.WINDOWS, command))
+    # The wrapper's own settings stand in the script, between the quotes of a here-string.
+    _, settings, _ = re.split(r"^@'$|^'@", script, flags=re.MULTILINE)
+    service = ET.fromstring(settings.strip())
+    assert service.tag == "service"
+    assert (service.findtext("id"), service.findtext("executable")) == (windows.SERVICE, str(command))
+    assert [variable.get("name") for variable in service.iter("env")] == ["DATABASE_URL_FILE", "LOG_FORMAT"]

@@ -16,6 +16,7 @@ from containerstacks_shared.settings import load_settings
 
 from . import installing, once, platforms, state
 from .app import build, status_file_candidates
+from .instructions import instructions
 from .platforms import System
 from .platforms.installation import Installation
 from .settings import BillingDaemonSettings
@@ -66,8 +67,14 @@ def run_once(
 @cli.command()
 def status() -> None:
     """Tell how the daemon is doing; exit code 0 when it is alive, 3 when not."""
-    found = _state()
-    _print(found.lines)
+    here = _system_here()
+    service = f"service           {installing.describe(_installation(here, here))}"
+    try:
+        found = _state()
+    except ContainerStacksError:
+        _print([service])
+        raise
+    _print([*found.lines, service])
     if not found.alive:
         raise typer.Exit(_EXIT_NOT_ALIVE)
 
@@ -77,19 +84,20 @@ def install(
     *,
     platform: Annotated[System | None, typer.Option(help="Another platform than this one, to print.")] = None,
     only_print: Annotated[
-        bool, typer.Option("--print", help="Show the definition; install nothing.")
+        bool, typer.Option("--print", help="Show the definition and what else it takes; install nothing.")
     ] = False,
 ) -> None:
     """Make the daemon a service of this operating system."""
     here = _system_here()
     system = platform or here
     if only_print:
-        typer.echo(_installation(system, here).definition.text, nl=False)
+        typer.echo(instructions(_installation(system, here)), nl=False)
     elif system is not here:
         raise installing.InstallationFailed(
             f"This is {here.value}: a definition for {system.value} can only be shown, by --print."
         )
     else:
+        installing.assert_administrator()
         installing.install(_installation(system, here), say=typer.echo)
 
 
@@ -97,6 +105,7 @@ def install(
 def uninstall() -> None:
     """Stop the service and remove its definition."""
     here = _system_here()
+    installing.assert_administrator()
     installing.uninstall(_installation(here, here), say=typer.echo)
 
 

@@ -1,19 +1,33 @@
 """Making the daemon a service of the operating system, and undoing it."""
 
+import os
 import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 
 from containerstacks_shared.errors import ContainerStacksError
 
-from .platforms.installation import Command, Definition, Installation
+from .platforms.installation import Command, Definition, Installation, Question
 
 Say = Callable[[str], None]
 Execute = Callable[[Command], int]
+Ask = Callable[[Question], bool]
 
 
 class InstallationFailed(ContainerStacksError):  # noqa: N818 - named by what is the case, like its siblings
-    """A file could not be written, or a command of the operating system failed."""
+    """The rights are missing, a file could not be written, or a command of the operating system failed."""
+
+
+def assert_administrator() -> None:
+    """Raises `InstallationFailed` before anything is half done."""
+    if sys.platform == "win32":
+        import ctypes  # noqa: PLC0415 - the shell's library is there on Windows only
+
+        if not ctypes.windll.shell32.IsUserAnAdmin():
+            raise InstallationFailed("Only an administrator may do this: run it in an elevated shell.")
+    elif os.geteuid() != 0:
+        raise InstallationFailed("Only root may do this: run it with sudo.")
 
 
 def execute(command: Command) -> int:
@@ -22,6 +36,24 @@ def execute(command: Command) -> int:
         return subprocess.run(command, check=False).returncode  # noqa: S603 - our own words, no shell
     except FileNotFoundError:
         return 127
+
+
+def answer(question: Question) -> bool:
+    """Ask the operating system; one that lacks the command says no."""
+    try:
+        asked = subprocess.run(question.command, check=False, capture_output=True)  # noqa: S603 - see above
+    except FileNotFoundError:
+        return False
+    return asked.returncode == 0 and question.contains.encode() in asked.stdout
+
+
+def describe(installation: Installation, *, ask: Ask = answer, root: Path = Path("/")) -> str:
+    """Say in a few words whether the service is installed, starts with the machine, and runs."""
+    if not _under(root, installation.definition.path).exists():
+        return "not installed"
+    enabled = "enabled" if ask(installation.is_enabled) else "not enabled"
+    active = "active" if ask(installation.is_active) else "not active"
+    return f"installed, {enabled}, {active}"
 
 
 def install(installation: Installation, *, say: Say, run: Execute = execute, root: Path = Path("/")) -> None:
@@ -35,7 +67,7 @@ def install(installation: Installation, *, say: Say, run: Execute = execute, roo
     _run_all(installation.prepare, run)
     if not _under(root, installation.connection_file).exists():
         say(f"Not started: first write {installation.connection_form} into {installation.connection_file},")
-        say("readable by nobody else, then run:")
+        say(f"readable by {installation.connection_reader} only, then run:")
         for command in installation.start:
             say(f"  {' '.join(command)}")
         return
@@ -46,10 +78,11 @@ def install(installation: Installation, *, say: Say, run: Execute = execute, roo
 def uninstall(
     installation: Installation, *, say: Say, run: Execute = execute, root: Path = Path("/")
 ) -> None:
-    """Stop the service and remove its definition; the connection string and the account stay."""
+    """Stop the service and remove its definition, if it is there; the connection string and the account stay."""
     path = _under(root, installation.definition.path)
     if not path.exists():
-        raise InstallationFailed(f"Not installed: there is no {installation.definition.path}.")
+        say(f"Not installed: there is no {installation.definition.path}.")
+        return
     for command in installation.stop:
         # One that is stopped already cannot be stopped; that is no reason to keep it.
         if run(command) != 0:
@@ -70,9 +103,7 @@ def _write(definition: Definition, root: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(definition.text, encoding="utf-8")
     except OSError as error:
-        raise InstallationFailed(
-            f"{definition.path} cannot be written: {error.strerror}. Are you an administrator?."
-        ) from error
+        raise InstallationFailed(f"{definition.path} cannot be written: {error.strerror}.") from error
 
 
 def _run_all(commands: Sequence[Command], run: Execute) -> None:

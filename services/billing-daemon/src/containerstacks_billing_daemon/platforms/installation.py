@@ -13,17 +13,29 @@ class Definition:
 
 
 @dataclass(frozen=True)
+class Question:
+    """Answered with yes by an exit code of 0 and an output with `contains` in it."""
+
+    command: Command
+    contains: str = ""
+
+
+@dataclass(frozen=True)
 class Installation:
-    """`definition` is the service itself, and what `install --print` shows; `companions` stand beside it.
+    """`definition` is the service itself, `comment` a comment in its language; `companions` stand beside it.
 
     The operator writes `connection_file`: without it the service is installed, and not started.
     """
 
     definition: Definition
+    comment: str
     companions: tuple[Definition, ...]
     prepare: tuple[Command, ...]
     start: tuple[Command, ...]
     stop: tuple[Command, ...]
     forget: tuple[Command, ...]
+    is_enabled: Question
+    is_active: Question
     connection_file: PurePath
     connection_form: str
+    connection_reader: str

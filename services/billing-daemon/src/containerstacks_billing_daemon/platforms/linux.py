@@ -2,7 +2,7 @@
 
 from pathlib import PurePath, PurePosixPath
 
-from .installation import Definition, Installation
+from .installation import Definition, Installation, Question
 
 STATUS_FILE = PurePosixPath("/run/containerstacks/billing-daemon.json")
 EXECUTABLE = PurePosixPath("/opt/containerstacks/.venv/bin/containerstacks-billing-daemon")
@@ -93,8 +93,10 @@ def installation(command: PurePath) -> Installation:
                 command=_quoted(command), database_url=DATABASE_URL_FILE, environment=_ENVIRONMENT_FILE
             ),
         ),
+        comment="# {}",
         companions=(Definition(PurePosixPath("/etc/sysusers.d/containerstacks.conf"), _USERS),),
         prepare=(
+            ("install", "-d", "-m", "700", str(DATABASE_URL_FILE.parent)),
             ("systemd-sysusers", "containerstacks.conf"),
             ("systemctl", "daemon-reload"),
             ("systemctl", "enable", UNIT),
@@ -102,8 +104,11 @@ def installation(command: PurePath) -> Installation:
         start=(("systemctl", "restart", UNIT),),
         stop=(("systemctl", "disable", "--now", UNIT),),
         forget=(("systemctl", "daemon-reload"),),
+        is_enabled=Question(("systemctl", "is-enabled", UNIT)),
+        is_active=Question(("systemctl", "is-active", UNIT)),
         connection_file=DATABASE_URL_FILE,
         connection_form="postgresql://…",
+        connection_reader="root",
     )
 
 

@@ -3,7 +3,7 @@
 import plistlib
 from pathlib import PurePath, PurePosixPath
 
-from .installation import Definition, Installation
+from .installation import Definition, Installation, Question
 
 STATUS_FILE = PurePosixPath("/usr/local/var/run/containerstacks/billing-daemon.json")
 EXECUTABLE = PurePosixPath("/usr/local/containerstacks/.venv/bin/containerstacks-billing-daemon")
@@ -20,15 +20,22 @@ def installation(command: PurePath) -> Installation:
     path = PurePosixPath("/Library/LaunchDaemons") / f"{LABEL}.plist"
     return Installation(
         definition=Definition(path, _property_list(command)),
+        comment="<!-- {} -->",
         companions=(),
-        prepare=tuple(
-            ("install", "-d", "-o", _USER, str(folder)) for folder in (STATUS_FILE.parent, _LOG_FILE.parent)
+        prepare=(
+            ("install", "-d", str(DATABASE_URL_FILE.parent)),
+            ("install", "-d", "-o", _USER, str(STATUS_FILE.parent)),
+            ("install", "-d", "-o", _USER, str(_LOG_FILE.parent)),
         ),
         start=(("launchctl", "bootstrap", "system", str(path)),),
         stop=(("launchctl", "bootout", f"system/{LABEL}"),),
         forget=(),
+        # What is loaded from its folder there is loaded at each start of the machine.
+        is_enabled=Question(("launchctl", "print", f"system/{LABEL}")),
+        is_active=Question(("launchctl", "print", f"system/{LABEL}"), contains="state = running"),
         connection_file=DATABASE_URL_FILE,
         connection_form="postgresql://…",
+        connection_reader=f"the user {_USER}",
     )
 
 

@@ -8,7 +8,7 @@ import html
 from collections.abc import Mapping
 from pathlib import PurePath, PureWindowsPath
 
-from .installation import Definition, Installation
+from .installation import Definition, Installation, Question
 
 EXECUTABLE = PureWindowsPath(
     r"C:\Program Files\ContainerStacks\.venv\Scripts\containerstacks-billing-daemon.exe"
@@ -75,11 +75,15 @@ def installation(command: PurePath) -> Installation:
         definition=Definition(
             _SCRIPT, _SCRIPT_TEXT.replace("{command}", html.escape(str(command), quote=False))
         ),
+        comment="# {}",
         companions=(),
         prepare=(),
         start=(("powershell.exe", "-NoProfile", "-ExecutionPolicy", "Bypass", "-File", str(_SCRIPT)),),
         stop=(("sc.exe", "stop", SERVICE), ("sc.exe", "delete", SERVICE)),
         forget=(),
+        is_enabled=Question(("sc.exe", "qc", SERVICE), contains="AUTO_START"),
+        is_active=Question(("sc.exe", "query", SERVICE), contains="RUNNING"),
         connection_file=_FOLDER / "database-url",
         connection_form="postgresql://…",
+        connection_reader="administrators and the service",
     )
