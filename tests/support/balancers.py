@@ -1,0 +1,195 @@
+"""nginx and Caddy with the settings that are shipped, before real web processes on loopback."""
+
+import asyncio
+import contextlib
+import os
+import shutil
+import ssl
+from asyncio.subprocess import DEVNULL, PIPE, STDOUT
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from support.processes import LOCALHOST, free_port
+from support.waiting import eventually
+
+DEPLOY = Path(__file__).parents[2] / "deploy"
+NAME = "status.example.com"
+# Where the shipped settings expect the two web processes.
+UPSTREAMS = ("127.0.0.1:8080", "127.0.0.1:8090")
+NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin")
+CADDY = shutil.which("caddy")
+needs_nginx = pytest.mark.skipif(NGINX is None, reason="needs the system package nginx-light")
+needs_caddy = pytest.mark.skipif(CADDY is None, reason="needs the system package caddy")
+
+_NGINX_MAIN = """
+daemon off;
+pid {folder}/nginx.pid;
+error_log stderr;
+{user}
+events {{ }}
+http {{
+    access_log off;
+    client_body_temp_path {folder}/body;
+    fastcgi_temp_path {folder}/fastcgi;
+    proxy_temp_path {folder}/proxy;
+    scgi_temp_path {folder}/scgi;
+    uwsgi_temp_path {folder}/uwsgi;
+    include {folder}/site.conf;
+}}
+"""
+
+
+@dataclass(frozen=True)
+class Balancer:
+    """`tls` trusts the certificate that was made for this one; its name is `localhost`."""
+
+    url: str
+    plain_port: int
+    tls: ssl.SSLContext
+
+    @contextlib.asynccontextmanager
+    async def visitor(self, address: str = LOCALHOST) -> AsyncIterator[aiohttp.ClientSession]:
+        """Give a client that comes from this address of the loopback network."""
+        connector = aiohttp.TCPConnector(ssl=self.tls, local_addr=(address, 0), force_close=True)
+        async with aiohttp.ClientSession(
+            self.url, connector=connector, timeout=aiohttp.ClientTimeout(total=20)
+        ) as client:
+            yield client
+
+
+@dataclass(frozen=True)
+class Certificate:
+    chain: Path
+    key: Path
+
+    @classmethod
+    async def signed_by_itself(cls, folder: Path) -> "Certificate":
+        made = cls(folder / "fullchain.pem", folder / "privkey.pem")
+        await run_to_end(
+            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+            *("-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"),
+            *("-keyout", made.key, "-out", made.chain),
+        )
+        return made
+
+
+def write_nginx(folder: Path, site: Path, certificate: Certificate, replaced: Mapping[str, str]) -> Path:
+    """Put a shipped site, with another place for what it writes and reads, under a bare main file."""
+    main = folder / "nginx.conf"
+    user = "user root;" if os.geteuid() == 0 else ""
+    main.write_text(_NGINX_MAIN.format(folder=folder, user=user), encoding="utf-8")
+    shutil.copy(DEPLOY / "nginx" / "containerstacks-proxy.conf", folder)
+    places = {
+        f"/etc/letsencrypt/live/{NAME}/fullchain.pem": str(certificate.chain),
+        f"/etc/letsencrypt/live/{NAME}/privkey.pem": str(certificate.key),
+        "/var/cache/nginx/": f"{folder}/cache-",
+    }
+    (folder / "site.conf").write_text(
+        replace_all(site.read_text(encoding="utf-8"), {**places, **replaced}), encoding="utf-8"
+    )
+    return main
+
+
+@contextlib.asynccontextmanager
+async def nginx(folder: Path, ports: Sequence[int]) -> AsyncIterator[Balancer]:
+    certificate = await Certificate.signed_by_itself(folder)
+    plain, secure = free_port(), free_port()
+    main = write_nginx(
+        folder,
+        DEPLOY / "nginx" / "containerstacks.conf",
+        certificate,
+        {
+            "    listen [::]:80;\n": "",
+            "    listen [::]:443 ssl http2;\n": "",
+            "listen 80;": f"listen {LOCALHOST}:{plain};",
+            "listen 443 ssl": f"listen {LOCALHOST}:{secure} ssl",
+            NAME: "localhost",
+            **_upstreams(ports),
+        },
+    )
+    assert NGINX is not None
+    async with _running(folder, secure, plain, certificate, NGINX, "-p", folder, "-c", main) as balancer:
+        yield balancer
+
+
+@contextlib.asynccontextmanager
+async def caddy(folder: Path, ports: Sequence[int]) -> AsyncIterator[Balancer]:
+    certificate = await Certificate.signed_by_itself(folder)
+    plain, secure = free_port(), free_port()
+    shipped = (DEPLOY / "caddy" / "Caddyfile").read_text(encoding="utf-8")
+    file = folder / "Caddyfile"
+    # Its own ports and certificate; everything else is as shipped.
+    file.write_text(
+        replace_all(
+            shipped,
+            {
+                "{\n\tservers {": f"{{\n\tadmin off\n\thttp_port {plain}\n\thttps_port {secure}\n"
+                f"\tdefault_bind {LOCALHOST}\n\tservers {{",
+                f"\n{NAME} {{": f"\nlocalhost {{\n\ttls {certificate.chain} {certificate.key}",
+                **_upstreams(ports),
+            },
+        ),
+        encoding="utf-8",
+    )
+    assert CADDY is not None
+    command = (CADDY, "run", "--adapter", "caddyfile", "--config", file)
+    async with _running(folder, secure, plain, certificate, *command) as balancer:
+        yield balancer
+
+
+async def run_to_end(*command: str | Path, **environment: str) -> str:
+    """Run a program that must succeed, and return what it printed."""
+    process = await asyncio.create_subprocess_exec(
+        *command, env={**os.environ, **environment}, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0, (command, output.decode())
+    return output.decode()
+
+
+def replace_all(text: str, replaced: Mapping[str, str]) -> str:
+    """Replace what must be there: a shipped file that says it otherwise is not what is being tried."""
+    for old, new in replaced.items():
+        assert old in text, old
+        text = text.replace(old, new)
+    return text
+
+
+def _upstreams(ports: Sequence[int]) -> dict[str, str]:
+    return {shipped: f"{LOCALHOST}:{port}" for shipped, port in zip(UPSTREAMS, ports, strict=True)}
+
+
+@contextlib.asynccontextmanager
+async def _running(
+    folder: Path, secure: int, plain: int, certificate: Certificate, *command: str | Path
+) -> AsyncIterator[Balancer]:
+    log = folder / "balancer.log"
+    home = {"HOME": str(folder), "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *command, env={**os.environ, **home}, stdin=DEVNULL, stdout=output, stderr=output
+        )
+    balancer = Balancer(
+        f"https://localhost:{secure}", plain, ssl.create_default_context(cafile=certificate.chain)
+    )
+
+    async def answers() -> bool:
+        assert process.returncode is None, log.read_text(encoding="utf-8")
+        async with balancer.visitor() as client:
+            try:
+                async with client.get("/readyz") as answer:
+                    return answer.status == 200
+            except (OSError, aiohttp.ClientError):
+                return False
+
+    try:
+        await eventually(answers, 20)
+        yield balancer
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
