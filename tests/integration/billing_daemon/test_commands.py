@@ -143,7 +143,7 @@ async def test_a_signal_ends_once_after_the_batch_in_hand(
 ) -> None:
     due = await charges.add_due_fleet(connection, organizations=2, instances=1)
     first, _ = due.organizations
-    settings = BillingDaemonSettings(database_url=SecretStr(database_url), batch_size=1)
+    settings = BillingDaemonSettings(database_url=SecretStr(database_url), batch_size=1, concurrency=1)
     async with charges.wallet_locked(database_url, first) as blocker:
         billing = asyncio.create_task(once.bill_once(settings))
         await session_waiting_for(connection, blocker)

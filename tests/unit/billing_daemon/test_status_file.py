@@ -1,7 +1,11 @@
 """The status file: written whole or not at all, where it can be."""
 
 import json
+import os
+import signal
 import stat
+import subprocess
+import sys
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -56,6 +60,46 @@ def test_writing_replaces_the_file_and_leaves_nothing_else(tmp_path: Path) -> No
         assert json.load(reader)["status"] == "running"
     assert json.loads(path.read_text(encoding="utf-8"))["status"] == "stopped"
     assert list(tmp_path.iterdir()) == [path]
+
+
+# Writes a document, and is killed in the next write, at one of the calls that a write is made of.
+KILLED_WRITER = """
+import os, signal, sys
+from pathlib import Path
+from containerstacks_billing_daemon.status_file import StatusDocument, StatusFile
+
+path, call, document = Path(sys.argv[1]), sys.argv[2], StatusDocument.model_validate_json(sys.argv[3])
+file = StatusFile(path)
+file.write(document)
+setattr(os, call, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
+file.write(document.model_copy(update={"instances_billed": document.instances_billed + 1}))
+"""
+
+
+@pytest.mark.parametrize("call", ["fdopen", "fsync", "chmod", "replace"])
+def test_a_writer_that_is_killed_leaves_a_whole_file_and_its_next_start_nothing_else(
+    tmp_path: Path, call: str
+) -> None:
+    path = tmp_path / "status.json"
+    arguments = [sys.executable, "-c", KILLED_WRITER, str(path), call, DOCUMENT.model_dump_json()]
+    killed = subprocess.run(arguments, check=False)
+
+    assert killed.returncode == -signal.SIGKILL
+    assert status_file.read(path) == DOCUMENT
+    assert len(list(tmp_path.iterdir())) == 2
+    status_file.remove_leftovers(path)
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_another_living_daemon_is_writing_is_not_removed(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    being_written = tmp_path / f".status.json.{os.getppid()}.x"
+    ours_before_a_restart = tmp_path / f".status.json.{os.getpid()}.x"
+    of_another_file = tmp_path / ".other.json.1.x"
+    for file in (being_written, ours_before_a_restart, of_another_file):
+        file.touch()
+    status_file.remove_leftovers(path)
+    assert set(tmp_path.iterdir()) == {being_written, of_another_file}
 
 
 def test_a_failed_write_keeps_the_last_document_and_is_told_once(tmp_path: Path) -> None:

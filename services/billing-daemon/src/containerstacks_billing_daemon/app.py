@@ -52,6 +52,8 @@ def build() -> ServiceSpec:
     detection = platforms.detect(sys.platform)
     _tell(detection)
     path = status_file.choose(settings.status_file_path, status_file_candidates(detection.system))
+    if path is not None:
+        status_file.remove_leftovers(path)
     return ServiceSpec(
         app=create_app(settings, StatusFile(path)),
         jobs=jobs,

@@ -1,7 +1,5 @@
 """`status`: whether the daemon is alive, by the database, or by the status file when that cannot be asked."""
 
-import os
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -45,22 +43,9 @@ def read_from_file(candidates: Iterable[Path]) -> State | None:
     for path in candidates:
         document = status_file.read(path)
         if document is not None:
-            alive = document.status is not FileStatus.STOPPED and _is_running(document.pid)
+            alive = document.status is not FileStatus.STOPPED and status_file.is_running(document.pid)
             return State(alive=alive, lines=[f"According to {path}:", *_describe_file(document, alive=alive)])
     return None
-
-
-def _is_running(pid: int) -> bool:
-    if sys.platform == "win32":
-        # There, signal 0 ends the process. The file's word must do.
-        return True
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 def _describe_daemon(daemon: DaemonDetails) -> list[str]:

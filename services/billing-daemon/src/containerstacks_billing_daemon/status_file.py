@@ -1,10 +1,12 @@
 """The status file: what monitoring reads without a database.
 
 Written whole or not at all: a reader never meets half a document, and after a crash the last complete one
-stands. A file that cannot be written costs its readers the news and billing nothing.
+stands. What the crash left beside it goes at the next start. A file that cannot be written costs its readers the
+news and billing nothing.
 """
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
@@ -75,6 +77,20 @@ def read(path: Path) -> StatusDocument | None:
     return None
 
 
+def is_running(pid: int) -> bool:
+    """Whether the writer of a document, or of a half one, is there."""
+    if sys.platform == "win32":
+        # There, signal 0 ends the process. The file's word must do.
+        return True
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def describe_runs(document: StatusDocument | None) -> str:
     """Say in a few words when billing last succeeded, and when it goes on."""
     if document is None:
@@ -118,8 +134,25 @@ def _problem(path: Path) -> str | None:
         return error.strerror or type(error).__name__
 
 
+def remove_leftovers(path: Path) -> None:
+    """Remove what writers of `path` left when they were killed; call it before this process writes."""
+    for leftover in path.parent.glob(f"{_temporary_prefix(path)}*"):
+        pid = leftover.name.removeprefix(_temporary_prefix(path)).partition(".")[0]
+        # Another daemon may stand by on this machine. Windows keeps what is open by itself.
+        if sys.platform != "win32" and pid.isdecimal() and int(pid) != os.getpid() and is_running(int(pid)):
+            continue
+        with suppress(OSError):
+            leftover.unlink()
+            log.info("status_file.leftover_removed", path=str(leftover))
+
+
+def _temporary_prefix(path: Path) -> str:
+    return f".{path.name}."
+
+
 def replace_atomically(path: Path, text: str) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    prefix = f"{_temporary_prefix(path)}{os.getpid()}."
+    descriptor, name = tempfile.mkstemp(prefix=prefix, dir=path.parent)
     temporary = Path(name)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
