@@ -16,6 +16,7 @@ from support.waiting import eventually
 
 INTERVAL = timedelta(hours=1)
 PATIENCE = timedelta(hours=2, minutes=10)
+HOUR = 3600
 
 
 @pytest.fixture(autouse=True)
@@ -49,7 +50,7 @@ async def test_a_daemon_whose_runs_fail_is_not_ready_until_they_succeed(
     async with start() as daemon:
         await eventually(lambda: says_why(daemon))
         assert await daemon.metric("containerstacks_billing_progress_healthy") == 0
-        assert await daemon.metric("containerstacks_billing_hours_owed") == 10
+        assert await daemon.metric("containerstacks_billing_owed_seconds") == 10 * HOUR
         assert await daemon.metric("containerstacks_billing_leader") == 1
         beats = "select max(heartbeat_at) > clock_now() - interval '10 seconds' from billing_daemon_status"
         assert await connection.fetchval(beats)
@@ -61,20 +62,20 @@ async def test_a_daemon_whose_runs_fail_is_not_ready_until_they_succeed(
     async with start() as daemon:
         await eventually(lambda: billed_and_ready(connection, daemon, due))
         assert await daemon.metric("containerstacks_billing_progress_healthy") == 1
-        assert await daemon.metric("containerstacks_billing_hours_owed") == 0
+        assert await daemon.metric("containerstacks_billing_owed_seconds") == 0
         assert await daemon.metric("containerstacks_billing_owed_since_timestamp_seconds") == 0
 
 
 async def billed_and_ready(connection: asyncpg.Connection, daemon: Daemon, due: charges.DueFleet) -> bool:
     assert await charges.hours_billed(connection) == due.expected
-    return await daemon.is_ready() and await daemon.metric("containerstacks_billing_hours_owed") == 0
+    return await daemon.is_ready() and await daemon.metric("containerstacks_billing_owed_seconds") == 0
 
 
 async def test_a_pause_is_a_reason_for_hours_to_wait(start: Start, connection: asyncpg.Connection) -> None:
     await charges.add_due_fleet(connection, organizations=1, instances=1, hours=5)
     await control.pause(connection, reason="stocktaking", author="tests")
     async with start() as daemon:
-        await eventually(lambda: measured(daemon, "hours_owed", 5))
+        await eventually(lambda: measured(daemon, "owed_seconds", 5 * HOUR))
         assert await reasons(daemon) == []
 
 
@@ -84,7 +85,7 @@ async def test_a_run_that_is_catching_up_is_a_reason_for_hours_to_wait(
     due = await charges.add_due_fleet(connection, organizations=1, instances=1, hours=500)
     async with start() as daemon:
         async with charges.wallet_locked(database_url, due.organizations[0]):
-            await eventually(lambda: measured(daemon, "hours_owed", 500))
+            await eventually(lambda: measured(daemon, "owed_seconds", 500 * HOUR))
             await eventually(daemon.is_ready)
         await eventually(lambda: billed_and_ready(connection, daemon, due))
 
@@ -98,9 +99,9 @@ async def test_hours_that_wait_for_money_are_told_and_make_nobody_unready(
         await fleet.add_instance(connection, organization, plan, hours_due=6)
     oldest = await connection.fetchval("select min(created_at) from vps_instances")
     async with start() as daemon:
-        await eventually(lambda: measured(daemon, "hours_unpaid", 12))
+        await eventually(lambda: measured(daemon, "unpaid_seconds", 12 * HOUR))
         assert await daemon.is_ready()
-        assert await daemon.metric("containerstacks_billing_hours_owed") == 12
+        assert await daemon.metric("containerstacks_billing_owed_seconds") == 12 * HOUR
         told = await daemon.metric("containerstacks_billing_unpaid_since_timestamp_seconds")
         assert told == pytest.approx(oldest.timestamp())
     details = await read_daemon_details(connection, interval=INTERVAL)

@@ -124,7 +124,7 @@ class Charging:
         self._settling_again.note_success()
         metrics.RUNS.labels(summary.status.value).inc()
         metrics.INSTANCES_BILLED.inc(summary.charged.instances_billed)
-        metrics.HOURS_BILLED.inc(summary.charged.hours_billed)
+        metrics.SECONDS_BILLED.inc(summary.charged.hours_billed * metrics.SECONDS_PER_HOUR)
         if occasion is not Occasion.TOP_UP:
             await self._record(summary)
         return Outcome.ENDED

@@ -7,6 +7,9 @@ from prometheus_client import Counter, Gauge
 
 from containerstacks_shared.metrics import REGISTRY
 
+# Prometheus counts time in seconds, also where billing counts hours.
+SECONDS_PER_HOUR: Final = 3600
+
 LEADER: Final = Gauge("containerstacks_billing_leader", "1 while this process bills.", registry=REGISTRY)
 PAUSED: Final = Gauge(
     "containerstacks_billing_paused", "1 while an operator's pause is obeyed.", registry=REGISTRY
@@ -20,8 +23,10 @@ RUNS: Final = Counter(
 INSTANCES_BILLED: Final = Counter(
     "containerstacks_billing_instances_billed", "Instances charged by this process.", registry=REGISTRY
 )
-HOURS_BILLED: Final = Counter(
-    "containerstacks_billing_hours_billed", "Hours charged by this process.", registry=REGISTRY
+SECONDS_BILLED: Final = Counter(
+    "containerstacks_billing_billed_seconds",
+    "The hours charged by this process, in seconds.",
+    registry=REGISTRY,
 )
 LAST_SUCCESS_AT: Final = Gauge(
     "containerstacks_billing_last_success_timestamp_seconds",
@@ -31,16 +36,18 @@ LAST_SUCCESS_AT: Final = Gauge(
 NEXT_RUN_AT: Final = Gauge(
     "containerstacks_billing_next_run_timestamp_seconds", "When the next run is due.", registry=REGISTRY
 )
-HOURS_OWED: Final = Gauge(
-    "containerstacks_billing_hours_owed", "Whole hours that are due and not billed.", registry=REGISTRY
+SECONDS_OWED: Final = Gauge(
+    "containerstacks_billing_owed_seconds",
+    "The whole hours that are due and not billed, in seconds.",
+    registry=REGISTRY,
 )
 OWED_SINCE: Final = Gauge(
     "containerstacks_billing_owed_since_timestamp_seconds",
     "Where the oldest unbilled hour starts; 0 when nothing is owed.",
     registry=REGISTRY,
 )
-HOURS_UNPAID: Final = Gauge(
-    "containerstacks_billing_hours_unpaid", "Those of them that wait for money.", registry=REGISTRY
+SECONDS_UNPAID: Final = Gauge(
+    "containerstacks_billing_unpaid_seconds", "Those of them that wait for money.", registry=REGISTRY
 )
 UNPAID_SINCE: Final = Gauge(
     "containerstacks_billing_unpaid_since_timestamp_seconds",

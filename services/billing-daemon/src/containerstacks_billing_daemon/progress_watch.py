@@ -85,9 +85,9 @@ class ProgressWatch:
             return
         self._read_at = asyncio.get_running_loop().time()
         was_healthy, self._progress = self.is_healthy, progress
-        metrics.HOURS_OWED.set(progress.owed.hours)
+        metrics.SECONDS_OWED.set(progress.owed.hours * metrics.SECONDS_PER_HOUR)
         metrics.set_moment(metrics.OWED_SINCE, progress.owed.since)
-        metrics.HOURS_UNPAID.set(progress.owed.hours_unpaid)
+        metrics.SECONDS_UNPAID.set(progress.owed.hours_unpaid * metrics.SECONDS_PER_HOUR)
         metrics.set_moment(metrics.UNPAID_SINCE, progress.owed.unpaid_since)
         metrics.PROGRESS_HEALTHY.set(self.is_healthy)
         if was_healthy and not self.is_healthy:

@@ -25,15 +25,16 @@ from . import metrics
 from .components import watch_components_until
 from .folding import FoldProgress, fold_until
 from .history import record_until
+from .measuring import measure_until
 from .outages import OutageLog
 from .reconciling import reconcile_until
 from .settings import StatsAggregatorSettings
 
 SERVICE: Final = "stats-aggregator"
 
-# Folding, recounting, recording twice over and the look-out for outages go on side by side, and so do
-# alerts, and a probe may ask.
-_CONNECTIONS_MAX: Final = 8
+# Folding, recounting, recording twice over, measuring and the look-out for outages go on side by side, and
+# so do alerts, and a probe may ask.
+_CONNECTIONS_MAX: Final = 9
 
 
 @dataclass
@@ -83,6 +84,7 @@ def jobs(app: web.Application) -> Sequence[Job]:
     return [
         Job("listening", app[LISTENER].run),
         Job("outages", app[OUTAGES].watch_until),
+        Job("measuring", partial(measure_until, pool=app[POOL])),
         Job("aggregating", partial(_aggregate_until_stopped, app)),
         Job("alerting", alerting.run),
     ]

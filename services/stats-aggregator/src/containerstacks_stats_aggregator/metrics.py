@@ -44,3 +44,43 @@ COMPONENTS_RECORDED_AT: Final = Gauge(
     "When this process last recorded the state of the status page's components.",
     registry=REGISTRY,
 )
+
+# What every aggregator reads from the database, also one that stands by.
+NOTIFICATION_QUEUE: Final = Gauge(
+    "containerstacks_database_notification_queue_ratio",
+    "How full PostgreSQL's queue of notifications is, 0 to 1; at 1, transactions that notify fail.",
+    registry=REGISTRY,
+)
+CONNECTIONS: Final = Gauge(
+    "containerstacks_database_connections",
+    "Sessions on the server, of all its databases.",
+    registry=REGISTRY,
+)
+CONNECTIONS_MAX: Final = Gauge(
+    "containerstacks_database_connections_max", "How many the server takes at most.", registry=REGISTRY
+)
+BILLING_PAUSED: Final = Gauge(
+    "containerstacks_database_billing_paused",
+    "1 while the database says that billing is paused.",
+    registry=REGISTRY,
+)
+LAST_SUCCESS_AT: Final = Gauge(
+    "containerstacks_database_last_success_timestamp_seconds",
+    "When a billing run last succeeded, whoever made it, as the database says; 0 is never.",
+    registry=REGISTRY,
+)
+AUDIT_FINDINGS: Final = Gauge(
+    "containerstacks_database_audit_findings",
+    "Rows that the last audit, by whomever, found to break an invariant of ours.",
+    registry=REGISTRY,
+)
+PLANS_HELD: Final = Gauge(
+    "containerstacks_database_plans_held",
+    "Plans whose hours wait because of their price.",
+    registry=REGISTRY,
+)
+MEASURED_AT: Final = Gauge(
+    "containerstacks_database_measured_timestamp_seconds",
+    "When this process last read these figures from the database.",
+    registry=REGISTRY,
+)

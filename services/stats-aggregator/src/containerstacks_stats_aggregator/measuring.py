@@ -1,0 +1,49 @@
+"""Measuring: what the database says of itself and of billing, for the metrics.
+
+Every aggregator does so, leading or not: these figures are there whoever bills, and while nobody does.
+"""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from containerstacks_shared.db import FAILURES, Pool
+from containerstacks_shared.store.measurements import measure
+from containerstacks_shared.waiting import happens_within
+
+from . import metrics
+
+_EVERY_SECONDS: Final = 15.0
+_ANSWER_SECONDS_MAX: Final = 5.0
+
+_log = structlog.get_logger(__name__)
+
+
+async def measure_until(stop: asyncio.Event, *, pool: Pool) -> None:
+    """Measure at once and then four times a minute; while the database is away, the last figures stand."""
+    away = False
+    while not stop.is_set():
+        try:
+            async with asyncio.timeout(_ANSWER_SECONDS_MAX):
+                await _measure(pool)
+            away = False
+        except FAILURES as error:
+            if not away:
+                _log.warning("measuring.database_away", error=str(error) or type(error).__name__)
+            away = True
+        await happens_within(stop, _EVERY_SECONDS)
+
+
+async def _measure(pool: Pool) -> None:
+    async with pool.acquire() as connection:
+        measured = await measure(connection)
+    metrics.NOTIFICATION_QUEUE.set(measured.notification_queue_usage)
+    metrics.CONNECTIONS.set(measured.connections)
+    metrics.CONNECTIONS_MAX.set(measured.connections_max)
+    metrics.BILLING_PAUSED.set(measured.billing_paused)
+    last_success_at = measured.last_success_at
+    metrics.LAST_SUCCESS_AT.set(last_success_at.timestamp() if last_success_at is not None else 0)
+    metrics.AUDIT_FINDINGS.set(measured.audit_findings)
+    metrics.PLANS_HELD.set(measured.plans_held)
+    metrics.MEASURED_AT.set_to_current_time()
