@@ -17,6 +17,7 @@ from support.balancers import (
     CADDY,
     DEPLOY,
     NGINX,
+    NGINX_SITE,
     Balancer,
     Certificate,
     caddy,
@@ -59,7 +60,7 @@ async def balancer(
 async def test_nginx_takes_the_shipped_settings(tmp_path: Path) -> None:
     assert NGINX is not None
     certificate = await Certificate.signed_by_itself(tmp_path)
-    main = write_nginx(tmp_path, DEPLOY / "nginx" / "containerstacks.conf", certificate, {})
+    main = write_nginx(tmp_path, NGINX_SITE, certificate.places)
     # "-t" binds nothing: ports 80 and 443 stay whose they are.
     said = await run_to_end(NGINX, "-t", "-p", tmp_path, "-c", main)
     assert "[warn]" not in said, said

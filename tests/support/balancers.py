@@ -17,6 +17,7 @@ from support.processes import LOCALHOST, free_port
 from support.waiting import eventually
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
+NGINX_SITE = DEPLOY / "nginx" / "containerstacks.conf"
 NAME = "status.example.com"
 # Where the shipped settings expect the two web processes.
 UPSTREAMS = ("127.0.0.1:8080", "127.0.0.1:8090")
@@ -66,6 +67,12 @@ class Certificate:
     chain: Path
     key: Path
 
+    @property
+    def places(self) -> dict[str, str]:
+        """Where the shipped settings for nginx expect it, and where it is."""
+        folder = f"/etc/letsencrypt/live/{NAME}"
+        return {f"{folder}/fullchain.pem": str(self.chain), f"{folder}/privkey.pem": str(self.key)}
+
     @classmethod
     async def signed_by_itself(cls, folder: Path) -> "Certificate":
         made = cls(folder / "fullchain.pem", folder / "privkey.pem")
@@ -77,20 +84,16 @@ class Certificate:
         return made
 
 
-def write_nginx(folder: Path, site: Path, certificate: Certificate, replaced: Mapping[str, str]) -> Path:
-    """Put a shipped site, with another place for what it writes and reads, under a bare main file."""
+def write_nginx(folder: Path, site: Path, replaced: Mapping[str, str]) -> Path:
+    """Put a shipped site, with other places for what it reads and writes, under a bare main file."""
     main = folder / "nginx.conf"
     user = "user root;" if os.geteuid() == 0 else ""
     main.write_text(_NGINX_MAIN.format(folder=folder, user=user), encoding="utf-8")
     shutil.copy(DEPLOY / "nginx" / "containerstacks-proxy.conf", folder)
-    places = {
-        f"/etc/letsencrypt/live/{NAME}/fullchain.pem": str(certificate.chain),
-        f"/etc/letsencrypt/live/{NAME}/privkey.pem": str(certificate.key),
-        "/var/cache/nginx/": f"{folder}/cache-",
-    }
-    (folder / "site.conf").write_text(
-        replace_all(site.read_text(encoding="utf-8"), {**places, **replaced}), encoding="utf-8"
+    text = replace_all(
+        site.read_text(encoding="utf-8"), {"/var/cache/nginx/": f"{folder}/cache-", **replaced}
     )
+    (folder / "site.conf").write_text(text, encoding="utf-8")
     return main
 
 
@@ -100,9 +103,9 @@ async def nginx(folder: Path, ports: Sequence[int]) -> AsyncIterator[Balancer]:
     plain, secure = free_port(), free_port()
     main = write_nginx(
         folder,
-        DEPLOY / "nginx" / "containerstacks.conf",
-        certificate,
+        NGINX_SITE,
         {
+            **certificate.places,
             "    listen [::]:80;\n": "",
             "    listen [::]:443 ssl http2;\n": "",
             "listen 80;": f"listen {LOCALHOST}:{plain};",
