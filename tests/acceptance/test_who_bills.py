@@ -15,7 +15,7 @@ from support.processes import Processes, Service
 from support.waiting import eventually, session_waiting_for
 
 # One organization of the due fleet to a batch.
-SMALL_BATCHES = {"BILLING_BATCH_INSTANCES": "4"}
+SMALL_BATCHES = {"BILLING_BATCH_INSTANCES": "4", "BILLING_CONCURRENCY": "1"}
 
 
 async def daemon_status(web: Service) -> dict[str, Any]:

@@ -178,7 +178,7 @@ async def sockets_are_refused(stage: Stage) -> AsyncGenerator[Sight, None]:
         await socket.close()
 
     page = await stage.open("/about")
-    await page.route_web_socket("**/ws/status", refuse)
+    await page.route_web_socket("**/ws/status?*", refuse)
     await page.goto(f"{stage.url}/status")
     await put_forward(page, _POLL_SECONDS)
     await expect_state(page, ".connection", "polling")
