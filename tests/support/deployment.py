@@ -12,7 +12,11 @@ from containerstacks_stats_aggregator.settings import StatsAggregatorSettings
 from containerstacks_web.settings import WebSettings
 
 ROOT: Final = Path(__file__).parents[2]
-COMMANDS: Final = {script.name for script in entry_points(group="console_scripts")}
+COMMANDS: Final = {
+    script.name
+    for script in entry_points(group="console_scripts")
+    if script.name.startswith("containerstacks")
+}
 SETTINGS_OF: Final[Mapping[str, type[CommonSettings]]] = {
     "containerstacks": CommonSettings,
     "containerstacks-web": WebSettings,
