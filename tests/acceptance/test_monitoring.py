@@ -1,26 +1,23 @@
 """What Prometheus is given, by its own tools and its own server: rules, configuration, figures that are there."""
 
-import asyncio
 import json
 import re
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 import yaml
 
-from support.processes import LOCALHOST, Processes, Service, free_port
+from support.processes import LOCALHOST, Processes, Service
+from support.prometheus import Ask, is_content, needs_prometheus, prometheus, promtool
 from support.waiting import eventually
+
+pytestmark = needs_prometheus
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"
 DASHBOARD = DEPLOY / "grafana" / "containerstacks.json"
-Ask = Callable[..., Awaitable[Any]]
-
 TOKEN = "metrics-token-0123456789"
 METRIC = re.compile(r"\bcontainerstacks_[a-z_]+\b")
 EXPORTED = re.compile(r"^# TYPE (\S+)", re.MULTILINE)
@@ -29,25 +26,6 @@ EXPORTED = re.compile(r"^# TYPE (\S+)", re.MULTILINE)
 def alert_rules() -> list[dict[str, Any]]:
     groups = yaml.safe_load((PROMETHEUS / "alerts.yml").read_text())["groups"]
     return [rule for group in groups for rule in group["rules"] if "alert" in rule]
-
-
-async def promtool(*arguments: str | Path, given: str = "") -> tuple[int, str]:
-    """Return promtool's exit code, and all that it says."""
-    process = await asyncio.create_subprocess_exec(
-        "promtool",
-        *map(str, arguments),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )
-    said, _ = await process.communicate(given.encode())
-    assert process.returncode is not None
-    return process.returncode, said.decode()
-
-
-async def is_content(*arguments: str | Path) -> None:
-    exit_code, said = await promtool(*arguments)
-    assert exit_code == 0, said
 
 
 @pytest.fixture
@@ -149,39 +127,6 @@ async def test_a_prometheus_with_the_example_finds_everything_well(
 async def nothing_is_wrong(ask: Ask) -> bool:
     assert (await ask("alerts"))["alerts"] == []
     return True
-
-
-@asynccontextmanager
-async def prometheus(folder: Path) -> AsyncIterator[Ask]:
-    """Run the real server on the folder's configuration, and give a way to ask its API."""
-    port = free_port()
-    with (folder / "prometheus.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            "prometheus",
-            f"--config.file={folder / 'prometheus.yml'}",
-            f"--storage.tsdb.path={folder / 'data'}",
-            f"--web.listen-address={LOCALHOST}:{port}",
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session:
-
-        async def ask(what: str, **parameters: str) -> Any:
-            url = f"http://{LOCALHOST}:{port}/api/v1/{what}"
-            try:
-                async with session.get(url, params=parameters) as response:
-                    document = await response.json()
-            except aiohttp.ClientConnectionError as error:
-                raise AssertionError((folder / "prometheus.log").read_text()) from error
-            assert document["status"] == "success", document
-            return document["data"]
-
-        try:
-            yield ask
-        finally:
-            process.kill()
-            await process.wait()
 
 
 # The dashboard ----------------------------------------------------------------------------------
