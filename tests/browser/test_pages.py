@@ -6,11 +6,22 @@ from playwright.async_api import Page, expect
 
 from support import fleet
 from support.chromium import Chromium, layout_shifts, refused_by_policy
-from support.processes import Processes
+from support.demo_past import add_past, add_past_runs
+from support.processes import Processes, Service
+from support.waiting import eventually
 
 PAGES = ["/status", "/about", "/login", "/api/docs"]
 WEIGHT_MAX = 60 * 1024
+RANGES = ["24 hours", "7 days", "30 days", "90 days"]
 WIDTHS = [320, 390, 820, 1280, 3840]
+
+
+async def until_everything_is_read(web: Service) -> None:
+    async def is_drawn() -> bool:
+        page = await web.get_text("/status?range=7d")
+        return "data-chart" in page and "data-days" in page
+
+    await eventually(is_drawn, 30)
 
 
 async def add_instance(connection: asyncpg.Connection) -> None:
@@ -34,14 +45,17 @@ async def test_no_page_breaks_its_policy_or_asks_anybody_else(
 async def test_the_status_weighs_less_than_60_kilobytes(
     database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
 ) -> None:
+    await add_past(connection)
+    await add_past_runs(connection)
     await add_instance(connection)
     web = await processes.start_web(database_url)
+    await until_everything_is_read(web)
     page = await chromium.open("about:blank")
     session = await page.context.new_cdp_session(page)
     sizes: list[float] = []
     session.on("Network.loadingFinished", lambda event: sizes.append(event["encodedDataLength"]))
     await session.send("Network.enable")
-    await page.goto(f"{web.url}/status")
+    await page.goto(f"{web.url}/status?range=7d")
     await page.wait_for_load_state("networkidle")
     assert len(sizes) > 10
     assert sum(sizes) < WEIGHT_MAX
@@ -112,6 +126,7 @@ async def test_the_pages_work_by_keyboard(
     database_url: str, processes: Processes, chromium: Chromium
 ) -> None:
     web = await processes.start_web(database_url)
+    await until_everything_is_read(web)
     page = await chromium.open(f"{web.url}/status")
     focused = page.locator(":focus")
     await page.keyboard.press("Tab")
@@ -128,7 +143,15 @@ async def test_the_pages_work_by_keyboard(
         await expect(focused).to_have_attribute("data-day", "no_data")
         await page.keyboard.press("Tab")
         await expect(focused).to_contain_text("in a table")
-    for name in ("How states and uptime are decided", "Atom feed", "Badge", "As JSON", "VPS", "billing"):
+    for name in ("How states and uptime are decided", "Atom feed", "Badge", "As JSON", *RANGES):
+        await page.keyboard.press("Tab")
+        await expect(focused).to_have_text(name)
+    for chart in ("VPS by status", "Billing runs"):
+        await page.keyboard.press("Tab")
+        await expect(focused).to_have_attribute("aria-label", f"{chart}, last 24 hours")
+        await page.keyboard.press("Tab")
+        await expect(focused).to_have_text(f"{chart} in a table")
+    for name in ("VPS", "billing"):
         await page.keyboard.press("Tab")
         await expect(focused).to_have_text(name)
     await page.keyboard.press("Tab")

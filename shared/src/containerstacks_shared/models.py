@@ -192,6 +192,19 @@ class VpsHistoryPoint(Document):
     other: Figure | None = None
 
 
+class RunHistoryPoint(Document):
+    """What the billing runs that began in one step of a chart did, without anything about money.
+
+    `longest_seconds` is None when none of them came to its end.
+    """
+
+    started_at: Timestamp
+    runs: Count
+    failed: Count
+    instances_billed: Count
+    longest_seconds: Figure | None = None
+
+
 # Billing ----------------------------------------------------------------------------------------
 
 

@@ -28,6 +28,7 @@ from .keys import (
     ADMIN_SOCKETS,
     ALERT_RECEIVERS,
     BUILTIN_BILLING,
+    HISTORY,
     HUB,
     KEY_USES,
     LISTENER,
@@ -44,6 +45,7 @@ from .live import board, feed
 from .live.admin_sockets import AdminSockets
 from .live.board import StatusBoard
 from .live.feed import SnapshotFeed
+from .live.history import HistoryReadings
 from .live.hub import Hub
 from .platform_statistics import PlatformStatisticsCache
 from .rate_limiting import RateLimiter
@@ -105,6 +107,7 @@ def jobs(app: web.Application) -> Sequence[Job]:
         Job("listener", app[LISTENER].run),
         Job("feed", partial(_until_stopped, partial(app[SNAPSHOT_FEED].follow, app[LISTENER]))),
         Job("board", partial(_until_stopped, partial(app[STATUS_BOARD].follow, app[LISTENER]))),
+        Job("history", partial(_until_stopped, app[HISTORY].follow)),
         Job("hub", partial(_until_stopped, app[HUB].run_rounds)),
         Job("admin_sockets", partial(_until_stopped, app[ADMIN_SOCKETS].run_rounds)),
         Job("key_uses", app[KEY_USES].run),
@@ -141,6 +144,7 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
         renew=app[HUB].renew,
     )
     app[STATUS_BOARD] = StatusBoard(pool, announce=app[HUB].announce)
+    app[HISTORY] = HistoryReadings(app[READER])
     app[ADMIN_SOCKETS] = AdminSockets(pool, billing_interval=settings.billing_interval)
     app[KEY_USES] = KeyUses(pool)
     app[PLATFORM_STATISTICS] = PlatformStatisticsCache(app[READER], redis_pool)

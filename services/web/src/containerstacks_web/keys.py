@@ -13,6 +13,7 @@ from containerstacks_web.client_address import TrustedProxies
 from containerstacks_web.live.admin_sockets import AdminSockets
 from containerstacks_web.live.board import StatusBoard
 from containerstacks_web.live.feed import SnapshotFeed
+from containerstacks_web.live.history import HistoryReadings
 from containerstacks_web.live.hub import Hub
 from containerstacks_web.platform_statistics import PlatformStatisticsCache
 from containerstacks_web.rate_limiting import RateLimiter, Verdict
@@ -27,6 +28,7 @@ READER = web.AppKey("reader", Reader)
 LISTENER = web.AppKey("listener", Listener)
 SNAPSHOT_FEED = web.AppKey("snapshot_feed", SnapshotFeed)
 STATUS_BOARD = web.AppKey("status_board", StatusBoard)
+HISTORY = web.AppKey("history", HistoryReadings)
 HUB = web.AppKey("hub", Hub)
 ADMIN_SOCKETS = web.AppKey("admin_sockets", AdminSockets)
 KEY_USES = web.AppKey("key_uses", KeyUses)

@@ -22,10 +22,11 @@ from aiohttp.typedefs import Handler
 from .api import health
 from .conventions import PROBES, SOCKET_PATH, STATIC_PREFIX, is_plain
 from .headers import SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
-from .keys import RATE_LIMITER, SNAPSHOT_FEED, STATUS_BOARD, TRUSTED_PROXIES, VERDICT
+from .keys import HISTORY, RATE_LIMITER, SNAPSHOT_FEED, STATUS_BOARD, TRUSTED_PROXIES, VERDICT
 from .live.snapshot import StatusSnapshot
 from .metrics import RATE_LIMITED, REQUESTS
 from .pages import handlers as pages
+from .pages.history import ChartRange
 from .pages.rendering import THEME_COOKIE, theme_of
 from .pages.verdict import Freshness
 from .problems import CONTENT_TYPE, describe_problem, wants_page
@@ -77,7 +78,7 @@ class _Address:
     make: _Make
     content_type: str
     seconds: float
-    # A page: it is zipped, and also shows components and incidents.
+    # A page: it is zipped, and also shows components, incidents and charts.
     is_page: bool
 
 
@@ -99,23 +100,26 @@ _ADDRESSES: Final[Mapping[str, _Address]] = {
 
 
 class ReadyAnswers:
-    """What lies ready, by address and theme; never more than a few, since each replaces the one before."""
+    """What lies ready, by address, theme and range of the charts; never more than a few: each replaces the last."""
 
     def __init__(self) -> None:
-        self._ready: dict[tuple[str, str | None], _Ready] = {}
+        self._ready: dict[tuple[str, str | None, str], _Ready] = {}
 
     async def find(
         self, request: web.Request, address: _Address, theme: str | None, snapshot: StatusSnapshot
     ) -> _Ready:
         now = time.monotonic()
-        etag = _etag(request, address, theme, snapshot)
-        ready = self._ready.get((request.path, theme))
+        # Whatever else a query says changes nothing, and takes no room.
+        chosen = ChartRange.of(request).value if address.is_page else ""
+        key = (request.path, theme, chosen)
+        etag = _etag(request, address, theme, chosen, snapshot)
+        ready = self._ready.get(key)
         if ready is None or ready.etag != etag or now - ready.made_at > address.seconds:
             body = await address.make(request, snapshot)
             zipped = _zip(body) if address.is_page else None
             headers = _headers(address, etag)
             ready = _Ready(made_at=now, etag=etag, headers=headers, body=body, zipped=zipped)
-            self._ready[request.path, theme] = ready
+            self._ready[key] = ready
         return ready
 
 
@@ -187,11 +191,17 @@ def _theme(request: web.Request) -> str | None:
     return theme_of(request) if hdrs.COOKIE in request.headers else None
 
 
-def _etag(request: web.Request, address: _Address, theme: str | None, snapshot: StatusSnapshot) -> str:
+def _etag(
+    request: web.Request, address: _Address, theme: str | None, chosen: str, snapshot: StatusSnapshot
+) -> str:
     """Another reading is another version. While there is none, the page turns stale, and its ages go on."""
     freshness = Freshness.of(request.app[SNAPSHOT_FEED].age_seconds())
     board = request.app[STATUS_BOARD].board if address.is_page else None
     shown = "" if board is None else f"-{board.read_at.timestamp():.3f}{board.stale:d}"
+    if address.is_page:
+        history = request.app[HISTORY].latest
+        read = "" if history is None else f"{history.as_of.timestamp():.3f}{history.stale:d}"
+        shown += f"-{chosen}{read}"
     if freshness is Freshness.FRESH and theme is None:
         return f"{snapshot.version}{shown}"
     minute = int(time.time() // 60) if freshness is not Freshness.FRESH else ""

@@ -68,3 +68,32 @@ select id, biller, occasion, holder, status, started_at, finished_at, instances_
 select max(coalesce(finished_at, started_at))
   from billing_runs
 having max(coalesce(finished_at, started_at)) > clock_now() + interval '1 minute';
+
+-- name: series
+-- What the runs did per step ($1) over the last $2, by when they began (billing_runs_started_at). Every step is
+-- there: one in which no run began has none. An interrupted run ended when somebody noticed: that is no duration.
+-- Bins are UTC: date_bin counts from an origin that begins a day.
+with steps as (
+    select generate_series(date_bin($1::interval, clock_now() - $2::interval, '2000-01-01 00:00:00+00') + $1::interval,
+                           clock_now(),
+                           $1::interval) as started_at
+),
+recorded as (
+    select date_bin($1::interval, started_at, '2000-01-01 00:00:00+00') as started_at,
+           count(*) as runs,
+           count(*) filter (where status in ('failed', 'interrupted')) as failed,
+           sum(instances_billed) as instances_billed,
+           max(finished_at - started_at) filter (where status <> 'interrupted') as longest
+      from billing_runs
+     where started_at >= (select min(started_at) from steps)
+     group by 1
+)
+select steps.started_at,
+       coalesce(recorded.runs, 0) as runs,
+       coalesce(recorded.failed, 0) as failed,
+       coalesce(recorded.instances_billed, 0)::bigint as instances_billed,
+       round(extract(epoch from recorded.longest), 3) as longest_seconds
+  from steps
+  left join recorded
+ using (started_at)
+ order by steps.started_at;

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 import asyncpg
 
 from containerstacks_shared.db import Connection
 from containerstacks_shared.errors import NotFound
-from containerstacks_shared.models import Biller, BillingRunRecord, Occasion, RunStatus
+from containerstacks_shared.models import Biller, BillingRunRecord, Occasion, RunHistoryPoint, RunStatus
 from containerstacks_shared.sql import load
 
 _QUERIES = load("billing_runs")
@@ -107,6 +107,12 @@ async def find(connection: Connection, run_id: int) -> RunWithProblems:
     if row is None:
         raise NotFound(f"there is no billing run {run_id}")
     return RunWithProblems(_record(row), row["problems"])
+
+
+async def read_series(connection: Connection, *, step: timedelta, length: timedelta) -> list[RunHistoryPoint]:
+    """Read one point per step, oldest first; a step in which no run began is there and says so."""
+    rows = await connection.fetch(_QUERIES["series"], step, length)
+    return [RunHistoryPoint(**dict(row)) for row in rows]
 
 
 def _record(row: asyncpg.Record) -> BillingRunRecord:

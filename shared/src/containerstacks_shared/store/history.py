@@ -35,12 +35,12 @@ class Retention:
 
 
 class Span(Enum):
-    """A chart's stretch of time: how far back it goes, in which steps, made of which rows."""
+    """A chart's stretch of time: how far back it goes, in which steps, made of which rows; and runs."""
 
-    DAY = (timedelta(hours=24), timedelta(minutes=10), Resolution.MINUTE)
-    WEEK = (timedelta(days=7), timedelta(hours=1), Resolution.HOUR)
-    MONTH = (timedelta(days=30), timedelta(hours=6), Resolution.HOUR)
-    QUARTER = (timedelta(days=90), timedelta(days=1), Resolution.DAY)
+    DAY = (timedelta(hours=24), timedelta(minutes=10), Resolution.MINUTE, timedelta(hours=1))
+    WEEK = (timedelta(days=7), timedelta(hours=1), Resolution.HOUR, timedelta(hours=6))
+    MONTH = (timedelta(days=30), timedelta(hours=6), Resolution.HOUR, timedelta(days=1))
+    QUARTER = (timedelta(days=90), timedelta(days=1), Resolution.DAY, timedelta(days=1))
 
     @property
     def length(self) -> timedelta:
@@ -53,6 +53,11 @@ class Span(Enum):
     @property
     def resolution(self) -> Resolution:
         return self.value[2]
+
+    @property
+    def run_step(self) -> timedelta:
+        """Billing runs once an hour: finer steps than that would stay empty."""
+        return self.value[3]
 
 
 async def record(connection: Connection, counts: VpsStatusCounts, retention: Retention) -> None:

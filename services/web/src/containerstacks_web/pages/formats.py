@@ -93,6 +93,12 @@ def moment(value: datetime) -> str:
     return f"{utc.day} {_MONTHS[utc.month - 1]} {utc.year}, {utc:%H:%M} UTC"
 
 
+def day(value: datetime) -> str:
+    """'23 Nov', where the year goes without saying."""
+    utc = value.astimezone(UTC)
+    return f"{utc.day} {_MONTHS[utc.month - 1]}"
+
+
 def clock(value: datetime) -> str:
     """'06:46:12 UTC', for what happened moments ago."""
     return f"{value.astimezone(UTC):%H:%M:%S} UTC"

@@ -1,6 +1,7 @@
 """The pages. Reading the status costs no query: it is the process's snapshot, marked stale when it is old."""
 
 import asyncio
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
@@ -15,6 +16,7 @@ from containerstacks_shared.models import PlatformStatistics
 from containerstacks_shared.store import counts
 from containerstacks_web.keys import (
     ADMIN_SOCKETS,
+    HISTORY,
     IDENTITY,
     PLATFORM_STATISTICS,
     POOL,
@@ -29,6 +31,7 @@ from containerstacks_web.sign_in.identity import CredentialKind
 from containerstacks_web.sign_in.local_path import local_path
 
 from .components import told
+from .history import ChartRange, present_history
 from .presenter import Details, present_about, present_details, present_status
 from .rendering import render, render_for_strangers
 
@@ -53,6 +56,7 @@ async def status(request: web.Request) -> web.StreamResponse:
         "page": page,
         "board": board,
         "told": None if board is None else told(board),
+        **_history(request),
         "for_admin": for_admin,
         "details": await _details(request) if for_admin else None,
     }
@@ -69,6 +73,7 @@ async def public_status(request: web.Request, snapshot: StatusSnapshot) -> bytes
         "page": present_status(snapshot, board, age_seconds=age_seconds, now=datetime.now(UTC)),
         "board": board,
         "told": None if board is None else told(board),
+        **_history(request),
         "for_admin": False,
         "details": None,
     }
@@ -117,6 +122,11 @@ async def error_page(
     """Render what went wrong for a person; `reference` finds the request in the log."""
     context = {"status": status.value, "detail": detail, "reference": reference}
     return await render(request, "error.html", context, status=status)
+
+
+def _history(request: web.Request) -> Mapping[str, object]:
+    chosen = ChartRange.of(request)
+    return {"chosen_range": chosen, "past": present_history(request.app[HISTORY].latest, chosen)}
 
 
 async def _details(request: web.Request) -> Details | None:

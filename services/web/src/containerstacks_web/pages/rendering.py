@@ -9,13 +9,15 @@ import jinja2
 from aiohttp import hdrs, web
 
 from containerstacks_shared import component_rules
+from containerstacks_shared.models import VpsStatusGroup
 from containerstacks_shared.money import format_amount
 from containerstacks_web.keys import IDENTITY, SETTINGS
 from containerstacks_web.sign_in.csrf import csrf_token
 from containerstacks_web.sign_in.identity import ANONYMOUS, CredentialKind
 
-from . import components, formats
+from . import charts, components, formats
 from .assets import Assets
+from .history import ChartRange
 
 THEME_COOKIE: Final = "theme"
 _THEMES: Final = ("light", "dark")
@@ -50,6 +52,9 @@ def setup_templates(app: web.Application, assets: Assets) -> None:
         asset=assets.url,
         NOT_KNOWN=formats.NOT_KNOWN,
         STATE_WORDS=components.STATE_WORDS,
+        STATUS_COLUMNS=[(group.value, group.value.capitalize()) for group in VpsStatusGroup],
+        CHART_RANGES=tuple(ChartRange),
+        CHART_HEIGHT=charts.HEIGHT,
         COMPONENT_RULES=component_rules.RULES,
         UPTIME_FORMULA=component_rules.UPTIME_FORMULA,
         UPTIME_NOTE=component_rules.UPTIME_NOTE,

@@ -17,8 +17,19 @@ export class Incidents {
   take(incidents) {
     const told = JSON.stringify(incidents);
     if (told === this.#shown) return;
+    // The page was rendered a moment ago, and mostly says the same already.
+    const isThere = this.#shown === null && this.#isRendered(incidents);
     this.#shown = told;
-    this.#fetchWithin(SPREAD);
+    if (!isThere) this.#fetchWithin(SPREAD);
+  }
+
+  #isRendered(incidents) {
+    const section = this.#root.querySelector("#incidents");
+    if (section.querySelector(".incidents__none, .incidents__list--current") === null) return false;
+    const rendered = [...section.querySelectorAll(".incidents__list--current > .incident")].map((incident) => (
+      [incident.id, incident.querySelectorAll(".incident__updates > li").length]
+    ));
+    return JSON.stringify(rendered) === JSON.stringify(incidents.map(({ id, updates }) => [`incident-${id}`, updates.length]));
   }
 
   #fetchWithin(longest) {

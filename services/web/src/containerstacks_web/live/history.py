@@ -1,0 +1,79 @@
+"""The past that the status page draws: read once a minute for every range, the last good reading kept with its age."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from containerstacks_shared import db
+from containerstacks_shared.models import RunHistoryPoint, VpsHistoryPoint
+from containerstacks_shared.reading import Reader
+from containerstacks_shared.store import billing_runs, history
+from containerstacks_shared.store.history import Span
+
+# A minute is the finest step that is recorded.
+_EVERY_SECONDS: Final = 60.0
+_RETRY_SECONDS: Final = 5.0
+_READ_SECONDS_MAX: Final = 10.0
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class SpanHistory:
+    """One point per step, oldest first, also where nothing was recorded."""
+
+    vps: Sequence[VpsHistoryPoint]
+    runs: Sequence[RunHistoryPoint]
+
+
+@dataclass(frozen=True)
+class History:
+    """Everything that was recorded until `as_of`. `stale` tells that newer was asked for and could not be had."""
+
+    as_of: datetime
+    spans: Mapping[Span, SpanHistory]
+    stale: bool = False
+
+
+class HistoryReadings:
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self._latest: History | None = None
+
+    @property
+    def latest(self) -> History | None:
+        """The last good reading; None before the first."""
+        return self._latest
+
+    async def follow(self) -> None:
+        """Read until cancelled."""
+        while True:
+            seconds = await self.look()
+            await asyncio.sleep(seconds)
+
+    async def look(self) -> float:
+        """Read once. Returns in how many seconds to do so again."""
+        try:
+            async with asyncio.timeout(_READ_SECONDS_MAX):
+                reading = await self._reader.read(_read_spans)
+        except db.UNAVAILABLE as error:
+            _log.warning("history.unavailable", error=str(error) or type(error).__name__)
+            if self._latest is not None:
+                self._latest = replace(self._latest, stale=True)
+            return _RETRY_SECONDS
+        self._latest = History(reading.as_of, reading.value)
+        return _EVERY_SECONDS
+
+
+async def _read_spans(connection: db.Connection) -> Mapping[Span, SpanHistory]:
+    return {
+        span: SpanHistory(
+            vps=await history.read_series(connection, span),
+            runs=await billing_runs.read_series(connection, step=span.run_step, length=span.length),
+        )
+        for span in Span
+    }

@@ -1,0 +1,206 @@
+"""The history of the status page: which range is asked for, and its charts with the tables behind them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+
+from aiohttp import web
+
+from containerstacks_shared.models import RunHistoryPoint, VpsHistoryPoint, VpsStatusGroup
+from containerstacks_shared.store.history import Span
+from containerstacks_web.live.history import History
+
+from . import charts
+from .charts import Gap, Tick
+from .formats import NOT_KNOWN, day, number
+
+_A_SECOND: Final = 1
+_TWO_MINUTES: Final = 120
+_DAY: Final = timedelta(days=1)
+
+
+class ChartRange(StrEnum):
+    """As addresses spell it: `/status?range=7d`."""
+
+    DAY = "24h"
+    WEEK = "7d"
+    MONTH = "30d"
+    QUARTER = "90d"
+
+    @classmethod
+    def of(cls, request: web.Request) -> "ChartRange":
+        """Return the range asked for; anything else is the first."""
+        asked = request.query.get("range", "") if request.query_string else ""
+        return cls(asked) if asked in _TITLES else cls.DAY
+
+    @property
+    def words(self) -> str:
+        return _TITLES[self]
+
+    @property
+    def span(self) -> Span:
+        return Span[self.name]
+
+
+_TITLES: Final[Mapping[str, str]] = {"24h": "24 hours", "7d": "7 days", "30d": "30 days", "90d": "90 days"}
+_LABEL_EVERY: Final = {
+    Span.DAY: timedelta(hours=6),
+    Span.WEEK: timedelta(days=1),
+    Span.MONTH: timedelta(days=5),
+    Span.QUARTER: timedelta(days=15),
+}
+_STEP_WORDS: Final = {
+    timedelta(minutes=10): "10 minutes",
+    timedelta(hours=1): "hour",
+    timedelta(hours=6): "6 hours",
+    _DAY: "day",
+}
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One picture. `shapes` are names and paths, drawn in this order; `marks` stand above everything."""
+
+    steps: int
+    levels: Sequence[Tick]
+    times: Sequence[Tick]
+    gaps: Sequence[Gap]
+    shapes: Sequence[tuple[str, str]]
+    marks: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """A step in the table; `cells` is None where nothing is known."""
+
+    label: str
+    cells: Sequence[str] | None
+
+
+@dataclass(frozen=True)
+class HistoryPage:
+    """Everything was read at `as_of`. Rows are newest first; steps are in words, as in 'per hour'."""
+
+    chosen: ChartRange
+    as_of: datetime
+    stale: bool
+    vps: Plot
+    vps_rows: Sequence[Row]
+    vps_step: str
+    billed: Plot
+    durations: Plot
+    duration_unit: str
+    run_rows: Sequence[Row]
+    run_step: str
+
+
+def present_history(history: History | None, chosen: ChartRange) -> HistoryPage | None:
+    """Return None while nothing was read yet."""
+    if history is None:
+        return None
+    span = chosen.span
+    vps, runs = history.spans[span].vps, history.spans[span].runs
+    run_times = charts.time_ticks([point.started_at for point in runs], _LABEL_EVERY[span])
+    durations, unit = _durations_plot(runs, run_times)
+    return HistoryPage(
+        chosen=chosen,
+        as_of=history.as_of,
+        stale=history.stale,
+        vps=_vps_plot(vps, charts.time_ticks([point.started_at for point in vps], _LABEL_EVERY[span])),
+        vps_rows=[_vps_row(point, span.step) for point in reversed(vps)],
+        vps_step=_STEP_WORDS[span.step],
+        billed=_billed_plot(runs, run_times),
+        durations=durations,
+        duration_unit=unit,
+        run_rows=[_run_row(point, span.run_step) for point in reversed(runs)],
+        run_step=_STEP_WORDS[span.run_step],
+    )
+
+
+def duration(seconds: Decimal | None) -> str:
+    """'450 ms', '12.5 s', '3.4 min'."""
+    if seconds is None:
+        return NOT_KNOWN
+    factor, _, unit = _unit_of(seconds)
+    return f"{number(seconds * factor)} {unit}"
+
+
+def _vps_plot(points: Sequence[VpsHistoryPoint], times: Sequence[Tick]) -> Plot:
+    totals = [_total(point) for point in points]
+    scale = charts.scale_to(max((total for total in totals if total is not None), default=Decimal(0)))
+    series = {group.value: [getattr(point, group) for point in points] for group in VpsStatusGroup}
+    return Plot(
+        steps=len(points),
+        levels=charts.level_ticks(scale),
+        times=times,
+        gaps=charts.gaps(totals),
+        shapes=charts.stacked(series, scale),
+    )
+
+
+def _billed_plot(points: Sequence[RunHistoryPoint], times: Sequence[Tick]) -> Plot:
+    billed = [point.instances_billed if point.runs else None for point in points]
+    scale = charts.scale_to(max((amount for amount in billed if amount is not None), default=0))
+    return Plot(
+        steps=len(points),
+        levels=charts.level_ticks(scale),
+        times=times,
+        gaps=charts.gaps(billed),
+        shapes=[("billed", charts.bars(billed, scale))],
+        marks=charts.marks([point.failed for point in points]),
+    )
+
+
+def _durations_plot(points: Sequence[RunHistoryPoint], times: Sequence[Tick]) -> tuple[Plot, str]:
+    longest = max((point.longest_seconds for point in points if point.longest_seconds), default=Decimal(0))
+    factor, unit, _ = _unit_of(longest)
+    values = [None if point.longest_seconds is None else point.longest_seconds * factor for point in points]
+    scale = charts.scale_to(longest * factor)
+    plot = Plot(
+        steps=len(points),
+        levels=charts.level_ticks(scale),
+        times=times,
+        gaps=charts.gaps(values),
+        shapes=[("duration", charts.bars(values, scale))],
+    )
+    return plot, unit
+
+
+def _unit_of(seconds: Decimal) -> tuple[Decimal, str, str]:
+    """Choose how many of it make a second, its name, and its sign."""
+    if seconds < _A_SECOND:
+        return Decimal(1000), "milliseconds", "ms"
+    if seconds < _TWO_MINUTES:
+        return Decimal(1), "seconds", "s"
+    return 1 / Decimal(60), "minutes", "min"
+
+
+def _vps_row(point: VpsHistoryPoint, step: timedelta) -> Row:
+    total = _total(point)
+    label = _step_label(point.started_at, step)
+    if total is None:
+        return Row(label, None)
+    return Row(label, [number(amount) for amount in (total, *_amounts(point))])
+
+
+def _run_row(point: RunHistoryPoint, step: timedelta) -> Row:
+    label = _step_label(point.started_at, step)
+    if not point.runs:
+        return Row(label, None)
+    counts = (point.instances_billed, point.runs, point.failed)
+    return Row(label, [*map(number, counts), duration(point.longest_seconds)])
+
+
+def _amounts(point: VpsHistoryPoint) -> list[Decimal]:
+    return [getattr(point, group) or Decimal(0) for group in VpsStatusGroup]
+
+
+def _total(point: VpsHistoryPoint) -> Decimal | None:
+    return sum(_amounts(point), Decimal(0)) if point.samples else None
+
+
+def _step_label(moment: datetime, step: timedelta) -> str:
+    return day(moment) if step >= _DAY else f"{day(moment)}, {moment.astimezone(UTC):%H:%M}"

@@ -1,0 +1,99 @@
+"""The history as the page shows it: the range asked for, and what is not known told from what is zero."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from aiohttp.test_utils import make_mocked_request
+
+from containerstacks_shared.models import RunHistoryPoint, VpsHistoryPoint
+from containerstacks_shared.store.history import Span
+from containerstacks_web.live.history import History, SpanHistory
+from containerstacks_web.pages.history import ChartRange, duration, present_history
+
+NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
+
+
+def vps(samples: int, running: int | None = None) -> VpsHistoryPoint:
+    amount = None if running is None else Decimal(running)
+    none = None if running is None else Decimal(0)
+    return VpsHistoryPoint(
+        started_at=NOW,
+        samples=samples,
+        running=amount,
+        stopped=none,
+        provisioning=none,
+        rebooting=none,
+        error=none,
+        other=none,
+    )
+
+
+def run(runs: int, *, failed: int = 0, billed: int = 0, longest: str | None = None) -> RunHistoryPoint:
+    return RunHistoryPoint(
+        started_at=NOW + timedelta(minutes=40),
+        runs=runs,
+        failed=failed,
+        instances_billed=billed,
+        longest_seconds=None if longest is None else Decimal(longest),
+    )
+
+
+def history(*, points: list[VpsHistoryPoint], runs: list[RunHistoryPoint]) -> History:
+    return History(NOW, dict.fromkeys(Span, SpanHistory(points, runs)))
+
+
+@pytest.mark.parametrize(
+    ("query", "chosen"),
+    [
+        ("", "24h"),
+        ("?range=7d", "7d"),
+        ("?range=90d&other=1", "90d"),
+        ("?range=", "24h"),
+        ("?range=1y", "24h"),
+        ("?range=%00%ff", "24h"),
+        ("?other", "24h"),
+    ],
+)
+def test_only_the_four_ranges_are_known(query: str, chosen: str) -> None:
+    assert ChartRange.of(make_mocked_request("GET", f"/status{query}")) == chosen
+
+
+def test_every_range_has_its_span() -> None:
+    assert [chosen.span.length.days for chosen in ChartRange] == [1, 7, 30, 90]
+
+
+def test_nothing_read_is_nothing_to_show() -> None:
+    assert present_history(None, ChartRange.DAY) is None
+
+
+def test_a_step_without_samples_is_a_gap_and_one_with_an_empty_fleet_is_not() -> None:
+    page = present_history(history(points=[vps(0), vps(10, 0), vps(10, 3)], runs=[]), ChartRange.DAY)
+    assert page is not None
+    assert [(gap.x, gap.width) for gap in page.vps.gaps] == [("0%", "33.33%")]
+    assert [row.cells and row.cells[:2] for row in page.vps_rows] == [["3", "3"], ["0", "0"], None]
+    assert page.vps_rows[0].label == "23 Nov, 06:00"
+
+
+def test_a_step_without_a_run_is_a_gap_and_one_with_nothing_due_is_not() -> None:
+    steps = [run(0), run(1, longest="0.25"), run(2, failed=1, billed=12, longest="0.5"), run(1)]
+    page = present_history(history(points=[], runs=steps), ChartRange.DAY)
+    assert page is not None
+    assert [gap.x for gap in page.billed.gaps] == ["0%"]
+    assert page.billed.marks == ["62.5%"]
+    # The last one still runs: nobody knows how long it takes.
+    assert [gap.x for gap in page.durations.gaps] == ["0%", "75%"]
+    assert page.duration_unit == "milliseconds"
+    assert [row.cells for row in page.run_rows] == [
+        ["0", "1", "0", "–"],  # noqa: RUF001
+        ["12", "2", "1", "500 ms"],
+        ["0", "1", "0", "250 ms"],
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"), [("0.45", "450 ms"), ("1", "1 s"), ("12.54", "12.5 s"), ("204", "3.4 min")]
+)
+def test_durations_have_a_unit_that_fits(seconds: str, words: str) -> None:
+    assert duration(Decimal(seconds)) == words
