@@ -30,7 +30,7 @@ class SpanHistory:
     runs: Sequence[RunHistoryPoint]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class History:
     """Everything that was recorded until `as_of`. `stale` tells that newer was asked for and could not be had."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 from aiohttp import web
@@ -97,6 +98,8 @@ class HistoryPage:
     run_step: str
 
 
+# A page is rendered every second, and a reading lasts a minute: each is drawn once per range.
+@lru_cache(maxsize=len(ChartRange))
 def present_history(history: History | None, chosen: ChartRange) -> HistoryPage | None:
     """Return None while nothing was read yet."""
     if history is None:
