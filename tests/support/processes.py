@@ -1,9 +1,11 @@
 """The real services as real processes, on free ports, with their logs kept, ended by process id."""
 
 import asyncio
+import contextlib
 import itertools
 import json
 import os
+import random
 import signal
 import socket
 import sys
@@ -22,6 +24,8 @@ READY_SECONDS = 20.0
 STOP_SECONDS = 20.0
 RUN_SECONDS = 60.0
 LOCALHOST = "127.0.0.1"
+# Not the seeded one, which would give two workers the same ports.
+_CHANCE = random.SystemRandom()
 PORT_VARIABLES = {
     "containerstacks-web": "PORT",
     "containerstacks-billing-daemon": "BILLING_DAEMON_PORT",
@@ -205,7 +209,9 @@ class Processes:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((LOCALHOST, 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port below those that the system gives to outgoing connections, which would take it before its server does."""
+    while True:
+        port = _CHANCE.randrange(15_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind((LOCALHOST, port))
+            return port
