@@ -12,10 +12,12 @@ import asyncpg
 import pytest
 
 from containerstacks_shared import locks
+from containerstacks_shared.db import UNAVAILABLE, Pool
 from containerstacks_shared.locks import Leadership, Role
 from containerstacks_shared.notify import RESYNC, Channel, Listener
 from containerstacks_shared.runtime import Job
 from support.dark_proxy import DarkProxy, dark_proxy
+from support.fleet import add_organization
 from support.jobs import running
 from support.waiting import eventually
 
@@ -118,3 +120,48 @@ async def test_a_listener_in_the_dark_reconnects_and_resynchronises(
         proxy.go_light()
         assert RESYNC in await subscription.wait(10)
         assert listener.connected
+
+
+async def test_a_leader_stopped_in_the_middle_of_a_statement_is_replaced(
+    database_url: str, pool: Pool
+) -> None:
+    """Between preparing and executing, the server waits for its client, and no timeout of its ends that."""
+    one = Leadership(database_url, ROLE, service="tests", holder="one")
+    two = Leadership(database_url, ROLE, service="tests", holder="two")
+    async with one, two, pool.acquire() as writing:
+        term = await one.try_acquire()
+        assert term is not None
+        transaction = writing.transaction()
+        await transaction.start()
+        await locks.assert_term(writing, term)
+        await writing.prepare("select $1::integer")
+        await one.release()
+        async with asyncio.timeout(TAKEOVER_SECONDS):
+            successor = await two.acquire(stop=asyncio.Event())
+        assert successor is not None
+        assert successor.holder == "two"
+        with pytest.raises(UNAVAILABLE):
+            await transaction.commit()
+
+
+async def test_who_leads_frees_the_rows_that_a_stopped_process_holds(
+    database_url: str, pool: Pool, connection: asyncpg.Connection
+) -> None:
+    """Also of a process in another role, and of one that nobody replaces."""
+    organization = (await add_organization(connection)).id
+    async with Leadership(database_url, ROLE, service="tests") as leadership, pool.acquire() as charging:
+        transaction = charging.transaction()
+        await transaction.start()
+        await charging.execute("select from wallets where organization_id = $1 for update", organization)
+        await charging.prepare("select $1::integer")
+        await leadership.try_acquire()
+        idle_for_long = await pool.fetchval("select pg_backend_pid()")
+        async with asyncio.timeout(TAKEOVER_SECONDS):
+            await connection.execute(
+                "update wallets set balance = balance + 1 where organization_id = $1", organization
+            )
+        with pytest.raises(UNAVAILABLE):
+            await transaction.commit()
+        # Nobody else was: neither who leads nor who merely has nothing to do.
+        assert leadership.term is not None
+        assert await pool.fetchval("select pg_backend_pid()") == idle_for_long

@@ -6,7 +6,9 @@ every transaction that writes as leader first calls `assert_term`. Its share loc
 wait for transactions in flight; any that comes later sees the newer term and fails.
 
 The holder talks over its session every two seconds, and the server ends a session that was silent for five:
-a stopped holder loses the lock. `lost` is set as soon as the holder can know.
+a stopped holder loses the lock. `lost` is set as soon as the holder can know. What the server does not end by
+itself is a session whose client stopped in the middle of a statement, with all its row locks: leaders and
+candidates have such sessions ended, whosever they are.
 """
 
 import asyncio
@@ -49,6 +51,7 @@ _LIMIT_LOCK_WAIT: Final = _QUERIES["limit_lock_wait"]
 _RAISE_TERM: Final = _QUERIES["raise_term"]
 _HOLD_TERM: Final = _QUERIES["hold_term"]
 _IS_HELD: Final = _QUERIES["is_held"]
+_END_STUCK_SESSIONS: Final = _QUERIES["end_stuck_sessions"]
 
 # A predecessor's transaction ends by itself, or is ended by the server when it idles for five seconds.
 _RAISE_ATTEMPTS: Final = 10
@@ -117,6 +120,13 @@ async def assert_term(connection: Connection, term: Term) -> None:
 async def is_held(connection: Connection, role: Role) -> bool:
     held: bool = await connection.fetchval(_IS_HELD, LOCK_CLASS, role.number)
     return held
+
+
+async def _end_stuck_sessions(connection: DedicatedConnection) -> None:
+    async with asyncio.timeout(HEARTBEAT_SECONDS):
+        ended = await connection.fetch(_END_STUCK_SESSIONS)
+    for session in ended:
+        _log.warning("session.stuck_ended", session=session["application_name"], pid=session["pid"])
 
 
 class Leadership:
@@ -243,6 +253,7 @@ class Leadership:
                     await connection.execute(_LIMIT_LOCK_WAIT, f"{_RAISE_LOCK_TIMEOUT.total_seconds()}s")
                     number: int | None = await connection.fetchval(_RAISE_TERM, self._role, self._holder)
             except asyncpg.LockNotAvailableError:
+                await _end_stuck_sessions(connection)
                 continue
             except asyncpg.UndefinedTableError as error:
                 raise DatabaseUnsuitable(
@@ -261,6 +272,8 @@ class Leadership:
         while not await happens_within(self.lost, HEARTBEAT_SECONDS):
             try:
                 await heartbeat(connection)
+                if self._role.has_term:
+                    await _end_stuck_sessions(connection)
             except UNAVAILABLE:
                 break
             # After a standstill the server has dropped the session even if its goodbye is still unread.

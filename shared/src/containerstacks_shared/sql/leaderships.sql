@@ -42,6 +42,12 @@ select exists (
 -- For this transaction only.
 select set_config('lock_timeout', $1, true);
 
+-- name: end_stuck_sessions
+-- Those whose process stopped in the middle of a statement; the function says which.
+select pid,
+       application_name
+  from end_stuck_sessions();
+
 -- name: try_lock_shared
 -- Held by any number of sessions at once: it says that somebody is there, not who acts.
 select pg_try_advisory_lock_shared($1, $2);

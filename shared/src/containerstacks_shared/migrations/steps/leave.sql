@@ -38,7 +38,7 @@ drop table counts, count_deltas, vps_history, leaderships, billing_control, bill
            web_sessions;
 drop table incident_updates, incidents, component_history, component_states;
 drop sequence status_versions;
-drop function refuse_ledger_change, announce_incidents, clock_now;
+drop function refuse_ledger_change, announce_incidents, end_stuck_sessions, clock_now;
 
 -- Beats of ours would keep the original's own billing paused for up to 90 minutes.
 delete from billing_daemon_status where metadata ? 'biller';

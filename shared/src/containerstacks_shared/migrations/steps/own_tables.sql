@@ -46,6 +46,27 @@ create table leaderships (
 );
 insert into leaderships (role) values ('billing_daemon'), ('billing_run'), ('builtin_billing'), ('stats_aggregator');
 
+-- A process that stops between preparing a statement and executing it leaves its session in the middle of that
+-- statement, waiting for the client with every row lock: no timeout of the server counts there. A client of ours
+-- that lives is through in a moment. Only the session's owner may end it, hence the definer.
+create function end_stuck_sessions() returns table (pid integer, application_name text)
+    language sql volatile security definer set search_path = pg_catalog, pg_temp
+    as $$
+    -- Materialized, or the planner might ask for an end before it asks for the reason.
+    with stuck as materialized (
+        select a.pid, a.application_name
+          from pg_stat_activity a
+         where a.datname = current_database()
+           and a.application_name like 'containerstacks-%'
+           and a.state = 'active'
+           and a.wait_event = 'ClientRead'
+           and a.state_change < clock_timestamp() - interval '5 seconds'
+           and a.pid <> pg_backend_pid()
+           and pg_has_role(a.usesysid, 'usage')
+    )
+    select pid, application_name from stuck where pg_terminate_backend(pid);
+$$;
+
 -- Billing ---------------------------------------------------------------------------------------
 
 create table billing_control (
