@@ -1,0 +1,96 @@
+"""The previous release runs on this tree's schema: an upgrade migrates first and restarts afterwards, one by one."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from support import charges, previous_release
+from support.live_page import open_page
+from support.previous_release import Release
+from support.processes import Processes, Service
+from support.waiting import eventually
+
+PATIENCE_SECONDS = 30.0
+
+
+@pytest.fixture
+def release(tmp_path: Path) -> Release:
+    folder = tmp_path / "previous"
+    folder.mkdir()
+    return previous_release.check_out(folder)
+
+
+def test_the_newest_release_is_the_one_that_the_change_log_tells_of_before_this_tree() -> None:
+    assert previous_release.newest_before("# Changelog\n\n## Unreleased\n\n- A thing.\n") is None
+    assert previous_release.newest_before("## Unreleased\n\n## 1.1.0 (2027-01-31)\n\n## 1.0.0\n") == "v1.1.0"
+    # The release that is being made is not its own predecessor.
+    assert previous_release.newest_before("## 1.1.0 (2027-01-31)\n\n## 1.0.0\n") == "v1.0.0"
+    assert previous_release.newest_before("## 1.0.0\n") is None
+
+
+async def test_the_database_takes_every_query_of_the_previous_release(
+    release: Release, database_url: str
+) -> None:
+    assert await release.unprepared(database_url) == []
+
+
+async def test_a_schema_that_lacks_what_the_previous_release_reads_is_noticed(
+    release: Release, database_url: str, connection: asyncpg.Connection
+) -> None:
+    await connection.execute("alter table billing_runs rename column holder to held_by")
+    problems = await release.unprepared(database_url)
+    assert any('column "holder"' in problem for problem in problems), problems
+
+
+@pytest.mark.timeout(180)
+async def test_the_previous_release_bills_and_shows_until_this_one_takes_over(
+    release: Release,
+    database_url: str,
+    connection: asyncpg.Connection,
+    processes: Processes,
+    record_property: Callable[[str, object], None],
+) -> None:
+    record_property("survived", f"the previous release ({release.ref}) on this schema")
+    before = await charges.add_due_fleet(connection, organizations=3)
+    old = [
+        await start(processes, database_url, **release.environment)
+        for start in (Processes.start_web, Processes.start_stats_aggregator, Processes.start_billing_daemon)
+    ]
+    await eventually(lambda: billed(connection, before.expected), PATIENCE_SECONDS)
+    async with open_page(old[0]) as page:
+        await page.next_with(PATIENCE_SECONDS, running=12)
+        await connection.execute("update vps_instances set status = 'stopped'")
+        await page.next_with(PATIENCE_SECONDS, stopped=12)
+    credited = await processes.run(
+        *("containerstacks", "wallet", "credit", "--organization", str(before.organizations[0].id)),
+        *("--amount", "5.00", "--reference", "payment-1"),
+        database_url=database_url,
+        **release.environment,
+    )
+    assert credited.exit_code == 0, credited.errors
+
+    # This release starts beside it; the hours that came due meanwhile are billed by whoever takes over.
+    new = [
+        await start(processes, database_url)
+        for start in (Processes.start_web, Processes.start_stats_aggregator, Processes.start_billing_daemon)
+    ]
+    after = await charges.add_due_fleet(connection, organizations=2)
+    for service in old:
+        assert await service.terminate() == 0, service.log
+    await eventually(lambda: billed(connection, before.expected | after.expected), PATIENCE_SECONDS)
+    async with open_page(new[0]) as page:
+        await page.next_with(PATIENCE_SECONDS, stopped=12, running=8)
+    audit = await processes.run("containerstacks", "verify", "--full", database_url=database_url)
+    assert audit.exit_code == 0, audit.output + audit.errors
+    assert not any(complaints(service) for service in (*old, *new))
+
+
+async def billed(connection: asyncpg.Connection, expected: object) -> bool:
+    assert await charges.hours_billed(connection) == expected
+    return True
+
+
+def complaints(service: Service) -> list[str]:
+    return [line for line in service.log.splitlines() if '"level": "error"' in line]
