@@ -61,7 +61,7 @@ soak: $(STAMPS)/dev ## Break things at random for long, from a printed seed
 # No lock file with addresses: names, versions and hashes only.
 requirements: ## Compile requirements/*.in anew (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make requirements needs uv: python3 -m pip install uv" >&2; exit 1; }
-	@for name in base build local dev; do \
+	@for name in base build local traces dev; do \
 	    echo "requirements/$$name.txt"; \
 	    $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	        --custom-compile-command "make requirements" $(UVFLAGS) \

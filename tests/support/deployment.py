@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from containerstacks_billing_daemon.settings import BillingDaemonSettings
+from containerstacks_shared import tracing
 from containerstacks_shared.setting_errors import is_secret, variable_name
 from containerstacks_shared.settings import CommonSettings
 from containerstacks_stats_aggregator.settings import StatsAggregatorSettings
@@ -32,7 +33,7 @@ PORT_OF: Final = {
 
 def variables_of(command: str) -> set[str]:
     """Return every environment variable that a command reads, secrets by file included."""
-    names = set()
+    names = set(tracing.VARIABLES)
     for name, field in SETTINGS_OF[command].model_fields.items():
         variable = variable_name(name, field)
         names.add(variable)

@@ -21,7 +21,7 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
-from containerstacks_shared import servers, sql
+from containerstacks_shared import servers, sql, tracing
 from containerstacks_shared.errors import DatabaseUnavailable, DatabaseUnsuitable
 
 if TYPE_CHECKING:
@@ -175,7 +175,7 @@ async def _create_pool(
         timeout=_CONNECT_TIMEOUT_SECONDS,
         command_timeout=command_timeout.total_seconds(),
         server_settings=settings,
-        init=_set_codecs,
+        init=_prepare_session,
         setup=set_up,
         **options,
     )
@@ -191,7 +191,8 @@ async def close_pool(pool: Pool, *, seconds: float = 5.0) -> None:
         pool.terminate()
 
 
-async def _set_codecs(connection: "DedicatedConnection") -> None:
+async def _prepare_session(connection: "DedicatedConnection") -> None:
+    tracing.follow(connection)
     for name in ("json", "jsonb"):
         await connection.set_type_codec(name, schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
 

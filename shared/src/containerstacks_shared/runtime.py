@@ -21,6 +21,7 @@ from typing import Final, NoReturn
 import structlog
 from aiohttp import web
 
+from containerstacks_shared import tracing
 from containerstacks_shared.connections import GuardedRunner
 from containerstacks_shared.errors import CannotListen, ConfigurationError, ContainerStacksError
 from containerstacks_shared.probes import STOPPING
@@ -65,7 +66,8 @@ def run_service(build: Callable[[], ServiceSpec]) -> NoReturn:
 def _run(build: Callable[[], ServiceSpec]) -> int:
     try:
         spec = build()
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with tracing.traced(spec.name), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            tracing.follow_requests(spec.app)
             return runner.run(serve(spec))
     except ConfigurationError as error:
         _tell(error)

@@ -9,6 +9,7 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
+from containerstacks_shared import tracing
 from containerstacks_shared.errors import ConfigurationError, ContainerStacksError, DatabaseUnavailable
 from containerstacks_shared.log import configure_logging
 from containerstacks_shared.runtime import run_service
@@ -60,7 +61,8 @@ def run_once(
     if dry_run:
         lines = once.describe_forecast(asyncio.run(once.forecast(settings)))
     else:
-        lines = once.describe_run(asyncio.run(once.bill_once(settings)))
+        with tracing.traced(SERVICE):
+            lines = once.describe_run(asyncio.run(once.bill_once(settings)))
     _print(lines)
 
 

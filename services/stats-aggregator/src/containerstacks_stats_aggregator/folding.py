@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from containerstacks_shared import locks
+from containerstacks_shared import locks, tracing
 from containerstacks_shared.db import Pool
 from containerstacks_shared.locks import Term
 from containerstacks_shared.notify import Subscription
@@ -75,13 +75,15 @@ async def _is_due(pool: Pool, progress: FoldProgress) -> bool:
 
 
 async def _fold(pool: Pool, term: Term, progress: FoldProgress) -> int:
-    async with pool.acquire() as connection:
-        async with connection.transaction():
-            await locks.assert_term(connection, term)
-            folded = await counts.fold_deltas(connection, BATCH_DELTAS)
-            if folded:
-                await counts.announce_counts(connection)
-        pending = await counts.pending_deltas_estimated(connection) if folded >= BATCH_DELTAS else 0
+    with tracing.span("folding.fold") as span:
+        async with pool.acquire() as connection:
+            async with connection.transaction():
+                await locks.assert_term(connection, term)
+                folded = await counts.fold_deltas(connection, BATCH_DELTAS)
+                if folded:
+                    await counts.announce_counts(connection)
+            pending = await counts.pending_deltas_estimated(connection) if folded >= BATCH_DELTAS else 0
+        span.note(deltas=folded, pending=pending)
     progress.note_step()
     if folded:
         metrics.FOLDS.inc()

@@ -17,6 +17,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from containerstacks_shared import tracing
 from containerstacks_shared.db import UNAVAILABLE, Connection, Pool
 from containerstacks_shared.errors import BillingBusy, BillingPaused, ContainerStacksError, LeadershipLost
 from containerstacks_shared.locks import Leadership, Role, Term, assert_term
@@ -100,11 +101,26 @@ async def run_hourly_billing(
             raise BillingBusy("stopped before the run lock was to be had")
         if term is None:
             raise BillingBusy(f"another billing run has been going on for more than {lock_timeout:.0f} s")
-        summary = await _begin(pool, term, biller=biller, occasion=occasion, settings=settings)
-        run = _Run(pool, leadership, term, settings, stop, summary, occasion)
-        async with _recorded(pool, summary):
-            await run.bill_everybody()
+        with tracing.span("billing.run", biller=biller.value, occasion=occasion.value) as span:
+            summary = await _begin(pool, term, biller=biller, occasion=occasion, settings=settings)
+            run = _Run(pool, leadership, term, settings, stop, summary, occasion)
+            try:
+                async with _recorded(pool, summary):
+                    await run.bill_everybody()
+            finally:
+                _tell(span, summary)
     return summary
+
+
+def _tell(span: tracing.Span, summary: RunSummary) -> None:
+    span.note(
+        run_id=summary.run_id,
+        status=summary.status.value,
+        instances_billed=summary.charged.instances_billed,
+        hours_billed=summary.charged.hours_billed,
+    )
+    if summary.status is RunStatus.FAILED:
+        span.fail("run_failed")
 
 
 @asynccontextmanager
@@ -253,7 +269,9 @@ class _Run:
     async def _bill(self, organizations: Sequence[UUID]) -> None:
         for attempt in range(1, _ATTEMPTS_MAX + 1):
             try:
-                charged = await self._bill_once(organizations)
+                with tracing.span("billing.batch", organizations=len(organizations), attempt=attempt) as span:
+                    charged = await self._bill_once(organizations)
+                    span.note(instances_billed=charged.instances_billed, hours_billed=charged.hours_billed)
             except _CONTENTION as error:
                 if attempt == _ATTEMPTS_MAX or isinstance(error, asyncpg.LockNotAvailableError):
                     raise
