@@ -11,7 +11,9 @@ import asyncpg
 import pytest
 
 from support import charges
+from support.alert_receiver import alert_receiver
 from support.processes import Processes
+from support.trace_collector import trace_collector
 from support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
@@ -77,6 +79,24 @@ async def test_the_daemon_bills_and_tells_of_it_in_its_sandbox(
     assert is_filtered(daemon.pid)
     assert await charges.hours_billed(connection) == due.expected
     assert await daemon.terminate() == 0
+
+
+async def test_alerts_and_traces_go_out_of_the_sandbox(database_url: str, processes: Processes) -> None:
+    command = "containerstacks-billing-daemon"
+    async with alert_receiver() as receiver, trace_collector() as collector:
+        daemon = await processes.launch(
+            command,
+            database_url,
+            ALERT_URLS=receiver.url,
+            ALERT_DELAY_MINUTES="0",
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+            OTEL_BSP_SCHEDULE_DELAY="100",
+            **await sandbox_of(command),
+        )
+        await eventually(lambda: receiver.titles, 60)
+        await eventually(lambda: collector.named("billing.run"), 60)
+        assert is_filtered(daemon.pid)
+        assert await daemon.terminate() == 0
 
 
 # Prints what it could do although it must not, and what it could not do although it must.

@@ -2,13 +2,16 @@
 
 import asyncio
 import shutil
+import subprocess
 import sys
 from asyncio.subprocess import PIPE, STDOUT
 from pathlib import Path
 
 import pytest
 
+from containerstacks_billing_daemon import installing
 from containerstacks_billing_daemon.platforms import linux
+from containerstacks_billing_daemon.platforms.installation import Command, Question
 
 SYSTEMD = Path(__file__).parents[3] / "deploy" / "systemd"
 UNITS = sorted(path.name for path in SYSTEMD.glob("*.service"))
@@ -57,3 +60,49 @@ def test_all_services_are_denied_the_same() -> None:
     denied = {(SYSTEMD / name).read_text(encoding="utf-8").partition(SANDBOX)[2] for name in UNITS}
     (only,) = denied
     assert only
+
+
+class RealSystemd:
+    """Runs what can be run on a folder that no system has booted from, and remembers the rest."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.not_run: list[str] = []
+
+    def run(self, command: Command) -> int:
+        program, *words = command
+        if program == "install":
+            (self._root / words[-1].removeprefix("/")).mkdir(mode=0o700, parents=True, exist_ok=True)
+            return 0
+        if program == "systemd-sysusers":
+            return self._call("systemd-sysusers", "--dry-run", *words)
+        if words[0] in {"enable", "disable", "is-enabled"}:
+            return self._call("systemctl", *(word for word in words if word != "--now"))
+        self.not_run.append(" ".join(command))
+        return 0
+
+    def ask(self, question: Question) -> bool:
+        return question.command[1] == "is-enabled" and self.run(question.command) == 0
+
+    def _call(self, program: str, *words: str) -> int:
+        called = subprocess.run(
+            [program, f"--root={self._root}", *words], capture_output=True, timeout=60, check=False
+        )
+        return called.returncode
+
+
+@needs_systemd
+def test_systemd_enables_what_is_installed_and_knows_nothing_of_it_afterwards(tmp_path: Path) -> None:
+    installation = linux.installation(linux.EXECUTABLE)
+    systemd = RealSystemd(tmp_path)
+    wanted = tmp_path / "etc/systemd/system/multi-user.target.wants" / linux.UNIT
+
+    installing.install(installation, say=print, run=systemd.run, root=tmp_path)
+    assert wanted.is_symlink()
+    described = installing.describe(installation, ask=systemd.ask, root=tmp_path)
+    assert described == "installed, enabled, not active"
+
+    installing.uninstall(installation, say=print, run=systemd.run, root=tmp_path)
+    assert not wanted.is_symlink()
+    assert installing.describe(installation, ask=systemd.ask, root=tmp_path) == "not installed"
+    assert systemd.not_run == ["systemctl daemon-reload"] * 2
