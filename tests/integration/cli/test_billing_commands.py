@@ -15,6 +15,7 @@ import pytest
 
 from containerstacks_shared import db
 from containerstacks_shared.billing.run import run_hourly_billing
+from containerstacks_shared.billing.statement import Month
 from containerstacks_shared.models import Biller, Occasion
 from containerstacks_shared.settings import BillingSettings, load_settings
 from support.processes import SCRIPTS
@@ -122,6 +123,10 @@ def this_month() -> str:
     return f"{datetime.now(UTC):%Y-%m}"
 
 
+def next_month() -> str:
+    return str(Month.parse(this_month()).next)
+
+
 def test_a_statement_is_csv_or_json(run: Run, instance: UUID) -> None:
     statement = ("billing", "statement", "--organization", "acme", "--month", this_month())
     rows = list(csv.DictReader(io.StringIO(run(*statement).output)))
@@ -138,6 +143,36 @@ def test_a_statement_is_csv_or_json(run: Run, instance: UUID) -> None:
     assert len(document["lines"]) == 3
     told = run("billing", "statement", "--organization", "nobody", "--month", this_month())
     assert (told.exit_code, told.output) == (1, "")
+
+
+@pytest.mark.usefixtures("instance")
+def test_months_that_are_over_are_archived(
+    run: Run, database: psycopg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database.execute("set timezone = 'UTC'")
+    archive = ("billing", "archive", "--before")
+    told = run(*archive, "2031-13")
+    assert (told.exit_code, "is not a month" in told.errors) == (2, True)
+    later = next_month()
+    told = run(*archive, later)
+    assert (told.exit_code, told.errors) == (
+        1,
+        f"error: {later} has not begun; only months that are over can be archived\n",
+    )
+    assert run("verify").exit_code == 0
+    name = database.execute("select quote_ident(current_database())").fetchone()
+    assert name is not None
+    database.execute(f"alter database {name[0]} set containerstacks.clock_offset = '32 days'")
+    monkeypatch.setenv("TEST_CLOCK", "1")
+    (began,) = database.execute(
+        "select to_char(billing_period_start at time zone 'UTC', 'YYYY-MM') from vps_billing_cycles"
+        " where status = 'billed'"
+    ).fetchone() or ("",)
+    assert run(*archive, later).output == f"{began}: 1 cycles archived\n"
+    assert run(*archive, later).output == (
+        f"Nothing before {later} is there to be archived; nothing was changed.\n"
+    )
+    assert run("verify", "--full").exit_code == 0
 
 
 @pytest.mark.usefixtures("instance")

@@ -1,13 +1,19 @@
 """Going back: everything of ours is taken out, and every row of the application's stays, those billed here included."""
 
+from datetime import timedelta
+
 import psycopg
 import pytest
 
 from containerstacks_shared.billing import control
+from containerstacks_shared.billing.archive import archive
+from containerstacks_shared.billing.audit import audit
+from containerstacks_shared.billing.statement import Month
 from containerstacks_shared.errors import DatabaseUnsuitable
 from containerstacks_shared.migrations import leave, migrate
 from support import catalog
 from support.billing import Billing
+from support.clock import clock_now
 
 from .conftest import Adopted
 
@@ -39,6 +45,26 @@ async def test_what_was_billed_here_stays(adopted: Adopted, billing: Billing) ->
     assert after.pop("billing_daemon_status") == adopted.rows_before["billing_daemon_status"]
     del before["billing_daemon_status"]
     assert after == before
+
+
+async def test_what_was_archived_goes_back_to_where_the_application_looks_for_it(
+    adopted: Adopted, billing: Billing
+) -> None:
+    await control.resume(billing.connection, reason="agreed", author="alice")
+    await billing.run()
+    await billing.pass_time(timedelta(days=40))
+    async with billing.pool.acquire() as connection:
+        assert (await audit(connection)).is_clean
+    before = catalog.rows(adopted.dsn, like=adopted.rows_before)
+    now = await clock_now(billing.connection)
+    async with billing.pool.acquire() as connection:
+        months = [month async for month in archive(connection, before=Month(now.year, now.month))]
+    assert sum(month.cycles for month in months) > 0
+    leave(adopted.dsn)
+    after = catalog.rows(adopted.dsn, like=adopted.rows_before)
+    for table in adopted.rows_before:
+        # They are there again, if not in the same place.
+        assert sorted(after[table], key=str) == sorted(before[table], key=str)
 
 
 async def test_the_application_works_on_after_we_left(adopted: Adopted) -> None:

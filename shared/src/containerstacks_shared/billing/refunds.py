@@ -111,9 +111,12 @@ async def _refund(
     async with connection.transaction():
         await connection.execute(f"set local lock_timeout = '{_LOCK_WAIT_MAX}'")
         try:
+            await connection.execute(_QUERIES["hold_archive"])
             await connection.execute(LOCK, cycles)
         except asyncpg.LockNotAvailableError as error:
-            raise BillingBusy("somebody else holds a wallet to refund into; try again") from error
+            raise BillingBusy(
+                "somebody else holds a wallet to refund into, or charges are being archived; try again"
+            ) from error
         row = await connection.fetchrow(
             REFUND, cycles, decision_id, decision.run_id, decision.cycle_id, decision.reason, decision.author
         )

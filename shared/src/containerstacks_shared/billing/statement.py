@@ -49,7 +49,11 @@ class Month:
 
     @property
     def end(self) -> datetime:
-        return datetime(self.year + self.month // 12, self.month % 12 + 1, 1, tzinfo=UTC)
+        return self.next.begin
+
+    @property
+    def next(self) -> "Month":
+        return Month(self.year + self.month // 12, self.month % 12 + 1)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import typer
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.held_plans import HeldPlan, read_held
 
-from . import billing_lists, corrections, statement
+from . import archive, billing_lists, corrections, statement
 from .database import operator, run_with_database
 from .reason_option import Reason
 
@@ -16,6 +16,7 @@ app = typer.Typer(help="Hourly billing.", no_args_is_help=True)
 app.command("refund")(corrections.refund)
 app.command("write-off")(corrections.write_off)
 app.command("statement")(statement.statement)
+app.command("archive")(archive.archive)
 app.command("runs")(billing_lists.runs)
 app.command("debts")(billing_lists.open_debts)
 app.command("runway")(billing_lists.runway)

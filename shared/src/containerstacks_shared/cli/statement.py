@@ -12,19 +12,13 @@ from containerstacks_shared.db import Connection
 from containerstacks_shared.errors import ContainerStacksError
 
 from .database import run_with_database
-
-
-def _parse_month(text: str) -> Month:
-    try:
-        return Month.parse(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
+from .month_option import parse_month
 
 
 def statement(
     organization: Annotated[str, typer.Option("--organization", help="Whose: an id or a slug.")],
     month: Annotated[
-        Month, typer.Option("--month", parser=_parse_month, metavar="YYYY-MM", help="Which one, in UTC.")
+        Month, typer.Option("--month", parser=parse_month, metavar="YYYY-MM", help="Which one, in UTC.")
     ],
     wanted: Annotated[
         StatementFormat, typer.Option("--format", help="For spreadsheets or for programs.")

@@ -38,7 +38,7 @@ select id, started_at, covered_run_id, covered_ledger_entry_id, covered_correcti
 -- name: is_history_short
 -- Whether looking at everything costs no more than a glance. $1 how many cycles that may be.
 select count(*) <= $1::bigint
-  from (select from vps_billing_cycles limit $1::bigint + 1) as cycle;
+  from (select from all_vps_billing_cycles() limit $1::bigint + 1) as cycle;
 
 -- name: last
 select id, is_full, based_on, started_at, finished_at, findings_own, findings_inherited, findings

@@ -5,20 +5,20 @@ select status
 
 -- name: cycle
 select status, billing_run_id, billing_correction_id
-  from vps_billing_cycles
+  from all_vps_billing_cycles()
  where id = $1;
 
 -- name: billed_cycles
 -- How much of a run there is to refund, and between which ids: found by the block range index on billing_run_id.
 select count(*) as cycles, min(id::text)::uuid as first_id, max(id::text)::uuid as last_id
-  from vps_billing_cycles
+  from all_vps_billing_cycles()
  where billing_run_id = $1
    and status = 'billed';
 
 -- name: page_of_run
 -- Ids are ordered by time, so the primary key leads through the rows of a run in the order they lie in.
 select id
-  from vps_billing_cycles
+  from all_vps_billing_cycles()
  where billing_run_id = $1
    and status = 'billed'
    and id > $2
@@ -26,13 +26,18 @@ select id
  order by id
  limit $4;
 
+-- name: hold_archive
+-- A cycle that was being moved would be found in neither of its tables.
+select from billing_archive
+   for share;
+
 -- name: part_targets
 -- What can be refunded of $1, and into which wallet: the one that paid; where that is gone, the organization's
 -- wallet that would pay today. A cycle whose debit is missing was never paid, and is not refunded.
 with target as materialized (
     select c.id, t.description, coalesce(paid.id, today.id) as wallet_id
-      from vps_billing_cycles c
-      join payment_transactions t on t.id = c.payment_transaction_id and t.amount = -c.total_amount
+      from all_vps_billing_cycles() c
+      join all_payment_transactions() t on t.id = c.payment_transaction_id and t.amount = -c.total_amount
       left join wallet_ledger_entries e on e.id = t.wallet_ledger_entry_id
       left join wallets paid on paid.id = e.wallet_id
       left join lateral (
@@ -61,7 +66,7 @@ select w.id
 -- reason, $6 the author.
 , decision as materialized (
     select coalesce($2::bigint, nextval('billing_corrections_id_seq')) as id
-), refunded as (
+), refunded_now as (
     -- The compare-and-set: the second of two refunds of one cycle finds it refunded.
     update vps_billing_cycles c
        set status = 'refunded',
@@ -70,9 +75,23 @@ select w.id
      where c.id = target.id
        and target.wallet_id is not null
        and c.status = 'billed'
-    returning c.id, c.organization_id, c.total_amount as amount, c.payment_transaction_id, target.wallet_id,
-              target.description, decision.id as decision_id,
-              (extract(epoch from c.billing_period_end - c.billing_period_start) / 3600)::bigint as hours
+    returning c.id, c.organization_id, c.total_amount, c.payment_transaction_id, c.billing_period_start, c.billing_period_end
+), refunded_in_archive as (
+    update vps_billing_cycles_archive c
+       set status = 'refunded',
+           billing_correction_id = decision.id
+      from target, decision
+     where c.id = target.id
+       and target.wallet_id is not null
+       and c.status = 'billed'
+    returning c.id, c.organization_id, c.total_amount, c.payment_transaction_id, c.billing_period_start, c.billing_period_end
+), refunded as (
+    select c.id, c.organization_id, c.total_amount as amount, c.payment_transaction_id, target.wallet_id,
+           target.description, decision.id as decision_id,
+           (extract(epoch from c.billing_period_end - c.billing_period_start) / 3600)::bigint as hours
+      from (select * from refunded_now union all select * from refunded_in_archive) as c
+      join target on target.id = c.id
+     cross join decision
 ), decided as (
     insert into billing_corrections (id, kind, billing_run_id, vps_billing_cycle_id, reason, author)
     overriding system value
@@ -120,6 +139,6 @@ select min(decision_id) as decision_id, count(*) as cycles, coalesce(sum(hours),
 -- name: still_billed
 -- What a refund of these could not give back: no wallet to give it to, or no debit that took it.
 select count(*)
-  from vps_billing_cycles
+  from all_vps_billing_cycles()
  where id = any ($1::uuid[])
    and status = 'billed';

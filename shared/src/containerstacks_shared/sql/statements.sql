@@ -38,7 +38,7 @@ with entry as materialized (
        and recorded_at < $3
 ), moved as materialized (
     select id, wallet_ledger_entry_id as entry_id, amount, payment_method, provider_transaction_id, description
-      from payment_transactions
+      from all_payment_transactions()
      where organization_id = $1
        and wallet_ledger_entry_id between $4 and $5
 ), instance as materialized (
@@ -53,7 +53,7 @@ with entry as materialized (
     select distinct on (payment_transaction_id)
            payment_transaction_id, vps_instance_id, billing_period_start, hourly_rate, total_amount,
            (extract(epoch from billing_period_end - billing_period_start) / 3600)::bigint as hours
-      from vps_billing_cycles
+      from all_vps_billing_cycles()
      where organization_id = $1
        and billing_run_id between $6 and $7
        and status in ('billed', 'refunded')
@@ -81,7 +81,7 @@ with entry as materialized (
            coalesce(b.reason, t.description)
       from entry e
       join moved t on t.entry_id = e.id and t.payment_method <> 'wallet_debit'
-      left join vps_billing_cycles c
+      left join all_vps_billing_cycles() c
              on c.id = case when t.payment_method = 'wallet_refund'
                              and t.provider_transaction_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
                             then t.provider_transaction_id::uuid end
@@ -102,7 +102,7 @@ with entry as materialized (
     -- Hours that were forgiven moved no money; without them a reader would miss some.
     select null, null, c.created_at, 'written_off', c.billing_period_start + k * interval '1 hour', c.vps_instance_id,
            c.hourly_rate, 0, c.billing_correction_id::text, b.reason
-      from vps_billing_cycles c
+      from all_vps_billing_cycles() c
       left join billing_corrections b on b.id = c.billing_correction_id
      cross join lateral generate_series(
                0, (extract(epoch from c.billing_period_end - c.billing_period_start) / 3600)::bigint - 1) as k

@@ -27,7 +27,7 @@ with chain as materialized (
                              or total_amount <> hourly_rate
                                 * (date_part('epoch', billing_period_end - billing_period_start) / 3600)::bigint
                         else true end) as broken
-      from vps_billing_cycles
+      from all_vps_billing_cycles()
      where status in ('billed', 'refunded')
        and (billing_run_id > $2::bigint
             or billing_run_id is null and billing_correction_id > $3::bigint)
@@ -85,7 +85,7 @@ select i.id, false, false, true, false, false
        and billed_until_before(i.id, i.organization_id, i.last_billed_at) is distinct from i.last_billed_at
        and billed_until_before(i.id, i.organization_id, 'infinity') is not null
     or (select true
-          from vps_billing_cycles b
+          from all_vps_billing_cycles() b
          where b.vps_instance_id = i.id
            and b.billing_period_start = coalesce(i.last_billed_at, i.created_at)
            and (b.billing_run_id is not null or b.billing_correction_id is not null)
@@ -100,7 +100,7 @@ select distinct piece.vps_instance_id as id
   from (select vps_instance_id, hourly_rate,
                min(billing_period_start) as first_start,
                max(billing_period_end) as last_end
-          from vps_billing_cycles
+          from all_vps_billing_cycles()
          where vps_instance_id = any ($1::uuid[])
            and status in ('billed', 'refunded')
            and (billing_run_id > $2::bigint
@@ -140,7 +140,7 @@ with cycle as materialized (
            sum(uuid_hash_extended(payment_transaction_id,
                                   hash_numeric_extended(total_amount, uuid_hash_extended(organization_id, 0))))
                filter (where status in ('billed', 'refunded')) as links
-      from vps_billing_cycles
+      from all_vps_billing_cycles()
      where billing_run_id > $1::bigint
      group by billing_run_id
 ), debit as materialized (
@@ -151,7 +151,7 @@ with cycle as materialized (
                filter (where payment_method = 'wallet_debit' and status = 'completed') as links,
            count(*) filter (where payment_method <> 'wallet_debit') as others,
            sum(uuid_hash_extended(organization_id, 0)) filter (where payment_method <> 'wallet_debit') as organizations
-      from payment_transactions
+      from all_payment_transactions()
      where wallet_ledger_entry_id > $2::bigint
      group by wallet_ledger_entry_id
 ), entry as materialized (
@@ -181,8 +181,8 @@ with cycle as materialized (
      group by c.billing_run_id
 ), refund as (
     select c.billing_run_id as run_id, count(*) as refunds
-      from payment_transactions t
-      join vps_billing_cycles c on c.id = case when t.provider_transaction_id ~ '^[0-9a-f-]{36}$'
+      from all_payment_transactions() t
+      join all_vps_billing_cycles() c on c.id = case when t.provider_transaction_id ~ '^[0-9a-f-]{36}$'
                                                then t.provider_transaction_id::uuid end
      where t.payment_method = 'wallet_refund'
        and t.wallet_ledger_entry_id > $2::bigint

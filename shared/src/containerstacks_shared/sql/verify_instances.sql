@@ -9,7 +9,7 @@ select vps_instance_id::text as key,
   from (select vps_instance_id, billing_period_start,
                -- Not only the one before it: a long period may cover several.
                max(billing_period_end) over earlier as ended_before
-          from vps_billing_cycles
+          from all_vps_billing_cycles()
          where vps_instance_id = any ($1::uuid[])
            and (billing_run_id is not null or billing_correction_id is not null)
            and status in ('billed', 'refunded')
@@ -27,7 +27,7 @@ select vps_instance_id::text as key,
        format('nothing is billed between %s and %s', ended_before, billing_period_start) as detail
   from (select vps_instance_id, billing_period_start,
                max(billing_period_end) over earlier as ended_before
-          from vps_billing_cycles
+          from all_vps_billing_cycles()
          where vps_instance_id = any ($1::uuid[])
            and (billing_run_id is not null or billing_correction_id is not null)
            and status in ('billed', 'refunded')
@@ -52,7 +52,7 @@ select vps_instance_id::text as key,
 select i.id::text as key,
        format('billed until %s, but last_billed_at says %s', latest.billed_until, coalesce(i.last_billed_at::text, 'never')) as detail
   from (select vps_instance_id, max(billing_period_end) as billed_until
-          from vps_billing_cycles
+          from all_vps_billing_cycles()
          where vps_instance_id = any ($1::uuid[])
            and (billing_run_id is not null or billing_correction_id is not null)
            and status in ('billed', 'refunded')
@@ -76,7 +76,7 @@ select i.id::text as key,
 -- A period is a whole number of hours, and costs them at its rate.
 select id::text as key,
        format('%s at %s from %s to %s', total_amount, hourly_rate, billing_period_start, billing_period_end) as detail
-  from vps_billing_cycles
+  from all_vps_billing_cycles()
  where vps_instance_id = any ($1::uuid[])
    and (billing_run_id is not null or billing_correction_id is not null)
    and status in ('billed', 'refunded')
@@ -94,7 +94,7 @@ select id::text as key,
 select distinct c.id::text as key,
        format('the hour from %s was charged at %s; the rate in force was %s', hour.start, c.hourly_rate,
               coalesce(r.hourly_rate, 0.027)) as detail
-  from vps_billing_cycles c
+  from all_vps_billing_cycles() c
   join (select id, plan_id, configured_region(configuration) as region from vps_instances
          union all
         -- Also of an instance that was inserted again under its old id: the earlier one had its own plan.
@@ -134,7 +134,7 @@ select distinct c.id::text as key,
 -- name: cycles_of_no_instance
 -- Deleted instances leave a row behind; these were never there.
 select c.id::text as key, format('charged for instance %s, which never was', c.vps_instance_id) as detail
-  from vps_billing_cycles c
+  from all_vps_billing_cycles() c
  where c.vps_instance_id = any ($1::uuid[])
    and (c.billing_run_id is not null or c.billing_correction_id is not null)
    and c.status in ('billed', 'refunded')

@@ -41,8 +41,8 @@ select e.id::text as key,
 select t.id::text as key,
        format('refund of %s for cycle %s, which is %s at %s', t.amount, t.provider_transaction_id,
               coalesce(c.status, 'not there'), coalesce(c.total_amount, 0)) as detail
-  from payment_transactions t
-  left join vps_billing_cycles c
+  from all_payment_transactions() t
+  left join all_vps_billing_cycles() c
          on c.id = case when t.provider_transaction_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
                         then t.provider_transaction_id::uuid end
   left join billing_corrections b on b.id = c.billing_correction_id and b.kind = 'refund'

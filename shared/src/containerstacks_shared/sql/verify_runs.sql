@@ -12,7 +12,7 @@ select wanted.id::text as key,
   left join (select billing_run_id, count(distinct vps_instance_id) as instances, sum(total_amount) as amount,
                     sum(case when isfinite(billing_period_start) and isfinite(billing_period_end)
                              then extract(epoch from billing_period_end - billing_period_start) / 3600 end)::bigint as hours
-               from vps_billing_cycles
+               from all_vps_billing_cycles()
               where status in ('billed', 'refunded')
                 and billing_run_id = any ($1::bigint[])
               group by billing_run_id) as c on c.billing_run_id = wanted.id
@@ -28,7 +28,7 @@ select wanted.id::text as key,
        format('the cycles say %s USD, the ledger entries say %s', coalesce(c.amount, 0), coalesce(e.amount, 0)) as detail
   from unnest($1::bigint[]) as wanted (id)
   left join (select billing_run_id, sum(total_amount) as amount
-               from vps_billing_cycles
+               from all_vps_billing_cycles()
               where status in ('billed', 'refunded')
                 and billing_run_id = any ($1::bigint[])
               group by billing_run_id) as c on c.billing_run_id = wanted.id
@@ -44,8 +44,8 @@ select wanted.id::text as key,
 -- Invariants 2 and 3: each cycle equals its linked debit, to the last digit.
 select c.id::text as key,
        format('cycle of %s, debit of %s', c.total_amount, coalesce(t.amount::text, 'nothing')) as detail
-  from vps_billing_cycles c
-  left join payment_transactions t on t.id = c.payment_transaction_id
+  from all_vps_billing_cycles() c
+  left join all_payment_transactions() t on t.id = c.payment_transaction_id
  where c.billing_run_id = any ($1::bigint[])
    and c.status in ('billed', 'refunded')
    and (t.id is null or t.amount <> -c.total_amount or t.organization_id <> c.organization_id
@@ -56,8 +56,8 @@ select c.id::text as key,
 --
 select t.id::text as key, format('debit of %s without a billing cycle', t.amount) as detail
   from wallet_ledger_entries e
-  join payment_transactions t on t.wallet_ledger_entry_id = e.id
-  left join vps_billing_cycles c on c.payment_transaction_id = t.id and c.billing_run_id = e.billing_run_id
+  join all_payment_transactions() t on t.wallet_ledger_entry_id = e.id
+  left join all_vps_billing_cycles() c on c.payment_transaction_id = t.id and c.billing_run_id = e.billing_run_id
  where e.billing_run_id = any ($1::bigint[])
    and t.payment_method = 'wallet_debit'
    and c.id is null
@@ -66,7 +66,7 @@ select t.id::text as key, format('debit of %s without a billing cycle', t.amount
 -- name: debits_with_two_cycles
 --
 select payment_transaction_id::text as key, format('%s billing cycles share one debit', count(*)) as detail
-  from vps_billing_cycles
+  from all_vps_billing_cycles()
  where billing_run_id = any ($1::bigint[])
    and payment_transaction_id is not null
  group by payment_transaction_id
@@ -76,7 +76,7 @@ having count(*) > 1
 -- name: failures_without_their_debt
 -- Invariant 7: a failed cycle opens a debt, and each debt opens with one.
 select c.id::text as key, format('%s debts have this failed cycle of instance %s', count(d.id), c.vps_instance_id) as detail
-  from vps_billing_cycles c
+  from all_vps_billing_cycles() c
   left join vps_debts d on d.vps_billing_cycle_id = c.id
  where c.billing_run_id = any ($1::bigint[])
    and c.status = 'failed'
@@ -88,8 +88,8 @@ having count(d.id) <> 1
 --
 select c.id::text as key,
        format('refunded cycle of %s, refund of %s', c.total_amount, coalesce(t.amount::text, 'nothing')) as detail
-  from vps_billing_cycles c
-  left join payment_transactions t
+  from all_vps_billing_cycles() c
+  left join all_payment_transactions() t
          on t.provider_transaction_id = c.id::text
         and t.payment_method = 'wallet_refund'
         and t.wallet_ledger_entry_id is not null

@@ -32,7 +32,7 @@ select coalesce(c.id::text, b.id::text) as key,
                         coalesce(c.payment_transaction_id::text, 'none')) end as detail
   from (select * from billing_corrections where id > $1::bigint and kind = 'write_off') as b
   full join (select *
-               from vps_billing_cycles
+               from all_vps_billing_cycles()
               where billing_run_id is null
                 and billing_correction_id is not null
                 and billing_correction_id > $1::bigint) as c on c.billing_correction_id = b.id
@@ -81,7 +81,7 @@ select c.id::text as key,
          group by vps_instance_id
         having max(billing_period_end) - interval '1 ms' > (
                    select ours.billing_period_start
-                     from vps_billing_cycles ours
+                     from all_vps_billing_cycles() ours
                     where ours.vps_instance_id = vps_billing_cycles.vps_instance_id
                       and (ours.billing_run_id is not null or ours.billing_correction_id is not null)
                       and ours.status <> 'failed'
@@ -93,7 +93,7 @@ select c.id::text as key,
    and o.billing_correction_id is null
    and o.status = 'billed'
    and o.created_at >= $1::timestamptz
-  join vps_billing_cycles c
+  join all_vps_billing_cycles() c
     on c.vps_instance_id = o.vps_instance_id
    and (c.billing_run_id is not null or c.billing_correction_id is not null)
    and c.status = 'billed'

@@ -23,7 +23,7 @@ create function billed_until_before(instance uuid, organization uuid, moment tim
     language plpgsql stable parallel safe
     as $$
 begin
-    if exists (select from vps_billing_cycles
+    if exists (select from all_vps_billing_cycles()
                 where billing_period_start = any (array(select moment - k * interval '1 hour' from generate_series(1, 24) k))
                   and vps_instance_id = instance
                   and billing_period_end = moment
@@ -32,7 +32,7 @@ begin
         return moment;
     end if;
     return (select billing_period_end
-              from vps_billing_cycles
+              from all_vps_billing_cycles()
              where organization_id = organization
                and vps_instance_id = instance
                and billing_period_start < moment

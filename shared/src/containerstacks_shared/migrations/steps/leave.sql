@@ -20,6 +20,20 @@ drop trigger containerstacks_organizations_gone on organizations;
 drop trigger containerstacks_ledger on wallets;
 drop trigger containerstacks_ledger_truncated on wallets;
 
+-- What was archived goes back to where the application looks for it.
+drop trigger if exists containerstacks_archived_once on vps_billing_cycles;
+do $$
+begin
+    execute format('insert into vps_billing_cycles (%1$s) select %1$s from vps_billing_cycles_archive',
+                   archive_columns('vps_billing_cycles'));
+    execute format('insert into payment_transactions (%1$s) select %1$s from payment_transactions_archive',
+                   archive_columns('payment_transactions'));
+end;
+$$;
+drop table vps_billing_cycles_archive, payment_transactions_archive, billing_archive;
+drop function all_vps_billing_cycles, all_payment_transactions, refuse_archived_period, guard_archive, archive_columns,
+              add_archive_month, archive_charges;
+
 drop view vps_plan_matches, vps_counts_now, totals_now;
 drop index containerstacks_api_keys_hash, containerstacks_vps_instances_organization;
 alter table payment_transactions drop column wallet_ledger_entry_id;

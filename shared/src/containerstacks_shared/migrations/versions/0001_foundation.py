@@ -26,6 +26,7 @@ def upgrade() -> None:
         "status_page",
         "ledger",
         "corrections",
+        "archive",
         "audits",
         "debt_notices",
         "alerts",

@@ -1,0 +1,38 @@
+"""`containerstacks billing archive`: old charges leave the tables that every run writes."""
+
+from typing import Annotated
+
+import typer
+
+from containerstacks_shared.billing import archive as billing_archive
+from containerstacks_shared.billing.statement import Month
+from containerstacks_shared.db import Connection
+
+from .console import say
+from .database import run_with_database
+from .month_option import parse_month
+
+
+def archive(
+    before: Annotated[
+        Month,
+        typer.Option(
+            "--before",
+            parser=parse_month,
+            metavar="YYYY-MM",
+            help="The first month whose charges stay where they are, in UTC.",
+        ),
+    ],
+) -> None:
+    """Move paid and verified charges into partitions by month; statements, refunds and `verify` read both."""
+
+    async def work(connection: Connection) -> int:
+        moved = 0
+        async for done in billing_archive.archive(connection, before=before):
+            moved += done.cycles
+            left = f"; {done.left} are not settled or not verified, and stay" if done.left else ""
+            say(f"{done.month}: {done.cycles} cycles archived{left}")
+        return moved
+
+    if run_with_database(work) == 0:
+        say(f"Nothing before {before} is there to be archived; nothing was changed.")

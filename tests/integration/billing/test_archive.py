@@ -1,0 +1,395 @@
+"""Old charges leave the tables that every run writes: none that is unpaid or unverified, and nothing is lost."""
+
+import asyncio
+from datetime import UTC, datetime
+from decimal import Decimal
+from uuid import UUID
+
+import asyncpg
+import pytest
+
+from containerstacks_shared import db
+from containerstacks_shared.billing import refunds, write_offs
+from containerstacks_shared.billing.archive import ArchivedMonth, archive
+from containerstacks_shared.billing.audit import audit
+from containerstacks_shared.billing.statement import Month, open_statement
+from containerstacks_shared.billing.statement_formats import StatementFormat, render
+from containerstacks_shared.errors import BillingBusy, ContainerStacksError
+from containerstacks_shared.models import RunStatus
+from support import fleet
+from support.billing import Billing, in_the_way
+from support.clock import clock_now
+from support.fleet import Organization, Plan
+from support.waiting import sessions_waiting, time_limit
+
+JANUARY, FEBRUARY, MARCH, APRIL = (Month(2031, month) for month in range(1, 5))
+OPERATOR = {"reason": "the machine was down", "author": "ada"}
+
+
+@pytest.fixture(autouse=True)
+async def _it_is_january(billing: Billing) -> None:
+    await move_to(billing, datetime(2031, 1, 10, 12, tzinfo=UTC))
+
+
+@pytest.fixture
+async def instance(connection: asyncpg.Connection, organization: Organization, plan: Plan) -> UUID:
+    return await fleet.add_instance(connection, organization, plan, label="web-1", hours_due=3)
+
+
+async def move_to(billing: Billing, moment: datetime) -> None:
+    await billing.pass_time(moment - await clock_now(billing.connection))
+
+
+async def two_months(billing: Billing) -> None:
+    """Charge in January and in February, audit both, and let March come."""
+    await billing.run()
+    await move_to(billing, datetime(2031, 2, 10, 12, tzinfo=UTC))
+    await billing.run()
+    await billing.pass_hours(2)
+    await billing.run()
+    await verified(billing)
+    await move_to(billing, datetime(2031, 3, 10, 12, tzinfo=UTC))
+
+
+async def verified(billing: Billing) -> None:
+    async with billing.pool.acquire() as auditor:
+        assert (await audit(auditor)).is_clean
+
+
+async def archived(billing: Billing, before: Month, *, cycles_at_once: int = 5000) -> list[ArchivedMonth]:
+    async with billing.pool.acquire() as connection:
+        return [month async for month in archive(connection, before=before, cycles_at_once=cycles_at_once)]
+
+
+async def statement_of(connection: asyncpg.Connection, organization: Organization, month: Month) -> str:
+    async with open_statement(connection, organization=str(organization.id), month=month) as statement:
+        return "".join([piece async for piece in render(statement, StatementFormat.CSV)])
+
+
+async def count(connection: asyncpg.Connection, table: str) -> int:
+    rows: int = await connection.fetchval(f"select count(*) from {table}")
+    return rows
+
+
+@pytest.mark.usefixtures("instance")
+async def test_a_month_moves_as_it_is_into_a_partition_of_its_own(
+    billing: Billing, connection: asyncpg.Connection
+) -> None:
+    await two_months(billing)
+    await move_to(billing, datetime(2031, 4, 1, tzinfo=UTC))
+    rows = [
+        await connection.fetch(f"select * from {table} order by id")
+        for table in ("vps_billing_cycles", "payment_transactions", "wallets", "wallet_ledger_entries")
+    ]
+    # The hours from January on that were paid for in February stay together with the payment.
+    assert await archived(billing, FEBRUARY) == [ArchivedMonth(JANUARY, cycles=1, left=1)]
+    assert await count(connection, "vps_billing_cycles_archive_2031_01") == 1
+    assert await count(connection, "payment_transactions_archive_2031_01") == 1
+    assert await archived(billing, APRIL) == [ArchivedMonth(JANUARY, 1, 0), ArchivedMonth(FEBRUARY, 1, 0)]
+    assert await count(connection, "vps_billing_cycles_archive_2031_01") == 2
+    assert await count(connection, "vps_billing_cycles_archive_2031_02") == 1
+    assert await count(connection, "payment_transactions_archive_2031_02") == 2
+    assert await count(connection, "vps_billing_cycles") == 0
+    assert rows == [
+        await connection.fetch(f"select * from {table} order by id")
+        for table in (
+            "vps_billing_cycles_archive",
+            "payment_transactions_archive",
+            "wallets",
+            "wallet_ledger_entries",
+        )
+    ]
+    assert await archived(billing, APRIL) == []
+    assert await billing.verify() == []
+
+
+async def test_billing_goes_on_behind_what_was_archived(
+    billing: Billing, connection: asyncpg.Connection, instance: UUID
+) -> None:
+    await two_months(billing)
+    await archived(billing, MARCH)
+    await billing.run()
+    await verified(billing)
+    await billing.pass_hours(1)
+    await billing.run()
+    async with billing.pool.acquire() as auditor:
+        short = await audit(auditor)
+    assert (short.based_on is not None, short.findings) == (True, [])
+    assert await billing.verify() == []
+    chain = await connection.fetchrow(
+        "select min(billing_period_start), max(billing_period_end),"
+        " sum(extract(epoch from billing_period_end - billing_period_start) / 3600)::integer"
+        " from all_vps_billing_cycles()"
+    )
+    assert chain is not None
+    first, last, hours = chain
+    assert (last - first).total_seconds() == hours * 3600
+    assert last == await connection.fetchval(
+        "select last_billed_at from vps_instances where id = $1", instance
+    )
+
+
+@pytest.mark.usefixtures("instance")
+async def test_what_nobody_verified_stays(billing: Billing, connection: asyncpg.Connection) -> None:
+    await billing.run()
+    await verified(billing)
+    await billing.pass_hours(2)
+    await billing.run()
+    await move_to(billing, datetime(2031, 2, 10, 12, tzinfo=UTC))
+    assert await archived(billing, FEBRUARY) == [ArchivedMonth(JANUARY, cycles=1, left=1)]
+    assert await connection.fetchval("select billing_run_id from vps_billing_cycles") == 2
+    assert await count(connection, "payment_transactions") == 1
+    await verified(billing)
+    assert await archived(billing, FEBRUARY) == [ArchivedMonth(JANUARY, cycles=1, left=0)]
+
+
+@pytest.mark.usefixtures("instance")
+async def test_without_a_clean_audit_nothing_is_archived(
+    billing: Billing, connection: asyncpg.Connection
+) -> None:
+    await billing.run()
+    await move_to(billing, datetime(2031, 2, 10, tzinfo=UTC))
+    with pytest.raises(ContainerStacksError, match="nobody has verified"):
+        await archived(billing, FEBRUARY)
+    await verified(billing)
+    await connection.execute("update vps_instances set last_billed_at = last_billed_at + interval '1 hour'")
+    async with billing.pool.acquire() as auditor:
+        assert not (await audit(auditor, full=True)).is_clean
+    with pytest.raises(ContainerStacksError, match="damage was found"):
+        await archived(billing, FEBRUARY)
+    assert await count(connection, "vps_billing_cycles") == 1
+
+
+async def test_a_month_that_is_not_over_is_not_archived(billing: Billing) -> None:
+    with pytest.raises(ContainerStacksError, match="2031-02 has not begun"):
+        await archived(billing, FEBRUARY)
+
+
+async def test_what_nobody_paid_stays_and_is_settled_as_ever(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    poor = await fleet.add_organization(connection, balance="0.01")
+    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
+    await billing.run()
+    await verified(billing)
+    await move_to(billing, datetime(2031, 2, 10, 12, tzinfo=UTC))
+    assert await archived(billing, FEBRUARY) == [ArchivedMonth(JANUARY, cycles=1, left=0)]
+    (failed,) = await billing.cycles(instance, status="failed")
+    assert (await billing.open_debts())[instance]["vps_billing_cycle_id"] == failed["id"]
+    # Hours as old as what is in the archive are charged when there is money for them.
+    await billing.credit(poor, "0.02")
+    await billing.run()
+    assert [cycle["billing_run_id"] for cycle in await billing.cycles(instance)] == [2]
+    assert await billing.balance(poor.wallet_id) == 0
+    assert await billing.verify() == []
+
+
+@pytest.mark.usefixtures("instance")
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "update payment_transactions set amount = amount - 0.00000001",
+        "update payment_transactions set status = 'pending'",
+        "delete from payment_transactions",
+        "update vps_billing_cycles set status = 'pending'",
+    ],
+)
+async def test_what_was_damaged_since_it_was_verified_stays_where_it_is(
+    billing: Billing, connection: asyncpg.Connection, damage: str
+) -> None:
+    await billing.run()
+    await verified(billing)
+    await move_to(billing, datetime(2031, 2, 10, tzinfo=UTC))
+    await connection.execute(damage)
+    assert await archived(billing, FEBRUARY) == [ArchivedMonth(JANUARY, cycles=0, left=1)]
+    assert await count(connection, "vps_billing_cycles") == 1
+    assert await count(connection, "payment_transactions_archive") == 0
+
+
+@pytest.mark.usefixtures("instance")
+async def test_rows_of_others_and_money_that_came_in_stay(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization
+) -> None:
+    await connection.execute(
+        "insert into vps_billing_cycles (vps_instance_id, organization_id, billing_period_start,"
+        " billing_period_end, hourly_rate, total_amount, status, created_at)"
+        " select id, organization_id, created_at - interval '1 hour', created_at, 0.01, 0.01, 'billed', created_at"
+        " from vps_instances"
+    )
+    await billing.credit(organization, "5", reference="invoice-1")
+    await two_months(billing)
+    await archived(billing, MARCH)
+    assert (
+        await connection.fetchval("select count(*) from vps_billing_cycles where billing_run_id is null") == 1
+    )
+    # A reference is a reference for ever.
+    assert not (await billing.credit(organization, "5", reference="invoice-1")).written
+    assert await billing.verify() == []
+
+
+async def test_a_statement_of_an_archived_month_is_the_same_to_the_letter(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan, instance: UUID
+) -> None:
+    await fleet.add_instance(connection, organization, plan, label="web-2", hours_due=7)
+    await two_months(billing)
+    before = [await statement_of(connection, organization, month) for month in (JANUARY, FEBRUARY, MARCH)]
+    await archived(billing, MARCH, cycles_at_once=1)
+    await connection.execute("delete from vps_instances where id = $1", instance)
+    after = [await statement_of(connection, organization, month) for month in (JANUARY, FEBRUARY, MARCH)]
+    assert after == before
+    assert before[0].count("charge") == 10
+
+
+@pytest.mark.usefixtures("instance")
+async def test_an_archived_cycle_is_refunded_once(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization
+) -> None:
+    await two_months(billing)
+    await archived(billing, MARCH)
+    cycle = await connection.fetchval("select id from vps_billing_cycles_archive where billing_run_id = 1")
+    balance = await billing.balance(organization.wallet_id)
+    refund = await refunds.refund_cycle(connection, cycle, **OPERATOR)
+    assert (refund.cycles, refund.hours, refund.amount) == (1, 3, Decimal("0.03"))
+    assert await refunds.refund_cycle(connection, cycle, **OPERATOR) == refunds.Refund()
+    assert await refunds.refund_run(connection, 1, **OPERATOR) == refunds.Refund()
+    assert (await refunds.refund_run(connection, 2, **OPERATOR)).cycles == 1
+    assert balance is not None
+    assert await billing.balance(organization.wallet_id) == Decimal(100) - Decimal("0.02")
+    assert "refund" in await statement_of(connection, organization, MARCH)
+    await billing.run()
+    assert await billing.verify() == []
+
+
+async def test_refunded_and_forgiven_hours_are_archived_with_their_chain(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan, instance: UUID
+) -> None:
+    poor = await fleet.add_organization(connection, balance="0")
+    await fleet.add_instance(connection, poor, plan, hours_due=3)
+    run = await billing.run()
+    await refunds.refund_run(connection, run.run_id, **OPERATOR)
+    await write_offs.write_off_organization(connection, str(poor.id), **OPERATOR)
+    await verified(billing)
+    await move_to(billing, datetime(2031, 2, 10, tzinfo=UTC))
+    assert await archived(billing, FEBRUARY) == [ArchivedMonth(JANUARY, cycles=2, left=0)]
+    assert await billing.verify() == []
+    await billing.run()
+    assert await billing.hours_billed(instance) == 30 * 24 + 12
+    assert await billing.verify() == []
+
+
+async def test_archived_hours_are_never_charged_again(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, instance: UUID
+) -> None:
+    await two_months(billing)
+    await archived(billing, MARCH)
+    balance = await billing.balance(organization.wallet_id)
+    for mark in (
+        None,
+        await connection.fetchval("select min(billing_period_end) from vps_billing_cycles_archive"),
+    ):
+        await connection.execute("update vps_instances set last_billed_at = $2 where id = $1", instance, mark)
+        run = await billing.run()
+        assert run.status is RunStatus.FAILED
+        assert "was charged already, and archived" in (run.error_message or "")
+        assert await billing.balance(organization.wallet_id) == balance
+        assert await count(connection, "vps_billing_cycles") == 0
+
+
+async def test_a_charge_that_waits_for_the_archive_is_refused_all_the_same(
+    billing: Billing, database_url: str, connection: asyncpg.Connection, instance: UUID
+) -> None:
+    """The moment between the two tables: the row is gone from the one, and not yet to be seen in the other."""
+    await billing.run()
+    await verified(billing)
+    await move_to(billing, datetime(2031, 2, 10, tzinfo=UTC))
+    await connection.execute("select guard_archive($1)", FEBRUARY.begin)
+    await connection.execute("update vps_instances set last_billed_at = null where id = $1", instance)
+    async with (
+        time_limit(20, "the run did not end"),
+        asyncio.TaskGroup() as group,
+        in_the_way(
+            database_url,
+            "select archive_charges($1, 1, 9999, 0, $2, '00000000-0000-0000-0000-000000000000', $1, 10)",
+            FEBRUARY.begin,
+            JANUARY.begin,
+        ),
+    ):
+        running = group.create_task(billing.run())
+        await sessions_waiting(connection, 1)
+    assert "was charged already, and archived" in (running.result().error_message or "")
+    assert await count(connection, "vps_billing_cycles_archive") == 1
+    assert await count(connection, "vps_billing_cycles") == 0
+
+
+@pytest.mark.usefixtures("instance")
+async def test_a_refund_waits_until_its_cycle_has_arrived(
+    billing: Billing, database_url: str, connection: asyncpg.Connection, pool: db.Pool
+) -> None:
+    run = await billing.run()
+    await verified(billing)
+
+    async def refund() -> refunds.Refund:
+        async with pool.acquire() as session:
+            return await refunds.refund_run(session, run.run_id, **OPERATOR)
+
+    async with (
+        time_limit(20, "the refund did not end"),
+        asyncio.TaskGroup() as group,
+        in_the_way(
+            database_url,
+            "select archive_charges($2, 1, 9999, 0, $1, '00000000-0000-0000-0000-000000000000', $2, 10)",
+            JANUARY.begin,
+            FEBRUARY.begin,
+        ),
+    ):
+        task = group.create_task(refund())
+        await sessions_waiting(connection, 1)
+    assert task.result().cycles == 1
+    assert await billing.verify() == []
+
+
+async def test_archiving_goes_on_beside_billing_and_after_an_interruption(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    for hours in range(1, 8):
+        await fleet.add_instance(connection, organization, plan, hours_due=hours)
+    await two_months(billing)
+    async with billing.pool.acquire() as session:
+        # Whoever takes one month and leaves has archived that month.
+        async for month in archive(session, before=MARCH, cycles_at_once=2):
+            assert month == ArchivedMonth(JANUARY, cycles=14, left=0)
+            break
+    assert await billing.verify() == []
+    async with asyncio.TaskGroup() as group:
+        rest = group.create_task(archived(billing, MARCH, cycles_at_once=1))
+        running = group.create_task(billing.run(batch_size=1))
+    assert rest.result() == [ArchivedMonth(FEBRUARY, cycles=7, left=0)]
+    assert running.result().status is RunStatus.SUCCEEDED
+    assert await count(connection, "vps_billing_cycles_archive") == 21
+    assert await count(connection, "vps_billing_cycles") == 7
+    assert await billing.verify() == []
+
+
+@pytest.mark.usefixtures("instance")
+async def test_whoever_holds_the_tables_for_long_makes_it_give_up(
+    billing: Billing, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("containerstacks_shared.billing.archive._LOCK_WAIT_MAX", "100ms")
+    await two_months(billing)
+    async with in_the_way(database_url, "lock table vps_billing_cycles in share mode"):
+        with pytest.raises(BillingBusy, match="try again"):
+            await archived(billing, MARCH)
+
+
+@pytest.mark.usefixtures("instance")
+async def test_a_column_that_the_application_added_is_archived_too(
+    billing: Billing, connection: asyncpg.Connection
+) -> None:
+    await connection.execute("alter table vps_billing_cycles add column vps_label varchar(255)")
+    await connection.execute("alter table payment_transactions alter column description type varchar(500)")
+    await two_months(billing)
+    await connection.execute("update vps_billing_cycles set vps_label = 'of ' || billing_run_id")
+    await archived(billing, MARCH)
+    rows = await connection.fetch("select vps_label from vps_billing_cycles_archive order by 1")
+    assert [row["vps_label"] for row in rows] == ["of 1", "of 2", "of 3"]
+    assert await billing.verify() == []
