@@ -176,6 +176,34 @@ async def test_an_instance_billed_until_no_moment_at_all_is_named_and_keeps_nobo
     assert [finding.key for finding in await billing.verify()] == [str(odd)]
 
 
+async def test_an_instance_that_costs_since_no_known_moment_is_named(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    odd = await fleet.add_instance(connection, organization, plan, hours_due=1)
+    later = await fleet.add_instance(connection, organization, plan)
+    await connection.execute("update vps_instances set created_at = null where id = $1", odd)
+    await connection.execute(
+        "update vps_instances set created_at = now() + interval '9 hours' where id = $1", later
+    )
+    assert (await billing.run()).charged.instances_billed == 0
+    assert {finding.key: finding.check for finding in await billing.verify()} == {
+        str(odd): "billed_into_the_future",
+        str(later): "billed_into_the_future",
+    }
+
+
+async def test_an_absurd_price_keeps_nothing_else_of_its_organization_from_being_billed(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    absurd = await fleet.add_plan(connection, base_price="9999999999.99", markup_price="9999999999.99")
+    debtor = await fleet.add_instance(connection, organization, absurd, hours_due=9000)
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=9001)
+    assert (await billing.run()).status == "succeeded"
+    assert await billing.hours_billed(instance) == 1
+    assert set(await billing.open_debts()) == {debtor, instance}
+    assert await billing.verify() == []
+
+
 async def test_a_rate_is_rounded_once_and_its_hours_add_up_to_the_digit(
     billing: Billing, connection: asyncpg.Connection, organization: Organization
 ) -> None:

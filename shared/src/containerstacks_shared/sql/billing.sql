@@ -313,8 +313,9 @@ with wallet as materialized (
     insert into vps_billing_cycles
         (id, vps_instance_id, organization_id, billing_period_start, billing_period_end, hourly_rate, total_amount,
          status, payment_transaction_id, metadata, billing_run_id, created_at, updated_at)
-    select o.vps_billing_cycle_id, u.id, u.organization_id, u.unpaid_since, u.unpaid_until, u.hourly_rate, u.amount,
-           'failed', null,
+    select o.vps_billing_cycle_id, u.id, u.organization_id, u.unpaid_since, u.unpaid_until, u.hourly_rate,
+           -- The most that the column holds: an absurd price must not keep its organization from being billed.
+           least(u.amount, 9999999999.99999999), 'failed', null,
            jsonb_build_object(
                'hours_charged', u.hours,
                'elapsed_hours', date_part('epoch', $2::timestamptz - u.unpaid_since) / 3600,

@@ -32,14 +32,14 @@ select from billing_archive
    for share;
 
 -- name: part_targets
--- What can be refunded of $1, and into which wallet: the one that paid; where that is gone, the organization's
--- wallet that would pay today. A cycle whose debit is missing was never paid, and is not refunded.
+-- What can be refunded of $1, and into which wallet: the one that paid; where that is gone, or in another currency by
+-- now, the organization's wallet that would pay today. A cycle whose debit is missing was never paid, and is not refunded.
 with target as materialized (
     select c.id, t.description, coalesce(paid.id, today.id) as wallet_id
       from all_vps_billing_cycles() c
       join all_payment_transactions() t on t.id = c.payment_transaction_id and t.amount = -c.total_amount
       left join wallet_ledger_entries e on e.id = t.wallet_ledger_entry_id
-      left join wallets paid on paid.id = e.wallet_id
+      left join wallets paid on paid.id = e.wallet_id and paid.currency = 'USD'
       left join lateral (
           select w.id
             from wallets w

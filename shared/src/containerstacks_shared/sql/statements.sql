@@ -112,8 +112,12 @@ with entry as materialized (
        and c.created_at >= $2
        and c.created_at < $3
 )
-select line.wallet_id, line.recorded_at, line.kind, line.hour, line.vps_instance_id, instance.label, line.hourly_rate,
+select line.wallet_id, line.recorded_at, line.kind, line.hour, line.vps_instance_id,
+       -- An instance that belongs to somebody else by now is looked for by its id.
+       coalesce(instance.label, (select label from vps_instances where id = line.vps_instance_id),
+                (select label from deleted_vps_instances where id = line.vps_instance_id)) as label,
+       line.hourly_rate,
        line.amount, line.reference, line.note
   from line
   left join instance on instance.id = line.vps_instance_id
- order by line.wallet_id nulls last, line.entry_id, line.hour, instance.label, line.vps_instance_id, line.reference;
+ order by line.wallet_id nulls last, line.entry_id, line.hour, label, line.vps_instance_id, line.reference;

@@ -102,9 +102,13 @@ select c.id::text as key,
  order by key, detail;
 
 -- name: billed_into_the_future
--- Nothing is charged until it is past; and nothing ever, when it is infinite.
-select id::text as key, format('last_billed_at %s is no moment that was billed until', last_billed_at) as detail
+-- Nothing is charged until it is past; and nothing ever, when it is infinite, or unknown.
+select id::text as key,
+       case when coalesce(last_billed_at, created_at) is null then 'neither last_billed_at nor created_at says since when it costs'
+            else format('%s %s is no moment that was billed until',
+                        case when last_billed_at is null then 'created_at' else 'last_billed_at' end,
+                        coalesce(last_billed_at, created_at)) end as detail
   from vps_instances
- where last_billed_at > clock_now() + interval '1 minute'
-    or not isfinite(last_billed_at)
+ where coalesce(last_billed_at, created_at) > clock_now() + interval '1 minute'
+    or isfinite(coalesce(last_billed_at, created_at)) is not true
  order by key;

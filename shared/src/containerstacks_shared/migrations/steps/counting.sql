@@ -105,6 +105,25 @@ create trigger containerstacks_plan_changed after update of plan_id, configurati
           or configured_region(old.configuration) is distinct from configured_region(new.configuration))
     execute function remember_vps_plan();
 
+-- A debt is that of whoever the instance belongs to: whose money settles it, and who is told.
+create function move_vps_debt() returns trigger
+    language plpgsql security definer set search_path = public, pg_temp
+    as $$
+begin
+    update vps_debts
+       set organization_id = new.organization_id
+     where vps_instance_id = new.id
+       and settled_at is null
+       and written_off_at is null;
+    return null;
+end;
+$$;
+
+create trigger containerstacks_debt_moved after update of organization_id on vps_instances
+    for each row
+    when (old.organization_id <> new.organization_id)
+    execute function move_vps_debt();
+
 -- A deleted instance leaves what billing and the auditor still need. With its whole organization gone there
 -- is nobody left to pay, so what was owed is written off, on record.
 create function bury_vps_instances() returns trigger

@@ -10,6 +10,7 @@ drop trigger containerstacks_count_inserted on vps_instances;
 drop trigger containerstacks_count_updated on vps_instances;
 drop trigger containerstacks_count_deleted on vps_instances;
 drop trigger containerstacks_plan_changed on vps_instances;
+drop trigger containerstacks_debt_moved on vps_instances;
 drop trigger containerstacks_bury_deleted on vps_instances;
 drop trigger containerstacks_truncated on vps_instances;
 drop trigger containerstacks_count_inserted on users;
@@ -41,7 +42,7 @@ alter table vps_billing_cycles drop column billing_run_id, drop column billing_c
 alter table vps_plans
     drop column vcpus, drop column memory_mb, drop column disk_mb, drop column specifications_problem;
 
-drop function vps_plans_changed, count_vps_instances, count_all_time, announce_count_deltas, remember_vps_plan, bury_vps_instances,
+drop function vps_plans_changed, count_vps_instances, count_all_time, announce_count_deltas, remember_vps_plan, move_vps_debt, bury_vps_instances,
               truncate_vps_instances, write_off_organizations, record_wallet_movement, record_wallets_truncated,
               refresh_rates, register_rates, current_hourly_rates, hourly_rate, monthly_price, match_vps_plan, rate_region,
               configured_region, specification_problem, specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,

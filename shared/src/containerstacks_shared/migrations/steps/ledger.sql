@@ -10,7 +10,7 @@ declare
     balance_known numeric;
     balance_now numeric;
 begin
-    if tg_op = 'UPDATE' and new.balance is not distinct from old.balance then
+    if tg_op = 'UPDATE' and new.balance is not distinct from old.balance and new.organization_id = old.organization_id then
         return null;
     end if;
     if tg_op = 'DELETE' then
@@ -26,6 +26,13 @@ begin
      order by id desc
      limit 1;
     balance_known := coalesce(balance_known, 0);
+    if tg_op = 'UPDATE' and new.organization_id <> old.organization_id and balance_known <> 0 then
+        -- Two organizations became one: the money leaves the books of the one and opens those of the other.
+        insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after)
+        values (old.id, old.organization_id, 'closing', -balance_known, 0);
+        insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after)
+        values (new.id, new.organization_id, 'opening', balance_known, balance_known);
+    end if;
     if balance_now <> balance_known then
         insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after)
         values (moved.id, moved.organization_id,
@@ -39,7 +46,7 @@ begin
 end;
 $$;
 
-create trigger containerstacks_ledger after insert or delete or update of balance on wallets
+create trigger containerstacks_ledger after insert or delete or update of balance, organization_id on wallets
     for each row execute function record_wallet_movement();
 
 -- TRUNCATE shows its triggers no rows, so what is about to go is entered first.

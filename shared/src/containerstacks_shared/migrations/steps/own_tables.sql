@@ -75,7 +75,8 @@ create table billing_control (
     reason text,
     changed_by text,
     changed_at timestamptz,
-    amount_owed numeric(18, 8),
+    -- Beyond what a wallet can hold, where prices are absurd.
+    amount_owed numeric,
     check (not paused or reason is not null)
 );
 insert into billing_control default values;

@@ -1,0 +1,102 @@
+"""Instances and wallets that change hands, as when two customers become one: no cent and no debt stays behind."""
+
+from decimal import Decimal
+
+import asyncpg
+import pytest
+
+from containerstacks_shared.billing import refunds
+from containerstacks_shared.billing.statement import Line, LineKind, Month, open_statement
+from containerstacks_shared.models import Occasion
+from support import fleet
+from support.billing import Billing
+from support.clock import clock_now
+from support.fleet import Organization, Plan
+
+OPERATOR = {"reason": "the machine was down", "author": "ada"}
+
+
+async def lines_of(connection: asyncpg.Connection, organization: Organization) -> list[Line]:
+    now = await clock_now(connection)
+    month = Month(now.year, now.month)
+    async with open_statement(connection, organization=str(organization.id), month=month) as statement:
+        return [line async for line in statement.lines]
+
+
+async def test_a_debt_goes_with_its_instance_and_is_settled_by_its_new_owners_money(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
+) -> None:
+    owners = [await fleet.add_organization(connection, balance="0") for _ in range(2)]
+    # Whichever is billed first: both directions must do.
+    for giver, taker in (owners, reversed(owners)):
+        instance = await fleet.add_instance(connection, giver, plan, hours_due=2)
+        await billing.run()
+        await connection.execute(
+            "update vps_instances set organization_id = $2 where id = $1", instance, taker.id
+        )
+        await billing.pass_hours(1)
+        await billing.run(batch_size=1, concurrency=1)
+        assert (await billing.open_debts())[instance]["organization_id"] == taker.id
+        await billing.credit(taker, "0.03", reference=f"payment-of-{taker.id}")
+        await billing.run(occasion=Occasion.TOP_UP)
+        assert await billing.open_debts() == {}
+        assert await billing.hours_billed(instance) == 3
+        await connection.execute("delete from vps_instances")
+    assert await connection.fetchval("select count(*) from vps_debts") == 2
+    assert await billing.verify() == []
+
+
+async def test_a_wallet_that_is_handed_over_leaves_the_books_of_the_one_and_opens_in_those_of_the_other(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    other = await fleet.add_organization(connection, balance=None)
+    await fleet.add_instance(connection, organization, plan, hours_due=3)
+    await billing.run()
+    await connection.execute("update wallets set organization_id = $1, balance = balance - 7", other.id)
+    await connection.execute("update vps_instances set organization_id = $1", other.id)
+    await billing.pass_hours(2)
+    await billing.run()
+    given, taken = await lines_of(connection, organization), await lines_of(connection, other)
+    assert [line.amount for line in given if line.kind is LineKind.CLOSING] == [Decimal("-99.97")]
+    assert given[-1].balance == 0
+    assert [(line.kind, line.amount) for line in taken[1:3]] == [
+        (LineKind.OPENING, Decimal("99.97")),
+        (LineKind.UNEXPLAINED, Decimal(-7)),
+    ]
+    assert taken[-1].balance == await billing.balance(organization.wallet_id) == Decimal("92.95")
+    assert [finding.check for finding in await billing.verify()] == ["unexplained_entries"]
+
+
+async def test_a_statement_names_an_instance_that_belongs_to_somebody_else_by_now(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    other = await fleet.add_organization(connection)
+    await fleet.add_instance(connection, organization, plan, label="given", hours_due=1)
+    await fleet.add_instance(connection, organization, plan, label="given and deleted", hours_due=1)
+    await billing.run()
+    await connection.execute("update vps_instances set organization_id = $1", other.id)
+    await connection.execute("delete from vps_instances where label = 'given and deleted'")
+    charged = [line for line in await lines_of(connection, organization) if line.kind is LineKind.CHARGE]
+    assert sorted(line.label or "" for line in charged) == ["given", "given and deleted"]
+
+
+@pytest.mark.parametrize("has_another", [True, False])
+async def test_dollars_are_not_refunded_into_a_wallet_of_another_currency(
+    billing: Billing,
+    connection: asyncpg.Connection,
+    organization: Organization,
+    plan: Plan,
+    *,
+    has_another: bool,
+) -> None:
+    await fleet.add_instance(connection, organization, plan, hours_due=3)
+    run = await billing.run()
+    await connection.execute("update wallets set currency = 'EUR'")
+    wallet = await fleet.add_wallet(connection, organization.id, balance="0") if has_another else None
+    refund = await refunds.refund_run(connection, run.run_id, **OPERATOR)
+    assert await billing.balance(organization.wallet_id) == Decimal("99.97")
+    if has_another:
+        assert (refund.cycles, await billing.balance(wallet)) == (1, Decimal("0.03"))
+    else:
+        assert (refund.cycles, refund.left_over) == (0, 1)
+    assert await billing.verify() == []
