@@ -16,7 +16,7 @@ from support.databases import embedded_postgres, server_version
 
 # Under this name the standby is listed in `synchronous_standby_names`, and in `pg_stat_replication`.
 STANDBY = "standby"
-_REPLICATION: Mapping[str, str] = {"wal_level": "replica", "max_wal_senders": "5", "hot_standby": "on"}
+REPLICATION: Mapping[str, str] = {"wal_level": "replica", "max_wal_senders": "5", "hot_standby": "on"}
 _PATIENCE = timedelta(minutes=2)
 
 
@@ -32,7 +32,7 @@ class Pair:
 
     def promote(self) -> None:
         """Make the standby the primary; it takes writes when this returns."""
-        _run(self.standby.data_dir, "pg_ctl", "promote", "--pgdata", self.standby.data_dir.resolve())
+        run_program(self.standby.data_dir, "pg_ctl", "promote", "--pgdata", self.standby.data_dir.resolve())
 
 
 @contextlib.contextmanager
@@ -40,19 +40,19 @@ def replicated_pair(settings: Mapping[str, str] | None = None) -> Iterator[Pair]
     """Give a running pair; `settings` are PostgreSQL's, of both servers."""
     folder = Path(tempfile.mkdtemp(prefix="containerstacks-pair-"))
     folder.chmod(0o755)
-    with embedded_postgres({**_REPLICATION, **(settings or {})}) as primary:
+    with embedded_postgres({**REPLICATION, **(settings or {})}) as primary:
         try:
             primary.start()
             copy = folder / "standby"
             copy.mkdir(mode=0o700)
             choose_account(primary.data_dir).owns(copy)
             source = urlsplit(primary.dsn())._replace(query=f"application_name={STANDBY}")
-            _run(
+            run_program(
                 primary.data_dir,
                 *("pg_basebackup", "--pgdata", copy, "--dbname", urlunsplit(source)),
                 *("--write-recovery-conf", "--checkpoint", "fast", "--no-sync"),
             )
-            standby = EmbeddedPostgres(copy, fast=True, settings={**_REPLICATION, **(settings or {})})
+            standby = EmbeddedPostgres(copy, fast=True, settings={**REPLICATION, **(settings or {})})
             try:
                 standby.start()
                 yield Pair(primary, standby)
@@ -64,7 +64,8 @@ def replicated_pair(settings: Mapping[str, str] | None = None) -> Iterator[Pair]
             shutil.rmtree(folder)
 
 
-def _run(data_dir: Path, program: str, *arguments: str | Path) -> None:
+def run_program(data_dir: Path, program: str, *arguments: str | Path) -> None:
+    """Run one of PostgreSQL's programs as the account that this data folder belongs to."""
     account = choose_account(data_dir)
     done = account.run([find_binaries(server_version(), account) / program, *arguments], timeout=_PATIENCE)
     if done.returncode != 0:
