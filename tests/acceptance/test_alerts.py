@@ -1,0 +1,86 @@
+"""Three real processes and one webhook: each event is told once, and so is its end."""
+
+from decimal import Decimal
+
+import asyncpg
+import pytest
+
+from support import fleet
+from support.alert_receiver import AlertReceiver, alert_receiver
+from support.processes import Processes
+from support.waiting import eventually
+
+PREFIX = "[ContainerStacks] "
+DAEMON = "containerstacks-billing-daemon"
+TITLES = LOW, DAMAGE, MENDED, LOW_OVER, DOWN, BACK = (
+    "Low balance",
+    "An audit found damage",
+    "The last audit found no damage",
+    "Low balance is over",
+    "The billing daemon is down",
+    "The billing daemon is back",
+)
+# A look is made every quarter of a minute, and a busy machine takes its time.
+TOLD_SECONDS = 60.0
+
+
+async def told(receiver: AlertReceiver, *titles: str) -> None:
+    def all_of_them() -> bool:
+        missing = {f"{PREFIX}{title}" for title in titles} - set(receiver.titles)
+        assert not missing, f"{missing} not among {receiver.titles}"
+        return True
+
+    await eventually(all_of_them, TOLD_SECONDS, pause=0.2)
+
+
+@pytest.mark.timeout(400)
+async def test_each_event_of_a_bad_night_is_told_once_by_three_processes(
+    database_url: str, connection: asyncpg.Connection, processes: Processes
+) -> None:
+    plan = await fleet.add_plan(connection)
+    # 20 hours at 0.01 are left after the run, and the threshold is 72.
+    poor = await fleet.add_organization(connection, balance="0.23")
+    await fleet.add_instance(connection, poor, plan, hours_due=3)
+    async with alert_receiver() as receiver:
+        settings = {"ALERT_URLS": receiver.url, "ALERT_DELAY_MINUTES": "0"}
+        web = await processes.start_web(database_url, **settings)
+        daemon = await processes.start_billing_daemon(database_url, **settings)
+        aggregator = await processes.start_stats_aggregator(database_url, **settings)
+
+        await told(receiver, LOW)
+        body = receiver.bodies[receiver.titles.index(PREFIX + LOW)]
+        assert "the balance lasts for 20.0 hours, 1 instances." in body
+        for _ in range(3):
+            once = await processes.run(DAEMON, "once", database_url=database_url)
+            assert once.exit_code == 0
+
+        await connection.execute(
+            "update vps_billing_cycles set total_amount = total_amount + 1 where organization_id = $1",
+            poor.id,
+        )
+        found = await processes.run("containerstacks", "verify", "--full", database_url=database_url)
+        assert found.exit_code == 1
+        await told(receiver, DAMAGE)
+        await connection.execute(
+            "update vps_billing_cycles set total_amount = total_amount - 1 where organization_id = $1",
+            poor.id,
+        )
+        mended = await processes.run("containerstacks", "verify", "--full", database_url=database_url)
+        assert mended.exit_code == 0, mended.output
+        await told(receiver, MENDED)
+
+        credited = await processes.run(
+            *("containerstacks", "wallet", "credit", "--organization", str(poor.id)),
+            *("--amount", str(Decimal(100)), "--reference", "paid"),
+            database_url=database_url,
+        )
+        assert credited.exit_code == 0, credited.errors
+        await told(receiver, LOW_OVER)
+
+        await daemon.kill()
+        await told(receiver, DOWN)
+        await processes.start_billing_daemon(database_url, **settings)
+        await told(receiver, BACK)
+        assert (web.running, aggregator.running) == (True, True)
+        # Nobody is patient here, so what lasts for a moment at a start is told as well.
+        assert {title: receiver.titles.count(PREFIX + title) for title in TITLES} == dict.fromkeys(TITLES, 1)
