@@ -57,6 +57,27 @@ def test_the_service_is_written_prepared_and_started(tmp_path: Path) -> None:
     assert said[-1] == "Started."
 
 
+def test_an_installation_over_another_one_unloads_what_launchd_would_not_load_twice(tmp_path: Path) -> None:
+    macos = platforms.installation(System.MACOS, PurePosixPath("/opt/daemon"))
+    connection = under(tmp_path, str(macos.connection_file))
+    connection.parent.mkdir(parents=True)
+    connection.touch()
+    bootstrap, bootout = (
+        "launchctl bootstrap system /Library/LaunchDaemons/com.containerstacks.billing-daemon.plist",
+        "launchctl bootout system/com.containerstacks.billing-daemon",
+    )
+
+    first = OperatingSystem()
+    installing.install(macos, say=print, run=first.run, root=tmp_path)
+    assert first.commands[-1] == bootstrap
+    assert bootout not in first.commands
+
+    # It may have been unloaded by hand: that is no reason to stop.
+    again = OperatingSystem(refuses="bootout")
+    installing.install(macos, say=print, run=again.run, root=tmp_path)
+    assert again.commands[-2:] == [bootout, bootstrap]
+
+
 def test_without_a_connection_string_it_is_installed_and_not_started(tmp_path: Path) -> None:
     system, said = OperatingSystem(), list[str]()
 

@@ -61,6 +61,7 @@ def install(installation: Installation, *, say: Say, run: Execute = execute, roo
 
     `root` stands for the file system's root, so that a test can install into a folder.
     """
+    is_first = not _under(root, installation.definition.path).exists()
     for definition in (*installation.companions, installation.definition):
         _write(definition, root)
         say(f"Written: {definition.path}")
@@ -71,6 +72,8 @@ def install(installation: Installation, *, say: Say, run: Execute = execute, roo
         for command in installation.start:
             say(f"  {' '.join(command)}")
         return
+    if not is_first:
+        _run_anyhow(installation.unload, run, say)
     _run_all(installation.start, run)
     say("Started.")
 
@@ -83,10 +86,7 @@ def uninstall(
     if not path.exists():
         say(f"Not installed: there is no {installation.definition.path}.")
         return
-    for command in installation.stop:
-        # One that is stopped already cannot be stopped; that is no reason to keep it.
-        if run(command) != 0:
-            say(f"Went on after a failure of: {' '.join(command)}")
+    _run_anyhow(installation.stop, run, say)
     try:
         path.unlink()
     except OSError as error:
@@ -111,6 +111,13 @@ def _run_all(commands: Sequence[Command], run: Execute) -> None:
         code = run(command)
         if code != 0:
             raise InstallationFailed(f"Failed with exit code {code}: {' '.join(command)}")
+
+
+def _run_anyhow(commands: Sequence[Command], run: Execute, say: Say) -> None:
+    """What is stopped already cannot be stopped; that is no reason to end here."""
+    for command in commands:
+        if run(command) != 0:
+            say(f"Went on after a failure of: {' '.join(command)}")
 
 
 def _under(root: Path, path: PurePath) -> Path:

@@ -24,7 +24,8 @@ class Question:
 class Installation:
     """`definition` is the service itself, `comment` a comment in its language; `companions` stand beside it.
 
-    The operator writes `connection_file`: without it the service is installed, and not started.
+    The operator writes `connection_file`: without it the service is installed, and not started. `unload` ends what an
+    earlier installation loaded, where `start` does not do that itself.
     """
 
     definition: Definition
@@ -39,3 +40,4 @@ class Installation:
     connection_file: PurePath
     connection_form: str
     connection_reader: str
+    unload: tuple[Command, ...] = ()

@@ -18,6 +18,7 @@ _LOG_FILE = PurePosixPath("/usr/local/var/log/containerstacks/billing-daemon.log
 
 def installation(command: PurePath) -> Installation:
     path = PurePosixPath("/Library/LaunchDaemons") / f"{LABEL}.plist"
+    unload = (("launchctl", "bootout", f"system/{LABEL}"),)
     return Installation(
         definition=Definition(path, _property_list(command)),
         comment="<!-- {} -->",
@@ -28,7 +29,7 @@ def installation(command: PurePath) -> Installation:
             ("install", "-d", "-o", _USER, str(_LOG_FILE.parent)),
         ),
         start=(("launchctl", "bootstrap", "system", str(path)),),
-        stop=(("launchctl", "bootout", f"system/{LABEL}"),),
+        stop=unload,
         forget=(),
         # What is loaded from its folder there is loaded at each start of the machine.
         is_enabled=Question(("launchctl", "print", f"system/{LABEL}")),
@@ -36,6 +37,7 @@ def installation(command: PurePath) -> Installation:
         connection_file=DATABASE_URL_FILE,
         connection_form="postgresql://…",
         connection_reader=f"the user {_USER}",
+        unload=unload,
     )
 
 
