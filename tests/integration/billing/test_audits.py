@@ -16,6 +16,7 @@ from containerstacks_shared.billing.audit import audit
 from containerstacks_shared.billing.verify import Scope, Severity, verify, verify_snapshot
 from containerstacks_shared.store import audits
 from support import databases, fleet
+from support.archiving import archive_audited
 from support.billing import Billing
 from support.damages import DAMAGES, Damage, in_archive
 from support.databases import DatabaseServer
@@ -99,7 +100,10 @@ async def damaged(
     transaction = connection.transaction(isolation="repeatable_read")
     await transaction.start()
     if archived:
-        await archive_audited(connection)
+        assert await archive_audited(connection) > 0
+        await connection.execute(
+            "select add_archive_month('payment_transactions', date_trunc('month', now(), 'UTC'))"
+        )
     # What no statement of a client can do, an administrator of the server can.
     for table in GUARDED:
         await connection.execute(f"alter table {table} disable trigger all")
@@ -108,25 +112,6 @@ async def damaged(
     assert (await connection.execute(statement, *values)).split()[-1] == "1"
     yield
     await transaction.rollback()
-
-
-async def archive_audited(connection: asyncpg.Connection) -> None:
-    """Archive all that may be, in the transaction of the test, and whatever month it is."""
-    base = await audits.last_clean(connection)
-    assert base is not None
-    coverage = (base.coverage.run_id, base.coverage.ledger_entry_id, base.coverage.correction_id)
-    moved = await connection.fetchval(
-        "select sum(batch.moved)::integer"
-        " from generate_series(date_trunc('month', clock_now() - interval '1 month', 'UTC'),"
-        "                      clock_now(), '1 month') month,"
-        "      archive_charges(clock_now(), $1, $2, $3, month, '00000000-0000-0000-0000-000000000000',"
-        "                      month + interval '1 month', 1000) batch",
-        *coverage,
-    )
-    assert moved > 0
-    await connection.execute(
-        "select add_archive_month('payment_transactions', date_trunc('month', now(), 'UTC'))"
-    )
 
 
 async def checks(connection: asyncpg.Connection, scope: Scope) -> set[str]:

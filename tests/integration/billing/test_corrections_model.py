@@ -1,4 +1,4 @@
-"""Random lives with refunds and write-offs in them: every audit on the way is clean, and no hour is covered twice."""
+"""Random lives with refunds, write-offs and archiving in them: every audit is clean, and no hour is covered twice."""
 
 import os
 from dataclasses import dataclass
@@ -18,6 +18,7 @@ from containerstacks_shared.billing.refunds import refund_cycle, refund_run
 from containerstacks_shared.billing.verify import verify
 from containerstacks_shared.billing.write_offs import write_off_instance, write_off_organization
 from containerstacks_shared.errors import BillingBusy
+from support.archiving import archive_audited
 from support.billing_world import World
 
 Event = tuple[Any, ...]
@@ -42,11 +43,12 @@ events = st.one_of(
     st.tuples(st.just("forgive_organization"), numbers),
     st.tuples(st.just("forgive_instance"), st.integers(0, 4)),
     st.tuples(st.just("audit")),
+    st.tuples(st.just("archive")),
 )
 CLOCK = "select coalesce(nullif(current_setting('containerstacks.clock_offset', true), ''), '0')::interval"
 COVERED = """
 select coalesce(sum(extract(epoch from billing_period_end - billing_period_start) / 3600), 0)::bigint
-  from vps_billing_cycles
+  from all_vps_billing_cycles()
  where organization_id = any ($1) and status in ('billed', 'refunded')
 """
 MARKED = """
@@ -96,13 +98,16 @@ class CorrectedWorld(World):
 
     async def refund_cycle(self, number: int) -> None:
         cycle = await self.connection.fetchval(
-            "select id from vps_billing_cycles where organization_id = any ($1) and status = 'billed'"
+            "select id from all_vps_billing_cycles() where organization_id = any ($1) and status = 'billed'"
             " order by id offset $2 limit 1",
             list(self.organizations.values()),
             number,
         )
         if cycle is not None:
             await refund_cycle(self.connection, cycle, **OPERATOR)
+
+    async def archive(self) -> None:
+        await archive_audited(self.connection)
 
     async def forgive_organization(self, number: int) -> None:
         await write_off_organization(self.connection, str(self.organizations[number]), **OPERATOR)
