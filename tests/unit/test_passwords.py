@@ -1,7 +1,14 @@
 """Passwords: what is accepted, what is stored anew, and what never matches."""
 
+import itertools
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
 import bcrypt
 import pytest
+from pwdlib.hashers.argon2 import Argon2Hasher
+from pwdlib.hashers.bcrypt import BcryptHasher
 
 from containerstacks_shared.passwords import PASSWORD_CHARACTERS_MAX, hash_password, verify_password
 from support import fleet
@@ -42,11 +49,44 @@ def test_bcrypt_looks_at_seventy_two_bytes_as_it_always_did() -> None:
 
 
 @pytest.mark.parametrize(
-    "stored", [None, "", "plain", "$argon2id$broken", "$2b$12$short", "5f4dcc3b5aa765d61d8327deb882cf99"]
+    "stored",
+    [
+        None,
+        "",
+        "plain",
+        "$argon2id$broken",
+        "$2b$12$short",
+        f"$2b$12${'x' * 53}",
+        f"$2b$99${'.' * 53}",
+        "5f4dcc3b5aa765d61d8327deb882cf99",
+    ],
 )
 def test_what_is_no_hash_never_matches(stored: str | None) -> None:
     refused = verify_password("password", stored)
     assert (refused.matches, refused.stronger_hash) == (False, None)
+
+
+def counting(counted: Counter[str], name: str, work: Callable[..., Any]) -> Callable[..., Any]:
+    def count(*arguments: Any) -> Any:
+        counted[name] += 1
+        return work(*arguments)
+
+    return count
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [None, "no hash", bcrypt_of(b"another"), hash_password("another")],
+    ids=["none", "odd", "bcrypt", "argon2"],
+)
+def test_a_refusal_costs_the_same_whatever_is_stored(
+    monkeypatch: pytest.MonkeyPatch, stored: str | None
+) -> None:
+    counted: Counter[str] = Counter()
+    for hasher, work in itertools.product((Argon2Hasher, BcryptHasher), ("hash", "verify")):
+        monkeypatch.setattr(hasher, work, counting(counted, hasher.__name__, getattr(hasher, work)))
+    assert not verify_password("password\0", stored).matches
+    assert counted == {"Argon2Hasher": 1, "BcryptHasher": 1}
 
 
 def test_a_password_beyond_measure_is_refused_unread() -> None:

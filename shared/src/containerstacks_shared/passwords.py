@@ -4,9 +4,9 @@ Both take tens of milliseconds of a core on purpose, so call them in a thread.
 """
 
 from dataclasses import dataclass
+from typing import Final
 
-from pwdlib import PasswordHash
-from pwdlib.exceptions import UnknownHashError
+from pwdlib.hashers import HasherProtocol
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pwdlib.hashers.bcrypt import BcryptHasher
 
@@ -15,7 +15,9 @@ PASSWORD_CHARACTERS_MAX = 1024
 # All that bcrypt ever looked at. The original application's library cuts here in silence; ours refuses more.
 _BCRYPT_BYTES_MAX = 72
 
-_HASHES = PasswordHash((Argon2Hasher(), BcryptHasher()))
+_ARGON2: Final = Argon2Hasher()
+_BCRYPT: Final = BcryptHasher()
+_HASHERS: Final[tuple[HasherProtocol, ...]] = (_ARGON2, _BCRYPT)
 
 
 @dataclass(frozen=True)
@@ -27,23 +29,30 @@ class Verification:
 
 
 def hash_password(password: str) -> str:
-    return _HASHES.hash(password)
+    return _ARGON2.hash(password)
 
 
 def verify_password(password: str, stored_hash: str | None) -> Verification:
-    """Compare. Without a stored hash it only takes the time, so as not to tell that there is no such user."""
+    """Compare. A refusal always takes one hash of each kind: its time tells neither which one is stored nor if any."""
     if len(password) > PASSWORD_CHARACTERS_MAX:
         return Verification(matches=False)
-    if stored_hash is None:
-        hash_password(password)
-        return Verification(matches=False)
-    is_bcrypt = BcryptHasher.identify(stored_hash)
-    secret = password.encode()[:_BCRYPT_BYTES_MAX] if is_bcrypt else password.encode()
+    own = next((hasher for hasher in _HASHERS if stored_hash and hasher.identify(stored_hash)), None)
+    if own is not None and stored_hash and _is_matched(own, password, stored_hash):
+        needs_rehash = own is not _ARGON2 or own.check_needs_rehash(stored_hash)
+        return Verification(matches=True, stronger_hash=hash_password(password) if needs_rehash else None)
+    for hasher in _HASHERS:
+        if hasher is not own:
+            hasher.hash(_seen_by(hasher, password))
+    return Verification(matches=False)
+
+
+def _is_matched(hasher: HasherProtocol, password: str, stored_hash: str) -> bool:
     try:
-        matches = _HASHES.verify(secret, stored_hash)
-    except UnknownHashError:
-        return Verification(matches=False)
-    if not matches:
-        return Verification(matches=False)
-    needs_rehash = is_bcrypt or _HASHES.current_hasher.check_needs_rehash(stored_hash)
-    return Verification(matches=True, stronger_hash=hash_password(password) if needs_rehash else None)
+        return hasher.verify(_seen_by(hasher, password), stored_hash)
+    except ValueError:
+        # In the form of a hash, but none: how some lock an account.
+        return False
+
+
+def _seen_by(hasher: HasherProtocol, password: str) -> bytes:
+    return password.encode()[: _BCRYPT_BYTES_MAX if hasher is _BCRYPT else None]

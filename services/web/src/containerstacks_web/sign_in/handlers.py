@@ -28,7 +28,7 @@ GUESSES: Final = RateLimit.parse("10/15 minutes")
 GUESSES_NAME: Final = "sign-in"
 _EMAIL_CHARACTERS_MAX: Final = 255
 _CONNECTION_SECONDS_MAX: Final = 2.0
-# Each takes a core and 64 MiB for a tenth of a second.
+# Each takes a core for some tenths of a second, and 64 MiB.
 PASSWORD_CHECKS_AT_ONCE: Final = 2
 PASSWORD_CHECKS: Final = web.AppKey("password_checks", asyncio.Semaphore)
 
