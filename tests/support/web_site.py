@@ -23,7 +23,7 @@ from containerstacks_web.app import create_app, jobs
 from containerstacks_web.keys import BUILTIN_BILLING, SNAPSHOT_FEED
 from containerstacks_web.settings import WebSettings
 from support import fleet
-from support.waiting import eventually
+from support.waiting import eventually, time_limit
 
 SESSION_COOKIE = "containerstacks_session"
 SESSION_SECRET = "only-for-tests-0123456789-0123456789"
@@ -49,6 +49,16 @@ class Site:
         response = await self.get(path, **headers)
         assert response.status == 200, await response.text()
         return await response.json()
+
+    async def raw(self, request: bytes) -> bytes:
+        """Send bytes as they are, and return what comes until the server closes."""
+        reader, writer = await asyncio.open_connection(self.client.host, self.client.port)
+        try:
+            writer.write(request)
+            async with time_limit(20, "the server did not close the connection"):
+                return await reader.read()
+        finally:
+            writer.transport.abort()
 
     async def csrf_token(self) -> str:
         """Open the sign-in form and return the token in it."""

@@ -58,6 +58,23 @@ async def test_a_wrong_credential_is_refused_everywhere(site: Site, path: str) -
         assert answer.content_type == "application/problem+json"
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        b"X-API-Key: sk_live_\xff\xfe",
+        b"Authorization: Bearer sk_live_\xff",
+        b"Authorization: Bearer \xff.\xff.\xff",
+        "X-API-Key: sk_live_ä".encode(),
+    ],
+)
+async def test_a_credential_of_odd_bytes_is_a_wrong_one(open_site: OpenSite, header: bytes) -> None:
+    site = await open_site(jwt_secret=SECRET)
+    answer = await site.raw(
+        b"GET /status HTTP/1.1\r\nHost: here\r\nConnection: close\r\n" + header + b"\r\n\r\n"
+    )
+    assert answer[9:13] == b"401 "
+
+
 async def test_a_wrong_credential_opens_no_socket(site: Site) -> None:
     with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
         await site.client.ws_connect("/ws/status", headers={"X-API-Key": "sk_live_wrong"})
@@ -127,6 +144,8 @@ async def test_tokens_that_are_not_theirs_are_refused(open_site: OpenSite, conne
     now = int(time.time())
     for token in (
         token_of(user_id, exp=now - 1),
+        # Theirs all end.
+        jwt.encode({"userId": str(user_id)}, SECRET),
         token_of(user_id, secret="another-secret-that-is-long-enough-too"),
         token_of(uuid4()),
         token_of(user_id, userId="admin"),

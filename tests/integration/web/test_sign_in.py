@@ -2,6 +2,8 @@
 
 from uuid import UUID
 
+import pytest
+
 from containerstacks_shared.db import Connection
 from containerstacks_web.keys import RATE_LIMITER
 from containerstacks_web.sign_in.handlers import GUESSES, GUESSES_NAME
@@ -115,6 +117,13 @@ async def test_an_expired_cookie_is_merely_anonymous(site: Site, connection: Con
     await site.sign_in(EMAIL)
     await connection.execute("update web_sessions set expires_at = now() - interval '1 second'")
     assert not await sees_details(site)
+
+
+@pytest.mark.parametrize("value", [b"x" * 43, b"\xff" * 43, b'"' + b"\xff" * 43 + b'"', b""])
+async def test_a_cookie_of_odd_bytes_is_merely_anonymous(site: Site, value: bytes) -> None:
+    head = b"GET /about HTTP/1.1\r\nHost: here\r\nConnection: close\r\n"
+    answer = await site.raw(head + b"Cookie: %s=%s\r\n\r\n" % (SESSION_COOKIE.encode(), value))
+    assert answer[9:13] == b"200 "
 
 
 async def test_a_role_taken_away_counts_at_once(site: Site, connection: Connection) -> None:

@@ -68,7 +68,8 @@ async def _by_headers(request: web.Request) -> Identity | None:
 
 
 async def _by_api_key(request: web.Request, key: str) -> Identity:
-    if not key.startswith(api_keys.PREFIX) or len(key) > _CREDENTIAL_CHARACTERS_MAX:
+    # Bytes that are no text come as characters that cannot be encoded; no key has any.
+    if not key.startswith(api_keys.PREFIX) or not key.isascii() or len(key) > _CREDENTIAL_CHARACTERS_MAX:
         raise WrongCredential
     async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
         found = await api_keys.find(connection, key)
@@ -101,8 +102,8 @@ def _user_id_of_token(token: str, secret: SecretStr) -> UserId:
                 token,
                 secret.get_secret_value(),
                 algorithms=["HS256"],
-                # Issued by another machine: its clock may be ahead of ours.
-                options={"verify_iat": False},
+                # Issued by another machine: its clock may be ahead of ours. Theirs all end.
+                options={"verify_iat": False, "require": ["exp"]},
             )
         return UserId(UUID(str(claims["userId"])))
     except (jwt.InvalidTokenError, binascii.Error, KeyError, ValueError) as error:

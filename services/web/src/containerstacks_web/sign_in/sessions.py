@@ -4,6 +4,7 @@ A session without a user exists only to hold the token of a sign-in form, and is
 """
 
 import hmac
+import re
 import secrets
 from datetime import timedelta
 from hashlib import sha256
@@ -27,7 +28,7 @@ SIGNED_IN_LIFETIME: Final = timedelta(days=7)
 FORM_LIFETIME: Final = timedelta(hours=1)
 _TOKEN_BYTES: Final = 32
 # What such a token looks like; anything else is not worth a question to the database.
-_TOKEN_CHARACTERS: Final = len(secrets.token_urlsafe(_TOKEN_BYTES))
+_TOKEN: Final = re.compile(rf"[A-Za-z0-9_-]{{{len(secrets.token_urlsafe(_TOKEN_BYTES))}}}")
 _CONNECTION_SECONDS_MAX: Final = 2.0
 
 # The signed-in user as the database knew them when the session was loaded.
@@ -97,7 +98,7 @@ class DatabaseSessionStorage(AbstractStorage):
 
     def _token(self, request: web.Request) -> str | None:
         token = self.load_cookie(request)
-        return token if token is not None and len(token) == _TOKEN_CHARACTERS else None
+        return token if token is not None and _TOKEN.fullmatch(token) else None
 
     async def _find(self, request: web.Request, token: str) -> WebSession | None:
         async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
