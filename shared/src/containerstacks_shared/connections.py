@@ -31,7 +31,8 @@ class GuardedRunner(web.AppRunner):
         keepalive_timeout: float = IDLE_SECONDS_MAX,
         **options: Any,
     ) -> None:
-        super().__init__(app, keepalive_timeout=keepalive_timeout, **options)
+        # What is small needs no compression, and what is compressed may turn out not to be small.
+        super().__init__(app, keepalive_timeout=keepalive_timeout, auto_decompress=False, **options)
         self._guarded_app = app
         self._head_seconds_max = head_seconds_max
 
@@ -81,6 +82,14 @@ class _GuardedHandler(RequestHandler):
         elif self._head_limit is None and self._waiter is not None and not self._upgraded:
             self._head_limit = self._loop.call_later(self._head_seconds_max, self.force_close)
 
+    async def finish_response(
+        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        # The one refusal that aiohttp makes before the middlewares, in words of the client's.
+        if isinstance(resp, web.HTTPExpectationFailed):
+            resp = _problem(HTTPStatus.EXPECTATION_FAILED)
+        return await super().finish_response(request, resp, start_time)
+
     def handle_error(
         self,
         request: BaseRequest,
@@ -105,6 +114,7 @@ class _GuardedHandler(RequestHandler):
 
 _DETAILS: Final = {
     HTTPStatus.BAD_REQUEST: "This is not HTTP as this service understands it.",
+    HTTPStatus.EXPECTATION_FAILED: "The only expectation that this service meets is 100-continue.",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The address or a header is longer than this service accepts.",
 }
 

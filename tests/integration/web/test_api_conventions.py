@@ -1,6 +1,8 @@
 """HEAD, OPTIONS, Accept, hosts, other sites' pages, forms and bodies: HTTP as it is meant."""
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 from typing import Any
 
 import aiohttp
@@ -10,6 +12,7 @@ from containerstacks_shared.db import Connection
 from containerstacks_web.api import health
 from containerstacks_web.conventions import accepts_json
 from support import web_site
+from support.waiting import eventually, time_limit
 from support.web_site import OpenSite, Site
 
 PANEL = "https://panel.example.com"
@@ -31,16 +34,6 @@ async def refused(answer: aiohttp.ClientResponse, status: int) -> Any:
     assert problem["requestId"] == answer.headers["X-Request-ID"]
     assert "Traceback" not in problem["detail"]
     return problem
-
-
-async def raw(site: Site, request: bytes) -> bytes:
-    """Send bytes as they are, and return what comes until the server closes."""
-    reader, writer = await asyncio.open_connection(site.client.host, site.client.port)
-    writer.write(request)
-    async with asyncio.timeout(5):
-        answer = await reader.read()
-    writer.close()
-    return answer
 
 
 @pytest.mark.parametrize("path", DOCUMENTS)
@@ -85,17 +78,15 @@ def test_accept_is_read_as_ranges(accept: str, is_accepted: bool) -> None:
 
 @pytest.mark.parametrize("host", ["a b", "evil.example/path", "<script>", "user@host", "host:port", ""])
 async def test_a_host_that_is_none_is_refused(site: Site, host: str) -> None:
-    answer = await raw(
-        site, f"GET /api/health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode()
-    )
+    answer = await site.raw(f"GET /api/health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
     assert answer[9:13] == b"400 "
 
 
 async def test_two_hosts_or_none_are_refused(site: Site) -> None:
     two = b"GET /api/health HTTP/1.1\r\nHost: a.example\r\nHost: b.example\r\nConnection: close\r\n\r\n"
-    assert (await raw(site, two))[9:13] == b"400 "
+    assert (await site.raw(two))[9:13] == b"400 "
     none = b"GET /api/health HTTP/1.1\r\nConnection: close\r\n\r\n"
-    assert (await raw(site, none))[9:13] == b"400 "
+    assert (await site.raw(none))[9:13] == b"400 "
 
 
 @pytest.mark.parametrize(
@@ -111,7 +102,7 @@ async def test_two_hosts_or_none_are_refused(site: Site) -> None:
 )
 async def test_a_request_that_could_hide_another_is_refused(site: Site, framing: bytes) -> None:
     head = b"POST /login HTTP/1.1\r\nHost: here\r\nContent-Type: application/x-www-form-urlencoded\r\n"
-    answer = await raw(site, head + framing + b"\r\n0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: here\r\n\r\n")
+    answer = await site.raw(head + framing + b"\r\n0\r\n\r\nGET /metrics HTTP/1.1\r\nHost: here\r\n\r\n")
     assert answer[9:13] == b"400 "
     assert answer.count(b"HTTP/1.") == 1
 
@@ -140,6 +131,9 @@ async def test_pages_of_other_sites_may_not_read_unless_named(open_site: OpenSit
     assert "Origin" in other.headers["Vary"]
     page = await site.get("/status", origin=PANEL)
     assert "Access-Control-Allow-Origin" not in page.headers
+    # Caches must know it of what nobody's page asked for, too.
+    assert "Origin" in (await site.get("/api/health/stats")).headers["Vary"]
+    assert "Origin" in (await site.get("/api/health")).headers["Vary"]
     # A refusal is readable too: a page has to know why.
     wrong = await site.get("/api/health/stats", origin=PANEL, x_api_key="sk_live_no")
     assert (wrong.status, wrong.headers["Access-Control-Allow-Origin"]) == (401, PANEL)
@@ -200,13 +194,68 @@ async def test_a_form_of_odd_bytes_is_refused_and_breaks_nothing(site: Site, bod
         assert answer.status in {400, 403}
 
 
+@pytest.mark.parametrize(
+    ("path", "coding", "status"),
+    [("/login", "gzip", 415), ("/login", "br", 415), ("/api/keys", "gzip", 415), ("/login", "identity", 403)],
+)
+async def test_what_comes_compressed_is_refused_unread(
+    site: Site, path: str, coding: str, status: int
+) -> None:
+    head = {"Content-Type": "application/x-www-form-urlencoded", "Content-Encoding": coding}
+    async with site.client.post(path, data=b"csrf_token=x", headers=head, compress=False) as answer:
+        await refused(answer, status)
+
+
+async def test_what_is_announced_as_too_large_is_not_waited_for(site: Site) -> None:
+    async with waited_for(site, b"Content-Length: 1000000000\r\n") as (reader, _):
+        assert (await reader.readline())[9:13] == b"413 "
+
+
+async def test_a_visitor_who_leaves_is_not_taken_for_the_database(
+    site: Site, capfd: pytest.CaptureFixture[str]
+) -> None:
+    async with waited_for(site, b"Content-Length: 5\r\n") as (_, writer):
+        writer.transport.abort()
+    told = ""
+
+    def is_served() -> bool:
+        nonlocal told
+        told += "".join(capfd.readouterr())
+        return "request.served" in told
+
+    await eventually(is_served)
+    assert "database_away" not in told
+
+
+@contextlib.asynccontextmanager
+async def waited_for(
+    site: Site, framing: bytes
+) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+    """Send the head of a form, and go on when the server waits for the form itself."""
+    reader, writer = await asyncio.open_connection(site.client.host, site.client.port)
+    head = b"POST /login HTTP/1.1\r\nHost: here\r\nContent-Type: application/x-www-form-urlencoded\r\n"
+    writer.write(head + b"Expect: 100-continue\r\n" + framing + b"\r\n")
+    try:
+        async with time_limit(8, "the server said nothing"):
+            assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+            yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+async def test_an_expectation_that_cannot_be_met_is_refused_like_everything(site: Site) -> None:
+    async with site.client.post("/login", data={}, headers={"Expect": "<b>miracles"}) as answer:
+        problem = await refused(answer, 417)
+    assert "miracles" not in problem["detail"]
+
+
 async def test_a_long_address_and_a_long_header_are_refused(site: Site) -> None:
     for request in (
         b"GET /" + b"a" * 20_000 + b" HTTP/1.1\r\nHost: here\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: here\r\nX-Long: " + b"a" * 20_000 + b"\r\n\r\n",
         b"GET / HTTP/1.1\r\nHost: here\r\n" + b"".join(b"X-%d: a\r\n" % n for n in range(500)) + b"\r\n",
     ):
-        answer = await raw(site, request)
+        answer = await site.raw(request)
         assert answer[9:12] in {b"400", b"431"}, answer[:80]
         assert b"aaaa" not in answer
 

@@ -22,6 +22,8 @@ STATIC_PREFIX: Final = "/static/"
 _PAGES_OF_API: Final = frozenset({"/api/docs"})
 
 _HOST: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
+# No coding at all, as HTTP calls it.
+_PLAIN: Final = "identity"
 _FORM: Final = "application/x-www-form-urlencoded"
 _JSON_RANGES: Final = frozenset({"application/json", "application/problem+json", "application/*", "*/*"})
 # A form or a small document; who needs longer is holding the line.
@@ -165,6 +167,14 @@ async def _receive(request: web.Request) -> None:
     """Take in the body, which is small, before anybody waits for it with something in hand."""
     if not request.can_read_body:
         return
+    if request.headers.get(hdrs.CONTENT_ENCODING, _PLAIN).lower() != _PLAIN:
+        raise RequestRefused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "Nothing is taken that is compressed.",
+            headers={hdrs.ACCEPT_ENCODING: _PLAIN},
+        )
+    if (request.content_length or 0) > request.client_max_size:
+        raise web.HTTPRequestEntityTooLarge(request.client_max_size, request.content_length or 0)
     is_form = not request.path.startswith(API_PREFIX)
     if is_form and request.content_type != _FORM:
         raise RequestRefused(
@@ -179,5 +189,7 @@ async def _receive(request: web.Request) -> None:
         if not limit.expired():
             raise
         raise RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "The rest of the request did not come.") from None
+    except (ConnectionError, web.RequestPayloadError):
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "The rest of the request did not come.") from None
     except (LookupError, UnicodeError):
         raise RequestRefused(HTTPStatus.BAD_REQUEST, "The form is not text in a known encoding.") from None

@@ -20,7 +20,7 @@ from aiohttp import ETag, hdrs, web
 from aiohttp.typedefs import Handler
 
 from .api import health
-from .conventions import PROBES, SOCKET_PATH, STATIC_PREFIX, is_plain
+from .conventions import PROBES, SOCKET_PATH, STATIC_PREFIX, add_cors_headers, is_plain
 from .headers import SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
 from .keys import HISTORY, RATE_LIMITER, SNAPSHOT_FEED, STATUS_BOARD, TRUSTED_PROXIES, VERDICT
 from .live.snapshot import StatusSnapshot
@@ -136,7 +136,7 @@ async def answer_strangers(request: web.Request, handler: Handler) -> web.Stream
     # It is counted now; whoever refuses it, or answers it after all, goes by this.
     request[VERDICT] = verdict
     if not verdict.allowed and not wants_page(request):
-        return _refused(verdict, secure=visitor.secure)
+        return _refused(request, verdict, secure=visitor.secure)
     address = _ADDRESSES.get(request.path)
     snapshot = request.app[SNAPSHOT_FEED].snapshot
     if not verdict.allowed or address is None or snapshot is None or request.method != hdrs.METH_GET:
@@ -144,7 +144,7 @@ async def answer_strangers(request: web.Request, handler: Handler) -> web.Stream
     ready = await request.app[READY_ANSWERS].find(request, address, _theme(request), snapshot)
     known = hdrs.IF_NONE_MATCH in request.headers and _is_known(request, ready.etag)
     response = _unchanged(ready) if known else _whole(request, ready)
-    _finish(response, str(uuid4()), verdict, secure=visitor.secure)
+    _finish(request, response, str(uuid4()), verdict, secure=visitor.secure)
     (_NOT_MODIFIED if known else _SERVED).inc()
     if _plain_log.isEnabledFor(logging.DEBUG):
         _log.debug(
@@ -153,7 +153,7 @@ async def answer_strangers(request: web.Request, handler: Handler) -> web.Stream
     return response
 
 
-def _refused(verdict: Verdict, *, secure: bool) -> ReadyResponse:
+def _refused(request: web.Request, verdict: Verdict, *, secure: bool) -> ReadyResponse:
     """Refuse what is one too many at the least cost, also to the log: a flood is a figure there, no page of lines."""
     RATE_LIMITED.labels(verdict.name).inc()
     _REFUSED.inc()
@@ -163,15 +163,18 @@ def _refused(verdict: Verdict, *, secure: bool) -> ReadyResponse:
         body=describe_problem(HTTPStatus.TOO_MANY_REQUESTS, verdict.refusal, request_id),
         headers=_REFUSAL_HEADERS,
     )
-    _finish(response, request_id, verdict, secure=secure)
+    _finish(request, response, request_id, verdict, secure=secure)
     return response
 
 
-def _finish(response: web.Response, request_id: str, verdict: Verdict, *, secure: bool) -> None:
+def _finish(
+    request: web.Request, response: web.Response, request_id: str, verdict: Verdict, *, secure: bool
+) -> None:
     response.headers.update(verdict.headers)
     response.headers["X-Request-ID"] = request_id
     if secure:
         response.headers["Strict-Transport-Security"] = TRANSPORT_SECURITY
+    add_cors_headers(request, response)
 
 
 def _is_counted(path: str) -> bool:
