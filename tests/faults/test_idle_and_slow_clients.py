@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -31,15 +30,15 @@ async def half_open(site: Site, count: int, said: bytes) -> AsyncIterator[list[a
 
 
 async def test_a_thousand_half_open_connections_are_survived(database_url: str) -> None:
-    async with web_site.open_site(database_url, head_seconds_max=4) as site:
+    async with web_site.open_site(database_url, head_seconds_max=10) as site:
         async with half_open(site, HALF_OPEN, b"GET /status HTTP/1.1\r\nHost: here\r\nX-Slow: ") as readers:
-            started = time.monotonic()
             for path in ("/status", "/api/health/stats", "/healthz"):
                 assert (await site.get(path)).status == 200
             async with site.client.ws_connect("/ws/status") as browser:
-                await browser.receive_str(timeout=8)
-            assert time.monotonic() - started < 4
-            async with time_limit(15, "half-open connections were kept"):
+                await browser.receive_str(timeout=20)
+            # All of that beside them, not after them.
+            assert not readers[-1].at_eof()
+            async with time_limit(60, "half-open connections were kept"):
                 await asyncio.gather(*(reader.read() for reader in readers), return_exceptions=True)
         assert (await site.get("/status")).status == 200
 
@@ -52,14 +51,14 @@ async def test_a_head_that_trickles_in_is_cut_off(database_url: str) -> None:
         # The connection may idle between requests; once a head has begun, it has to come.
         await asyncio.sleep(0.8)
         with contextlib.suppress(ConnectionError):
-            async with time_limit(5, "a trickling head was waited for"):
-                for byte in b"GET /healthz HTTP/1.1\r\nX-Slow: " + b"a" * 100:
+            async with time_limit(20, "a trickling head was waited for"):
+                for byte in b"GET /healthz HTTP/1.1\r\nX-Slow: " + b"a" * 1000:
                     writer.write(bytes([byte]))
                     await writer.drain()
                     if reader.at_eof():
                         break
                     await asyncio.sleep(0.05)
-        async with time_limit(2, "the connection was not closed"):
+        async with time_limit(20, "the connection was not closed"):
             with contextlib.suppress(ConnectionError):
                 assert await reader.read() == b""
         writer.close()
@@ -72,7 +71,7 @@ async def test_a_whole_request_takes_as_long_as_it_takes(database_url: str) -> N
     ):
         await asyncio.sleep(0.6)
         await browser.ping()
-        assert (await browser.receive(timeout=8)).type is aiohttp.WSMsgType.TEXT
+        assert (await browser.receive(timeout=20)).type is aiohttp.WSMsgType.TEXT
 
 
 async def test_a_flood_from_one_address_costs_others_nothing_but_time(database_url: str) -> None:

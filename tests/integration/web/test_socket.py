@@ -137,15 +137,15 @@ async def test_a_browser_gets_at_most_twenty_messages_a_second(open_site: OpenSi
                 arrived += 1
             except TimeoutError:
                 pass
-        assert 10 <= arrived <= 21
+        assert 3 <= arrived <= 21
         # None of those in between was sent, and the newest was.
         while json.loads(last).get("number") != number - 1:
-            last = await browser.receive_str(timeout=1)
+            last = await browser.receive_str(timeout=10)
 
 
 async def closed(browser: aiohttp.ClientWebSocketResponse) -> int | None:
     """Wait for the end of the connection and return its code."""
-    async with time_limit(5, "the connection was not closed"):
+    async with time_limit(20, "the connection was not closed"):
         async for _ in browser:
             pass
     return browser.close_code
