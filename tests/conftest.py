@@ -11,7 +11,7 @@ import uvloop
 
 from containerstacks_shared import db
 from containerstacks_shared.migrations import migrate
-from support import databases, schema_a_data
+from support import databases, roles, schema_a_data
 from support.databases import DatabaseServer
 from support.processes import Processes
 
@@ -60,6 +60,7 @@ def database_server() -> Iterator[DatabaseServer]:
 def migrated_template(database_server: DatabaseServer) -> Iterator[str]:
     dsn = database_server.create("template")
     migrate(dsn)
+    roles.grant(dsn)
     template = database_server.freeze(dsn)
     yield template
     database_server.drop(template)
@@ -82,7 +83,7 @@ def empty_database_url(database_server: DatabaseServer) -> Iterator[str]:
 
 @pytest.fixture
 def database_url(database_server: DatabaseServer, migrated_template: str) -> Iterator[str]:
-    """Give a database migrated from empty, without rows of the original's tables."""
+    """Give a database migrated from empty, without rows of the original's tables; services may be their roles."""
     yield from _fresh(database_server, template=migrated_template)
 
 

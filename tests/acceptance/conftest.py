@@ -1,11 +1,25 @@
-"""Fixtures of the acceptance tests: a PostgreSQL that a test may stop."""
+"""Fixtures of the acceptance tests: services under the roles that operators give them, a PostgreSQL to stop.
 
-from collections.abc import Iterator
+What `containerstacks up` starts, and what every other tier starts as processes, has one role for all.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from containerstacks_shared.embedded import EmbeddedPostgres
 from support import databases
+from support.processes import Processes
+
+
+@pytest.fixture
+async def processes(tmp_path: Path, migrated_template: str) -> AsyncIterator[Processes]:
+    """Start the real services, each as its own role of the database, which the template brought to the server."""
+    assert migrated_template
+    processes = Processes(tmp_path, under_roles=True)
+    yield processes
+    await processes.end_all()
 
 
 @pytest.fixture

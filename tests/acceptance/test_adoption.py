@@ -7,7 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
-from support import charges
+from support import charges, roles
 from support.billing_model import BEGINNING, BillingModel, Instance
 from support.processes import Processes
 
@@ -59,6 +59,7 @@ async def test_an_adopted_database_keeps_every_row_and_is_billed_by_the_rule(
     for _ in range(2):
         migrated = await processes.run("containerstacks", "migrate", database_url=schema_a_url)
         assert migrated.exit_code == 0, migrated.errors
+        roles.grant(schema_a_url)
     migrated_rows = await read_rows(connection, columns)
     assert_kept(before, migrated_rows, except_for={})
     assert {table: len(rows) for table, rows in migrated_rows.items()} == {

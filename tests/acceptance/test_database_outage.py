@@ -13,7 +13,7 @@ import pytest
 from containerstacks_shared.embedded import EmbeddedPostgres
 from containerstacks_shared.embedded.server import StopMode
 from containerstacks_shared.migrations import migrate
-from support import fleet
+from support import fleet, roles
 from support.live_page import open_page
 from support.processes import Processes, Service
 from support.waiting import eventually, time_passes
@@ -31,6 +31,7 @@ async def test_a_database_outage_ends_no_process_and_all_recover_within_five_sec
 ) -> None:
     dsn = own_postgres.dsn()
     migrate(dsn)
+    roles.grant(dsn)
     instances = await write_fleet(dsn)
     web = await processes.start_web(dsn)
     daemon = await processes.start_billing_daemon(dsn)

@@ -12,7 +12,8 @@ from support.processes import Processes
 from support.waiting import eventually
 
 PATIENCE_SECONDS = 30.0
-# Fewer than the processes would open, so that transactions of different processes follow each other on one session.
+# Of each role; fewer than its processes would open, so that transactions of both web processes follow each other on one
+# session.
 POOL_SIZE = 3
 
 

@@ -9,7 +9,7 @@ import asyncpg
 
 from containerstacks_shared.billing.charge import charge_organizations
 from support.billing_model import HOUR, BillingModel, Hour, Instance
-from support.clock import SETTING
+from support.clock import shift_clock
 
 
 @dataclass
@@ -37,11 +37,7 @@ class World:
 
     async def pass_time(self, duration: timedelta) -> None:
         self.offset += duration
-        await self.connection.execute(
-            "select set_config($1, $2, false)",
-            SETTING,
-            f"{self.offset // timedelta(microseconds=1)} microseconds",
-        )
+        await shift_clock(self.connection, self.offset)
 
     async def now(self) -> datetime:
         """The transaction's time: what the triggers of this transaction write down."""

@@ -11,6 +11,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 
 import pytest
 
+from support import roles
 from support.databases import database_name
 from support.processes import LOCALHOST, free_port
 from support.waiting import eventually
@@ -22,13 +23,13 @@ needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="needs the system p
 SHIPPED = Path(__file__).parents[2] / "deploy" / "pgbouncer" / "pgbouncer.ini"
 _DIFFERENCES = """
 [databases]
-{database} = host={host} port={server_port} dbname={database} user={user} password={password}
+{database} = host={host} port={server_port} dbname={database}
 [pgbouncer]
 listen_addr = {localhost}
 listen_port = {port}
 unix_socket_dir =
-auth_file =
-auth_type = any
+auth_file = {users}
+auth_type = trust
 default_pool_size = {pool_size}
 pool_mode = {mode}
 """
@@ -40,7 +41,10 @@ async def pgbouncer(dsn: str, *, mode: str = "transaction", pool_size: int = 20)
     assert PROGRAM is not None
     target, port = urlsplit(dsn), free_port()
     with tempfile.TemporaryDirectory() as folder:
-        settings = Path(folder) / "pgbouncer.ini"
+        settings, users = Path(folder) / "pgbouncer.ini", Path(folder) / "users.txt"
+        passwords = {target.username: unquote(target.password or "none")}
+        passwords |= dict.fromkeys(roles.ROLE_OF.values(), roles.PASSWORD)
+        users.write_text("".join(f'"{name}" "{password}"\n' for name, password in passwords.items()))
         settings.write_text(
             SHIPPED.read_text(encoding="utf-8")
             + _DIFFERENCES.format(
@@ -49,8 +53,7 @@ async def pgbouncer(dsn: str, *, mode: str = "transaction", pool_size: int = 20)
                 database=database_name(dsn),
                 host=target.hostname,
                 server_port=target.port,
-                user=target.username,
-                password=unquote(target.password or "none"),
+                users=users,
                 localhost=LOCALHOST,
                 port=port,
             ),

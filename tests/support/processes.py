@@ -16,6 +16,7 @@ from typing import Any
 
 import aiohttp
 
+from support import roles
 from support.waiting import eventually, time_limit
 
 # Console scripts of the environment that runs the tests.
@@ -31,6 +32,7 @@ PORT_VARIABLES = {
     "containerstacks-billing-daemon": "BILLING_DAEMON_PORT",
     "containerstacks-stats-aggregator": "STATS_AGGREGATOR_PORT",
 }
+ADDRESS_VARIABLES = {"DATABASE_URL", "DATABASE_LISTEN_URL", "DATABASE_READ_URL"}
 
 
 @dataclass(frozen=True)
@@ -119,10 +121,14 @@ class Service:
 
 
 class Processes:
-    """Starts services and ends what is left of them. `folder` takes logs and the daemon's status file."""
+    """Starts services and ends what is left of them. `folder` takes logs and the daemon's status file.
 
-    def __init__(self, folder: Path) -> None:
+    Under roles, each service comes to the database as its own role, whoever the given address names.
+    """
+
+    def __init__(self, folder: Path, *, under_roles: bool = False) -> None:
         self._folder = folder
+        self._under_roles = under_roles
         self._started: list[Service] = []
         self._numbers = itertools.count(1)
 
@@ -148,7 +154,7 @@ class Processes:
 
     async def launch(self, command: str, database_url: str, **environment: str) -> Service:
         """Start a service without waiting until it is ready."""
-        settings = self._environment(database_url) | environment
+        settings = self._environment(command, database_url, environment)
         log = self._folder / f"{command}-{next(self._numbers)}.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
@@ -175,7 +181,7 @@ class Processes:
         process = await asyncio.create_subprocess_exec(
             SCRIPTS / command,
             *arguments,
-            env=self._environment(database_url) | environment,
+            env=self._environment(command, database_url, environment),
             stdin=DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
@@ -194,10 +200,10 @@ class Processes:
         for service in self._started:
             await service.kill()
 
-    def _environment(self, database_url: str) -> dict[str, str]:
+    def _environment(self, command: str, database_url: str, extra: dict[str, str]) -> dict[str, str]:
         # Nothing of the developer's own settings reaches the services.
         passed_on = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-        return passed_on | {
+        environment = passed_on | {
             "DATABASE_URL": database_url,
             "HOST": LOCALHOST,
             "LOG_FORMAT": "json",
@@ -205,7 +211,12 @@ class Processes:
             "STATUS_FILE_PATH": str(self.status_file),
             # Never the default ports: somebody may be running the platform beside the tests.
             **{variable: str(free_port()) for variable in PORT_VARIABLES.values()},
+            **extra,
         }
+        if self._under_roles and command in roles.ROLE_OF:
+            for variable in ADDRESS_VARIABLES & environment.keys():
+                environment[variable] = roles.as_role(environment[variable], roles.ROLE_OF[command])
+        return environment
 
 
 def free_port() -> int:

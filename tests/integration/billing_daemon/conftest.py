@@ -1,4 +1,4 @@
-"""What the daemon's tests start."""
+"""What the daemon's tests start; in the database as its own role."""
 
 from functools import partial
 from pathlib import Path
@@ -7,12 +7,13 @@ import pytest
 from pydantic import SecretStr
 
 from containerstacks_billing_daemon.settings import BillingDaemonSettings
+from support import roles
 from support.daemons import Start, running_daemon
 
 
 @pytest.fixture
 def settings(database_url: str) -> BillingDaemonSettings:
-    return BillingDaemonSettings(database_url=SecretStr(database_url))
+    return BillingDaemonSettings(database_url=SecretStr(roles.as_role(database_url, roles.BILLING_DAEMON)))
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from containerstacks_stats_aggregator.app import LISTENER, create_app, jobs
 from containerstacks_stats_aggregator.folding import FoldProgress, fold_until
 from containerstacks_stats_aggregator.reconciling import reconcile_until
 from containerstacks_stats_aggregator.settings import StatsAggregatorSettings
-from support import fleet
+from support import fleet, roles
 from support.jobs import running
 from support.waiting import eventually, listening
 
@@ -36,8 +36,9 @@ LEADER_SESSION = (
 
 @contextlib.asynccontextmanager
 async def aggregator(database_url: str) -> AsyncIterator[Client]:
-    """Run one, and give a client of its probes."""
-    app = create_app(StatsAggregatorSettings(database_url=SecretStr(database_url)))
+    """Run one, as its own role of the database, and give a client of its probes."""
+    address = SecretStr(roles.as_role(database_url, roles.STATS_AGGREGATOR))
+    app = create_app(StatsAggregatorSettings(database_url=address))
     async with contextlib.AsyncExitStack() as stack:
         client = await stack.enter_async_context(TestClient(TestServer(app)))
         for job in jobs(app):

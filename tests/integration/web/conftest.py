@@ -1,4 +1,4 @@
-"""The web service for a test: with the default settings, or with its own."""
+"""The web service for a test: with the default settings, or with its own; in the database as its own role."""
 
 import contextlib
 from collections.abc import AsyncIterator, Iterable
@@ -6,18 +6,17 @@ from typing import Any
 
 import pytest
 
-from support import web_site
+from support import roles, web_site
 from support.web_site import OpenSite, Site
 
 
 @pytest.fixture
 async def open_site(database_url: str) -> AsyncIterator[OpenSite]:
+    address = roles.as_role(database_url, roles.WEB)
     async with contextlib.AsyncExitStack() as stack:
 
         async def open_one(*, without: Iterable[str] = ("builtin_billing",), **settings: Any) -> Site:
-            return await stack.enter_async_context(
-                web_site.open_site(database_url, without=without, **settings)
-            )
+            return await stack.enter_async_context(web_site.open_site(address, without=without, **settings))
 
         yield open_one
 

@@ -142,7 +142,9 @@ def test_details_are_listed_most_first_and_nothing_is_nameless() -> None:
             InvalidSpecification(vps_plan_id=UUID(int=1), name="Odd", problem="no memory")
         ],
     )
-    control = BillingControl(paused=False, reason=None, changed_by=None, changed_at=None, amount_owed=None)
+    control = BillingControl(
+        paused=False, reason=None, changed_by=None, changed_at=None, amount_owed=None, amount_payable=None
+    )
     details = present_details(vps, DaemonDetails(), control)
     assert details.raw_statuses == [("running", 9), ("(none)", 2), ("busy", 2)]
     assert details.regions == [("eu", 5), ("(none)", 1)]

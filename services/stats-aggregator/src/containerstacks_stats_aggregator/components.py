@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from containerstacks_shared import component_rules, db, locks
-from containerstacks_shared.billing.control import read_control
+from containerstacks_shared.billing.control import read_pause
 from containerstacks_shared.billing.status import read_daemon_status
 from containerstacks_shared.component_rules import Facts
 from containerstacks_shared.locks import Role, Term
@@ -76,7 +76,7 @@ async def _read_facts(
         vps_total=vps.total,
         vps_error=vps.by_status.error,
         active_biller=daemon.active_biller,
-        billing_paused=(await read_control(connection)).paused,
+        billing_paused=(await read_pause(connection)).paused,
         last_run_success=daemon.last_run_success,
         billing_age=None if succeeded_at is None else clock.now - succeeded_at,
         billing_interval=billing_interval,

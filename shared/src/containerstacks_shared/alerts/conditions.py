@@ -1,4 +1,7 @@
-"""What is wrong, by what was read: pure functions of the facts."""
+"""What is wrong, by what was read: pure functions of the facts.
+
+No summary tells an amount of money or a price: any process sends it, also one that is not to see any.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -6,8 +9,8 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Final
 
-from containerstacks_shared.billing.control import BillingControl
-from containerstacks_shared.billing.held_plans import HeldPlan
+from containerstacks_shared.billing.control import Pause
+from containerstacks_shared.billing.held_plans import WaitingPlan
 from containerstacks_shared.component_rules import BILLING_OVERDUE, BILLING_OVERDUE_BEYOND_INTERVAL
 from containerstacks_shared.models import ActiveBiller, DaemonState, DaemonStatus, RunStatus
 from containerstacks_shared.settings import CommonSettings
@@ -45,10 +48,10 @@ class Facts:
 
     now: datetime
     daemon: DaemonStatus
-    control: BillingControl
+    pause: Pause
     last_run: LastRun | None
     last_audit: LastAudit | None
-    held: Sequence[HeldPlan]
+    waiting: Sequence[WaitingPlan]
     aggregator_leads: bool
     counts_waited: bool
 
@@ -83,11 +86,11 @@ def _runs(facts: Facts, delays: Delays) -> Iterator[Condition]:
             Kind.RUN_FAILED,
             f"Run {run.id} of the {run.biller} biller failed: {run.error_message}. The next one tries again.",
         )
-    if facts.control.paused:
+    if facts.pause.paused:
         yield Condition(
             Kind.BILLING_PAUSED,
-            f"Paused by {facts.control.changed_by}: {facts.control.reason}. Hours go on being owed.",
-            since=facts.control.changed_at,
+            f"Paused by {facts.pause.changed_by}: {facts.pause.reason}. Hours go on being owed.",
+            since=facts.pause.changed_at,
             delay=delays.pause,
         )
     # While nobody bills, that is what is to be told.
@@ -109,11 +112,11 @@ def _money(facts: Facts) -> Iterator[Condition]:
             f"Audit {audit.id} of {audit.finished_at:%Y-%m-%d %H:%M} UTC: {audit.findings_own} rows break an"
             " invariant of billing. `containerstacks verify` lists them.",
         )
-    for plan in facts.held:
+    for plan in facts.waiting:
         yield Condition(
             Kind.PRICE_HELD,
-            f"{plan.name or plan.vps_plan_id}: {plan.reason}. The hours of {plan.instances} instances wait;"
-            " correct the price, or see `containerstacks billing held`.",
+            f"{plan.name or plan.vps_plan_id}: its price is negative or out of proportion. The hours of"
+            f" {plan.instances} instances wait; correct it, or see `containerstacks billing held`.",
             subject=str(plan.vps_plan_id),
         )
 
@@ -133,7 +136,7 @@ def _counts(facts: Facts, delays: Delays) -> Iterator[Condition]:
 
 
 def low(runways: Sequence[Runway]) -> list[Condition]:
-    """Without amounts of money: messages are sent by processes that are not to see any."""
+    """Whose wallet does not last."""
     return [
         Condition(
             Kind.LOW_BALANCE,

@@ -7,8 +7,8 @@ from uuid import UUID
 
 import structlog
 
-from containerstacks_shared.billing.control import read_control
-from containerstacks_shared.billing.held_plans import read_held
+from containerstacks_shared.billing.control import read_pause
+from containerstacks_shared.billing.held_plans import read_waiting
 from containerstacks_shared.billing.status import read_daemon_status
 from containerstacks_shared.db import Connection, Pool
 from containerstacks_shared.locks import Role, is_held
@@ -61,10 +61,10 @@ class Watch:
             facts = Facts(
                 now=await connection.fetchval("select clock_now()"),
                 daemon=await read_daemon_status(connection, interval=self._interval),
-                control=await read_control(connection),
+                pause=await read_pause(connection),
                 last_run=await alerts.read_last_run(connection),
                 last_audit=await alerts.read_last_audit(connection),
-                held=await read_held(connection),
+                waiting=await read_waiting(connection),
                 aggregator_leads=await is_held(connection, Role.STATS_AGGREGATOR),
                 counts_waited=waited,
             )

@@ -8,19 +8,21 @@ from typing import Self
 from uuid import UUID
 
 from containerstacks_shared.db import Connection
-from containerstacks_shared.errors import ContainerStacksError
 from containerstacks_shared.sql import load
 
 _QUERIES = load("billing")
-CHARGE = _QUERIES["part_charges"] + _QUERIES["part_charge"]
-
-
-class InstanceMoved(ContainerStacksError):  # noqa: N818 - named by what happened
-    """Somebody else advanced or deleted an instance meanwhile. Roll back, and look again."""
-
-
-class WalletAppeared(ContainerStacksError):  # noqa: N818 - named by what happened
-    """A wallet came after the others were locked, so its balance could move meanwhile. Roll back, and look again."""
+_PARTS = load("charging")
+# The rule as the database runs it, in a function of its owner's: charging.sql says why.
+FUNCTION = "\n".join(
+    (
+        _PARTS["part_head"],
+        _QUERIES["lock_wallets"],
+        _PARTS["part_body"],
+        _QUERIES["part_charges"],
+        _QUERIES["part_charge"],
+        _PARTS["part_tail"],
+    )
+)
 
 
 @dataclass(frozen=True)
@@ -66,17 +68,9 @@ async def charge_organizations(
     """Bill every whole hour that is due at `now`, as far as each wallet reaches.
 
     The statement may take `seconds_max`, or what the connection allows. Runs inside the caller's transaction,
-    which must be rolled back on any error. Raises `InstanceMoved` and `WalletAppeared`.
+    which must be rolled back on any error: `asyncpg.SerializationError` when somebody else moved an instance or
+    brought a wallet meanwhile.
     """
-    locked = {wallet["id"] for wallet in await connection.fetch(_QUERIES["lock_wallets"], organizations)}
-    row = await connection.fetchrow(CHARGE, organizations, now, run_id, timeout=seconds_max)
+    row = await connection.fetchrow(_QUERIES["charge"], organizations, now, run_id, timeout=seconds_max)
     assert row is not None
-    if row["instances_advanced"] != row["instances_billed"]:
-        raise InstanceMoved(
-            f"{row['instances_billed'] - row['instances_advanced']} instances changed under a billing batch"
-        )
-    if not locked.issuperset(row["wallets_charged"]):
-        raise WalletAppeared(
-            f"{len(set(row['wallets_charged']) - locked)} wallets appeared under a billing batch"
-        )
     return Charged(**{field.name: row[field.name] for field in fields(Charged)})

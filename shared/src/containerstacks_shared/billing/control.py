@@ -16,14 +16,27 @@ _QUERIES = load("billing_control")
 
 
 @dataclass(frozen=True)
-class BillingControl:
-    """Whether billing is paused; who said so, when and why. `amount_owed` is what an adoption found owed, in USD."""
+class Pause:
+    """Whether billing is paused; who said so, when and why."""
 
     paused: bool
     reason: str | None
     changed_by: str | None
     changed_at: datetime | None
+
+
+@dataclass(frozen=True)
+class BillingControl(Pause):
+    """What an adoption found owed, in USD, and the part of it that the wallets covered."""
+
     amount_owed: Decimal | None
+    amount_payable: Decimal | None
+
+
+async def read_pause(connection: Connection) -> Pause:
+    row = await connection.fetchrow(_QUERIES["read_pause"])
+    assert row is not None
+    return Pause(**dict(row))
 
 
 async def read_control(connection: Connection) -> BillingControl:

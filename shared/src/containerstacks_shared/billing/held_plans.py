@@ -29,6 +29,15 @@ class HeldPlan:
     instances: int
 
 
+@dataclass(frozen=True)
+class WaitingPlan:
+    """A held plan, for whoever may not know prices."""
+
+    vps_plan_id: UUID
+    name: str | None
+    instances: int
+
+
 async def hold_and_lift(connection: Connection, *, factor_max: Decimal) -> None:
     """Hold what is out of proportion, and let go what was corrected since. At the beginning of every run."""
     for held in await connection.fetch(_QUERIES["hold_plans"], factor_max):
@@ -56,3 +65,7 @@ async def release(connection: Connection, *, plan_id: UUID, author: str) -> str 
 
 async def read_held(connection: Connection, *, limit: int | None = None) -> list[HeldPlan]:
     return [HeldPlan(**dict(row)) for row in await connection.fetch(_QUERIES["held_plans"], limit)]
+
+
+async def read_waiting(connection: Connection) -> list[WaitingPlan]:
+    return [WaitingPlan(**dict(row)) for row in await connection.fetch(_QUERIES["waiting_plans"])]

@@ -29,7 +29,7 @@ from containerstacks_shared.store import billing_runs
 from containerstacks_shared.waiting import all_of
 
 from . import control, held_plans
-from .charge import Charged, InstanceMoved, WalletAppeared, charge_organizations
+from .charge import Charged, charge_organizations
 
 log = structlog.get_logger(__name__)
 
@@ -43,8 +43,6 @@ _BATCH_SECONDS_PER_INSTANCE = 0.002
 _RATES_WAIT_MAX = "2s"
 # Contention is over by itself; anything else in a batch would only happen again.
 _CONTENTION = (
-    InstanceMoved,
-    WalletAppeared,
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,
     asyncpg.LockNotAvailableError,

@@ -54,7 +54,7 @@ async def read_daemon_details(
         owed = await read_owed_hours(connection)
     return DaemonDetails(
         **_public(facts),
-        total_amount=last["amount_billed"] if last else 0,
+        total_amount=await connection.fetchval(_QUERIES["amount_billed"], last["id"]) if last else 0,
         total_hours=last["hours_billed"] if last else 0,
         failed_instances=last["instances_unpaid"] if last else 0,
         error_message=last["error_message"] if last else None,

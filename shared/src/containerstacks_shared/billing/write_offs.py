@@ -11,12 +11,10 @@ from uuid import UUID
 import asyncpg
 
 from containerstacks_shared.db import Connection
-from containerstacks_shared.errors import BillingBusy, NotFound
+from containerstacks_shared.errors import BillingBusy, ContainerStacksError, NotFound
 from containerstacks_shared.notify import Channel
 from containerstacks_shared.sql import load
 from containerstacks_shared.store import organizations
-
-from .charge import InstanceMoved
 
 _BILLING = load("billing")
 _QUERIES = load("write_offs")
@@ -24,6 +22,10 @@ _WALLETS = _BILLING["lock_wallets"]
 WRITE_OFF = _BILLING["part_charges"] + _QUERIES["part_write_off"]
 _ATTEMPTS_MAX = 5
 _LOCK_WAIT_MAX = "10s"
+
+
+class InstanceMoved(ContainerStacksError):  # noqa: N818 - named by what happened
+    """Somebody else advanced or deleted an instance meanwhile. Roll back, and look again."""
 
 
 @dataclass(frozen=True)

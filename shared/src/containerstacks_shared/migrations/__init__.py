@@ -25,6 +25,13 @@ _FOLDER = Path(__file__).parent
 _POSTGRESQL_OLDEST = 150000
 _LOCK_WAIT_MAX_SECONDS = 60.0
 _LOCK_PAUSE_SECONDS = 0.25
+# With what resuming would charge, where an adoption found something owed.
+_PAUSED = """
+select reason || coalesce(format('; resuming would charge %s USD of the %s USD that are owed in all',
+                                 trim_scale(amount_payable), trim_scale(amount_owed)), '')
+  from billing_control
+ where paused
+"""
 
 
 @dataclass(frozen=True)
@@ -59,7 +66,7 @@ def migrate(dsn: str) -> Migration:
         return Migration(
             kind=_kind(before, adopted=adopted),
             revision=head_revision(),
-            billing_paused_reason=connection.scalar(text("select reason from billing_control where paused")),
+            billing_paused_reason=connection.scalar(text(_PAUSED)),
         )
 
 

@@ -25,12 +25,8 @@ def complete_pause(connection: Connection) -> None:
         return
     backlog = _read_backlog(connection)
     connection.execute(
-        text("update billing_control set reason = reason || :sums, amount_owed = :owed"),
-        {
-            "sums": f"; resuming would charge {_digits(backlog.payable)} USD"
-            f" of the {_digits(backlog.owed)} USD that are owed in all",
-            "owed": backlog.owed,
-        },
+        text("update billing_control set amount_owed = :owed, amount_payable = :payable"),
+        {"owed": backlog.owed, "payable": backlog.payable},
     )
 
 
@@ -49,7 +45,3 @@ def _read_backlog(connection: Connection) -> Backlog:
                 owed += forecast["amount_owed"]
                 payable += forecast["amount_payable"]
     return Backlog(owed, payable)
-
-
-def _digits(amount: Decimal) -> str:
-    return f"{amount.normalize():f}"

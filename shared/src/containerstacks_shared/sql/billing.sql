@@ -57,8 +57,14 @@ select debtor.organization_id, debtor.instances
                   and e.amount > 0)
  order by debtor.organization_id;
 
+-- name: charge
+-- $1 organizations, $2 the database's time, $3 the run.
+select instances_billed, hours_billed, amount_billed, instances_unpaid, hours_unpaid, debts_settled, instances_held,
+       instances_unknown_plan, instances_no_price, organizations_without_wallet
+  from charge_organizations($1, $2, $3);
+
 -- name: lock_wallets
--- Taken before the charge statement, so that its snapshot sees every top-up that committed first.
+-- Taken before the statement that charges or forgives, so that its snapshot sees every top-up that committed first.
 -- In id order, so that two sessions that lock several wallets cannot deadlock.
 select id
   from wallets
@@ -197,7 +203,7 @@ with wallet as materialized (
 -- name: part_charge
 -- Moves the money `charges` decided on: transaction, cycle, ledger entry, wallet and last_billed_at, or none of them.
 -- $3 the run. Whoever moved an instance since our snapshot wins: its compare-and-set fails, `advanced` falls short
--- of `instances_billed`, and the caller rolls everything back; likewise when `wallets_charged` has one that it did not
+-- of `instances_billed`, and charging.sql rolls everything back; likewise when `wallets_charged` has one that it did not
 -- lock, because its balance_after may be wrong by now.
 , id_prefix as materialized (
     -- One time-ordered id per batch and a counter behind it: a random one per row costs more than its insertion.

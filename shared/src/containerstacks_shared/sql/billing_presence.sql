@@ -67,14 +67,15 @@ select distinct on (metadata ->> 'biller')
  order by metadata ->> 'biller', heartbeat_at desc nulls last, started_at desc;
 
 -- name: latest_runs
--- The last run that was meant for everybody, the last good one, and the daemon's own last and last good one.
+-- The last run that was meant for everybody, the last good one, and the daemon's own last and last good one. Without
+-- money: those who read this need not be allowed to see any.
 select which, r.id, r.biller, r.started_at, r.finished_at, r.status, r.instances_billed, r.hours_billed,
-       r.amount_billed, r.instances_unpaid, r.error_message
+       r.instances_unpaid, r.error_message
   from (values ('last', null, null), ('last_successful', null, 'succeeded'),
                ('daemon_last', 'daemon', null), ('daemon_last_successful', 'daemon', 'succeeded'))
        as wanted (which, biller, status)
  cross join lateral (
-     select *
+     select id, biller, started_at, finished_at, status, instances_billed, hours_billed, instances_unpaid, error_message
        from billing_runs
       where finished_at is not null
         and occasion <> 'top_up'
@@ -82,3 +83,8 @@ select which, r.id, r.biller, r.started_at, r.finished_at, r.status, r.instances
         and (wanted.status is null or status = wanted.status)
       order by id desc
       limit 1) as r;
+
+-- name: amount_billed
+select amount_billed
+  from billing_runs
+ where id = $1;

@@ -119,10 +119,7 @@ select coalesce(max(id) - min(id) + 1, 0)
 select exists (select from count_deltas);
 
 -- name: hold_base_tables
--- TRUNCATE is not in anybody's snapshot: a recount that had to wait for one would see its empty table without
--- its deltas. Weakest lock there is: it holds off TRUNCATE and DDL, no reader and no writer.
-lock table vps_instances, deleted_vps_instances, users, organizations, containers, support_tickets
-    in access share mode;
+select hold_base_tables();
 
 -- name: reconcile
 -- One statement is one snapshot: what the base tables hold, beside counts + deltas as of the same moment.

@@ -13,13 +13,14 @@ select pg_notify($1, $2);
 select current_setting('server_version_num')::integer as server_version,
        to_regclass('public.containerstacks_schema_version') is not null as migrated,
        exists (
+           -- The catalogue itself: information_schema hides columns that this role may not read.
            select
-             from information_schema.columns
-            where table_schema = 'public'
-              and (table_name, column_name) in (
-                  ('vps_instances', 'backup_frequency'),
-                  ('vps_plans', 'backup_price_monthly'),
-                  ('payment_transactions', 'provider_capture_id')
+             from pg_attribute
+            where not attisdropped
+              and (attrelid, attname) in (
+                  (to_regclass('public.vps_instances'), 'backup_frequency'),
+                  (to_regclass('public.vps_plans'), 'backup_price_monthly'),
+                  (to_regclass('public.payment_transactions'), 'provider_capture_id')
               )
        ) as schema_b;
 

@@ -24,43 +24,8 @@ select distinct on (r.vps_plan_id)
 returning vps_plan_id, reason;
 
 -- name: correct_rates
--- A held price that was never charged never was a price: its hours cost what corrected it, which is the first price
--- after it that is in proportion, else the one in force if that is lower. $1 one plan, NULL for all that are held.
--- Only prices that the hold is about: those of before were there when the plan was last billed.
-with held as materialized (
-    select r.plan_id, r.region, r.effective_from, r.hourly_rate, q.hourly_rate_max
-      from plan_quarantines q
-      join hourly_rates r on r.vps_plan_id = q.vps_plan_id
-     where q.released_at is null
-       and ($1::uuid is null or q.vps_plan_id = $1)
-       and r.problem is null
-       and r.hourly_rate > q.hourly_rate_max
-       and r.effective_to < 'infinity'
-       and r.effective_to > coalesce((select max(started_at)
-                                        from billing_runs
-                                       where status = 'succeeded'
-                                         and started_at < q.since), '-infinity')
-     -- In key order, as refresh_rates() takes them.
-     order by r.plan_id, r.region, r.effective_from
-       for update of r
-)
-update hourly_rates r
-   set hourly_rate = corrected.hourly_rate, vps_plan_id = corrected.vps_plan_id, problem = corrected.problem
-  from held
- cross join lateral (
-     select later.hourly_rate, later.vps_plan_id, later.problem
-       from hourly_rates later
-      where later.plan_id = held.plan_id
-        and later.region = held.region
-        and later.effective_from > held.effective_from
-        and later.problem is distinct from 'negative_price'
-        and (later.hourly_rate <= held.hourly_rate_max
-             or (later.effective_to = 'infinity' and later.hourly_rate < held.hourly_rate))
-      order by later.hourly_rate > held.hourly_rate_max, later.effective_from
-      limit 1) as corrected
- where r.plan_id = held.plan_id
-   and r.region = held.region
-   and r.effective_from = held.effective_from;
+-- $1 one plan, NULL for all that are held.
+select correct_held_rates($1);
 
 -- name: lift_corrected
 -- Nothing out of proportion is left: the hold ends by itself. released_by stays NULL, for nobody approved the price.
@@ -90,6 +55,20 @@ update plan_quarantines q
  where q.vps_plan_id = $1
    and q.released_at is null
 returning q.reason;
+
+-- name: waiting_plans
+-- The same without money, for those who only tell that plans wait.
+select held.vps_plan_id, p.name, coalesce(sum(c.amount), 0)::bigint as instances
+  from (select vps_plan_id from plan_quarantines where released_at is null
+         union
+        select vps_plan_id from hourly_rates where problem = 'negative_price') as held
+  left join vps_plans p on p.id = held.vps_plan_id
+  left join vps_plan_matches m on m.vps_plan_id = held.vps_plan_id
+  left join vps_counts_now c
+    on c.plan_id = m.plan_id
+   and rate_region(c.plan_id, c.region) = m.region
+ group by held.vps_plan_id, p.name
+ order by instances desc, p.name, held.vps_plan_id;
 
 -- name: held_plans
 -- The plans that wait for an operator, those with the most instances first; $1 how many at most, NULL for all.

@@ -216,3 +216,15 @@ create view totals_now as
              union all
             select metric, amount from count_deltas where metric <> 'vps_instances') as counted
      group by metric;
+
+-- For the recount. TRUNCATE is not in anybody's snapshot: a recount that had to wait for one would see its empty table
+-- without its deltas. Weakest lock there is: it holds off TRUNCATE and DDL, no reader and no writer. Whoever counts the
+-- rows of a table needs no right to read what is in them, but LOCK asks for it.
+create function hold_base_tables() returns void
+    language plpgsql volatile security definer set search_path = public, pg_temp
+    as $$
+begin
+    lock table vps_instances, deleted_vps_instances, users, organizations, containers, support_tickets
+        in access share mode;
+end;
+$$;

@@ -75,8 +75,10 @@ create table billing_control (
     reason text,
     changed_by text,
     changed_at timestamptz,
-    -- Beyond what a wallet can hold, where prices are absurd.
+    -- What an adoption found owed, and the part of it that the wallets covered. Where prices are absurd, the first
+    -- is beyond what a wallet can hold.
     amount_owed numeric,
+    amount_payable numeric,
     check (not paused or reason is not null)
 );
 insert into billing_control default values;

@@ -105,7 +105,7 @@ end;
 -- First sight of a (plan, region). Its price covers earlier time; while there is no price yet, the time
 -- before this moment stays open for the first known one.
 create function register_rates(plan_ids text[], regions text[]) returns void
-    language sql volatile
+    language sql volatile security definer set search_path = public, pg_temp
 begin atomic
     insert into public.hourly_rates (plan_id, region, effective_from, effective_to, hourly_rate, vps_plan_id, problem)
     select r.plan_id, r.region, span.effective_from, span.effective_to, r.hourly_rate, r.vps_plan_id, r.problem
@@ -175,6 +175,48 @@ begin
         end if;
     end loop;
 end;
+$$;
+
+-- A held price that was never charged never was a price: its hours cost what corrected it, which is the first price
+-- after it that is in proportion, else the one in force if that is lower. Of one plan, or (NULL) of all that are held.
+-- Only prices that the hold is about: those of before were there when the plan was last billed.
+create function correct_held_rates(plan_held uuid) returns void
+    language sql volatile security definer set search_path = public, pg_temp
+    as $$
+    with held as materialized (
+        select r.plan_id, r.region, r.effective_from, r.hourly_rate, q.hourly_rate_max
+          from plan_quarantines q
+          join hourly_rates r on r.vps_plan_id = q.vps_plan_id
+         where q.released_at is null
+           and (plan_held::uuid is null or q.vps_plan_id = plan_held)
+           and r.problem is null
+           and r.hourly_rate > q.hourly_rate_max
+           and r.effective_to < 'infinity'
+           and r.effective_to > coalesce((select max(started_at)
+                                            from billing_runs
+                                           where status = 'succeeded'
+                                             and started_at < q.since), '-infinity')
+         -- In key order, as refresh_rates() takes them.
+         order by r.plan_id, r.region, r.effective_from
+           for update of r
+    )
+    update hourly_rates r
+       set hourly_rate = corrected.hourly_rate, vps_plan_id = corrected.vps_plan_id, problem = corrected.problem
+      from held
+     cross join lateral (
+         select later.hourly_rate, later.vps_plan_id, later.problem
+           from hourly_rates later
+          where later.plan_id = held.plan_id
+            and later.region = held.region
+            and later.effective_from > held.effective_from
+            and later.problem is distinct from 'negative_price'
+            and (later.hourly_rate <= held.hourly_rate_max
+                 or (later.effective_to = 'infinity' and later.hourly_rate < held.hourly_rate))
+          order by later.hourly_rate > held.hourly_rate_max, later.effective_from
+          limit 1) as corrected
+     where r.plan_id = held.plan_id
+       and r.region = held.region
+       and r.effective_from = held.effective_from;
 $$;
 
 create function vps_plans_changed() returns trigger

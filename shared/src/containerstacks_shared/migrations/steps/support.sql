@@ -65,3 +65,10 @@ create function note_api_key_uses(api_key_ids uuid[]) returns void
                    where k.id = any(api_key_ids)
                      for no key update skip locked);
 $$;
+
+-- What passes by row-level security, or writes what its caller may not write, is nobody's to call but its owner's, and
+-- those whom deploy/postgres/roles.sql names.
+revoke execute on function
+    find_api_key(text), list_api_keys(), revoke_api_key(uuid), note_api_key_uses(uuid[]),
+    register_rates(text[], text[]), refresh_rates(text[]), correct_held_rates(uuid), hold_base_tables()
+    from public;

@@ -1,0 +1,187 @@
+-- A role for each service, with the least that it needs. Plain SQL for psql, one transaction, to be run again after each
+-- `containerstacks migrate`: what is granted is always what stands here.
+--
+--   psql -v ON_ERROR_STOP=1 -f roles.sql "$SUPERUSER_URL"
+--
+-- The first time as a superuser (or with CREATEROLE, as the owner of the tables), later also as the owner of the tables. No
+-- password is set here: give each role its own, with psql's \password. docs/deployment.md has the whole procedure.
+--
+--   containerstacks_web               DATABASE_URL of containerstacks-web
+--   containerstacks_billing_daemon    … of containerstacks-billing-daemon, also of its `once` and `status`
+--   containerstacks_stats_aggregator  … of containerstacks-stats-aggregator
+--   the owner of the tables           … of `containerstacks`: migrate, wallet credit, billing refund, verify, admin …
+--
+-- On a database without tables the owner is made too: containerstacks_owner. Beside an existing application the owner is the
+-- role that owns the application's tables. Nothing of the application's own roles is changed.
+begin;
+
+do $roles$
+declare
+    role_name text;
+begin
+    foreach role_name in array array[
+        'containerstacks_web', 'containerstacks_billing_daemon', 'containerstacks_stats_aggregator',
+        case when to_regclass('public.users') is null then 'containerstacks_owner' end
+    ] loop
+        if not exists (select from pg_roles where rolname = role_name) and role_name is not null then
+            begin
+                execute format('create role %I login', role_name);
+            exception when duplicate_object or unique_violation then
+                -- Another database of this server gets its grants at the same moment.
+                null;
+            end;
+        end if;
+    end loop;
+    if to_regclass('public.users') is null then
+        grant usage, create on schema public to containerstacks_owner;
+    end if;
+end;
+$roles$;
+
+do $grants$
+declare
+    owner_name text;
+    service_name text;
+    granted text;
+begin
+    select r.rolname into owner_name
+      from pg_class c
+      join pg_roles r on r.oid = c.relowner
+     where c.oid = to_regclass('public.leaderships');
+    if owner_name is null then
+        raise notice 'The roles are there. Run `containerstacks migrate` as the owner, and this again.';
+        return;
+    end if;
+    if (select rolsuper from pg_roles where rolname = owner_name) then
+        raise warning 'The tables belong to %, who is a superuser: so billing''s functions run with a superuser''s rights.',
+            owner_name;
+    end if;
+
+    -- The functions run with their owner's rights and look for names in `public`: nobody else may put any there.
+    if exists (select from pg_namespace n
+                cross join aclexplode(n.nspacl) as granted
+                where n.nspname = 'public' and granted.grantee = 0 and granted.privilege_type = 'CREATE') then
+        execute format('grant usage, create on schema public to %I', owner_name);
+        revoke create on schema public from public;
+    end if;
+
+    foreach service_name in array array[
+        'containerstacks_web', 'containerstacks_billing_daemon', 'containerstacks_stats_aggregator'
+    ] loop
+        if not has_database_privilege(service_name, current_database(), 'connect') then
+            execute format('grant connect on database %I to %I', current_database(), service_name);
+        end if;
+        if not has_schema_privilege(service_name, 'public', 'usage') then
+            execute format('grant usage on schema public to %I', service_name);
+        end if;
+        -- What an earlier release needed and this one does not.
+        execute format('revoke all on all tables in schema public from %I', service_name);
+        execute format('revoke all on all sequences in schema public from %I', service_name);
+        execute format('revoke all on all functions in schema public from %I', service_name);
+        -- So that functions of the owner's may see the services' sessions, and end one that hangs.
+        if not pg_has_role(owner_name, service_name, 'usage') then
+            execute format('grant %I to %I', service_name, owner_name);
+        end if;
+    end loop;
+    for granted in select p.oid::regprocedure from pg_proc p
+                    where p.pronamespace = 'public'::regnamespace and p.proname = 'end_stuck_sessions'
+    loop
+        execute format('revoke execute on function %s from public', granted);
+        execute format('grant execute on function %s to containerstacks_web, containerstacks_billing_daemon,'
+                       ' containerstacks_stats_aggregator', granted);
+    end loop;
+
+    -- Every service ------------------------------------------------------------------------------
+
+    grant select on containerstacks_schema_version, leaderships, counts, count_deltas, vps_counts_now, totals_now,
+        vps_plan_matches, incidents, incident_updates, component_states, component_history
+        to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
+    grant update (term, holder, taken_at) on leaderships
+        to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
+    -- Whichever process comes first looks, and tells. No summary has an amount of money in it.
+    grant select, insert, update, delete on alerts, alert_messages
+        to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
+    grant select, update on alert_looks
+        to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
+
+    -- Whoever bills: the daemon, and web while there is none ---------------------------------------
+
+    -- Money is read here, and moved by the functions below alone.
+    grant select on wallets, payment_transactions, vps_billing_cycles, wallet_ledger_entries, vps_debts, hourly_rates,
+        plan_charges, plan_quarantines, vps_plan_changes, deleted_vps_instances, billing_corrections,
+        ledger_explanations, billing_control, billing_runs, billing_audits, billing_daemon_status, debt_notices
+        to containerstacks_web, containerstacks_billing_daemon;
+    grant select (id, organization_id, plan_id, label, status, configuration, last_billed_at, created_at)
+        on vps_instances
+        to containerstacks_web, containerstacks_billing_daemon;
+    grant select (id, name, slug) on organizations to containerstacks_web, containerstacks_billing_daemon;
+    grant execute on function charge_organizations(uuid[], timestamptz, bigint), register_rates(text[], text[]),
+        refresh_rates(text[]), correct_held_rates(uuid)
+        to containerstacks_web, containerstacks_billing_daemon;
+    -- What a run says of itself, the heartbeat, held prices, and what the debt hook is told.
+    grant insert, update on billing_runs, billing_daemon_status, debt_notices
+        to containerstacks_web, containerstacks_billing_daemon;
+    grant insert on plan_quarantines to containerstacks_web, containerstacks_billing_daemon;
+    grant update (released_at) on plan_quarantines to containerstacks_web, containerstacks_billing_daemon;
+    granted := pg_get_serial_sequence('public.billing_daemon_status', 'id');
+    if granted is not null then
+        execute format('grant usage on sequence %s to containerstacks_web, containerstacks_billing_daemon', granted);
+    end if;
+
+    -- The billing daemon alone: audits ------------------------------------------------------------
+
+    grant insert, update on billing_audits to containerstacks_billing_daemon;
+    grant select on sequence wallet_ledger_entries_id_seq, billing_corrections_id_seq to containerstacks_billing_daemon;
+    grant select (id, name) on vps_plans to containerstacks_billing_daemon;
+
+    -- Web alone: pages, signing in, what administrators do there ------------------------------------
+
+    grant select on vps_plans, vps_history, web_sessions to containerstacks_web;
+    grant select (id, email, name, role, password_hash) on users to containerstacks_web;
+    -- A hash that is weaker than those made today is made anew when its password is typed. Nobody becomes an administrator.
+    grant update (password_hash) on users to containerstacks_web;
+    grant select (id, status) on support_tickets to containerstacks_web;
+    if to_regclass('public.container_plans') is not null then
+        grant select (id, active) on container_plans to containerstacks_web;
+    end if;
+    grant insert, update, delete on web_sessions to containerstacks_web;
+    -- Row-level security shows a key to its own user only, and its hash to nobody: the functions know what may be told.
+    grant select (id, created_at) on user_api_keys to containerstacks_web;
+    grant insert (user_id, key_name, key_hash, key_prefix, permissions, expires_at) on user_api_keys
+        to containerstacks_web;
+    grant execute on function find_api_key(text), list_api_keys(), revoke_api_key(uuid), note_api_key_uses(uuid[])
+        to containerstacks_web;
+    grant insert, update on incidents to containerstacks_web;
+    grant insert on incident_updates to containerstacks_web;
+    -- Pause, resume, and release of a held price.
+    grant update on billing_control to containerstacks_web;
+    grant update (released_by, hourly_rate) on plan_quarantines to containerstacks_web;
+    grant usage on sequence status_versions to containerstacks_web;
+
+    -- The stats aggregator: counts, history, components. No money, no names, no secrets -------------
+
+    grant insert, update, delete on counts, count_deltas, vps_history, component_states, component_history
+        to containerstacks_stats_aggregator;
+    grant select on vps_history to containerstacks_stats_aggregator;
+    -- To count them.
+    grant select (id) on users, organizations, containers, support_tickets, deleted_vps_instances
+        to containerstacks_stats_aggregator;
+    grant select (id, status, plan_id, configuration) on vps_instances to containerstacks_stats_aggregator;
+    grant select (id, name, vcpus, memory_mb, disk_mb, specifications_problem) on vps_plans
+        to containerstacks_stats_aggregator;
+    grant execute on function hold_base_tables() to containerstacks_stats_aggregator;
+    -- Whether billing goes on, for its metrics, the component on the status page, and alerts.
+    grant select (paused, reason, changed_by, changed_at) on billing_control to containerstacks_stats_aggregator;
+    grant select (id, biller, occasion, status, started_at, finished_at, instances_billed, hours_billed,
+                  instances_unpaid, error_message)
+        on billing_runs to containerstacks_stats_aggregator;
+    grant select (daemon_instance_id, status, last_run_at, last_run_success, instances_billed, started_at,
+                  heartbeat_at, metadata)
+        on billing_daemon_status to containerstacks_stats_aggregator;
+    grant select (id, finished_at, findings_own) on billing_audits to containerstacks_stats_aggregator;
+    grant select (vps_plan_id, released_at) on plan_quarantines to containerstacks_stats_aggregator;
+    grant select (vps_plan_id, problem) on hourly_rates to containerstacks_stats_aggregator;
+end;
+$grants$;
+
+commit;

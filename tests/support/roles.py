@@ -1,0 +1,43 @@
+"""A role of the database for each service, by the script that operators run."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+from psycopg import sql
+
+SCRIPT: Final = Path(__file__).parents[2] / "deploy" / "postgres" / "roles.sql"
+WEB: Final = "containerstacks_web"
+BILLING_DAEMON: Final = "containerstacks_billing_daemon"
+STATS_AGGREGATOR: Final = "containerstacks_stats_aggregator"
+OWNER: Final = "containerstacks_owner"
+# Whose connection string each command is given. `containerstacks`, which is not among them, works as the owner.
+ROLE_OF: Final[Mapping[str, str]] = {
+    "containerstacks-web": WEB,
+    "containerstacks-billing-daemon": BILLING_DAEMON,
+    "containerstacks-stats-aggregator": STATS_AGGREGATOR,
+}
+PASSWORD: Final = "of-a-role-in-tests"
+
+
+def grant(dsn: str) -> None:
+    """Run the script on a database; a role that the server does not know yet gets a password first."""
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for role in (*ROLE_OF.values(), OWNER):
+            try:
+                connection.execute(
+                    sql.SQL("create role {} login password {}").format(sql.Identifier(role), PASSWORD)
+                )
+            except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
+                # Roles belong to the server, and other tests use it too.
+                continue
+        connection.execute(SCRIPT.read_bytes())
+
+
+def as_role(dsn: str, role: str) -> str:
+    """Lead to the same database as somebody else."""
+    parts = urlsplit(dsn)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"{role}:{PASSWORD}@{host}"))
