@@ -16,10 +16,12 @@ from sqlalchemy import Connection, create_engine, text
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
+from containerstacks_shared.billing import charge
 from containerstacks_shared.errors import DatabaseUnavailable, DatabaseUnsuitable
 from containerstacks_shared.locks import LOCK_CLASS, Role
 
 from .backlog import complete_pause
+from .steps import run_script
 
 _FOLDER = Path(__file__).parent
 _POSTGRESQL_OLDEST = 150000
@@ -60,6 +62,8 @@ def migrate(dsn: str) -> Migration:
     with _migrating(dsn) as (connection, config):
         before = _revision(connection)
         command.upgrade(config, "head")
+        # Each release brings its rule about money, whether or not its tables are others.
+        run_script(connection, charge.FUNCTION)
         adopted = bool(config.attributes.get("adopted"))
         if adopted:
             complete_pause(connection)

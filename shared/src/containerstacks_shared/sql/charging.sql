@@ -1,6 +1,7 @@
 -- The function through which billing moves money: no service needs a right to write to wallets, transactions, cycles or
--- the ledger, only to call it. It is made of these parts and of the rule in billing.sql (billing/charge.py). A release that
--- changes the rule brings a migration that installs it again.
+-- the ledger, only to call it. It is made of these parts and of the rule in billing.sql (billing/charge.py), and installed by
+-- every `containerstacks migrate`: so the previous release, which goes on running meanwhile, charges by the new rule. What it
+-- takes and gives stays the same; only a revision that drops it first could change that.
 
 -- name: part_head
 -- Whoever may call it may charge what is due, once, and nothing else: what is charged, at which rate and until when follows

@@ -2,9 +2,8 @@
 
 from alembic import context, op
 
-from containerstacks_shared.billing import charge
 from containerstacks_shared.migrations.adoption import assess
-from containerstacks_shared.migrations.steps import run_script, run_step
+from containerstacks_shared.migrations.steps import run_step
 
 revision = "0001"
 down_revision = None
@@ -35,7 +34,6 @@ def upgrade() -> None:
         "backfill",
     ):
         run_step(connection, step)
-    run_script(connection, charge.FUNCTION)
     context.config.attributes["adopted"] = adopting
 
 
