@@ -17,7 +17,7 @@ from containerstacks_shared import db
 from containerstacks_shared.alerts.watching import Watch
 from containerstacks_shared.billing import audit, control
 from containerstacks_shared.embedded.binaries import FOLDERS, PACKAGE
-from containerstacks_shared.migrations import migrate
+from containerstacks_shared.migrations import leave, migrate
 from containerstacks_shared.models import Biller, RunStatus
 from containerstacks_shared.settings import CommonSettings, load_settings
 from support import fleet, roles
@@ -445,6 +445,11 @@ async def test_beside_the_original_application_its_role_owns_and_does_what_it_di
     with psycopg.connect(daemon_url) as daemon, pytest.raises(psycopg.errors.InsufficientPrivilege):
         daemon.execute("create table public.mine ()")
     await application.close()
+    leave(panel_url)
+    with psycopg.connect(schema_a_url, autocommit=True) as superuser:
+        superuser.execute("drop owned by {}, {}, {}".format(*roles.ROLE_OF.values()).encode())
+        granted = "select count(*) from pg_class where relacl::text like '%containerstacks_%'"
+        assert superuser.execute(granted).fetchone() == (0,)
     database_server.drop(schema_a_url.rpartition("/")[2])
     with psycopg.connect(database_server.dsn, autocommit=True) as superuser:
         superuser.execute(sql.SQL("drop role {}").format(sql.Identifier(panel)))

@@ -36,6 +36,10 @@ def migrate(
 
 def report(migration: migrations.Migration) -> None:
     print(_DONE[migration.kind].format(migration.revision))
+    if migration.services_have_roles and migration.kind != "current":
+        print(
+            "The services have roles of their own on this server: run deploy/postgres/roles.sql on this database."
+        )
     if migration.billing_paused_reason is not None:
         print(f"Billing is paused: {migration.billing_paused_reason}.")
         print("`containerstacks billing resume --reason …` starts it.")

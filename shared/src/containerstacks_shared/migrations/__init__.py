@@ -43,6 +43,8 @@ class Migration:
     kind: Literal["created", "adopted", "upgraded", "current"]
     revision: str
     billing_paused_reason: str | None
+    # On this server; what is new here is not granted to them yet.
+    services_have_roles: bool
 
 
 @cache
@@ -71,6 +73,9 @@ def migrate(dsn: str) -> Migration:
             kind=_kind(before, adopted=adopted),
             revision=head_revision(),
             billing_paused_reason=connection.scalar(text(_PAUSED)),
+            services_have_roles=bool(
+                connection.scalar(text("select to_regrole('containerstacks_web') is not null"))
+            ),
         )
 
 
