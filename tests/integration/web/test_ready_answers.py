@@ -1,5 +1,9 @@
 """What strangers ask for lies ready: no query, one rendering, 304 for who has it already, and limits all the same."""
 
+import asyncio
+import re
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -9,7 +13,7 @@ from containerstacks_web.keys import POOL, SNAPSHOT_FEED
 from containerstacks_web.pages import handlers
 from containerstacks_web.pages.rendering import render_for_strangers
 from support import fleet
-from support.waiting import eventually
+from support.waiting import eventually, time_limit
 from support.web_site import OpenSite, Site
 
 PATHS = ("/status", "/api/health/stats", "/api/health/billing-daemon")
@@ -70,9 +74,8 @@ async def test_strangers_cost_no_query_and_one_rendering(
 @pytest.mark.parametrize("path", PATHS)
 async def test_the_short_way_and_the_long_way_answer_alike(site: Site, path: str) -> None:
     short = await site.get(path)
-    # A request that names itself is logged, and goes the long way.
-    long = await site.get(path, x_request_id="told-by-a-proxy")
-    assert long.headers["X-Request-ID"] == "told-by-a-proxy"
+    # Whoever names an origin is asked more, and goes the long way.
+    long = await site.get(path, origin=str(site.client.make_url("/").origin()))
     assert short.content_type == long.content_type
     for name in SHARED_HEADERS:
         assert (name in short.headers) == (name in long.headers), name
@@ -105,3 +108,99 @@ async def test_a_stranger_who_asks_too_often_is_refused_and_counted_once(open_si
     assert codes == [200] * 5 + [429] * 2
     refused = await site.get("/api/health/stats")
     assert int(refused.headers["Retry-After"]) > 0
+
+
+async def ask(site: Site, head: str, *, answers: int = 1) -> list[str]:
+    """Send what is no browser's, and return the heads of the answers, or of as many as come before the end."""
+    url = site.client.make_url("/")
+    reader, writer = await asyncio.open_connection(url.host, url.port)
+    heads: list[str] = []
+    try:
+        async with time_limit(10, "the answers did not come"):
+            writer.write(head.replace("\n", "\r\n").encode())
+            while len(heads) < answers:
+                heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+                found = re.search(r"Content-Length: (\d+)", heads[-1])
+                await reader.readexactly(0 if found is None or " 304 " in heads[-1] else int(found[1]))
+            if "Connection: close" in heads[-1]:
+                assert await reader.read() == b""
+    finally:
+        writer.close()
+    return heads
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_connection_stays_open_as_long_as_its_client_wants(site: Site, path: str) -> None:
+    again = f"GET {path} HTTP/1.1\nHost: here\n\n"
+    last = f"GET {path} HTTP/1.1\nHost: here\nConnection: close\n\n"
+    # The first two are sent at once, so nobody waits for the answer of the other.
+    first, second, third = await ask(site, again + again + last, answers=3)
+    assert first.startswith("HTTP/1.1 200 OK\r\n")
+    assert "Connection:" not in first + second
+    assert "Connection: close\r\n" in third
+    (old,) = await ask(site, f"GET {path} HTTP/1.0\nHost: here\n\n")
+    assert "Connection: close\r\n" in old
+    (kept,) = await ask(site, f"GET {path} HTTP/1.0\nHost: here\nConnection: keep-alive\n\n")
+    assert "Connection: keep-alive\r\n" in kept
+
+
+async def test_heads_are_dated_and_say_each_thing_once(site: Site) -> None:
+    await site.get("/status")
+    requests = (
+        "GET /status HTTP/1.1\nHost: here\n\n",
+        "GET /status HTTP/1.1\nHost: here\nIf-None-Match: *\n\n",
+    )
+    whole, unchanged = await ask(site, "".join(requests), answers=2)
+    assert unchanged.startswith("HTTP/1.1 304 Not Modified\r\n")
+    for head in (whole, unchanged):
+        names = [line.partition(":")[0].lower() for line in head.strip().splitlines()[1:]]
+        assert len(names) == len(set(names))
+        assert {"date", "etag", "vary", "server"} <= set(names)
+        dated = re.search(r"Date: (.*) GMT\r\n", head)
+        assert dated is not None
+        age = datetime.now(UTC) - parsedate_to_datetime(f"{dated[1]} GMT")
+        assert abs(age.total_seconds()) < 30
+        assert ("content-length" in names) == ("content-type" in names) == (head is whole)
+
+
+async def test_a_name_that_a_proxy_gave_is_kept_at_no_cost(
+    open_site: OpenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = await open_site(without=("builtin_billing", "feed"))
+    await site.app[SNAPSHOT_FEED]._look()
+    # The long way would end here.
+    monkeypatch.setattr(handlers, "render", None)
+    answer = await site.get("/status", x_request_id="told-by-a-proxy")
+    assert answer.headers["X-Request-ID"] == "told-by-a-proxy"
+    assert answer.status == 200
+    invented = await site.get("/status", x_request_id="<script>")
+    assert re.fullmatch("[0-9a-f]{32}", invented.headers["X-Request-ID"])
+
+
+async def test_who_rules_gzip_out_gets_none(site: Site) -> None:
+    for accepted, coding in (("br, gzip;q=0.5", "gzip"), ("gzip;q=0, br", None), ("br", None)):
+        answer = await site.get("/status", accept_encoding=accepted)
+        assert answer.headers.get("Content-Encoding") == coding, accepted
+
+
+async def test_caches_are_told_that_other_sites_are_answered_otherwise(open_site: OpenSite) -> None:
+    site = await open_site(cors_origins="https://panel.example.com")
+    plain = await site.get("/api/health/stats")
+    asked = await site.get("/api/health/stats", origin="https://panel.example.com")
+    assert plain.headers["Vary"] == asked.headers["Vary"]
+    assert plain.headers["Vary"].endswith(", Origin")
+    assert "Access-Control-Allow-Origin" not in plain.headers
+    assert asked.headers["Access-Control-Allow-Origin"] == "https://panel.example.com"
+    anybody = await open_site(cors_origins="*")
+    assert (await anybody.get("/api/health/stats")).headers["Access-Control-Allow-Origin"] == "*"
+
+
+async def test_a_site_that_goes_by_certain_names_is_served_under_them_from_memory(
+    open_site: OpenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = await open_site(allowed_hosts="status.example.com", without=("builtin_billing", "feed"))
+    await site.app[SNAPSHOT_FEED]._look()
+    # The long way would end here.
+    monkeypatch.setattr(handlers, "render", None)
+    assert (await site.get("/status", host="Status.Example.com:8080")).status == 200
+    assert (await site.get("/status", host="elsewhere.example.com")).status == 421

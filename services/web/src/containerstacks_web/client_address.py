@@ -5,8 +5,9 @@ stands left of the first address that is not a trusted proxy is the visitor's ow
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import NamedTuple
 
 from aiohttp import web
 from yarl import URL
@@ -17,11 +18,11 @@ Address = IPv4Address | IPv6Address
 
 # One household or machine commands a whole /64, so its addresses count as one visitor.
 _IPV6_VISITOR_BITS = 64
+_ADDRESSES_KEPT = 1024
 _WEB_SCHEMES = frozenset({"http", "https"})
 
 
-@dataclass(frozen=True)
-class Visitor:
+class Visitor(NamedTuple):
     """`address` is None on a Unix socket without a trusted forwarding header."""
 
     address: Address | None
@@ -30,13 +31,7 @@ class Visitor:
 
     @property
     def limit_key(self) -> str:
-        match self.address:
-            case None:
-                return "local"
-            case IPv6Address() as address:
-                return str(IPv6Network((address, _IPV6_VISITOR_BITS), strict=False))
-            case IPv4Address() as address:
-                return str(address)
+        return _limit_key(self.address)
 
 
 class TrustedProxies:
@@ -69,6 +64,8 @@ class TrustedProxies:
         return address is not None and any(address in network for network in self._networks)
 
 
+# Both are asked about the same few addresses again and again, several times for each request.
+@lru_cache(maxsize=_ADDRESSES_KEPT)
 def parse_address(text: str) -> Address | None:
     """Read an address as proxies write it, with or without a port; an IPv4-mapped one is its IPv4 address."""
     bare = text.strip()
@@ -83,6 +80,17 @@ def parse_address(text: str) -> Address | None:
     if isinstance(address, IPv6Address) and address.ipv4_mapped is not None:
         return address.ipv4_mapped
     return address
+
+
+@lru_cache(maxsize=_ADDRESSES_KEPT)
+def _limit_key(address: Address | None) -> str:
+    match address:
+        case None:
+            return "local"
+        case IPv6Address():
+            return str(IPv6Network((address, _IPV6_VISITOR_BITS), strict=False))
+        case IPv4Address():
+            return str(address)
 
 
 def is_same_origin(origin: str, host: str) -> bool:

@@ -3,6 +3,8 @@
 import asyncio
 import hmac
 import re
+from collections.abc import MutableMapping
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Final
 
@@ -10,8 +12,11 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from containerstacks_shared.settings import ANY_ORIGIN
+from containerstacks_web.client_address import Visitor
+from containerstacks_web.headers import RESOURCE_POLICY
 from containerstacks_web.keys import SETTINGS, TRUSTED_PROXIES
 from containerstacks_web.problems import RequestRefused
+from containerstacks_web.settings import WebSettings
 
 API_PREFIX: Final = "/api/"
 METRICS_PATH: Final = "/metrics"
@@ -50,37 +55,37 @@ async def keep_conventions(request: web.Request, handler: Handler) -> web.Stream
     return await handler(request)
 
 
-def is_plain(request: web.Request) -> bool:
+def is_plain(request: web.Request, visitor: Visitor) -> bool:
     """Tell whether nothing here could change the answer to a GET, so that it may skip this."""
-    settings, headers = request.app[SETTINGS], request.headers
+    headers = request.headers
     accepted = headers.get(hdrs.ACCEPT)
     return (
-        not settings.allowed_hosts
-        and hdrs.ORIGIN not in headers
+        hdrs.ORIGIN not in headers
         and (accepted is None or "*/*" in accepted or not request.path.startswith(API_PREFIX))
-        and len(headers.getall(hdrs.HOST, ())) == 1
-        and _HOST.fullmatch(headers[hdrs.HOST]) is not None
+        and len(given := headers.getall(hdrs.HOST, [])) == 1
+        and _host_name(given[0]) is not None
+        and (name := _host_name(visitor.host)) is not None
+        and _goes_by(name, request.app[SETTINGS])
     )
 
 
-def add_cors_headers(request: web.Request, response: web.StreamResponse) -> None:
+def add_cors_headers(
+    headers: MutableMapping[str, str], settings: WebSettings, *, path: str, origin: str
+) -> None:
     """Let the pages of other sites read the API, if they may. Never with cookies: such a page brings its own key."""
-    settings = request.app[SETTINGS]
-    if not settings.cors_origins or not request.path.startswith(API_PREFIX):
+    if not settings.cors_origins or not path.startswith(API_PREFIX):
         return
-    headers = response.headers
     if ANY_ORIGIN in settings.cors_origins:
         headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = ANY_ORIGIN
     else:
         vary = headers.get(hdrs.VARY)
         headers[hdrs.VARY] = hdrs.ORIGIN if vary is None else f"{vary}, {hdrs.ORIGIN}"
-        origin = request.headers.get(hdrs.ORIGIN, "")
         if not settings.allows_origin(origin):
             return
         headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
     headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED_HEADERS
     # A page of that site reads this one's answer, which the usual policy would keep from it.
-    headers["Cross-Origin-Resource-Policy"] = "cross-origin"
+    headers[RESOURCE_POLICY] = "cross-origin"
 
 
 def accepts_json(accept: str) -> bool:
@@ -89,6 +94,17 @@ def accepts_json(accept: str) -> bool:
         kind, *parameters = (part.strip().lower() for part in media_range.split(";"))
         if kind in _JSON_RANGES and not any(_is_zero_quality(parameter) for parameter in parameters):
             return True
+    return False
+
+
+# Browsers say one of a few things.
+@lru_cache(maxsize=128)
+def accepts_gzip(accepted: str) -> bool:
+    """Tell whether the header Accept-Encoding asks for gzip and does not rule it out."""
+    for coding in accepted.split(","):
+        name, *parameters = (part.strip().lower() for part in coding.split(";"))
+        if name == "gzip":
+            return not any(_is_zero_quality(parameter) for parameter in parameters)
     return False
 
 
@@ -115,13 +131,22 @@ def _assert_host(request: web.Request) -> None:
     given = request.headers.getall(hdrs.HOST, [])
     if not given and request.version < (1, 1):
         return
-    visited = request.app[TRUSTED_PROXIES].visitor(request).host
-    found = _HOST.fullmatch(visited)
-    if len(given) != 1 or _HOST.fullmatch(given[0]) is None or found is None:
+    name = _host_name(request.app[TRUSTED_PROXIES].visitor(request).host)
+    if len(given) != 1 or _host_name(given[0]) is None or name is None:
         raise RequestRefused(HTTPStatus.BAD_REQUEST, "The header Host has to name one host.")
-    names = request.app[SETTINGS].allowed_hosts
-    if names and found["name"].lower() not in {name.lower() for name in names}:
+    if not _goes_by(name, request.app[SETTINGS]):
         raise RequestRefused(HTTPStatus.MISDIRECTED_REQUEST, "This site does not go by that name.")
+
+
+@lru_cache(maxsize=128)
+def _host_name(host: str) -> str | None:
+    """Return the name in a header Host in small letters; None when there is none."""
+    found = _HOST.fullmatch(host)
+    return None if found is None else found["name"].lower()
+
+
+def _goes_by(name: str, settings: WebSettings) -> bool:
+    return not settings.allowed_hosts or any(name == known.lower() for known in settings.allowed_hosts)
 
 
 def _assert_may_measure(request: web.Request) -> None:

@@ -2,6 +2,9 @@
 
 from typing import Final
 
+from multidict import istr
+
+API_KEY_HEADER: Final = istr("X-API-Key")
 RESOURCE_POLICY: Final = "Cross-Origin-Resource-Policy"
 SECURITY_HEADERS: Final = {
     # Nothing inline, nothing from elsewhere; connect-src 'self' covers the WebSocket too.

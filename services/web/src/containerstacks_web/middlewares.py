@@ -2,14 +2,11 @@
 
 From the outside in: `answer_strangers` (in `ready_answers.py`), `log_request`, `answer_errors`, `keep_conventions`
 (in `conventions.py`), the session, `admit`. The headers that every response carries are set when it is sent, so
-that no path to a response can miss them.
+that no path to a response can miss them; only what `answer_strangers` has prepared brings them along.
 """
 
-import re
 import time
 from http import HTTPStatus
-from typing import Final
-from uuid import uuid4
 
 import structlog
 from aiohttp import hdrs, web
@@ -24,23 +21,19 @@ from containerstacks_web.conventions import (
     allowed_methods,
 )
 from containerstacks_web.headers import RESOURCE_POLICY, SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
-from containerstacks_web.keys import IDENTITY, RATE_LIMITER, REQUEST_ID, TRUSTED_PROXIES, VERDICT
+from containerstacks_web.keys import IDENTITY, RATE_LIMITER, REQUEST_ID, SETTINGS, TRUSTED_PROXIES, VERDICT
 from containerstacks_web.metrics import RATE_LIMITED, REQUESTS
 from containerstacks_web.problems import RequestRefused, problem_response
-from containerstacks_web.ready_answers import ReadyResponse
+from containerstacks_web.request_ids import REQUEST_ID_HEADER, request_id_of
 from containerstacks_web.sign_in.credentials import WrongCredential, identify
 from containerstacks_web.sign_in.identity import ANONYMOUS, Identity, RequestRole
-
-# A request id that a proxy gave is kept, if it looks like one.
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 _log = structlog.get_logger(__name__)
 
 
 @web.middleware
 async def log_request(request: web.Request, handler: Handler) -> web.StreamResponse:
-    given = request.headers.get("X-Request-ID", "")
-    request[REQUEST_ID] = given if _REQUEST_ID.fullmatch(given) else str(uuid4())
+    request[REQUEST_ID] = request_id_of(request)
     started = time.perf_counter()
     status: int | None = None
     with structlog.contextvars.bound_contextvars(request_id=request[REQUEST_ID]):
@@ -121,15 +114,13 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 
 async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
-    if isinstance(response, ReadyResponse):
-        return
     headers = response.headers
     # Only this one may have been decided by who made the response.
     resource_policy = headers.get(RESOURCE_POLICY, SECURITY_HEADERS[RESOURCE_POLICY])
     headers.update(SECURITY_HEADERS)
     headers[RESOURCE_POLICY] = resource_policy
     if REQUEST_ID in request:
-        headers["X-Request-ID"] = request[REQUEST_ID]
+        headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
     if request.app[TRUSTED_PROXIES].visitor(request).secure:
         headers["Strict-Transport-Security"] = TRANSPORT_SECURITY
     if VERDICT in request:
@@ -140,7 +131,12 @@ async def set_headers(request: web.Request, response: web.StreamResponse) -> Non
             headers["Cache-Control"] = "private, no-store"
         else:
             headers.setdefault("Cache-Control", "no-cache")
-    add_cors_headers(request, response)
+    add_cors_headers(
+        headers,
+        request.app[SETTINGS],
+        path=request.path,
+        origin=request.headers.get(hdrs.ORIGIN, ""),
+    )
 
 
 async def _count(request: web.Request, identity: Identity) -> None:

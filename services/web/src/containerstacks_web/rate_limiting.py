@@ -7,11 +7,11 @@ import asyncio
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 from limits import RateLimitItemPerSecond
-from limits.aio.storage import MemoryStorage, RedisStorage, Storage
+from limits.aio.storage import RedisStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter
 from redis.asyncio import ConnectionPool
 
@@ -27,9 +27,8 @@ _SWEEP_SECONDS = 10.0
 _log = structlog.get_logger(__name__)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What one hit led to; `reset_seconds` is when the window starts anew."""
+class Verdict(NamedTuple):
+    """What one hit led to; `reset_seconds` is when the window starts anew. A tuple, for every request makes one."""
 
     name: str
     rate: RateLimit
@@ -65,7 +64,7 @@ class RateLimiter:
             RequestRole.USER: settings.rate_limit_user,
             RequestRole.ADMIN: settings.rate_limit_admin,
         }
-        self._memory = _SweptMemoryStorage()
+        self._memory = _Windows()
         self._redis = None if redis_pool is None else _redis_storage(redis_pool)
         self._redis_retry_at = 0.0
 
@@ -117,54 +116,43 @@ def _redis_storage(pool: ConnectionPool) -> RedisStorage:
     return RedisStorage("async+redis://", implementation="redispy", key_prefix=KEY_PREFIX, **options)
 
 
-class _SweptMemoryStorage(MemoryStorage):
-    """Memory that is swept now and then.
+@dataclass(slots=True)
+class _Window:
+    ends_at: float
+    count: int = 0
 
-    The library's own looks at every key on every hit, which many visitors make slow. Nothing here awaits
-    between reading and writing a counter, so no lock is needed either.
+
+class _Windows:
+    """What was counted in this process, swept now and then.
+
+    The library's own memory looks at every key on every hit, which many visitors make slow. This is on the way of
+    every request. Nothing here awaits, so no lock is needed.
     """
 
     def __init__(self) -> None:
-        super().__init__()
+        self._windows: dict[tuple[str, str, str], _Window] = {}
         self._sweep_at = 0.0
 
     def hit(self, name: str, rate: RateLimit, key: str) -> Verdict:
-        """Do what the library's strategy does, in a tenth of its time: this is on the way of every request."""
-        period = rate.period.total_seconds()
-        counted = _counter(name, rate, key)
-        count = self._count(counted, period, 1)
+        now = time.monotonic()
+        if now >= self._sweep_at:
+            self._sweep(now)
+        counted = (name, rate.text, key)
+        window = self._windows.get(counted)
+        if window is None or window.ends_at <= now:
+            window = self._windows[counted] = _Window(now + rate.period.total_seconds())
+        window.count += 1
         return Verdict(
-            name=name,
-            rate=rate,
-            allowed=count <= rate.amount,
-            remaining=max(0, rate.amount - count),
-            reset_seconds=max(1, math.ceil(self.expirations[counted] - time.time())),
+            name,
+            rate,
+            allowed=window.count <= rate.amount,
+            remaining=max(0, rate.amount - window.count),
+            reset_seconds=max(1, math.ceil(window.ends_at - now)),
         )
 
     def forget(self, name: str, rate: RateLimit, key: str) -> None:
-        counted = _counter(name, rate, key)
-        self.storage.pop(counted, None)
-        self.expirations.pop(counted, None)
-
-    async def incr(self, key: str, expiry: float, amount: int = 1) -> int:
-        return self._count(key, expiry, amount)
-
-    def _count(self, key: str, expiry: float, amount: int) -> int:
-        now = time.time()
-        if now >= self._sweep_at:
-            self._sweep(now)
-        if self.expirations.get(key, 0.0) <= now:
-            self.storage[key] = 0
-            self.expirations[key] = now + expiry
-        self.storage[key] += amount
-        return self.storage[key]
+        self._windows.pop((name, rate.text, key), None)
 
     def _sweep(self, now: float) -> None:
         self._sweep_at = now + _SWEEP_SECONDS
-        for key in [key for key, expires_at in self.expirations.items() if expires_at <= now]:
-            del self.expirations[key]
-            self.storage.pop(key, None)
-
-
-def _counter(name: str, rate: RateLimit, key: str) -> str:
-    return f"{name} {key} {rate.text}"
+        self._windows = {counted: window for counted, window in self._windows.items() if window.ends_at > now}

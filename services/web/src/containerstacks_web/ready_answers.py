@@ -13,28 +13,35 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
-from uuid import uuid4
 
 import structlog
 from aiohttp import ETag, hdrs, web
 from aiohttp.typedefs import Handler
 
 from .api import health
-from .conventions import PROBES, SOCKET_PATH, STATIC_PREFIX, add_cors_headers, is_plain
-from .headers import SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
-from .keys import HISTORY, RATE_LIMITER, SNAPSHOT_FEED, STATUS_BOARD, TRUSTED_PROXIES, VERDICT
+from .client_address import Visitor
+from .conventions import (
+    PROBES,
+    SOCKET_PATH,
+    STATIC_PREFIX,
+    accepts_gzip,
+    add_cors_headers,
+    is_plain,
+)
+from .headers import API_KEY_HEADER, SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
+from .keys import HISTORY, RATE_LIMITER, SETTINGS, SNAPSHOT_FEED, STATUS_BOARD, TRUSTED_PROXIES, VERDICT
 from .live.snapshot import StatusSnapshot
 from .metrics import RATE_LIMITED, REQUESTS
 from .pages import handlers as pages
 from .pages.history import ChartRange
 from .pages.rendering import THEME_COOKIE, theme_of
 from .pages.verdict import Freshness
+from .prepared_response import PreparedResponse, make_head
 from .problems import CONTENT_TYPE, describe_problem, wants_page
 from .rate_limiting import Verdict
+from .request_ids import REQUEST_ID_HEADER, request_id_of
 from .sign_in.identity import RequestRole
 
-# With any of these a request is not just anybody's.
-_PERSONAL: Final = (hdrs.AUTHORIZATION, "X-API-Key", "X-Request-ID")
 # Ages on a page count from when it was rendered.
 _PAGE_SECONDS: Final = 1.0
 _DOCUMENT_SECONDS: Final = 0.05
@@ -55,19 +62,25 @@ _log = structlog.get_logger(__name__)
 _plain_log = logging.getLogger(__name__)
 
 
-class ReadyResponse(web.Response):
-    """Carries all its headers already."""
+@dataclass(frozen=True)
+class _Form:
+    """An answer in one of its forms, as it goes over the wire."""
+
+    status: HTTPStatus
+    head: str
+    body: bytes = b""
 
 
 @dataclass(frozen=True)
 class _Ready:
-    """One answer. `etag` names what it says, apart from the moment at which it was made."""
+    """One answer. `made_from` tells what it was made from, `etag` names what it says, apart from when it was made."""
 
+    made_from: tuple[object, ...]
     made_at: float
     etag: str
-    headers: Mapping[str, str]
-    body: bytes
-    zipped: bytes | None
+    whole: _Form
+    zipped: _Form
+    unchanged: _Form
 
 
 _Make = Callable[[web.Request, StatusSnapshot], Awaitable[bytes]]
@@ -105,20 +118,20 @@ class ReadyAnswers:
     def __init__(self) -> None:
         self._ready: dict[tuple[str, str | None, str], _Ready] = {}
 
-    async def find(
-        self, request: web.Request, address: _Address, theme: str | None, snapshot: StatusSnapshot
-    ) -> _Ready:
+    async def find(self, request: web.Request, address: _Address, snapshot: StatusSnapshot) -> _Ready:
         now = time.monotonic()
-        # Whatever else a query says changes nothing, and takes no room.
-        chosen = ChartRange.of(request).value if address.is_page else ""
+        theme, chosen = None, ""
+        made_from: tuple[object, ...] = (snapshot,)
+        if address.is_page:
+            theme = _theme(request)
+            # Whatever else a query says changes nothing, and takes no room.
+            chosen = ChartRange.of(request).value
+            made_from = _shown_on_a_page(request, snapshot)
         key = (request.path, theme, chosen)
-        etag = _etag(request, address, theme, chosen, snapshot)
         ready = self._ready.get(key)
-        if ready is None or ready.etag != etag or now - ready.made_at > address.seconds:
-            body = await address.make(request, snapshot)
-            zipped = _zip(body) if address.is_page else None
-            headers = _headers(address, etag)
-            ready = _Ready(made_at=now, etag=etag, headers=headers, body=body, zipped=zipped)
+        if ready is None or ready.made_from != made_from or now - ready.made_at > address.seconds:
+            etag = _etag(request, address, theme, chosen, snapshot)
+            ready = await _make(request, address, snapshot, made_from=made_from, made_at=now, etag=etag)
             self._ready[key] = ready
         return ready
 
@@ -129,69 +142,86 @@ READY_ANSWERS: Final = web.AppKey("ready_answers", ReadyAnswers)
 @web.middleware
 async def answer_strangers(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Stands before all other middlewares."""
-    if not _is_counted(request.path) or not _is_anybodys(request):
+    address = _ADDRESSES.get(request.path)
+    if address is None and not _is_counted(request.path):
         return await handler(request)
-    visitor = request.app[TRUSTED_PROXIES].visitor(request)
-    verdict = await request.app[RATE_LIMITER].hit_as(RequestRole.ANONYMOUS, visitor.limit_key)
-    # It is counted now; whoever refuses it, or answers it after all, goes by this.
-    request[VERDICT] = verdict
+    app = request.app
+    visitor = app[TRUSTED_PROXIES].visitor(request)
+    if not _is_anybodys(request, visitor):
+        return await handler(request)
+    verdict = await app[RATE_LIMITER].hit_as(RequestRole.ANONYMOUS, visitor.limit_key)
     if not verdict.allowed and not wants_page(request):
         return _refused(request, verdict, secure=visitor.secure)
-    address = _ADDRESSES.get(request.path)
-    snapshot = request.app[SNAPSHOT_FEED].snapshot
+    snapshot = app[SNAPSHOT_FEED].snapshot
     if not verdict.allowed or address is None or snapshot is None or request.method != hdrs.METH_GET:
+        # It is counted now; whoever refuses it, or answers it after all, goes by this.
+        request[VERDICT] = verdict
         return await handler(request)
-    ready = await request.app[READY_ANSWERS].find(request, address, _theme(request), snapshot)
-    known = hdrs.IF_NONE_MATCH in request.headers and _is_known(request, ready.etag)
-    response = _unchanged(ready) if known else _whole(request, ready)
-    _finish(request, response, str(uuid4()), verdict, secure=visitor.secure)
-    (_NOT_MODIFIED if known else _SERVED).inc()
+    form = _form(request, await app[READY_ANSWERS].find(request, address, snapshot))
+    (_NOT_MODIFIED if form.status is HTTPStatus.NOT_MODIFIED else _SERVED).inc()
+    request_id = request_id_of(request)
     if _plain_log.isEnabledFor(logging.DEBUG):
         _log.debug(
-            "request.served_ready", path=request.path, status=response.status, address=visitor.limit_key
+            "request.served_ready",
+            path=request.path,
+            status=form.status,
+            address=visitor.limit_key,
+            request_id=request_id,
         )
-    return response
+    lines = _lines(verdict, request_id, secure=visitor.secure)
+    return PreparedResponse(form.status, form.head, lines, form.body)
 
 
-def _refused(request: web.Request, verdict: Verdict, *, secure: bool) -> ReadyResponse:
+def _refused(request: web.Request, verdict: Verdict, *, secure: bool) -> PreparedResponse:
     """Refuse what is one too many at the least cost, also to the log: a flood is a figure there, no page of lines."""
     RATE_LIMITED.labels(verdict.name).inc()
     _REFUSED.inc()
-    request_id = str(uuid4())
-    response = ReadyResponse(
-        status=HTTPStatus.TOO_MANY_REQUESTS,
-        body=describe_problem(HTTPStatus.TOO_MANY_REQUESTS, verdict.refusal, request_id),
-        headers=_REFUSAL_HEADERS,
+    request_id = request_id_of(request)
+    body = describe_problem(HTTPStatus.TOO_MANY_REQUESTS, verdict.refusal, request_id)
+    head = make_head(HTTPStatus.TOO_MANY_REQUESTS, _REFUSAL_HEADERS, length=len(body))
+    lines = _lines(verdict, request_id, secure=secure)
+    return PreparedResponse(
+        HTTPStatus.TOO_MANY_REQUESTS, head, lines, b"" if request.method == hdrs.METH_HEAD else body
     )
-    _finish(request, response, request_id, verdict, secure=secure)
-    return response
 
 
-def _finish(
-    request: web.Request, response: web.Response, request_id: str, verdict: Verdict, *, secure: bool
-) -> None:
-    response.headers.update(verdict.headers)
-    response.headers["X-Request-ID"] = request_id
-    if secure:
-        response.headers["Strict-Transport-Security"] = TRANSPORT_SECURITY
-    add_cors_headers(request, response)
+def _lines(verdict: Verdict, request_id: str, *, secure: bool) -> str:
+    """What differs from one answer to the next."""
+    transport = f"Strict-Transport-Security: {TRANSPORT_SECURITY}\r\n" if secure else ""
+    limits = "".join(f"{name}: {value}\r\n" for name, value in verdict.headers.items())
+    return f"{limits}{transport}{REQUEST_ID_HEADER}: {request_id}\r\n"
 
 
 def _is_counted(path: str) -> bool:
     return path not in PROBES and path != SOCKET_PATH and not path.startswith(STATIC_PREFIX)
 
 
-def _is_anybodys(request: web.Request) -> bool:
+def _is_anybodys(request: web.Request, visitor: Visitor) -> bool:
     headers = request.headers
-    if any(name in headers for name in _PERSONAL):
-        return False
-    if not is_plain(request):
+    if hdrs.AUTHORIZATION in headers or API_KEY_HEADER in headers or not is_plain(request, visitor):
         return False
     return hdrs.COOKIE not in headers or request.cookies.keys() <= {THEME_COOKIE}
 
 
 def _theme(request: web.Request) -> str | None:
     return theme_of(request) if hdrs.COOKIE in request.headers else None
+
+
+def _shown_on_a_page(request: web.Request, snapshot: StatusSnapshot) -> tuple[object, ...]:
+    board = request.app[STATUS_BOARD].board
+    return snapshot, None if board is None else (board.read_at, board.stale), request.app[HISTORY].latest
+
+
+def _form(request: web.Request, ready: _Ready) -> _Form:
+    headers = request.headers
+    if hdrs.IF_NONE_MATCH in headers and _is_known(request, ready.etag):
+        return ready.unchanged
+    return ready.zipped if accepts_gzip(headers.get(hdrs.ACCEPT_ENCODING, "")) else ready.whole
+
+
+def _is_known(request: web.Request, etag: str) -> bool:
+    known: tuple[ETag, ...] = request.if_none_match or ()
+    return any(candidate.value in {etag, "*"} for candidate in known)
 
 
 def _etag(
@@ -211,33 +241,43 @@ def _etag(
     return f"{snapshot.version}{shown}-{freshness}-{minute}-{theme or ''}"
 
 
-def _headers(address: _Address, etag: str) -> dict[str, str]:
-    return {
+async def _make(
+    request: web.Request,
+    address: _Address,
+    snapshot: StatusSnapshot,
+    *,
+    made_from: tuple[object, ...],
+    made_at: float,
+    etag: str,
+) -> _Ready:
+    body = await address.make(request, snapshot)
+    headers = _headers(request, address, etag)
+    typed = headers | {hdrs.CONTENT_TYPE: address.content_type}
+    whole = zipped = _Form(HTTPStatus.OK, make_head(HTTPStatus.OK, typed, length=len(body)), body)
+    if address.is_page:
+        small = _zip(body)
+        head = make_head(HTTPStatus.OK, typed | {hdrs.CONTENT_ENCODING: "gzip"}, length=len(small))
+        zipped = _Form(HTTPStatus.OK, head, small)
+    return _Ready(
+        made_from=made_from,
+        made_at=made_at,
+        etag=etag,
+        whole=whole,
+        zipped=zipped,
+        unchanged=_Form(HTTPStatus.NOT_MODIFIED, make_head(HTTPStatus.NOT_MODIFIED, headers, length=None)),
+    )
+
+
+def _headers(request: web.Request, address: _Address, etag: str) -> dict[str, str]:
+    headers = {
         **SECURITY_HEADERS,
-        hdrs.CONTENT_TYPE: address.content_type,
         hdrs.ETAG: f'W/"{etag}"',
         hdrs.CACHE_CONTROL: "no-cache",
         hdrs.VARY: f"{VARY}, Accept-Encoding" if address.is_page else VARY,
     }
-
-
-def _whole(request: web.Request, ready: _Ready) -> ReadyResponse:
-    if ready.zipped is None or "gzip" not in request.headers.get(hdrs.ACCEPT_ENCODING, "").lower():
-        return ReadyResponse(body=ready.body, headers=ready.headers)
-    response = ReadyResponse(body=ready.zipped, headers=ready.headers)
-    response.headers[hdrs.CONTENT_ENCODING] = "gzip"
-    return response
-
-
-def _unchanged(ready: _Ready) -> ReadyResponse:
-    response = ReadyResponse(status=HTTPStatus.NOT_MODIFIED, headers=ready.headers)
-    del response.headers[hdrs.CONTENT_TYPE]
-    return response
-
-
-def _is_known(request: web.Request, etag: str) -> bool:
-    known: tuple[ETag, ...] = request.if_none_match or ()
-    return any(candidate.value in {etag, "*"} for candidate in known)
+    # Who names an origin goes the long way; a cache has to know that it would be answered otherwise.
+    add_cors_headers(headers, request.app[SETTINGS], path=request.path, origin="")
+    return headers
 
 
 def _zip(body: bytes) -> bytes:

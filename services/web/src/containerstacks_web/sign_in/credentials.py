@@ -21,6 +21,7 @@ from containerstacks_shared.models import UserId
 from containerstacks_shared.store import api_keys, users
 from containerstacks_shared.store.api_keys import ApiKeyScope
 from containerstacks_shared.store.users import User, UserRole
+from containerstacks_web.headers import API_KEY_HEADER
 from containerstacks_web.keys import KEY_USES, POOL, SETTINGS
 from containerstacks_web.sign_in.identity import ANONYMOUS, CredentialKind, Identity, RequestRole
 from containerstacks_web.sign_in.sessions import SESSION_STORAGE, SESSION_USER
@@ -55,7 +56,7 @@ async def is_still_admin(request: web.Request) -> bool:
 
 async def _by_headers(request: web.Request) -> Identity | None:
     presented = []
-    if (key := request.headers.get("X-API-Key")) is not None:
+    if (key := request.headers.get(API_KEY_HEADER)) is not None:
         presented.append(await _by_api_key(request, key.strip()))
     if (authorization := request.headers.get("Authorization")) is not None:
         # The original application reads the second word, whatever the first one is.
