@@ -8,7 +8,10 @@ import os
 import socket
 from collections.abc import AsyncIterator
 
+import pytest
+
 from containerstacks_web.keys import HUB
+from containerstacks_web.live import socket as socket_handler
 from support.waiting import eventually, time_limit
 from support.web_site import Site, open_site
 
@@ -48,6 +51,21 @@ async def test_a_browser_that_stopped_reading_does_not_hold_up_the_end(database_
         async with time_limit(8, "the hub did not close"):
             await hub.close()
         await eventually(lambda: len(hub) == 0)
+
+
+async def test_a_browser_that_is_gone_without_a_word_is_found_out(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket_handler, "_HEARTBEAT_SECONDS", 0.2)
+    async with open_site(database_url, without=WITHOUT) as site, never_reading(site):
+        hub = site.app[HUB]
+        async with site.client.ws_connect(PATH) as browser:
+            # Answers pings, as browsers do by themselves.
+            reading = asyncio.ensure_future(browser.receive())
+            await eventually(lambda: len(hub) == 2)
+            await eventually(lambda: len(hub) == 1)
+            assert not reading.done()
+            reading.cancel()
 
 
 @contextlib.asynccontextmanager

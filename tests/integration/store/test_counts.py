@@ -213,6 +213,14 @@ async def test_folding_moves_and_changes_nothing(
     assert await fold(connection) == 0
 
 
+async def test_only_a_fold_does_not_wait_for_the_disk(connection: asyncpg.Connection) -> None:
+    await connection.execute("set synchronous_commit = on")
+    async with connection.transaction():
+        await counts.fold_deltas(connection, 1)
+        assert await connection.fetchval("show synchronous_commit") == "off"
+    assert await connection.fetchval("show synchronous_commit") == "on"
+
+
 async def test_a_fold_takes_the_oldest_up_to_its_limit(
     connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:

@@ -21,8 +21,8 @@ BATCH_DELTAS: Final = 50_000
 # A lost hint, or one that writers were told not to send, costs this much latency.
 _IDLE_SECONDS: Final = 0.25
 
-# Browsers are told twenty times a second at most; folding much oftener would serve nobody.
-_SPACING_SECONDS: Final = 0.02
+# Browsers are told twenty times a second at most; folding oftener would serve nobody.
+_SPACING_SECONDS: Final = 0.05
 
 _log = structlog.get_logger(__name__)
 

@@ -85,6 +85,8 @@ select (select count(*) from users where role = 'admin') as admins,
 -- commits later, even one with a smaller id, stays for the next fold. Two folds at once meet at the same rows in the same
 -- order, and the second finds them gone: the caller's term only spares them that.
 -- The bound is an id, not a list of them, so that the delete walks the primary key, however long the backlog is.
+-- The commit does not wait for the disk, and neither does the notification's lock, which every writer meets: a fold that
+-- a crash takes back has left its deltas where they were.
 with taken as (
     delete from count_deltas
      where id <= (select max(oldest.id) from (select id from count_deltas order by id limit $1) as oldest)
@@ -103,7 +105,8 @@ folded as (
         on conflict (metric, status, plan_id, region)
         do update set amount = counts.amount + excluded.amount
 )
-select count(*)
+select count(*) as folded,
+       set_config('synchronous_commit', 'off', true)
   from taken;
 
 -- name: pending_deltas

@@ -9,7 +9,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final
+from typing import Final, NamedTuple
 
 import structlog
 
@@ -42,13 +42,18 @@ _PAUSE_SECONDS_MAX = 1.0
 # and the fold that follows it tells nothing new. It is read all the same, but in no hurry: it may be a repair.
 _ECHO_SECONDS = 1.0
 # Billing says when something happens to it. When only counts change, what was read of it so short a time ago will do.
-_DAEMON_STATUS_SECONDS = 1.0
+_BILLING_SECONDS = 1.0
 _READ_SECONDS_MAX = 4.0
 _CONNECTION_SECONDS_MAX = 2.0
 # How long a request waits for the very first reading.
 _FIRST_SECONDS_MAX = 3.0
 
 _log = structlog.get_logger(__name__)
+
+
+class _Billing(NamedTuple):
+    daemon: DaemonStatus
+    paused: bool
 
 
 class SnapshotFeed:
@@ -73,8 +78,8 @@ class SnapshotFeed:
         self._healthy = False
         self._published_at = -math.inf
         self._deltas_heard_at = -math.inf
-        self._daemon_status: DaemonStatus | None = None
-        self._daemon_read_at = -math.inf
+        self._billing: _Billing | None = None
+        self._billing_read_at = -math.inf
 
     @property
     def snapshot(self) -> StatusSnapshot | None:
@@ -124,21 +129,26 @@ class SnapshotFeed:
     async def _look(self) -> None:
         try:
             async with asyncio.timeout(_READ_SECONDS_MAX):
-                snapshot = await self._read()
+                await self._read_and_show()
         except db.UNAVAILABLE as error:
             if self._healthy or not self._tried.is_set():
                 _log.warning("feed.database_away", error=str(error) or type(error).__name__)
             self._healthy = False
             STATUS_READINGS.labels("failed").inc()
-        else:
+        finally:
+            self._tried.set()
+
+    async def _read_and_show(self) -> None:
+        async with self._pool.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+            async with connection.transaction():
+                snapshot = await self._read(connection)
+            # Before the connection goes back, which the pool asks the database about: browsers are waiting.
             if not self._healthy:
                 _log.info("feed.reading", version=snapshot.version)
             self._healthy = True
             self._show(snapshot)
             STATUS_READINGS.labels("succeeded").inc()
             STATUS_READ_AT.set(snapshot.timestamp.timestamp())
-        finally:
-            self._tried.set()
 
     def _show(self, snapshot: StatusSnapshot) -> None:
         before, self._snapshot = self._snapshot, snapshot
@@ -150,35 +160,31 @@ class SnapshotFeed:
         self._published_at = now
         self._publish(snapshot.message)
 
-    async def _read(self) -> StatusSnapshot:
-        async with (
-            self._pool.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
-            connection.transaction(),
-        ):
-            version = await versions.next_version(connection)
-            timestamp = datetime.now(UTC)
-            taken = asyncio.get_running_loop().time()
-            vps = await counts.read_vps_statistics(connection)
-            daemon = await self._read_daemon_status(connection)
-            control = await read_control(connection)
-        message = StatusMessage(version=version, timestamp=timestamp, vps=vps, daemon=daemon)
+    async def _read(self, connection: db.Connection) -> StatusSnapshot:
+        version = await versions.next_version(connection)
+        timestamp = datetime.now(UTC)
+        taken = asyncio.get_running_loop().time()
+        vps = await counts.read_vps_statistics(connection)
+        billing = await self._read_billing(connection)
+        message = StatusMessage(version=version, timestamp=timestamp, vps=vps, daemon=billing.daemon)
         return StatusSnapshot(
             version=version,
             timestamp=timestamp,
             vps=vps,
-            daemon=daemon,
+            daemon=billing.daemon,
             taken=taken,
             message=message.model_dump_json().encode(),
-            paused=control.paused,
+            paused=billing.paused,
         )
 
-    async def _read_daemon_status(self, connection: db.Connection) -> DaemonStatus:
+    async def _read_billing(self, connection: db.Connection) -> _Billing:
         now = asyncio.get_running_loop().time()
-        if self._daemon_status is None or now - self._daemon_read_at > _DAEMON_STATUS_SECONDS:
+        if self._billing is None or now - self._billing_read_at > _BILLING_SECONDS:
             # Before the reading: what billing says meanwhile makes it old again.
-            self._daemon_read_at = now
-            self._daemon_status = await read_daemon_status(connection, interval=self._billing_interval)
-        return self._daemon_status
+            self._billing_read_at = now
+            daemon = await read_daemon_status(connection, interval=self._billing_interval)
+            self._billing = _Billing(daemon, paused=(await read_control(connection)).paused)
+        return self._billing
 
     async def _wait_for_occasion(self, subscription: Subscription) -> None:
         clock = asyncio.get_running_loop().time
@@ -194,5 +200,5 @@ class SnapshotFeed:
         if Channel.COUNT_DELTAS in hints:
             self._deltas_heard_at = asyncio.get_running_loop().time()
         if not hints <= _COUNTING:
-            self._daemon_read_at = -math.inf
+            self._billing_read_at = -math.inf
         return hints
