@@ -1,7 +1,12 @@
 """What an operator can set about the web service, beyond what all services share."""
 
-from pydantic import Field
+from pathlib import Path
+from typing import Annotated, Final
 
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic_settings import NoDecode
+
+from containerstacks_shared.setting_errors import Expected
 from containerstacks_shared.settings import (
     ANY_ORIGIN,
     BillingSettings,
@@ -16,6 +21,24 @@ from containerstacks_shared.settings import (
     RateLimitSetting,
     Words,
 )
+
+from .accent import Colour
+from .logo import BYTES_MAX, Logo
+
+
+def _colour(value: object) -> object:
+    return Colour.parse(value) if isinstance(value, str) else value
+
+
+def _logo(value: object) -> object:
+    return Logo.read(Path(value)) if isinstance(value, str) else value
+
+
+_LOGO_FORM: Final = Expected(f"the path of an SVG or PNG of at most {BYTES_MAX // 1024} KB, or unset")
+AccentColour = Annotated[
+    Colour | None, NoDecode, BeforeValidator(_colour), Expected("a colour like #17594a, or unset")
+]
+LogoFile = Annotated[Logo | None, NoDecode, BeforeValidator(_logo), _LOGO_FORM]
 
 
 class WebSettings(BillingSettings):
@@ -59,6 +82,24 @@ class WebSettings(BillingSettings):
     ws_clients_per_address: PositiveInteger = Field(
         default=100, description="Browsers that one address keeps connected to one process."
     )
+    accent_color: AccentColour = Field(
+        default=None,
+        description="The colour of links, marks and buttons; lightened or darkened to be readable.",
+    )
+    logo_path: LogoFile = Field(
+        default=None,
+        description="The logo before the name, or instead of it when it is twice as wide as high.",
+    )
+    logo_dark_path: LogoFile = Field(
+        default=None, description="The logo of the dark theme, where it needs one."
+    )
+
+    @field_validator("logo_dark_path", mode="before")
+    @classmethod
+    def _not_dark_alone(cls, value: object, info: ValidationInfo) -> object:
+        if value is not None and "logo_path" in info.data and info.data["logo_path"] is None:
+            raise ValueError("is set without LOGO_PATH")
+        return value
 
     def allows_origin(self, origin: str) -> bool:
         """Whether pages of that site may read the API."""

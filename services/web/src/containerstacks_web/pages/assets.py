@@ -9,21 +9,28 @@ The stylesheet is its source files one after another: which rule wins is decided
 import gzip
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from types import MappingProxyType
 from typing import Final
 
 from aiohttp import hdrs, web
+
+from containerstacks_web.accent import Colour, accent_rules, tokens_of
+from containerstacks_web.logo import Logo
 
 STYLESHEET: Final = "site.css"
 # What only administrators' pages wear, so that nobody else waits for it.
 ADMIN_STYLESHEET: Final = "admin.css"
 _ADMIN_STYLES: Final = "css/components/admin"
+_TOKENS: Final = "css/tokens.css"
+ICON: Final = "icon.svg"
 
 _CONTENT_TYPES: Final = {
     ".css": "text/css",
+    ".png": "image/png",
     ".js": "text/javascript",
     ".svg": "image/svg+xml",
 }
@@ -38,13 +45,15 @@ _INDENT: Final = re.compile(r"\n\s*")
 class Asset:
     content_type: str
     body: bytes
-    compressed: bytes
+    # None where that would save nothing.
+    compressed: bytes | None
 
     @classmethod
     def of(cls, name: str, body: bytes) -> "Asset":
         suffix = name[name.rindex(".") :]
         # A fixed time in the gzip header: the same file is the same bytes in every process.
-        return cls(_CONTENT_TYPES[suffix], body, gzip.compress(body, mtime=0))
+        compressed = None if suffix == ".png" else gzip.compress(body, mtime=0)
+        return cls(_CONTENT_TYPES[suffix], body, compressed)
 
 
 class Assets:
@@ -56,15 +65,21 @@ class Assets:
         self._assets = {name: Asset.of(name, body) for name, body in bodies.items()}
 
     @classmethod
-    def packaged(cls) -> "Assets":
+    def packaged(
+        cls, *, accent: Colour | None = None, logos: Mapping[str, Logo] = MappingProxyType({})
+    ) -> "Assets":
+        """Read the files of this package, in the operator's colour, and with the operator's logos by their names."""
         folder = files("containerstacks_web") / "static"
         sources = dict(_walk(folder))
+        if accent is not None:
+            _repaint(sources, accent)
         styles = {name: text for name, text in sorted(sources.items()) if name.startswith("css/")}
         for_admin = {name for name in styles if name.startswith(_ADMIN_STYLES)}
         served = {name: text for name, text in sources.items() if not name.startswith("css/")}
         served[STYLESHEET] = _stylesheet([text for name, text in styles.items() if name not in for_admin])
         served[ADMIN_STYLESHEET] = _stylesheet([styles[name] for name in sorted(for_admin)])
-        return cls({name: text.encode() for name, text in served.items()})
+        bodies = {name: text.encode() for name, text in served.items()}
+        return cls(bodies | {name: logo.body for name, logo in logos.items()})
 
     @property
     def names(self) -> list[str]:
@@ -87,10 +102,11 @@ class Assets:
             "X-Content-Type-Options": "nosniff",
         }
         body = asset.body
-        if "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+        if asset.compressed is not None and "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
             headers[hdrs.CONTENT_ENCODING] = "gzip"
             body = asset.compressed
-        return web.Response(body=body, content_type=asset.content_type, charset="utf-8", headers=headers)
+        charset = None if asset.compressed is None else "utf-8"
+        return web.Response(body=body, content_type=asset.content_type, charset=charset, headers=headers)
 
 
 ASSETS = web.AppKey("assets", Assets)
@@ -102,6 +118,15 @@ def _walk(folder: Traversable, path: str = "") -> Iterator[tuple[str, str]]:
             yield from _walk(entry, f"{path}{entry.name}/")
         elif not entry.name.startswith("."):
             yield f"{path}{entry.name}", entry.read_text(encoding="utf-8")
+
+
+def _repaint(sources: dict[str, str], accent: Colour) -> None:
+    tokens = sources[_TOKENS]
+    rules = accent_rules(accent, tokens)
+    before, after = (tokens_of(text)["accent"][0] for text in (tokens, rules))
+    # Later in the same layer, so it wins.
+    sources[_TOKENS] = f"{tokens}\n{rules}"
+    sources[ICON] = sources[ICON].replace(str(before), str(after))
 
 
 def _stylesheet(sources: list[str]) -> str:

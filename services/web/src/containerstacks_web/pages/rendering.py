@@ -17,6 +17,7 @@ from containerstacks_web.sign_in.identity import ANONYMOUS, CredentialKind
 
 from . import charts, components, formats
 from .assets import Assets
+from .brand import Brand
 from .history import ChartRange
 
 THEME_COOKIE: Final = "theme"
@@ -38,7 +39,7 @@ _FILTERS: Final[Mapping[str, Callable[..., str]]] = {
 }
 
 
-def setup_templates(app: web.Application, assets: Assets) -> None:
+def setup_templates(app: web.Application, assets: Assets, brand: Brand) -> None:
     environment = aiohttp_jinja2.setup(
         app,
         loader=jinja2.PackageLoader("containerstacks_web"),
@@ -50,6 +51,7 @@ def setup_templates(app: web.Application, assets: Assets) -> None:
     )
     environment.globals.update(
         asset=assets.url,
+        BRAND=brand,
         NOT_KNOWN=formats.NOT_KNOWN,
         STATE_WORDS=components.STATE_WORDS,
         STATUS_COLUMNS=[(group.value, group.value.capitalize()) for group in VpsStatusGroup],
