@@ -22,7 +22,7 @@ async def test_the_bars_are_one_tab_stop_with_arrow_keys_and_names(
     await days.last.focus()
     await page.keyboard.press("ArrowLeft")
     focused = page.locator(":focus")
-    assert "99.861 % up, 2 minutes down" in str(await focused.get_attribute("aria-label"))
+    assert "99.861% up, 2 minutes down" in str(await focused.get_attribute("aria-label"))
     await expect(page.locator("#component-vps .days__named")).to_contain_text("2 minutes down")
     await page.keyboard.press("Home")
     await expect(days.first).to_be_focused()

@@ -6,6 +6,7 @@ import time
 import asyncpg
 from playwright.async_api import Page, WebSocketRoute, expect
 
+from containerstacks_shared.billing import control
 from containerstacks_shared.embedded import EmbeddedPostgres
 from containerstacks_shared.migrations import migrate
 from support import fleet
@@ -31,6 +32,13 @@ async def break_some(connection: asyncpg.Connection, amount: int) -> None:
         "update vps_instances set status = 'error'"
         " where id in (select id from vps_instances where status = 'running' limit $1)",
         amount,
+    )
+
+
+async def tell_of_an_incident(connection: asyncpg.Connection) -> None:
+    await connection.execute(
+        "insert into incidents (kind, title, impact, status, components) values"
+        " ('incident', 'Slow disks', 'major', 'investigating', '{vps}')"
     )
 
 
@@ -151,7 +159,12 @@ async def test_where_sockets_do_not_work_the_page_polls(
     await page.goto(f"{web.url}/status")
     await expect_connection(page, "polling", within=POLL_MILLISECONDS)
     await break_some(connection, 3)
+    await tell_of_an_incident(connection)
     await expect_value(page, "vps.byStatus.error", "3", within=POLL_MILLISECONDS)
+    await expect(page.locator(".incidents__list--current")).to_contain_text(
+        "Slow disks", timeout=POLL_MILLISECONDS
+    )
+    await expect(page.locator("#component-vps .component__state")).to_have_attribute("data-state", "down")
     await expect_freshness(page, "fresh", within=MOMENT_MILLISECONDS)
 
     await page.unroute_all()
@@ -198,3 +211,48 @@ async def test_the_age_of_the_figures_counts_by_itself(
     for seconds in (3, 4, 5):
         await expect(age).to_have_text(f"{seconds} seconds ago", timeout=6_000)
     web.signal(signal.SIGCONT)
+
+
+NOTE_SPOKEN = """
+window.spoken = [];
+for (const region of document.querySelectorAll("[aria-live], [role=status], [role=alert], output")) {
+    new MutationObserver(() => window.spoken.push(region.textContent))
+        .observe(region, { childList: true, characterData: true, subtree: true });
+}
+"""
+
+
+async def test_a_new_verdict_is_spoken_once_and_ticking_figures_and_ages_are_not(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
+) -> None:
+    await add_fleet(connection, 40)
+    web = await processes.start_web(database_url)
+    await processes.start_billing_daemon(database_url)
+    page = await open_live(chromium, web)
+    await expect_headline(page, "Everything works", within=10_000)
+    await page.evaluate(NOTE_SPOKEN)
+    age = await page.locator(".freshness__age").text_content()
+    await break_some(connection, 1)
+    await expect_value(page, "vps.byStatus.error", "1")
+    await expect(page.locator(".freshness__age")).not_to_have_text(str(age), timeout=10_000)
+    assert await page.evaluate("spoken") == []
+    await break_some(connection, 1)
+    await expect_headline(page, "Some VPS are in error")
+    await break_some(connection, 1)
+    await expect_value(page, "vps.byStatus.error", "3")
+    assert await page.evaluate("spoken") == ["Some VPS are in error"]
+
+
+async def test_a_pause_is_on_the_open_page_at_once_and_gone_when_billing_goes_on(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
+) -> None:
+    web = await processes.start_web(database_url)
+    await processes.start_billing_daemon(database_url)
+    page = await open_live(chromium, web)
+    await expect_headline(page, "Everything works", within=10_000)
+    await control.pause(connection, reason="Prices under review", author="ada@example.com")
+    await expect_headline(page, "Billing is paused")
+    await expect(page.locator(".billing__paused")).to_be_visible()
+    await control.resume(connection, reason="Done", author="ada@example.com")
+    await expect_headline(page, "Everything works", within=10_000)
+    await expect(page.locator(".billing__paused")).to_be_hidden()

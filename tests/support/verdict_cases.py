@@ -27,6 +27,7 @@ CASES: list[tuple[str, dict[str, Any], Verdict, str]] = [
     ("an empty fleet is well", facts(total=0), Verdict.OK, "Everything works"),
     ("the built-in biller is as good", facts(**_BUILTIN), Verdict.OK, "Everything works"),
     ("no run yet, but somebody bills", facts(lastRunSuccess=None), Verdict.OK, "Everything works"),
+    ("a pause", facts() | {"billingPaused": True}, Verdict.ATTENTION, "Billing is paused"),
     ("a few errors", facts(error=4), Verdict.OK, "Everything works"),
     ("one in twenty", facts(error=5), Verdict.ATTENTION, "Some VPS are in error"),
     ("just under a quarter", facts(error=24), Verdict.ATTENTION, "Some VPS are in error"),

@@ -288,3 +288,4 @@ class IncidentsMessage(Document):
     overall: ComponentState
     components: list[ComponentNow]
     incidents: list[Incident]
+    billing_paused: bool

@@ -235,7 +235,9 @@ async def test_who_asked_for_incidents_hears_of_each_at_once_and_nobody_else(
         site.client.ws_connect("/ws/status?topics=incidents") as asking,
     ):
         first = json.loads(await asking.receive_str(timeout=20))
-        assert set(first) == {"type", "version", "timestamp", "overall", "components", "incidents"}
+        told = {"type", "version", "timestamp", "overall", "components", "incidents", "billingPaused"}
+        assert set(first) == told
+        assert first["billingPaused"] is False
         assert (first["type"], first["overall"], first["incidents"]) == ("incidents", "operational", [])
         assert set(first["components"][0]) == {"component", "name", "state", "because", "checkedAt"}
 

@@ -1,6 +1,7 @@
 """The pages as the server renders them: complete, safe and honest without any script."""
 
 import re
+from datetime import timedelta
 from html import unescape
 from html.parser import HTMLParser
 
@@ -16,6 +17,8 @@ from support.waiting import eventually
 from support.web_site import OpenSite, Site, add_api_key
 
 HTML = "text/html"
+# As the note stands there when it is not hidden.
+PAUSED = 'data-case="billingPaused" data-is="true">'
 PAGES = ["/status", "/about", "/login", "/nothing-here"]
 
 
@@ -158,12 +161,12 @@ async def test_administrators_see_a_pause_and_its_reason(site: Site, connection:
 
 
 async def test_everybody_sees_a_pause_and_not_its_reason(site: Site, connection: asyncpg.Connection) -> None:
-    assert "Billing is paused" not in await page_of(site, "/status")
+    assert PAUSED not in await page_of(site, "/status")
     await control.pause(connection, reason="Prices under review", author="ada@example.com")
 
     async def paused() -> str:
         page = await page_of(site, "/status")
-        assert "Billing is paused" in page
+        assert PAUSED in page
         return page
 
     page = await eventually(paused)
@@ -172,7 +175,7 @@ async def test_everybody_sees_a_pause_and_not_its_reason(site: Site, connection:
     await control.resume(connection, reason="Done", author="ada@example.com")
 
     async def goes_on() -> bool:
-        return "Billing is paused" not in await page_of(site, "/status")
+        return PAUSED not in await page_of(site, "/status")
 
     await eventually(goes_on)
 
@@ -187,7 +190,7 @@ async def test_administrators_see_what_is_owed_and_what_the_last_audit_found(
     await connection.execute("update wallets set balance = balance - 5")
     await audit(connection)
     # As half a minute later.
-    site.app[ADMIN_SOCKETS].owed = OwedFigures()
+    site.app[ADMIN_SOCKETS].owed = OwedFigures(billing_interval=timedelta(hours=1))
     text = Markup(await page_of(site, "/status", x_api_key=key)).text
     assert "Hours owed7" in text
     assert "Audit findings1" in text
@@ -216,10 +219,27 @@ async def test_the_about_page_shows_seven_figures_and_when_they_were_counted(
     assert "organization 1 Teams" in text
     assert "registered user 1 People" in text
     assert "containers deployed 0 All" in text
-    assert "counted anew every 5 minutes" in text
+    assert "Counted anew every 5 minutes, last at" in text
     counted_at = markup.all("time")[0]["datetime"]
     await fleet.add_user(connection)
     assert Markup(await page_of(site, "/about")).all("time")[0]["datetime"] == counted_at
+
+
+async def test_while_the_database_is_away_the_about_page_keeps_the_last_figures_and_says_so(
+    site: Site, connection: asyncpg.Connection
+) -> None:
+    await fleet.add_organization(connection)
+    await page_of(site, "/about")
+    cache = site.app[PLATFORM_STATISTICS]._public
+    await cache._cache.clear()
+    cache._retry_at = float("inf")
+    response = await site.get("/about", accept=HTML)
+    markup = Markup(await response.text())
+    text = " ".join(markup.text.split())
+    assert response.status == 200
+    assert "Newer figures cannot be read right now. These are the last known, counted at" in text
+    assert "organization 1 Teams" in text
+    assert any("glance--stale" in str(tag.get("class")) for tag in markup.all("dl"))
 
 
 async def test_without_any_figures_the_about_page_says_so(site: Site) -> None:

@@ -12,7 +12,9 @@ NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LONG_AGO = NOW - timedelta(hours=5)
 CLEAN = AuditSummary(finished_at=NOW, full=True, findings=0, inherited=0)
 WELL = DaemonDetails(active_biller=ActiveBiller.DAEMON, last_run_success=True, audit=CLEAN)
-FACTS = Facts(WELL, paused=False, held_plans=0, open_debts=0, lag_since=None, broken_specifications=0)
+FACTS = Facts(
+    WELL, is_stalled=False, paused=False, held_plans=0, open_debts=0, lag_since=None, broken_specifications=0
+)
 
 
 def with_daemon(**changes: object) -> Facts:
@@ -26,9 +28,9 @@ def with_daemon(**changes: object) -> Facts:
         (with_daemon(active_biller=ActiveBiller.NONE), Mood.PROBLEM, "Nobody bills"),
         (with_daemon(last_run_success=False), Mood.PROBLEM, "did not succeed"),
         (with_daemon(audit=CLEAN.model_copy(update={"findings": 1})), Mood.PROBLEM, "money is not right"),
-        (with_daemon(oldest_unbilled_hour=LONG_AGO, hours_owed=3), Mood.PROBLEM, "are not billed"),
-        (with_daemon(oldest_unbilled_hour=LONG_AGO, hours_owed=3, hours_unpaid=3), Mood.OK, "Nothing"),
-        (with_daemon(oldest_unbilled_hour=NOW - timedelta(hours=1), hours_owed=1), Mood.OK, "Nothing"),
+        (replace(FACTS, is_stalled=True), Mood.PROBLEM, "are not billed"),
+        # Hours that wait for money are debts, and stall nothing.
+        (with_daemon(oldest_unbilled_hour=LONG_AGO, hours_owed=3, hours_unpaid=2), Mood.OK, "Nothing"),
         (replace(FACTS, lag_since=LONG_AGO), Mood.PROBLEM, "does not keep up"),
         (replace(FACTS, lag_since=NOW - timedelta(seconds=1)), Mood.OK, "Nothing"),
         (replace(FACTS, paused=True), Mood.ATTENTION, "paused"),

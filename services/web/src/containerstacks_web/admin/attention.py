@@ -8,7 +8,6 @@ from typing import Final
 from containerstacks_shared.models import ActiveBiller, DaemonDetails, RunStatus
 
 LAG_MAX: Final = timedelta(seconds=10)
-UNBILLED_MAX: Final = timedelta(hours=2, minutes=10)
 
 
 class Mood(StrEnum):
@@ -19,7 +18,10 @@ class Mood(StrEnum):
 
 @dataclass(frozen=True)
 class Facts:
+    """`is_stalled` says that hours wait which two runs should have billed, and that nobody but the biller keeps."""
+
     daemon: DaemonDetails
+    is_stalled: bool
     paused: bool
     held_plans: int
     open_debts: int
@@ -54,9 +56,7 @@ def _problems(facts: Facts, now: datetime) -> list[Alert]:
                 f"/admin/runs?outcome={RunStatus.FAILED}",
             )
         )
-    oldest = daemon.oldest_unbilled_hour
-    waits_for_money = daemon.hours_owed <= daemon.hours_unpaid
-    if oldest is not None and now - oldest > UNBILLED_MAX and not waits_for_money and not facts.paused:
+    if facts.is_stalled:
         found.append(Alert(Mood.PROBLEM, "Hours that two runs should have billed are not billed.", "#hours"))
     if facts.lag_since is not None and now - facts.lag_since > LAG_MAX:
         found.append(Alert(Mood.PROBLEM, "The stats aggregator does not keep up, or does not run.", "#lag"))

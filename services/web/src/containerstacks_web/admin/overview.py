@@ -8,6 +8,7 @@ from aiohttp import web
 
 from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.billing.held_plans import read_held
+from containerstacks_shared.billing.progress import progress_is_healthy
 from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.locks import Role
 from containerstacks_shared.store import audits, counts, debts, processes
@@ -25,9 +26,9 @@ _FINDINGS_SHOWN: Final = 20
 
 async def show(request: web.Request, _identity: Identity) -> web.Response:
     async with database(request) as connection:
-        owed = await request.app[ADMIN_SOCKETS].owed.read(connection)
+        progress = await request.app[ADMIN_SOCKETS].owed.read(connection)
         interval = request.app[SETTINGS].billing_interval
-        daemon = await read_daemon_details(connection, interval=interval, owed=owed)
+        daemon = await read_daemon_details(connection, interval=interval, owed=progress.owed)
         vps = await counts.read_vps_details(connection)
         control = await read_control(connection)
         held = await read_held(connection, limit=_ROWS_MAX)
@@ -40,6 +41,7 @@ async def show(request: web.Request, _identity: Identity) -> web.Response:
         sessions = await processes.read_sessions(connection)
     facts = Facts(
         daemon=daemon,
+        is_stalled=not progress_is_healthy(progress),
         paused=control.paused,
         held_plans=len(held),
         open_debts=debt.debts,

@@ -45,7 +45,7 @@ class AdminSockets:
         self._pool = pool
         self._billing_interval = billing_interval
         self._sockets: set[AdminSocket] = set()
-        self.owed = OwedFigures()
+        self.owed = OwedFigures(billing_interval=billing_interval)
         self._opened = asyncio.Event()
 
     def add(self, socket: AdminSocket) -> None:
@@ -91,8 +91,9 @@ class AdminSockets:
             version = await versions.next_version(connection)
             timestamp = datetime.now(UTC)
             vps = await counts.read_vps_details(connection)
+            progress = await self.owed.read(connection)
             daemon = await read_daemon_details(
-                connection, interval=self._billing_interval, owed=await self.owed.read(connection)
+                connection, interval=self._billing_interval, owed=progress.owed
             )
         details = DetailsMessage(version=version, timestamp=timestamp, vps=vps, daemon=daemon)
         return details.model_dump_json().encode()

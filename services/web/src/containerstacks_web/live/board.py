@@ -1,7 +1,7 @@
-"""What the status page shows beside the figures: components, incidents and maintenance, as this process last read them.
+"""What the status page shows beside the figures: components, incidents, maintenance, and whether billing is paused.
 
-Like the feed it reads on a hint, and now and then without one. It also reads when a maintenance begins or ends,
-which nobody tells: that follows from the time alone.
+Like the feed this reads on a hint, and now and then without one. It also reads when a maintenance begins or ends, which
+nobody tells: that follows from the time alone.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing import Final, Protocol
 import structlog
 
 from containerstacks_shared import component_rules, db
+from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.errors import DatabaseUnavailable
 from containerstacks_shared.models_status import (
     Component,
@@ -26,7 +27,7 @@ from containerstacks_shared.notify import Channel, Listener
 from containerstacks_shared.store import components, incidents, versions
 from containerstacks_shared.store.incidents import IncidentPage
 
-CHANNELS: Final = (Channel.INCIDENTS_CHANGED, Channel.COMPONENTS_CHANGED)
+CHANNELS: Final = (Channel.INCIDENTS_CHANGED, Channel.COMPONENTS_CHANGED, Channel.BILLING_CHANGED)
 # The first page of the history is kept; older ones are read when somebody asks.
 PAGE_INCIDENTS: Final = 20
 
@@ -56,6 +57,7 @@ class Board:
     components: Sequence[ComponentReport]
     current: Sequence[Incident]
     latest: IncidentPage
+    billing_paused: bool
     stale: bool = False
 
     @property
@@ -134,6 +136,7 @@ class StatusBoard:
                 components=await components.read_reports(connection, current),
                 current=current,
                 latest=await incidents.read_page(connection, limit=PAGE_INCIDENTS),
+                billing_paused=(await read_control(connection)).paused,
             )
         self._board, self._read_at = board, loop_time
         self._tell_browsers(version, board)
@@ -151,9 +154,14 @@ class StatusBoard:
             overall=board.overall,
             components=now,
             incidents=list(board.current),
+            billing_paused=board.billing_paused,
         )
         # When something was last looked at changes every minute, and says nothing else.
-        content = ([(each.component, each.state, each.because) for each in now], board.current)
+        content = (
+            [(each.component, each.state, each.because) for each in now],
+            board.current,
+            board.billing_paused,
+        )
         self._announce(message.model_dump_json().encode(), is_other=content != self._told)
         self._told = content
 
@@ -182,5 +190,6 @@ def _without_database(board: Board, age: timedelta) -> Board:
         components=[restate(report) for report in board.components],
         current=board.current,
         latest=board.latest,
+        billing_paused=board.billing_paused,
         stale=True,
     )

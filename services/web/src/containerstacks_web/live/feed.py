@@ -9,12 +9,11 @@ import asyncio
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
-from typing import Final, NamedTuple
+from typing import Final
 
 import structlog
 
 from containerstacks_shared import db
-from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.billing.status import read_daemon_status
 from containerstacks_shared.errors import DatabaseUnavailable
 from containerstacks_shared.models import DaemonStatus, StatusMessage
@@ -51,11 +50,6 @@ _FIRST_SECONDS_MAX = 3.0
 _log = structlog.get_logger(__name__)
 
 
-class _Billing(NamedTuple):
-    daemon: DaemonStatus
-    paused: bool
-
-
 class SnapshotFeed:
     """`publish` sends a message to every browser, `renew` keeps it for those yet to come."""
 
@@ -78,8 +72,8 @@ class SnapshotFeed:
         self._healthy = False
         self._published_at = -math.inf
         self._deltas_heard_at = -math.inf
-        self._billing: _Billing | None = None
-        self._billing_read_at = -math.inf
+        self._daemon: DaemonStatus | None = None
+        self._daemon_read_at = -math.inf
 
     @property
     def snapshot(self) -> StatusSnapshot | None:
@@ -165,26 +159,24 @@ class SnapshotFeed:
         timestamp = datetime.now(UTC)
         taken = asyncio.get_running_loop().time()
         vps = await counts.read_vps_statistics(connection)
-        billing = await self._read_billing(connection)
-        message = StatusMessage(version=version, timestamp=timestamp, vps=vps, daemon=billing.daemon)
+        daemon = await self._read_daemon_status(connection)
+        message = StatusMessage(version=version, timestamp=timestamp, vps=vps, daemon=daemon)
         return StatusSnapshot(
             version=version,
             timestamp=timestamp,
             vps=vps,
-            daemon=billing.daemon,
+            daemon=daemon,
             taken=taken,
             message=message.model_dump_json().encode(),
-            paused=billing.paused,
         )
 
-    async def _read_billing(self, connection: db.Connection) -> _Billing:
+    async def _read_daemon_status(self, connection: db.Connection) -> DaemonStatus:
         now = asyncio.get_running_loop().time()
-        if self._billing is None or now - self._billing_read_at > _BILLING_SECONDS:
+        if self._daemon is None or now - self._daemon_read_at > _BILLING_SECONDS:
             # Before the reading: what billing says meanwhile makes it old again.
-            self._billing_read_at = now
-            daemon = await read_daemon_status(connection, interval=self._billing_interval)
-            self._billing = _Billing(daemon, paused=(await read_control(connection)).paused)
-        return self._billing
+            self._daemon_read_at = now
+            self._daemon = await read_daemon_status(connection, interval=self._billing_interval)
+        return self._daemon
 
     async def _wait_for_occasion(self, subscription: Subscription) -> None:
         clock = asyncio.get_running_loop().time
@@ -200,5 +192,5 @@ class SnapshotFeed:
         if Channel.COUNT_DELTAS in hints:
             self._deltas_heard_at = asyncio.get_running_loop().time()
         if not hints <= _COUNTING:
-            self._billing_read_at = -math.inf
+            self._daemon_read_at = -math.inf
         return hints

@@ -1,26 +1,28 @@
 """What is owed, for everything that administrators look at: it costs a look at every instance, not at each glance."""
 
 import asyncio
+from datetime import timedelta
 from typing import Final
 
+from containerstacks_shared.billing.progress import Progress, read_progress
 from containerstacks_shared.db import Connection
-from containerstacks_shared.store.owed_hours import OwedHours, read_owed_hours
 
 _SECONDS: Final = 30.0
 
 
 class OwedFigures:
-    """Read at most every half minute; `read_at` of the figures says when."""
+    """Read at most every half minute; `owed.read_at` says when."""
 
-    def __init__(self) -> None:
-        self._last: OwedHours | None = None
+    def __init__(self, *, billing_interval: timedelta) -> None:
+        self._billing_interval = billing_interval
+        self._last: Progress | None = None
         self._due = 0.0
         self._flight = asyncio.Lock()
 
-    async def read(self, connection: Connection) -> OwedHours:
+    async def read(self, connection: Connection) -> Progress:
         clock = asyncio.get_running_loop().time
         async with self._flight:
             if self._last is None or clock() >= self._due:
-                self._last = await read_owed_hours(connection)
+                self._last = await read_progress(connection, interval=self._billing_interval)
                 self._due = clock() + _SECONDS
             return self._last

@@ -12,7 +12,7 @@ class StatusSnapshot:
 
     `timestamp` is this process's wall clock just before the reading: the figures were true then or later.
     `taken` is the event loop's clock at that moment, for telling an age without trusting wall clocks.
-    `message` is the WebSocket message, serialised once; `paused` is not in it, for its fields are fixed.
+    `message` is the WebSocket message, serialised once.
     """
 
     version: int
@@ -21,4 +21,3 @@ class StatusSnapshot:
     daemon: DaemonStatus
     taken: float
     message: bytes
-    paused: bool = False

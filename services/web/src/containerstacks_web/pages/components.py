@@ -31,13 +31,14 @@ class Told:
 def states(board: Board | None) -> Mapping[str, object]:
     """Return what the page's facts say of the components, as the socket's message does."""
     if board is None:
-        return {"overall": None, "components": {}}
+        return {"overall": None, "components": {}, "billingPaused": None}
     return {
         "overall": board.overall.value,
         "components": {
             report.component.value: {"state": report.state.value, "because": report.because}
             for report in board.components
         },
+        "billingPaused": board.billing_paused,
     }
 
 
@@ -49,7 +50,7 @@ def told(board: Board) -> Told:
 
 
 def name_of_day(day: ComponentDay) -> str:
-    """Say a bar in words: '14 March: 99.93 % up, 1 minute down'."""
+    """Say a bar in words: '14 March: 99.93% up, 1 minute down'."""
     if day.state is ComponentState.NO_DATA:
         return f"{_date(day.date)}: no data"
     parts = [percent_up(uptime_percent(day))]
@@ -60,7 +61,7 @@ def name_of_day(day: ComponentDay) -> str:
 
 
 def percent_up(percent: Decimal | None) -> str:
-    return "no uptime" if percent is None else f"{percent.normalize():f} % up"
+    return "no uptime" if percent is None else f"{percent.normalize():f}% up"
 
 
 def state_word(state: ComponentState) -> str:

@@ -133,9 +133,9 @@ async def _details(request: web.Request) -> Details | None:
     try:
         async with asyncio.timeout(_READ_SECONDS_MAX), request.app[POOL].acquire() as connection:
             vps = await counts.read_vps_details(connection)
-            owed = await request.app[ADMIN_SOCKETS].owed.read(connection)
+            progress = await request.app[ADMIN_SOCKETS].owed.read(connection)
             interval = request.app[SETTINGS].billing_interval
-            daemon = await read_daemon_details(connection, interval=interval, owed=owed)
+            daemon = await read_daemon_details(connection, interval=interval, owed=progress.owed)
             control = await read_control(connection)
     except db.UNAVAILABLE:
         return None

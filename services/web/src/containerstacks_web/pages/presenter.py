@@ -39,16 +39,12 @@ class BarPart:
 
 @dataclass(frozen=True)
 class StatusPage:
-    """`now` is when the page was rendered: every 'ago' on it counts from there.
-
-    Whether billing is paused is of that moment too: no message says it to an open page.
-    """
+    """`now` is when the page was rendered: every 'ago' on it counts from there."""
 
     facts: Mapping[str, object]
     now: datetime
     rule: Rule
     bar: list[BarPart]
-    paused: bool = False
     rules: tuple[Rule, ...] = RULES
 
     def value(self, path: str) -> object:
@@ -80,7 +76,6 @@ def present_status(
         now=now,
         rule=decide(facts),
         bar=_bar(facts),
-        paused=snapshot is not None and snapshot.paused,
     )
 
 

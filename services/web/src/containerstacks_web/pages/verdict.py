@@ -33,7 +33,7 @@ class Verdict(StrEnum):
     UNKNOWN = "unknown"
 
 
-# The status document, with `freshness` beside `vps` and `daemon`.
+# The status document, with `freshness` and the board's facts beside `vps` and `daemon`.
 Facts = Mapping[str, object]
 
 
@@ -121,6 +121,12 @@ RULES: Final = (
         Verdict.PROBLEM,
         "A component is down",
         "At least one component is down, as measured or as an incident says.",
+    ),
+    Rule(
+        Equals("billingPaused", value=True),
+        Verdict.ATTENTION,
+        "Billing is paused",
+        "An operator has paused it. Nothing is charged until it goes on, and no hour is lost.",
     ),
     Rule(
         Equals("daemon.lastRunSuccess", value=False),

@@ -23,6 +23,13 @@ export class Incidents {
     if (!isThere) this.#fetchWithin(SPREAD);
   }
 
+  // Takes what a newer page tells of incidents.
+  takePage(page) {
+    const section = page.querySelector("#incidents");
+    const before = this.#root.querySelector("#incidents");
+    if (section.textContent !== before.textContent) this.#replace(before, section);
+  }
+
   #isRendered(incidents) {
     const section = this.#root.querySelector("#incidents");
     if (section.querySelector(".incidents__none, .incidents__list--current") === null) return false;
@@ -40,11 +47,8 @@ export class Incidents {
   async #fetch() {
     try {
       const response = await fetch("/status", { cache: "no-store" });
-      const page = new DOMParser().parseFromString(await response.text(), "text/html");
-      const section = page.querySelector("#incidents");
-      const before = this.#root.querySelector("#incidents");
-      if (!response.ok || section === null) throw new Error(`/status answered ${response.status}`);
-      if (section.textContent !== before.textContent) this.#replace(before, section);
+      if (!response.ok) throw new Error(`/status answered ${response.status}`);
+      this.takePage(new DOMParser().parseFromString(await response.text(), "text/html"));
     } catch {
       this.#fetchWithin(AGAIN);
     }

@@ -64,9 +64,9 @@ export class LivePage {
     this.#update();
   }
 
-  #takeIncidents({ overall, components, incidents }) {
+  #takeIncidents({ overall, components, incidents, billingPaused }) {
     const states = Object.fromEntries(components.map(({ component, state, because }) => [component, { state, because }]));
-    this.#facts = { ...this.#facts, overall, components: states };
+    this.#facts = { ...this.#facts, overall, components: states, billingPaused };
     this.#incidents.take(incidents);
     this.#render();
   }
@@ -76,7 +76,11 @@ export class LivePage {
     this.#polledAt = Date.now();
     this.#polledWasFresh = answerWasFresh(answer);
     this.#pollFailed = false;
-    if (Date.parse(answer.timestamp) >= this.#dataAt) this.#take(answer);
+    // What the server tells of the connection and the age is its own; those of this page are decided here.
+    const { connection, freshness } = this.#facts;
+    if (Date.parse(answer.timestamp) >= this.#dataAt) this.#facts = { ...answer.facts, connection, freshness };
+    this.#incidents.takePage(answer.page);
+    this.#render();
     // The server has news and the socket does not bring them: it is dead, whatever it says.
     if (this.#polledWasFresh && this.#socket.open) this.#socket.connect();
     this.#update();
