@@ -6,6 +6,7 @@ import asyncpg
 import pytest
 from playwright.async_api import Page, expect
 
+from containerstacks_shared.billing import control
 from support import fleet
 from support.chromium import Chromium, refused_by_policy
 from support.processes import Processes, Service
@@ -94,3 +95,29 @@ async def test_the_forms_work_without_scripts(web: Service, chromium: Chromium) 
     await page.get_by_role("button", name="Tell everybody").click()
     await expect(page.get_by_role("alert")).to_have_text("Choose at least one.")
     await expect(page.get_by_label("Title")).to_have_value("Slow disks")
+
+
+_BEGIN = """
+insert into billing_runs (biller, occasion, holder, term, started_at, hours_billed)
+values ('daemon', 'schedule', 'one', 1, clock_now(), 12) returning id
+"""
+_END = """
+update billing_runs set status = 'succeeded', finished_at = clock_now(), hours_billed = 16 where id = $1
+"""
+
+
+async def test_a_run_that_goes_on_is_followed_to_its_end_without_a_reload(
+    web: Service, connection: asyncpg.Connection, chromium: Chromium
+) -> None:
+    await control.pause(connection, reason="Nobody else bills", author="ada@example.com")
+    run = await connection.fetchval(_BEGIN)
+    page = await enter(chromium, web, f"/admin/runs/{run}", f"Billing run {run}")
+    await page.evaluate("window.loadedOnce = true")
+    bar = page.get_by_role("progressbar")
+    await expect(bar).to_have_attribute("value", "12")
+    await connection.execute("update billing_runs set hours_billed = 14 where id = $1", run)
+    await expect(bar).to_have_attribute("value", "14", timeout=20_000)
+    await connection.execute(_END, run)
+    await expect(bar).to_have_count(0, timeout=20_000)
+    await expect(page.locator(".admin-tag")).to_have_text("succeeded")
+    assert await page.evaluate("window.loadedOnce")

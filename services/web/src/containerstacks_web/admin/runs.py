@@ -9,6 +9,7 @@ from yarl import URL
 from containerstacks_shared.errors import NotFound
 from containerstacks_shared.models import RunStatus
 from containerstacks_shared.store import billing_runs, run_debts
+from containerstacks_shared.store.owed_hours import read_owed_hours
 from containerstacks_web.api.exchange import whole_number
 from containerstacks_web.pages.rendering import render
 from containerstacks_web.problems import RequestRefused
@@ -45,8 +46,12 @@ async def show(request: web.Request, _identity: Identity) -> web.Response:
         except NotFound:
             raise web.HTTPNotFound from None
         debts = await run_debts.read_opened(connection, run.record, limit=_DEBTS_SHOWN)
+        # Costs a look at every instance, so only for who watches a run that goes on.
+        goes_on = run.record.status is RunStatus.RUNNING
+        owed = await read_owed_hours(connection) if goes_on else None
     context = {
         "run": run.record,
+        "hours_left": None if owed is None else max(0, owed.hours - owed.hours_unpaid),
         "problems": run.problems,
         "debts": debts,
         "cut_off": len(debts) == _DEBTS_SHOWN,

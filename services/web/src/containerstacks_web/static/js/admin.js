@@ -1,4 +1,6 @@
-// Administrators' pages: a key is copied by one press, and no form is sent twice by two.
+// Administrators' pages: a key is copied by one press, no form is sent twice by two, and what goes on is followed.
+
+const FOLLOW_EVERY = 2_000;
 
 for (const button of document.querySelectorAll("[data-copy]")) {
   button.hidden = false;
@@ -22,6 +24,25 @@ for (const form of document.querySelectorAll(".admin form[method='post']")) {
     form.dataset.sent = "";
   });
 }
+
+// The markup is the server's: what goes on is fetched until it is over, and then with all that came of it.
+async function follow() {
+  const before = document.querySelector("[data-goes-on]");
+  if (before === null) return;
+  try {
+    const response = await fetch(location.href, { cache: "no-store" });
+    if (!response.ok) throw new Error(`${location.pathname} answered ${response.status}`);
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    const after = page.querySelector("[data-goes-on]");
+    if (after === null) document.querySelector(".admin").replaceWith(page.querySelector(".admin"));
+    else if (!before.matches(":focus-within")) before.replaceWith(after);
+  } catch {
+    // The page says when it was read; the next attempt may succeed.
+  }
+  setTimeout(follow, FOLLOW_EVERY);
+}
+
+setTimeout(follow, FOLLOW_EVERY);
 
 // Back from a page that the browser kept: its forms may be sent again.
 addEventListener("pageshow", () => {
