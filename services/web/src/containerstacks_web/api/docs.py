@@ -1,10 +1,12 @@
 """The API's description as a page: rendered here from the OpenAPI document, nothing loaded from elsewhere."""
 
 import json
+import re
 from dataclasses import dataclass
 from typing import Any, Final
 
 from aiohttp import web
+from markupsafe import Markup, escape
 
 from containerstacks_web.keys import SETTINGS
 from containerstacks_web.pages.rendering import render
@@ -12,6 +14,9 @@ from containerstacks_web.pages.rendering import render
 from .openapi import describe_api
 
 _REFERENCE_PREFIX: Final = "#/components/schemas/"
+
+
+_CODE: Final = re.compile("`([^`]+)`")
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,13 @@ async def docs_page(request: web.Request) -> web.Response:
         for name, schema in api["components"]["schemas"].items()
         if "properties" in schema
     }
-    return await render(request, "api_docs.html", {"api": api, "schemas": schemas, "type_name": type_name})
+    context = {"api": api, "schemas": schemas, "type_name": type_name, "with_code": with_code}
+    return await render(request, "api_docs.html", context)
+
+
+def with_code(text: str) -> Markup:
+    """Mark up what stands between backticks."""
+    return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped just before
 
 
 def type_name(schema: dict[str, Any]) -> str:
