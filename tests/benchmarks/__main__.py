@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import api, auditing, billing, live, results, serving, writers
+from benchmarks import api, auditing, billing, live, painting, results, serving, writers
 from containerstacks_shared.embedded import EmbeddedPostgres
 from containerstacks_shared.log import configure_logging
 from support.databases import DatabaseServer
@@ -28,6 +28,7 @@ MEASUREMENTS = {
     "live": live.measure,
     "writers": writers.measure,
     "serving": serving.measure,
+    "painting": painting.measure,
     "api": api.measure,
 }
 

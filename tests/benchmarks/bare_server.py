@@ -58,6 +58,8 @@ class BareServer:
         return web.Response()
 
     async def give(self, request: web.Request) -> web.Response:
+        if request.path not in self._bodies:
+            raise web.HTTPNotFound
         body, headers = self._bodies[request.path]
         return web.Response(body=body, headers=headers)
 
@@ -71,8 +73,8 @@ async def main(dsn: str, port: int) -> None:
     server = BareServer()
     app = web.Application()
     app.router.add_get("/ws", server.socket)
-    app.router.add_put("/bytes/{name}", server.keep)
-    app.router.add_get("/bytes/{name}", server.give)
+    app.router.add_put("/{path:.+}", server.keep)
+    app.router.add_get("/{path:.+}", server.give)
     connection = await asyncpg.connect(dsn)
     await connection.add_listener(CHANNEL, server.fan_out)
     runner = web.AppRunner(app, access_log=None, auto_decompress=False)

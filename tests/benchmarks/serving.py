@@ -2,11 +2,17 @@
 
 import statistics
 
-import aiohttp
-
 from benchmarks.fleets import make_fleet
 from benchmarks.results import Result
-from benchmarks.surroundings import asked, bare_server, fresh_database, helper, real_services, size
+from benchmarks.surroundings import (
+    asked,
+    bare_server,
+    copy_answer,
+    fresh_database,
+    helper,
+    real_services,
+    size,
+)
 from support.databases import DatabaseServer
 from support.processes import LOCALHOST
 
@@ -28,7 +34,7 @@ async def measure(server: DatabaseServer) -> list[Result]:
         ):
             for path, target in _TARGETS.items():
                 copy = "/bytes/" + path.rpartition("/")[2]
-                await _copy(web.url + path, f"http://{LOCALHOST}:{port}{copy}")
+                await copy_answer(web.url + path, f"http://{LOCALHOST}:{port}{copy}")
                 ratios, rates, floors = [], [], []
                 for _ in range(_ROUNDS):
                     floors.append(float(await asked(requester, f"{port} {copy} {_ROUND_SECONDS}")))
@@ -45,18 +51,3 @@ async def measure(server: DatabaseServer) -> list[Result]:
                     )
                 )
     return results
-
-
-async def _copy(source: str, target: str) -> None:
-    """Let the bare handler return the same bytes."""
-    async with (
-        aiohttp.ClientSession(auto_decompress=False) as session,
-        session.get(source, headers={"Accept-Encoding": "gzip"}) as answer,
-    ):
-        kept = {
-            name: answer.headers[name]
-            for name in ("Content-Type", "Content-Encoding")
-            if name in answer.headers
-        }
-        async with session.put(target, data=await answer.read(), headers=kept) as stored:
-            assert stored.status == 200

@@ -9,6 +9,7 @@ from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import aiohttp
 import asyncpg
 
 from containerstacks_shared.migrations import migrate
@@ -93,3 +94,19 @@ async def bare_server(dsn: str) -> AsyncIterator[int]:
     port = free_port()
     async with helper("bare_server", dsn, port):
         yield port
+
+
+async def copy_answer(source: str, target: str) -> None:
+    """Let the floor return the same bytes."""
+    async with (
+        aiohttp.ClientSession(auto_decompress=False) as session,
+        session.get(source, headers={"Accept-Encoding": "gzip"}) as answer,
+    ):
+        assert answer.status == 200, source
+        kept = {
+            name: answer.headers[name]
+            for name in ("Content-Type", "Content-Encoding")
+            if name in answer.headers
+        }
+        async with session.put(target, data=await answer.read(), headers=kept) as stored:
+            assert stored.status == 200
