@@ -36,12 +36,13 @@ async def refused(answer: aiohttp.ClientResponse, status: int) -> Any:
     return problem
 
 
-@pytest.mark.parametrize("path", DOCUMENTS)
+@pytest.mark.parametrize("path", [*DOCUMENTS, "/status", "/about"])
 async def test_head_is_get_without_the_body(site: Site, path: str) -> None:
     whole = await site.get(path)
     async with site.client.head(path) as head:
         assert head.status == 200
         assert await head.read() == b""
+        assert "Content-Length" in head.headers
         assert head.headers["Content-Type"] == whole.headers["Content-Type"]
         assert head.headers["Vary"] == whole.headers["Vary"]
         assert ("ETag" in head.headers) == ("ETag" in whole.headers)

@@ -6,7 +6,7 @@ aiohttp makes a head anew for every answer, which costs more than all that we do
 from collections.abc import Mapping
 from http import HTTPStatus
 
-from aiohttp import HttpVersion10, web
+from aiohttp import HttpVersion10, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 from aiohttp.web_request import BaseRequest
@@ -46,8 +46,9 @@ class PreparedResponse(web.StreamResponse):
         else:
             connection = ""
         head = f"{self._head}{self._lines}Date: {rfc822_formatted_time()}\r\n{connection}\r\n"
+        answer = b"" if request.method == hdrs.METH_HEAD else self._answer
         writer = request.writer
-        await writer.write(head.encode("ascii") + self._answer)
+        await writer.write(head.encode("ascii") + answer)
         return writer
 
     async def write_eof(self, data: bytes = b"") -> None:

@@ -42,6 +42,7 @@ from .rate_limiting import Verdict
 from .request_ids import REQUEST_ID_HEADER, request_id_of
 from .sign_in.identity import RequestRole
 
+_READING: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 # Ages on a page count from when it was rendered.
 _PAGE_SECONDS: Final = 1.0
 _DOCUMENT_SECONDS: Final = 0.05
@@ -153,7 +154,7 @@ async def answer_strangers(request: web.Request, handler: Handler) -> web.Stream
     if not verdict.allowed and not wants_page(request):
         return _refused(request, verdict, secure=visitor.secure)
     snapshot = app[SNAPSHOT_FEED].snapshot
-    if not verdict.allowed or address is None or snapshot is None or request.method != hdrs.METH_GET:
+    if not verdict.allowed or address is None or snapshot is None or request.method not in _READING:
         # It is counted now; whoever refuses it, or answers it after all, goes by this.
         request[VERDICT] = verdict
         return await handler(request)
@@ -180,9 +181,7 @@ def _refused(request: web.Request, verdict: Verdict, *, secure: bool) -> Prepare
     body = describe_problem(HTTPStatus.TOO_MANY_REQUESTS, verdict.refusal, request_id)
     head = make_head(HTTPStatus.TOO_MANY_REQUESTS, _REFUSAL_HEADERS, length=len(body))
     lines = _lines(verdict, request_id, secure=secure)
-    return PreparedResponse(
-        HTTPStatus.TOO_MANY_REQUESTS, head, lines, b"" if request.method == hdrs.METH_HEAD else body
-    )
+    return PreparedResponse(HTTPStatus.TOO_MANY_REQUESTS, head, lines, body)
 
 
 def _lines(verdict: Verdict, request_id: str, *, secure: bool) -> str:
