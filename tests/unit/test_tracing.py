@@ -5,7 +5,7 @@ import sys
 import pytest
 
 from containerstacks_shared import sql, tracing
-from containerstacks_shared.billing.charge import CHARGE
+from containerstacks_shared.billing.refunds import REFUND
 from containerstacks_shared.errors import ConfigurationError
 from containerstacks_shared.tracing import queries
 
@@ -79,7 +79,8 @@ def test_without_traces_a_span_is_nothing() -> None:
     ("query", "name"),
     [
         (sql.load("counts")["fold_deltas"], "counts.fold_deltas"),
-        (CHARGE, "billing.charge"),
+        (sql.load("billing")["charge"], "billing.charge"),
+        (REFUND, "refunds.refund"),
         ("BEGIN;", "BEGIN"),
         ("set local lock_timeout = '10s'", "SET"),
         ("select 'a secret'", "SELECT"),
