@@ -1,15 +1,22 @@
 """What the environment says of the service manager, and what counts as standing still."""
 
+import asyncio
 import os
 from datetime import timedelta
+from typing import cast
 
 import pytest
+from aiohttp import web
 from pydantic import SecretStr
 
 from containerstacks_billing_daemon import progress_watch
 from containerstacks_billing_daemon.progress_watch import ProgressWatch
 from containerstacks_billing_daemon.settings import BillingDaemonSettings
+from containerstacks_shared.db import Pool
 from containerstacks_shared.service_manager import ServiceManager
+from containerstacks_web import app as web_service
+from containerstacks_web.keys import SNAPSHOT_FEED
+from containerstacks_web.live.feed import SnapshotFeed
 
 
 @pytest.mark.parametrize(
@@ -39,3 +46,25 @@ async def test_a_daemon_that_leads_and_cannot_look_is_stuck(monkeypatch: pytest.
     watch._read_at = 0.0
     monkeypatch.setattr(progress_watch, "patience", lambda _interval: timedelta(seconds=-1))
     assert watch.stuck is not None
+
+
+@pytest.mark.parametrize(
+    ("ago", "watchdog", "stuck"),
+    [
+        (timedelta(seconds=14), timedelta(seconds=1), None),
+        (timedelta(seconds=16), timedelta(seconds=1), "the status was not looked at for 16 s"),
+        (timedelta(seconds=59), timedelta(seconds=60), None),
+        (timedelta(seconds=61), timedelta(seconds=60), "the status was not looked at for 61 s"),
+    ],
+)
+async def test_web_is_stuck_when_it_has_not_looked_for_longer_than_a_look_takes(
+    ago: timedelta, watchdog: timedelta, stuck: str | None
+) -> None:
+    app = web.Application()
+    nobody: list[bytes] = []
+    app[SNAPSHOT_FEED] = SnapshotFeed(
+        cast(Pool, None), billing_interval=timedelta(hours=1), publish=nobody.append, renew=nobody.append
+    )
+    assert web_service._stuck(app, watchdog) is None, "it has not begun to look"
+    app[SNAPSHOT_FEED]._tried_at = asyncio.get_running_loop().time() - ago.total_seconds()
+    assert web_service._stuck(app, watchdog) == stuck
