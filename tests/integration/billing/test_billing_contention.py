@@ -251,6 +251,29 @@ async def test_an_organization_that_cannot_be_billed_stops_nobody(
     assert await billing.balance(broken.wallet_id) == Decimal(100)
 
 
+async def test_an_organization_that_takes_too_long_stops_nobody(
+    billing: Billing,
+    connection: asyncpg.Connection,
+    organization: Organization,
+    plan: Plan,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = await fleet.add_organization(connection)
+    await fleet.add_instance(connection, organization, plan, hours_due=1)
+    await fleet.add_instance(connection, slow, plan, hours_due=1, label="slow")
+    await connection.execute(
+        "create function take_long() returns trigger language plpgsql as"
+        " $$ begin perform pg_sleep(60); return new; end $$;"
+        "create trigger take_long before insert on payment_transactions for each row"
+        " when (new.description like '%slow%') execute function take_long()"
+    )
+    monkeypatch.setattr("containerstacks_shared.billing.run._BATCH_SECONDS", 0.4)
+    summary = await billing.run()
+    assert (summary.status, summary.charged.instances_billed) == ("failed", 1)
+    assert str(slow.id) in str(summary.error_message)
+    assert await billing.balance(slow.wallet_id) == Decimal(100)
+
+
 async def test_a_long_transaction_of_somebody_who_only_reads_hinders_nothing(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:

@@ -313,3 +313,24 @@ async def test_a_debt_without_wallet_is_settled_once_there_is_one(
     await billing.run(occasion=Occasion.TOP_UP)
     assert await billing.hours_billed(instance) == 2
     assert await billing.open_debts() == {}
+
+
+async def test_an_organization_that_owes_a_million_hours_is_billed_at_once_as_far_as_its_money_reaches(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A large fleet after a long absence; walked hour by hour it would take longer than any batch may."""
+    poor = await fleet.add_organization(connection, balance="4000.01")
+    await connection.execute(
+        "insert into vps_instances (organization_id, plan_id, provider_instance_id, label, created_at)"
+        " select $1, $2, n::text, 'vps-' || n, now() - interval '2000 hours' - n * interval '7 seconds'"
+        " from generate_series(1, 500) n",
+        poor.id,
+        plan.reference,
+    )
+    monkeypatch.setattr("containerstacks_shared.billing.run._BATCH_SECONDS", 5)
+    summary = await billing.run()
+    assert (summary.status, summary.charged.hours_billed) == ("succeeded", 400_001)
+    assert await billing.balance(poor.wallet_id) == 0
+    # The oldest hours first: nobody is an hour ahead of anybody.
+    ahead = await connection.fetchval("select max(last_billed_at) - min(last_billed_at) from vps_instances")
+    assert ahead <= timedelta(hours=1)

@@ -23,6 +23,7 @@ FUNCTION = "\n".join(
         _PARTS["part_tail"],
     )
 )
+_SERVERS_ANSWER_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -67,10 +68,12 @@ async def charge_organizations(
 ) -> Charged:
     """Bill every whole hour that is due at `now`, as far as each wallet reaches.
 
-    The statement may take `seconds_max`, or what the connection allows. Runs inside the caller's transaction,
-    which must be rolled back on any error: `asyncpg.SerializationError` when somebody else moved an instance or
-    brought a wallet meanwhile.
+    The statement may take `seconds_max` (the caller's `statement_timeout`), or what the connection allows. Runs inside
+    the caller's transaction, which must be rolled back on any error: `asyncpg.SerializationError` when somebody else
+    moved an instance or brought a wallet meanwhile.
     """
-    row = await connection.fetchrow(_QUERIES["charge"], organizations, now, run_id, timeout=seconds_max)
+    # The server gives up first, and says so of this statement alone; who gives up here takes the server to be away.
+    seconds = None if seconds_max is None else seconds_max + _SERVERS_ANSWER_SECONDS
+    row = await connection.fetchrow(_QUERIES["charge"], organizations, now, run_id, timeout=seconds)
     assert row is not None
     return Charged(**{field.name: row[field.name] for field in fields(Charged)})

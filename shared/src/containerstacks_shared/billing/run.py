@@ -285,7 +285,8 @@ class _Run:
                 map(self.work.__getitem__, organizations)
             )
             await connection.execute(
-                f"set local lock_timeout = '{_LOCK_WAIT_MAX}'; set local statement_timeout = '{seconds:.0f}s'"
+                f"set local lock_timeout = '{_LOCK_WAIT_MAX}';"
+                f" set local statement_timeout = '{seconds * 1000:.0f}ms'"
             )
             now = await self._assert_mine(connection)
             charged = await charge_organizations(

@@ -169,22 +169,51 @@ with wallet as materialized (
     window in_queue as (
                partition by s.organization_id
                order by s.billed_until + s.hour_from * interval '1 hour', s.created_at, s.id)
+), short as materialized (
+    -- Where the money ends within the queue, hours are counted in slots from the start of the first one. Every hour of a
+    -- slot starts before any hour of the next, and no stretch has two in one: so only the slot in which the money ends is
+    -- looked at hour by hour, however many hours are owed.
+    select id, organization_id, hour_from, hour_to - hour_from as hours, hourly_rate, queued_at, created_at, spendable,
+           (date_part('day', behind) * 24 + date_part('hour', behind))::integer as slot
+      from (select queue.*, queued_at - min(queued_at) over (partition by organization_id) as behind
+              from queue
+             where wallet_id is not null
+               and owed > spendable
+               and rate_first <= spendable) as queued
+), segment as (
+    -- Slots that cost the same, one after the other, and what those before them cost.
+    select organization_id, spendable, slot, slot_rate,
+           sum(slot_rate * slots) over (partition by organization_id order by slot) - slot_rate * slots as cost_before,
+           slot_rate * slots as cost
+      from (select organization_id, spendable, slot,
+                   sum(sum(rate_change)) over in_time as slot_rate,
+                   coalesce(lead(slot) over in_time - slot, 0) as slots
+              from (select organization_id, spendable, slot, hourly_rate as rate_change from short
+                     union all
+                    select organization_id, spendable, slot + hours, -hourly_rate from short) as edge
+             group by organization_id, spendable, slot
+            window in_time as (partition by organization_id order by slot)) as step
+), last_slot as materialized (
+    select distinct on (organization_id)
+           organization_id, slot + div(spendable - cost_before, nullif(slot_rate, 0))::integer as slot,
+           cost_before + div(spendable - cost_before, nullif(slot_rate, 0)) * slot_rate as cost_before
+      from segment
+     where segment.cost_before + segment.cost > segment.spendable
+     order by organization_id, segment.slot
 ), afforded as materialized (
-    -- Only where the money ends within the queue is it walked hour by hour, in the order
-    -- (hour start, created_at, id), and only if it covers at least the first hour.
-    select id, hour_from, count(*)::integer as hours
-      from (select q.id, q.hour_from, q.spendable,
-                   sum(q.hourly_rate) over (
-                       partition by q.organization_id
-                       order by q.billed_until + hour.k * interval '1 hour', q.created_at, q.id
-                       rows unbounded preceding) as running
-              from queue q
-             cross join lateral generate_series(q.hour_from, q.hour_to - 1) as hour (k)
-             where q.wallet_id is not null
-               and q.owed > q.spendable
-               and q.rate_first <= q.spendable) as walked
-     where running <= spendable
-     group by id, hour_from
+    -- Whole slots, and of the last one the hours that are first in the order (hour start, created_at, id).
+    select id, hour_from, hours
+      from (select s.id, s.hour_from,
+                   least(greatest(l.slot - s.slot, 0), s.hours)
+                   + case when l.slot >= s.slot and l.slot < s.slot + s.hours
+                           and l.cost_before + sum(s.hourly_rate) filter (where l.slot >= s.slot and l.slot < s.slot + s.hours) over (
+                                   partition by s.organization_id
+                                   order by s.queued_at + (l.slot - s.slot) * interval '1 hour', s.created_at, s.id
+                                   rows unbounded preceding) <= s.spendable
+                          then 1 else 0 end as hours
+              from short s
+              join last_slot l on l.organization_id = s.organization_id) as paid
+     where hours > 0
 ), charges as materialized (
     select q.*, q.hour_to - q.hour_from as hours_paid, q.hourly_rate * (q.hour_to - q.hour_from) as amount,
            q.balance - q.running as balance_after
