@@ -109,6 +109,22 @@ async def test_a_browser_that_sends_much_is_shown_out(site: Site) -> None:
         assert await closed(chatty) == aiohttp.WSCloseCode.POLICY_VIOLATION
 
 
+@pytest.mark.parametrize("kind", ["ping", "pong"])
+async def test_control_frames_count_like_messages(site: Site, kind: str) -> None:
+    async with site.client.ws_connect(PATH) as nagging:
+        for _ in range(25):
+            await getattr(nagging, kind)(b"x" * 125)
+        assert await closed(nagging) == aiohttp.WSCloseCode.POLICY_VIOLATION
+
+
+async def test_a_ping_is_answered(site: Site) -> None:
+    async with site.client.ws_connect(PATH, autoping=False) as polite, time_limit(20, "no pong came"):
+        await polite.ping(b"are you there")
+        while (answer := await polite.receive()).type is not aiohttp.WSMsgType.PONG:
+            pass
+    assert answer.data == b"are you there"
+
+
 async def test_browsers_are_told_that_the_service_restarts(open_site: OpenSite) -> None:
     site = await open_site()
     async with site.client.ws_connect(PATH) as browser:

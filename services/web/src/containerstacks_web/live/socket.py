@@ -10,7 +10,7 @@ from functools import partial
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp import WSCloseCode, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from containerstacks_web.client_address import Visitor, is_same_origin
 from containerstacks_web.keys import ADMIN_SOCKETS, HUB, IDENTITY, SETTINGS, TRUSTED_PROXIES
@@ -40,6 +40,8 @@ async def status_socket(request: web.Request) -> web.StreamResponse:
         heartbeat=_HEARTBEAT_SECONDS,
         timeout=_CLOSE_SECONDS,
         compress=False,
+        # Answered below, where they are counted.
+        autoping=False,
         max_msg_size=_INBOUND_BYTES_MAX,
         # Never wait for a clogged connection: the hub looks at what is unsent before it sends more.
         writer_limit=sys.maxsize,
@@ -141,16 +143,22 @@ class _Browser:
 
 
 async def _ignore_messages(socket: web.WebSocketResponse) -> None:
-    """Read until the connection ends; a browser that talks too much is shown out."""
+    """Read until the connection ends; a browser that talks too much is shown out.
+
+    Pings count too: who sends them and does not read would pile up the answers here.
+    """
     clock = asyncio.get_running_loop().time
     count, since = 0, clock()
-    async for _ in socket:
+    async for message in socket:
         if clock() - since > _INBOUND_PERIOD_SECONDS:
             count, since = 0, clock()
         count += 1
         if count > _INBOUND_MESSAGES_MAX:
             await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"too many messages")
             return
+        if message.type is WSMsgType.PING:
+            with suppress(ConnectionError):
+                await socket.pong(message.data)
 
 
 def _assert_origin(request: web.Request, visitor: Visitor) -> None:
