@@ -47,7 +47,11 @@ async def status_socket(request: web.Request) -> web.StreamResponse:
         writer_limit=sys.maxsize,
     )
     await socket.prepare(request)
-    browser = _Browser(request, socket, visitor.limit_key, topics)
+    transport = request.transport
+    if transport is None:
+        # Gone already.
+        return socket
+    browser = _Browser(transport, socket, visitor.limit_key, topics)
     hub.add(browser)
     admin = None
     if request[IDENTITY].is_admin:
@@ -83,12 +87,12 @@ class _Browser:
 
     def __init__(
         self,
-        request: web.Request,
+        transport: asyncio.Transport,
         socket: web.WebSocketResponse,
         address_key: str,
         topics: frozenset[Topic],
     ) -> None:
-        self._request = request
+        self._transport = transport
         self._socket = socket
         self._address_key = address_key
         self._wants_status = Topic.STATUS in topics
@@ -103,9 +107,8 @@ class _Browser:
         return self._wants_announcements
 
     def unsent_bytes(self) -> int:
-        transport = self._request.transport
         # A connection that is gone takes a message, which goes nowhere.
-        return 0 if transport is None else transport.get_write_buffer_size()
+        return self._transport.get_write_buffer_size()
 
     def send(self, frame: bytes) -> None:
         if self._wants_status:
@@ -120,12 +123,11 @@ class _Browser:
             self._write(text_frame(message))
 
     def _write(self, frame: bytes) -> None:
-        transport = self._request.transport
         # The handler notices the end of the connection by itself; after a goodbye nothing may follow.
-        if transport is None or transport.is_closing() or self._socket.closed:
+        if self._transport.is_closing() or self._socket.closed:
             return
         # Past aiohttp, which would frame the same message again for every browser.
-        transport.write(frame)
+        self._transport.write(frame)
 
     async def say_goodbye(self) -> None:
         with suppress(ConnectionError, TimeoutError):
@@ -137,9 +139,7 @@ class _Browser:
             await self._socket.close(code=ENDED, message=b"signed out")
 
     def abort(self) -> None:
-        transport = self._request.transport
-        if transport is not None:
-            transport.abort()
+        self._transport.abort()
 
 
 async def _ignore_messages(socket: web.WebSocketResponse) -> None:
