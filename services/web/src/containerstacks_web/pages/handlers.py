@@ -24,6 +24,7 @@ from containerstacks_web.keys import (
     SNAPSHOT_FEED,
     STATUS_BOARD,
 )
+from containerstacks_web.live.board import Board
 from containerstacks_web.live.snapshot import StatusSnapshot
 from containerstacks_web.platform_statistics import PlatformFigures
 from containerstacks_web.sign_in.csrf import csrf_token
@@ -32,8 +33,8 @@ from containerstacks_web.sign_in.local_path import local_path
 
 from .components import told
 from .history import ChartRange, present_history
-from .presenter import Details, present_about, present_details, present_status
-from .rendering import render, render_for_strangers
+from .presenter import Details, StatusPage, present_about, present_details, present_status
+from .rendering import render, render_for_strangers, render_part
 
 # The public part of the page does not wait any longer for the rest.
 _READ_SECONDS_MAX: Final = 3.0
@@ -53,10 +54,7 @@ async def status(request: web.Request) -> web.StreamResponse:
     page = present_status(snapshot, board, age_seconds=feed.age_seconds(), now=datetime.now(UTC))
     for_admin = request[IDENTITY].is_admin
     context = {
-        "page": page,
-        "board": board,
-        "told": None if board is None else told(board),
-        **_history(request),
+        **_parts(request, page, board),
         "for_admin": for_admin,
         "details": await _details(request) if for_admin else None,
     }
@@ -69,14 +67,8 @@ async def public_status(request: web.Request, snapshot: StatusSnapshot) -> bytes
     """Render the page as every stranger sees it."""
     age_seconds = request.app[SNAPSHOT_FEED].age_seconds()
     board = request.app[STATUS_BOARD].board
-    context = {
-        "page": present_status(snapshot, board, age_seconds=age_seconds, now=datetime.now(UTC)),
-        "board": board,
-        "told": None if board is None else told(board),
-        **_history(request),
-        "for_admin": False,
-        "details": None,
-    }
+    page = present_status(snapshot, board, age_seconds=age_seconds, now=datetime.now(UTC))
+    context = {**_parts(request, page, board), "for_admin": False, "details": None}
     return await render_for_strangers(request, "status.html", context)
 
 
@@ -124,9 +116,22 @@ async def error_page(
     return await render(request, "error.html", context, status=status)
 
 
-def _history(request: web.Request) -> Mapping[str, object]:
+def _parts(request: web.Request, page: StatusPage, board: Board | None) -> Mapping[str, object]:
     chosen = ChartRange.of(request)
-    return {"chosen_range": chosen, "past": present_history(request.app[HISTORY].latest, chosen)}
+    past = present_history(request.app[HISTORY].latest, chosen)
+    shown = {
+        "page": page,
+        "board": board,
+        "told": None if board is None else told(board),
+        "chosen_range": chosen,
+        "past": past,
+    }
+    return {
+        "page": page,
+        "components": render_part(request, "parts/components.html", shown, subject=board),
+        "incidents": render_part(request, "parts/incidents.html", shown, subject=board),
+        "history": render_part(request, "parts/history.html", shown, subject=past, variant=chosen),
+    }
 
 
 async def _details(request: web.Request) -> Details | None:

@@ -7,6 +7,7 @@ from typing import Final
 import aiohttp_jinja2
 import jinja2
 from aiohttp import hdrs, web
+from markupsafe import Markup
 
 from containerstacks_shared import component_rules
 from containerstacks_shared.models import VpsStatusGroup
@@ -19,6 +20,7 @@ from . import charts, components, formats
 from .assets import Assets
 from .brand import Brand
 from .history import ChartRange
+from .kept_parts import KEPT_PARTS, KeptParts
 
 THEME_COOKIE: Final = "theme"
 _THEMES: Final = ("light", "dark")
@@ -40,6 +42,7 @@ _FILTERS: Final[Mapping[str, Callable[..., str]]] = {
 
 
 def setup_templates(app: web.Application, assets: Assets, brand: Brand) -> None:
+    app[KEPT_PARTS] = KeptParts()
     environment = aiohttp_jinja2.setup(
         app,
         loader=jinja2.PackageLoader("containerstacks_web"),
@@ -62,6 +65,18 @@ def setup_templates(app: web.Application, assets: Assets, brand: Brand) -> None:
         UPTIME_NOTE=component_rules.UPTIME_NOTE,
         DAY_NOTE=component_rules.DAY_NOTE,
     )
+
+
+def render_part(
+    request: web.Request, template: str, context: Mapping[str, object], *, subject: object, variant: str = ""
+) -> Markup:
+    """Render a part that shows nothing but `subject` (in one of a few variants), or return what is kept of it."""
+    parts = request.app[KEPT_PARTS]
+    rendered = parts.find(template, subject, variant)
+    if rendered is None:
+        rendered = Markup(aiohttp_jinja2.get_env(request.app).get_template(template).render(context))  # noqa: S704
+        parts.keep(template, subject, rendered, variant)
+    return rendered
 
 
 async def render(
