@@ -11,7 +11,8 @@ from playwright.async_api import Page
 
 from support import accessibility, chromium
 from support.chromium import refused_by_policy
-from support.page_scenes import SCENES, Scene
+from support.page_scenes import SCENES
+from support.scenes import Scene
 from support.stage import Stage, open_stage
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

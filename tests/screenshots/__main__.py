@@ -13,20 +13,21 @@ from pathlib import Path
 from typing import Final, Literal
 
 from PIL import Image
-from playwright.async_api import Page
 
 from support import chromium
-from support.page_scenes import SCENES, Scene
+from support.page_scenes import SCENES
+from support.scenes import Scene, Sight
 from support.stage import open_stage
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 IMAGES: Final = DOCS / "images"
 THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 WIDTHS: Final = {360: 780, 1440: 900}
-# The pages have few colours; with more, pictures only grow.
-_COLOURS: Final = 64
-# A picture is of what a visitor sees first, and some more; long documents are cut.
-_HEIGHT_MAX: Final = 2400
+_COLOURS: Final = 56
+# Colours that differ by no more in all are one to the eye.
+_ALIKE: Final = 9
+# Most pictures are of what a visitor sees first, and some more.
+_FIRST_HEIGHTS: Final = {360: 1100, 1440: 960}
 
 _INTRODUCTION: Final = """# The pages, in every state
 
@@ -36,20 +37,39 @@ same list by axe-core, in both themes, on a phone and on a desktop.
 """
 
 
-async def take(page: Page, name: str) -> None:
+async def take(sight: Sight) -> None:
+    page = sight.page
     for width, height in WIDTHS.items():
         await page.set_viewport_size({"width": width, "height": height})
-        whole: int = await page.evaluate("document.documentElement.scrollHeight")
-        clip = {"x": 0.0, "y": 0.0, "width": float(width), "height": float(min(whole, _HEIGHT_MAX))}
         for theme in THEMES:
             await page.emulate_media(color_scheme=theme)
-            taken = await page.screenshot(full_page=True, clip=clip)  # type: ignore[arg-type]
-            _save(taken, IMAGES / f"{name}-{theme}-{width}.png")
+            _save(await _picture(sight, width), IMAGES / f"{sight.name}-{theme}-{width}.png")
+
+
+async def _picture(sight: Sight, width: int) -> bytes:
+    page = sight.page
+    if sight.part is not None:
+        return await page.locator(sight.part).screenshot()
+    whole: int = await page.evaluate("document.documentElement.scrollHeight")
+    height = min(whole, _FIRST_HEIGHTS[width])
+    return await page.screenshot(full_page=True, clip={"x": 0, "y": 0, "width": width, "height": height})
 
 
 def _save(taken: bytes, path: Path) -> None:
     picture = Image.open(io.BytesIO(taken)).convert("RGB")
-    picture.quantize(_COLOURS, dither=Image.Dither.NONE).save(path, optimize=True)
+    counted: list[tuple[int, tuple[int, int, int]]] = picture.getcolors(picture.width * picture.height)  # type: ignore[assignment]
+    # Every plain colour is among the frequent ones; the rest are the edges of letters.
+    frequent: list[tuple[int, int, int]] = []
+    for _, colour in sorted(counted, reverse=True):
+        if len(frequent) < _COLOURS and all(_distance(colour, kept) > _ALIKE for kept in frequent):
+            frequent.append(colour)
+    palette = Image.new("P", (1, 1))
+    palette.putpalette([part for colour in frequent for part in colour])
+    picture.quantize(palette=palette, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def _distance(one: tuple[int, int, int], other: tuple[int, int, int]) -> int:
+    return sum(abs(part - another) for part, another in zip(one, other, strict=True))
 
 
 async def play(scenes: Sequence[Scene]) -> str:
@@ -57,11 +77,12 @@ async def play(scenes: Sequence[Scene]) -> str:
     sections: list[str] = []
     with tempfile.TemporaryDirectory() as folder:
         async with open_stage(Path(folder)) as stage:
+            await stage.grow_older()
             for scene in scenes:
                 print(f"{scene.name} …", file=sys.stderr, flush=True)
                 async with aclosing(scene.play(stage)) as sights:
                     async for sight in sights:
-                        await take(sight.page, sight.name)
+                        await take(sight)
                         sections.append(_section(sight.name, sight.title, sight.tells, scene.happens))
                 await stage.chromium.close_pages()
     return "\n".join([_INTRODUCTION, *sections])

@@ -79,9 +79,12 @@ select 1440, date_trunc('day', at, 'UTC'), component, sum(60 - degraded - down -
 """
 
 # Once an hour; a few fail, and for four hours nobody bills. They have charged nobody, which an audit would find.
+# Their ids are below those of every real run.
 _RUNS = """
-insert into billing_runs (biller, occasion, holder, term, started_at, finished_at, status, instances_billed)
-select 'daemon', 'schedule', 'demo', 1, at, at + (300 + number * 37 % 500) * interval '1 millisecond',
+insert into billing_runs (id, biller, occasion, holder, term, started_at, finished_at, status, instances_billed)
+overriding system value
+select number - 1000000000, 'daemon', 'schedule', 'demo', 1, at,
+       at + (300 + number * 37 % 500) * interval '1 millisecond',
        case when number % 167 = 3 then 'failed' else 'succeeded' end,
        case when number % 167 = 3 then 90 else 420 + number * 13 % 60 end
   from generate_series(date_trunc('hour', clock_now()) - $1 * interval '1 day',

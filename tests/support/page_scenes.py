@@ -4,50 +4,26 @@ The one list that accessibility is checked on and pictures are taken of. A scene
 one after the other, and undoes in the end what it did.
 """
 
-from collections.abc import AsyncGenerator, Callable
-from dataclasses import dataclass
+import tempfile
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Final
 
-from playwright.async_api import Page, WebSocketRoute, expect
+from playwright.async_api import WebSocketRoute, expect
 
-from support import fleet
+from support import fleet, logos
+from support.scenes import SCENES, Sight, scene
 from support.stage import ADMIN, WITHIN_MILLISECONDS, Stage, expect_headline, expect_state, put_forward
+
+__all__ = ["SCENES"]
 
 # The page is to notice within so long that nothing arrives any more.
 STALE_SECONDS: Final = 10
 _POLL_SECONDS: Final = 16
 
 
-@dataclass(frozen=True)
-class Sight:
-    """A page in a state. `name` is that of its pictures; `tells` what a visitor learns from it."""
-
-    name: str
-    title: str
-    tells: str
-    page: Page
-
-
-@dataclass(frozen=True)
-class Scene:
-    """`happens` is what brings its states about."""
-
-    name: str
-    happens: str
-    play: Callable[[Stage], AsyncGenerator[Sight, None]]
-
-
-SCENES: Final[list[Scene]] = []
-
-
-def _scene(happens: str) -> Callable[[Callable[[Stage], AsyncGenerator[Sight, None]]], None]:
-    def add(play: Callable[[Stage], AsyncGenerator[Sight, None]]) -> None:
-        SCENES.append(Scene(play.__name__, happens, play))
-
-    return add
-
-
-@_scene("All three processes run, and the billing daemon has just billed the demo fleet.")
+@scene("All three processes run, and the billing daemon has just billed the demo fleet.")
 async def everything_runs(stage: Stage) -> AsyncGenerator[Sight, None]:
     page = await stage.open("/status")
     await expect_headline(page, "Everything works")
@@ -59,7 +35,28 @@ async def everything_runs(stage: Stage) -> AsyncGenerator[Sight, None]:
     )
     await page.get_by_text("How this line is decided").click()
     yield Sight(
-        "status-rule", "How the verdict is decided", "The rule, with the line that decided marked.", page
+        "status-rule",
+        "How the verdict is decided",
+        "The rule, with the line that decided marked.",
+        page,
+        part=".verdict",
+    )
+    await page.locator("[data-day='degraded']:visible").last.focus()
+    yield Sight(
+        "status-components",
+        "Components, day by day",
+        "What is measured each minute, as days and as uptime; a day without a record looks like none.",
+        page,
+        part="#components",
+    )
+    await page.get_by_role("link", name="30 days", exact=True).click()
+    await page.get_by_role("slider", name="VPS by status, last 30 days").press("ArrowLeft")
+    yield Sight(
+        "status-history",
+        "History",
+        "The fleet and its billing runs, with a cursor for pointer and arrow keys, and a table behind each chart.",
+        page,
+        part="#history",
     )
     page = await stage.open("/about")
     yield Sight("about-fresh", "At a glance", "The seven all-time figures, and when they were counted.", page)
@@ -71,7 +68,7 @@ async def everything_runs(stage: Stage) -> AsyncGenerator[Sight, None]:
     )
 
 
-@_scene("A visitor signs in: first with a wrong password, then with the right one.")
+@scene("A visitor signs in: first with a wrong password, then with the right one.")
 async def somebody_signs_in(stage: Stage) -> AsyncGenerator[Sight, None]:
     page = await stage.open("/login")
     yield Sight("login", "Sign in", "The form, with the first field ready to type into.", page)
@@ -102,7 +99,7 @@ _ADMINISTRATION: Final = (
 )
 
 
-@_scene("An administrator looks at the pages that only administrators see.")
+@scene("An administrator looks at the pages that only administrators see.")
 async def an_administrator_looks(stage: Stage) -> AsyncGenerator[Sight, None]:
     page = await stage.sign_in()
     for path, title, tells in _ADMINISTRATION:
@@ -110,9 +107,69 @@ async def an_administrator_looks(stage: Stage) -> AsyncGenerator[Sight, None]:
         assert answer is not None
         assert answer.ok, path
         yield Sight(path.replace("/", "-"), title, tells, page)
+    heading = page.get_by_role("heading", level=1)
+    await page.goto(f"{stage.url}/admin/runs")
+    await page.locator("tbody a").first.click()
+    await expect(heading).to_contain_text("Billing run ")
+    tells = "Who could not pay in it, why, and what became of that."
+    yield Sight("admin-run", "A billing run", tells, page)
+    await page.goto(f"{stage.url}/admin/debts")
+    await page.locator("tbody a").first.click()
+    await expect(heading).not_to_have_text("Debts and runway")
+    yield Sight("admin-organization", "An organization", "Its money, its instances, and its debts.", page)
 
 
-@_scene("A visitor mistypes an address, and sends a form that belongs to no session.")
+@scene("An administrator opens an incident and plans a maintenance, by command line.")
+async def administrators_tell(stage: Stage) -> AsyncGenerator[Sight, None]:
+    page = await stage.open("/status")
+    told = ("--body", "Writes take longer than usual in eu-central. We are replacing a disk.")
+    await stage.run(
+        "incident",
+        "open",
+        "--title",
+        "Slow disks in eu-central",
+        *told,
+        "--component",
+        "vps",
+        "--impact",
+        "minor",
+    )
+    begins = datetime.now(UTC) + timedelta(days=3)
+    window = ("--from", f"{begins:%Y-%m-%dT%H:%M}", "--to", f"{begins + timedelta(hours=1):%Y-%m-%dT%H:%M}")
+    told = ("--body", "Pages and the API answer as ever; counts may lag for a minute.")
+    await stage.run(
+        "maintenance", "plan", "--title", "A newer PostgreSQL", *told, "--component", "database", *window
+    )
+    try:
+        await expect(page.locator(".incidents__list--current > li")).to_have_count(
+            2, timeout=WITHIN_MILLISECONDS
+        )
+        await expect_headline(page, "A component is degraded")
+        yield Sight(
+            "status-incident",
+            "An incident",
+            "What is told shows at once, and decides the verdict; what is planned is announced.",
+            page,
+        )
+        yield Sight(
+            "status-incidents",
+            "Incidents and maintenance",
+            "What is open and planned, and what was lately.",
+            page,
+            part="#incidents",
+        )
+        page = await stage.sign_in()
+        await page.goto(f"{stage.url}/admin/incidents")
+        yield Sight("admin-incidents-open", "Incidents, open", "What is open and planned.", page)
+        await page.get_by_role("link", name="Slow disks in eu-central").click()
+        yield Sight(
+            "admin-incident", "An incident, for who tells of it", "Say what is new, or correct it.", page
+        )
+    finally:
+        await stage.execute("delete from incidents")
+
+
+@scene("A visitor mistypes an address, and sends a form that belongs to no session.")
 async def a_visitor_errs(stage: Stage) -> AsyncGenerator[Sight, None]:
     page = await stage.open("/statsu")
     yield Sight("error-404", "No such page", "What is wrong, and the way back.", page)
@@ -125,7 +182,7 @@ async def a_visitor_errs(stage: Stage) -> AsyncGenerator[Sight, None]:
     yield Sight("error-403", "A form from elsewhere", "Nothing was done, and how to do it again.", page)
 
 
-@_scene("The table of sessions is renamed, which no program expects.")
+@scene("The table of sessions is renamed, which no program expects.")
 async def something_breaks(stage: Stage) -> AsyncGenerator[Sight, None]:
     await stage.execute("alter table web_sessions rename to web_sessions_elsewhere")
     try:
@@ -135,7 +192,7 @@ async def something_breaks(stage: Stage) -> AsyncGenerator[Sight, None]:
         await stage.execute("alter table web_sessions_elsewhere rename to web_sessions")
 
 
-@_scene(
+@scene(
     "The network between the page and the server goes dark: connections stay open, and nothing passes any more."
 )
 async def the_network_goes_dark(stage: Stage) -> AsyncGenerator[Sight, None]:
@@ -154,7 +211,7 @@ async def the_network_goes_dark(stage: Stage) -> AsyncGenerator[Sight, None]:
         stage.proxy.go_light()
 
 
-@_scene("The web process is killed under an open page.")
+@scene("The web process is killed under an open page.")
 async def the_server_is_killed(stage: Stage) -> AsyncGenerator[Sight, None]:
     page = await stage.open("/status")
     await stage.web.kill()
@@ -172,7 +229,7 @@ async def the_server_is_killed(stage: Stage) -> AsyncGenerator[Sight, None]:
         await stage.start_web()
 
 
-@_scene("A proxy on the way refuses WebSockets, and lets everything else pass.")
+@scene("A proxy on the way refuses WebSockets, and lets everything else pass.")
 async def sockets_are_refused(stage: Stage) -> AsyncGenerator[Sight, None]:
     async def refuse(socket: WebSocketRoute) -> None:
         await socket.close()
@@ -186,7 +243,7 @@ async def sockets_are_refused(stage: Stage) -> AsyncGenerator[Sight, None]:
     yield Sight("status-polling", "Polling", "The same page, asked for every 15 seconds.", page)
 
 
-@_scene("A browser that runs no scripts.")
+@scene("A browser that runs no scripts.")
 async def no_scripts(stage: Stage) -> AsyncGenerator[Sight, None]:
     page = await stage.open("/about")
     session = await page.context.new_cdp_session(page)
@@ -202,34 +259,13 @@ async def no_scripts(stage: Stage) -> AsyncGenerator[Sight, None]:
     )
 
 
-@_scene("PostgreSQL is stopped at once under open pages.")
-async def the_database_is_away(stage: Stage) -> AsyncGenerator[Sight, None]:
-    page = await stage.open("/status")
-    stage.postgres.stop("immediate")
-    try:
-        # Not put forward: it is the server that has to find its figures old.
-        await expect_state(page, "[data-status]", "stale")
-        yield Sight(
-            "status-database-away",
-            "The database is away",
-            "The server answers, and says that what it knows is getting old.",
-            page,
-        )
-        page = await stage.open("/login")
-        yield Sight("error-503", "Not now", "Nobody can sign in; it will pass by itself.", page)
-    finally:
-        stage.postgres.start()
-        await stage.web.ready()
-        await stage.aggregator.ready()
-        await stage.daemon.ready()
-
-
-@_scene("An operator pauses billing.")
+@scene("An operator pauses billing.")
 async def billing_is_paused(stage: Stage) -> AsyncGenerator[Sight, None]:
     await stage.run("billing", "pause", "--reason", "Prices are being checked")
     try:
         page = await stage.sign_in()
         await expect_state(page, ".connection", "live")
+        await expect_headline(page, "Billing is paused")
         yield Sight("status-paused", "Billing is paused", "Nothing is charged, and no hour is lost.", page)
     finally:
         await stage.run("billing", "resume", "--reason", "Prices are right")
@@ -242,7 +278,7 @@ update billing_runs
 """
 
 
-@_scene(
+@scene(
     "The billing daemon is killed and its runs are moved 100 minutes back; the built-in biller takes over."
 )
 async def the_daemon_is_overdue(stage: Stage) -> AsyncGenerator[Sight, None]:
@@ -264,7 +300,29 @@ async def the_daemon_is_overdue(stage: Stage) -> AsyncGenerator[Sight, None]:
         await stage.start_daemon()
 
 
-@_scene("A third of all VPS report an error.")
+@scene("PostgreSQL is stopped at once under open pages.")
+async def the_database_is_away(stage: Stage) -> AsyncGenerator[Sight, None]:
+    page = await stage.open("/status")
+    stage.postgres.stop("immediate")
+    try:
+        # Not put forward: it is the server that has to find its figures old.
+        await expect_state(page, "[data-status]", "stale")
+        yield Sight(
+            "status-database-away",
+            "The database is away",
+            "The server answers, and says that what it knows is getting old.",
+            page,
+        )
+        page = await stage.open("/login")
+        yield Sight("error-503", "Not now", "Nobody can sign in; it will pass by itself.", page)
+    finally:
+        stage.postgres.start()
+        await stage.web.ready()
+        await stage.aggregator.ready()
+        await stage.daemon.ready()
+
+
+@scene("A third of all VPS report an error.")
 async def many_errors(stage: Stage) -> AsyncGenerator[Sight, None]:
     page = await stage.open("/status")
     async with stage.database() as connection:
@@ -280,7 +338,7 @@ async def many_errors(stage: Stage) -> AsyncGenerator[Sight, None]:
             await connection.execute("update vps_instances set status = 'running' where id = any($1)", ids)
 
 
-@_scene("A fresh database: migrated, and nobody has created anything yet.")
+@scene("A fresh database: migrated, and nobody has created anything yet.")
 async def the_first_day(stage: Stage) -> AsyncGenerator[Sight, None]:
     dsn = stage.new_database("first_day")
     web = await stage.start_another_web(dsn)
@@ -298,7 +356,23 @@ async def the_first_day(stage: Stage) -> AsyncGenerator[Sight, None]:
         await web.kill()
 
 
-@_scene("A web process has just started, and the tables with the counts are locked by somebody's migration.")
+@scene("An operator sets COMPANY_NAME, LOGO_PATH, LOGO_DARK_PATH and ACCENT_COLOR.")
+async def another_brand(stage: Stage) -> AsyncGenerator[Sight, None]:
+    with tempfile.TemporaryDirectory() as folder:
+        web = await stage.start_another_web(**logos.brand(Path(folder)))
+    try:
+        page = await stage.open("/about", at=web.url)
+        yield Sight(
+            "about-white-label",
+            "Under another name",
+            "The operator's name, logo and accent, which is lightened or darkened until it can be read.",
+            page,
+        )
+    finally:
+        await web.kill()
+
+
+@scene("A web process has just started, and the tables with the counts are locked by somebody's migration.")
 async def nothing_is_known(stage: Stage) -> AsyncGenerator[Sight, None]:
     dsn = stage.new_database("locked")
     async with stage.database(dsn) as connection, connection.transaction():

@@ -5,6 +5,7 @@ database or the network in between dies, and when it comes back.
 """
 
 import contextlib
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from support import databases, fleet
 from support.chromium import Chromium
 from support.dark_proxy import DarkProxy, dark_proxy
 from support.databases import DatabaseServer
-from support.demo_past import add_past
+from support.demo_past import add_past, add_past_runs
 from support.processes import LOCALHOST, Processes, Service, free_port
 from support.waiting import eventually
 
@@ -58,8 +59,10 @@ class Stage:
             await fleet.add_user(connection, email=ADMIN, role="admin")
             await add_past(connection)
         await self.start_aggregator()
+        # Before web, which would bill in its place.
+        self.daemon = await self.processes.start_billing_daemon(self.dsn)
         await self.start_web()
-        await self.start_daemon()
+        await self._daemon_has_billed()
 
     def new_database(self, purpose: str) -> str:
         """Make another migrated database on the same server."""
@@ -99,6 +102,9 @@ class Stage:
 
     async def start_daemon(self) -> None:
         self.daemon = await self.processes.start_billing_daemon(self.dsn)
+        await self._daemon_has_billed()
+
+    async def _daemon_has_billed(self) -> None:
         await self.told(lambda daemon: daemon["status"] == "running" and daemon["lastRunSuccess"])
 
     async def told(self, predicate: Any) -> None:
@@ -109,6 +115,25 @@ class Stage:
             return bool(predicate(document["daemon"]))
 
         await eventually(is_told, 30)
+
+    async def grow_older(self) -> None:
+        """Wait until each component was measured and the money audited, and give billing a past as well."""
+
+        async def is_measured() -> bool:
+            document = await self.web.get_json("/api/status/components")
+            return all(component["state"] == "operational" for component in document["components"])
+
+        await eventually(is_measured, 120)
+        async with self.database() as connection:
+            await eventually(lambda: connection.fetchval("select exists(select from billing_audits)"), 120)
+            await add_past_runs(connection)
+
+        async def is_drawn() -> bool:
+            page = await self.web.get_text("/status?range=90d")
+            days = re.search(r'plot__shape--billed" d="([^"]*)"', page)
+            return days is not None and days[1].count("M") > 1
+
+        await eventually(is_drawn, 120)
 
     async def is_alive(self, service: Service) -> None:
         """Wait until it answers at all, ready or not."""
