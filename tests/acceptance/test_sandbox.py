@@ -75,7 +75,8 @@ async def test_the_daemon_bills_and_tells_of_it_in_its_sandbox(
     due = await charges.add_due_fleet(connection, organizations=2, instances=2)
     command = "containerstacks-billing-daemon"
     daemon = await processes.launch(command, database_url, **await sandbox_of(command))
-    await eventually(lambda: processes.read_status_file() is not None)
+    await daemon.ready()
+    await eventually(lambda: processes.read_status_file() is not None, 30)
     assert is_filtered(daemon.pid)
     assert await charges.hours_billed(connection) == due.expected
     assert await daemon.terminate() == 0
