@@ -42,7 +42,7 @@ do $grants$
 declare
     owner_name text;
     service_name text;
-    granted text;
+    sequence_name text;
 begin
     select r.rolname into owner_name
       from pg_class c
@@ -78,17 +78,10 @@ begin
         execute format('revoke all on all tables in schema public from %I', service_name);
         execute format('revoke all on all sequences in schema public from %I', service_name);
         execute format('revoke all on all functions in schema public from %I', service_name);
-        -- So that functions of the owner's may see the services' sessions, and end one that hangs.
+        -- So that end_stuck_sessions(), which is the owner's, sees the services' sessions and may end one that hangs.
         if not pg_has_role(owner_name, service_name, 'usage') then
             execute format('grant %I to %I', service_name, owner_name);
         end if;
-    end loop;
-    for granted in select p.oid::regprocedure from pg_proc p
-                    where p.pronamespace = 'public'::regnamespace and p.proname = 'end_stuck_sessions'
-    loop
-        execute format('revoke execute on function %s from public', granted);
-        execute format('grant execute on function %s to containerstacks_web, containerstacks_billing_daemon,'
-                       ' containerstacks_stats_aggregator', granted);
     end loop;
 
     -- Every service ------------------------------------------------------------------------------
@@ -97,6 +90,10 @@ begin
         vps_plan_matches, incidents, incident_updates, component_states, component_history
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
     grant update (term, holder, taken_at) on leaderships
+        to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
+    -- With the owner's membership in the three roles: it ends sessions of theirs, and nobody else's.
+    revoke execute on function end_stuck_sessions() from public;
+    grant execute on function end_stuck_sessions()
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
     -- Whichever process comes first looks, and tells. No summary has an amount of money in it.
     grant select, insert, update, delete on alerts, alert_messages
@@ -107,9 +104,9 @@ begin
     -- Whoever bills: the daemon, and web while there is none ---------------------------------------
 
     -- Money is read here, and moved by the functions below alone.
-    grant select on wallets, payment_transactions, vps_billing_cycles, wallet_ledger_entries, vps_debts, hourly_rates,
-        plan_charges, plan_quarantines, vps_plan_changes, deleted_vps_instances, billing_corrections,
-        ledger_explanations, billing_control, billing_runs, billing_audits, billing_daemon_status, debt_notices
+    grant select on wallets, payment_transactions, payment_transactions_archive, vps_billing_cycles,
+        vps_billing_cycles_archive, wallet_ledger_entries, vps_debts, hourly_rates, plan_charges, plan_quarantines,
+        vps_plan_changes, deleted_vps_instances, billing_corrections, ledger_explanations, billing_control, billing_runs, billing_audits, billing_daemon_status, debt_notices
         to containerstacks_web, containerstacks_billing_daemon;
     grant select (id, organization_id, plan_id, label, status, configuration, last_billed_at, created_at)
         on vps_instances
@@ -123,9 +120,9 @@ begin
         to containerstacks_web, containerstacks_billing_daemon;
     grant insert on plan_quarantines to containerstacks_web, containerstacks_billing_daemon;
     grant update (released_at) on plan_quarantines to containerstacks_web, containerstacks_billing_daemon;
-    granted := pg_get_serial_sequence('public.billing_daemon_status', 'id');
-    if granted is not null then
-        execute format('grant usage on sequence %s to containerstacks_web, containerstacks_billing_daemon', granted);
+    sequence_name := pg_get_serial_sequence('public.billing_daemon_status', 'id');
+    if sequence_name is not null then
+        execute format('grant usage on sequence %s to containerstacks_web, containerstacks_billing_daemon', sequence_name);
     end if;
 
     -- The billing daemon alone: audits ------------------------------------------------------------
