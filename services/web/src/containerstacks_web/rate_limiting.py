@@ -6,6 +6,7 @@ While Redis is away each process counts for itself.
 import asyncio
 import math
 import time
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -60,21 +61,21 @@ class Verdict(NamedTuple):
 class RateLimiter:
     def __init__(self, settings: WebSettings, redis_pool: ConnectionPool | None) -> None:
         self._rates = {
-            RequestRole.ANONYMOUS: settings.rate_limit_anonymous,
-            RequestRole.USER: settings.rate_limit_user,
-            RequestRole.ADMIN: settings.rate_limit_admin,
+            RequestRole.ANONYMOUS.value: settings.rate_limit_anonymous,
+            RequestRole.USER.value: settings.rate_limit_user,
+            RequestRole.ADMIN.value: settings.rate_limit_admin,
         }
         self._memory = _Windows()
         self._redis = None if redis_pool is None else _redis_storage(redis_pool)
         self._redis_retry_at = 0.0
 
-    async def hit_as(self, role: RequestRole, key: str) -> Verdict:
+    def hit_as(self, role: RequestRole, key: str) -> Awaitable[Verdict]:
         """Count one request of a class of visitors."""
-        return await self.hit(role.value, self._rates[role], key)
+        name = role.value
+        return self.hit(name, self._rates[name], key)
 
     async def hit(self, name: str, rate: RateLimit, key: str) -> Verdict:
-        clock = asyncio.get_running_loop().time
-        if self._redis is not None and clock() >= self._redis_retry_at:
+        if self._redis is not None and (clock := asyncio.get_running_loop().time)() >= self._redis_retry_at:
             try:
                 return await _hit(self._redis, name, rate, key)
             except REDIS_AWAY as error:

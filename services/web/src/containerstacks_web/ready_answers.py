@@ -17,6 +17,7 @@ from typing import Final
 import structlog
 from aiohttp import ETag, hdrs, web
 from aiohttp.typedefs import Handler
+from prometheus_client import Counter
 
 from .api import health
 from .client_address import Visitor
@@ -69,6 +70,7 @@ class _Form:
 
     status: HTTPStatus
     head: str
+    served: Counter
     body: bytes = b""
 
 
@@ -159,7 +161,7 @@ async def answer_strangers(request: web.Request, handler: Handler) -> web.Stream
         request[VERDICT] = verdict
         return await handler(request)
     form = _form(request, await app[READY_ANSWERS].find(request, address, snapshot))
-    (_NOT_MODIFIED if form.status is HTTPStatus.NOT_MODIFIED else _SERVED).inc()
+    form.served.inc()
     request_id = request_id_of(request)
     if _plain_log.isEnabledFor(logging.DEBUG):
         _log.debug(
@@ -252,19 +254,22 @@ async def _make(
     body = await address.make(request, snapshot)
     headers = _headers(request, address, etag)
     typed = headers | {hdrs.CONTENT_TYPE: address.content_type}
-    whole = zipped = _Form(HTTPStatus.OK, make_head(HTTPStatus.OK, typed, length=len(body)), body)
+    whole = zipped = _whole(typed, body)
     if address.is_page:
-        small = _zip(body)
-        head = make_head(HTTPStatus.OK, typed | {hdrs.CONTENT_ENCODING: "gzip"}, length=len(small))
-        zipped = _Form(HTTPStatus.OK, head, small)
+        zipped = _whole(typed | {hdrs.CONTENT_ENCODING: "gzip"}, _zip(body))
+    unchanged = make_head(HTTPStatus.NOT_MODIFIED, headers, length=None)
     return _Ready(
         made_from=made_from,
         made_at=made_at,
         etag=etag,
         whole=whole,
         zipped=zipped,
-        unchanged=_Form(HTTPStatus.NOT_MODIFIED, make_head(HTTPStatus.NOT_MODIFIED, headers, length=None)),
+        unchanged=_Form(HTTPStatus.NOT_MODIFIED, unchanged, _NOT_MODIFIED),
     )
+
+
+def _whole(headers: Mapping[str, str], body: bytes) -> _Form:
+    return _Form(HTTPStatus.OK, make_head(HTTPStatus.OK, headers, length=len(body)), _SERVED, body)
 
 
 def _headers(request: web.Request, address: _Address, etag: str) -> dict[str, str]:
