@@ -29,7 +29,7 @@ _FIRST_ID = UUID(int=0)
 
 @dataclass(frozen=True)
 class ArchivedMonth:
-    """`month` is that in which the hours began. `left` cycles are not settled, or not audited yet."""
+    """`month` is that in which the hours began. `left` cycles were paid too late, or are not settled or not audited."""
 
     month: Month
     cycles: int

@@ -30,7 +30,7 @@ def archive(
         moved = 0
         async for done in billing_archive.archive(connection, before=before):
             moved += done.cycles
-            left = f"; {done.left} are not settled or not verified, and stay" if done.left else ""
+            left = f"; {done.left} stay: paid since then, not settled, or not verified" if done.left else ""
             say(f"{done.month}: {done.cycles} cycles archived{left}")
         return moved
 
