@@ -5,6 +5,7 @@ from uuid import UUID
 import pytest
 
 from containerstacks_shared.db import Connection
+from containerstacks_shared.passwords import hash_password
 from containerstacks_web.keys import RATE_LIMITER
 from containerstacks_web.sign_in.handlers import GUESSES, GUESSES_NAME
 from support import fleet
@@ -131,6 +132,20 @@ async def test_a_role_taken_away_counts_at_once(site: Site, connection: Connecti
     await site.sign_in(EMAIL)
     await connection.execute("update users set role = 'user'")
     assert not await sees_details(site)
+
+
+async def test_a_changed_password_ends_the_sessions_of_the_old_one(
+    site: Site, connection: Connection
+) -> None:
+    await fleet.add_user(connection, email=EMAIL, role="admin")
+    await site.sign_in(EMAIL)
+    assert await sees_details(site)
+    # As the original application does it, when somebody resets a password.
+    await connection.execute("update users set password_hash = $1", hash_password("another-password"))
+    assert not await sees_details(site)
+    site.client.session.cookie_jar.clear()
+    assert (await site.sign_in(EMAIL, "another-password")).status == 303
+    assert await sees_details(site)
 
 
 async def test_a_deleted_user_is_signed_out(site: Site, connection: Connection) -> None:

@@ -1,7 +1,8 @@
 -- Signed-in browsers. The table holds a keyed hash of each token, so reading it signs nobody in.
 
 -- name: find
--- With the user as of now: a role taken away counts at the next request.
+-- With the user as of now: a role taken away counts at the next request, and a password that was changed, by whomever,
+-- ends the sessions that the old one began.
 select session.data,
        session.created_at,
        account.id as user_id,
@@ -11,11 +12,22 @@ select session.data,
   left join users as account
     on account.id = session.user_id
  where session.token_hash = $1
-   and session.expires_at > now();
+   and session.expires_at > now()
+   and session.data ->> 'password' is not distinct from
+       encode(sha256(convert_to(account.password_hash, 'UTF8')), 'hex');
 
 -- name: save
+-- With a mark of the password that is in force.
 insert into web_sessions (token_hash, user_id, data, expires_at)
-values ($1, $2, $3, now() + $4::interval)
+select $1,
+       $2::uuid,
+       $3::jsonb || coalesce(
+           (select jsonb_build_object('password', encode(sha256(convert_to(password_hash, 'UTF8')), 'hex'))
+              from users
+             where id = $2::uuid),
+           '{}'
+       ),
+       now() + $4::interval
     on conflict (token_hash)
     do update set user_id = excluded.user_id,
                   data = excluded.data;
