@@ -45,8 +45,9 @@ async def log_request(request: web.Request, handler: Handler) -> web.StreamRespo
             raise
         finally:
             REQUESTS.labels(str(status)).inc()
-            # Supervisors ask every few seconds; nobody reads that.
-            log = _log.debug if request.path in PROBES else _log.info
+            # Supervisors ask every few seconds, and each visit fetches a page's files; nobody reads that.
+            is_routine = request.path in PROBES or request.path.startswith(STATIC_PREFIX)
+            log = _log.debug if is_routine else _log.info
             log(
                 "request.served",
                 method=request.method,
