@@ -17,7 +17,7 @@ import pytest
 from containerstacks_shared.embedded import EmbeddedPostgres
 from containerstacks_shared.migrations import migrate
 from containerstacks_shared.waiting import happens_within
-from support import charges, fleet
+from support import charges, fleet, roles
 from support.backups import ArchivedBaseBackup, Backup, BaseBackup, Dump, backup_folder
 from support.charges import DueFleet
 from support.databases import DatabaseServer, embedded_postgres
@@ -48,6 +48,7 @@ async def test_services_go_on_from_a_restored_backup_and_bill_what_it_holds_once
     with embedded_postgres(backup.settings) as server:
         lost = DatabaseServer(server.start()).create("backup")
         migrate(lost)
+        roles.grant(lost)
         due = await live_through_a_backup(server, lost, backup, processes)
         with backup.restored(lost) as restored:
             server.stop("immediate")

@@ -10,6 +10,7 @@ from typing import Protocol
 
 from containerstacks_shared.embedded import EmbeddedPostgres
 from containerstacks_shared.embedded.account import choose_account
+from support import roles
 from support.databases import database_name, embedded_postgres, with_database
 from support.replication import REPLICATION, run_program
 
@@ -44,7 +45,8 @@ class Dump:
     @contextlib.contextmanager
     def restored(self, dsn: str) -> Iterator[str]:
         with embedded_postgres() as server:
-            server.start()
+            # The grants are in the dump, and the roles are the server's.
+            roles.create(server.start())
             # With --create also what `alter database … set` said of it comes back.
             run_program(
                 server.data_dir,

@@ -23,7 +23,14 @@ PASSWORD: Final = "of-a-role-in-tests"
 
 
 def grant(dsn: str) -> None:
-    """Run the script on a database; a role that the server does not know yet gets a password first."""
+    """Run the script on a database."""
+    create(dsn)
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        connection.execute(SCRIPT.read_bytes())
+
+
+def create(dsn: str) -> None:
+    """Make the roles with a password, where the server does not know them yet."""
     with psycopg.connect(dsn, autocommit=True) as connection:
         for role in (*ROLE_OF.values(), OWNER):
             try:
@@ -33,7 +40,6 @@ def grant(dsn: str) -> None:
             except (psycopg.errors.DuplicateObject, psycopg.errors.UniqueViolation):
                 # Roles belong to the server, and other tests use it too.
                 continue
-        connection.execute(SCRIPT.read_bytes())
 
 
 def as_role(dsn: str, role: str) -> str:
