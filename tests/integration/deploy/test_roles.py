@@ -274,7 +274,8 @@ async def test_a_process_looks_for_what_is_wrong_under_its_role(
     plan = await fleet.add_plan(connection)
     await control.pause(connection, reason="prices change", author="ada")
     await connection.execute(
-        "insert into plan_quarantines (vps_plan_id, reason, hourly_rate) values ($1, 'too dear', 9)", plan.id
+        "insert into plan_quarantines (vps_plan_id, reason, hourly_rate) values ($1, 'too dear', 987)",
+        plan.id,
     )
     settings = load_settings(
         CommonSettings, database_url=database_url, alert_delay_minutes=0, alert_pause_minutes=0
@@ -285,7 +286,7 @@ async def test_a_process_looks_for_what_is_wrong_under_its_role(
         row["kind"]: row["summary"] for row in await connection.fetch("select kind, summary from alerts")
     }
     assert opened.keys() == {"nobody_bills", "billing_paused", "price_held", "counts_behind"}
-    assert "9" not in opened["price_held"].replace(str(plan.id), "")
+    assert "987" not in opened["price_held"].replace(plan.provider_plan_id, "").replace(str(plan.id), "")
 
 
 # The door to the money --------------------------------------------------------------------------

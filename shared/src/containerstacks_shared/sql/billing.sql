@@ -198,7 +198,9 @@ with wallet as materialized (
            organization_id, slot + div(spendable - cost_before, nullif(slot_rate, 0))::integer as slot,
            cost_before + div(spendable - cost_before, nullif(slot_rate, 0)) * slot_rate as cost_before
       from segment
-     where segment.cost_before + segment.cost > segment.spendable
+     -- Both bounds: of what comes long after the money is gone, the division would leave the range of integers.
+     where segment.cost_before <= segment.spendable
+       and segment.cost_before + segment.cost > segment.spendable
      order by organization_id, segment.slot
 ), afforded as materialized (
     -- Whole slots, and of the last one the hours that are first in the order (hour start, created_at, id).
