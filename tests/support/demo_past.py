@@ -34,10 +34,12 @@ select minutes, at, minutes, minutes * running, minutes * stopped, minutes * pro
        minutes * error, 0
   from fleet
  union all
-select 1440, date_trunc('day', at, 'UTC'), sum(60), sum(60 * running), sum(60 * stopped), sum(60 * provisioning),
-       sum(60 * rebooting), sum(60 * error), 0
+select 1440, date_trunc('day', at, 'UTC'), sum(minutes), sum(minutes * running), sum(minutes * stopped),
+       sum(minutes * provisioning), sum(minutes * rebooting), sum(minutes * error), 0
   from fleet
+ -- The hour that goes on is there by the minute alone, and in the first one of a day it is all there is.
  where minutes = 60
+    or at >= date_trunc('hour', clock_now())
  group by date_trunc('day', at, 'UTC')
     on conflict do nothing
 """
