@@ -132,6 +132,10 @@ class Listener:
             _log.info("listener.connected", channels=" ".join(sorted(self._channels)))
             self._offer(RESYNC)
             await self._talk(connection, closed, stop)
+        except UNAVAILABLE:
+            # Nobody is there to say goodbye to, and each second of that would be one without hints.
+            connection.terminate()
+            raise
         finally:
             await close_quietly(connection)
 
