@@ -12,6 +12,7 @@ from containerstacks_shared.migrations import migrate
 from support import fleet
 from support.chromium import Chromium
 from support.processes import Processes, Service
+from support.waiting import promised
 
 STALE_MILLISECONDS = 10_000
 # One poll in 15 seconds, and some to spare.
@@ -49,19 +50,23 @@ async def open_live(chromium: Chromium, web: Service) -> Page:
 
 
 async def expect_value(page: Page, path: str, text: str, within: float = MOMENT_MILLISECONDS) -> None:
-    await expect(page.locator(f"[data-value='{path}'][data-format]").first).to_have_text(text, timeout=within)
+    await expect(page.locator(f"[data-value='{path}'][data-format]").first).to_have_text(
+        text, timeout=promised(within)
+    )
 
 
 async def expect_connection(page: Page, state: str, within: float = MOMENT_MILLISECONDS) -> None:
-    await expect(page.locator(".connection")).to_have_attribute("data-state", state, timeout=within)
+    await expect(page.locator(".connection")).to_have_attribute("data-state", state, timeout=promised(within))
 
 
 async def expect_freshness(page: Page, state: str, within: float) -> None:
-    await expect(page.locator("[data-status]")).to_have_attribute("data-state", state, timeout=within)
+    await expect(page.locator("[data-status]")).to_have_attribute(
+        "data-state", state, timeout=promised(within)
+    )
 
 
 async def expect_headline(page: Page, text: str, within: float = MOMENT_MILLISECONDS) -> None:
-    await expect(page.locator("[data-verdict-headline]")).to_have_text(text, timeout=within)
+    await expect(page.locator("[data-verdict-headline]")).to_have_text(text, timeout=promised(within))
 
 
 async def test_a_changed_row_changes_the_page_without_a_reload(

@@ -12,6 +12,7 @@ from containerstacks_shared.migrations import head_revision
 from support.clock import shift_clock
 from support.databases import with_database
 from support.processes import LOCALHOST, free_port
+from support.waiting import USUAL_SECONDS
 
 
 async def test_json_columns_are_python_values(pool: db.Pool) -> None:
@@ -44,7 +45,7 @@ async def test_a_dedicated_session_that_falls_silent_is_ended(database_url: str)
     )
     closed = asyncio.Event()
     connection.add_termination_listener(lambda _: closed.set())
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(USUAL_SECONDS):
         await closed.wait()
     with pytest.raises(db.UNAVAILABLE):
         await db.heartbeat(connection)

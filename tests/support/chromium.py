@@ -6,7 +6,7 @@ from typing import Any
 
 from playwright.async_api import Browser, Page, Request, expect
 
-from .waiting import USUAL_SECONDS
+from .waiting import USUAL_SECONDS, promised
 
 EXECUTABLE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 # Without a sandbox, as tests also run as root; and nothing of the browser's own talks to anybody.
@@ -20,7 +20,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 HEIGHT = 900
-expect.set_options(timeout=USUAL_SECONDS * 1000)
+expect.set_options(timeout=promised(USUAL_SECONDS) * 1000)
 # What the page itself cannot tell afterwards: noted before anything of it runs.
 _WATCH = """
     window.refused = [];

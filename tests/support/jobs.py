@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from containerstacks_shared.runtime import Job
+from support.waiting import promised
 
 
 @contextlib.asynccontextmanager
@@ -21,5 +22,5 @@ async def running(job: Job, *, stops_within: float = 5.0) -> AsyncIterator[async
             yield stop
         finally:
             stop.set()
-            async with asyncio.timeout(stops_within):
+            async with asyncio.timeout(promised(stops_within)):
                 await asyncio.wait([task])

@@ -13,7 +13,7 @@ from containerstacks_shared.billing import run as billing_run
 from support import fleet
 from support.billing import Billing, another_session, in_the_way
 from support.fleet import Organization, Plan
-from support.waiting import eventually, session_waiting_for, time_limit
+from support.waiting import USUAL_SECONDS, eventually, session_waiting_for, time_limit
 
 # The first thing that a run reads after it began, and nothing else in it waits for this table.
 LOCK_WORK = "lock table deleted_vps_instances in access exclusive mode"
@@ -279,6 +279,6 @@ async def test_a_long_transaction_of_somebody_who_only_reads_hinders_nothing(
 ) -> None:
     await fleet.add_instance(connection, organization, plan, hours_due=1)
     read = "select count(*) from wallets, vps_instances, vps_billing_cycles, payment_transactions"
-    async with asyncio.timeout(5), in_the_way(billing.dsn, read):
+    async with asyncio.timeout(USUAL_SECONDS), in_the_way(billing.dsn, read):
         await billing.run()
     assert await billing.balance(organization.wallet_id) == Decimal("99.99")

@@ -18,7 +18,7 @@ from containerstacks_shared.models import Biller, Occasion
 from support import fleet
 from support.billing import Billing, another_session, in_the_way
 from support.fleet import Organization, Plan
-from support.waiting import eventually, session_waiting_for, time_limit
+from support.waiting import USUAL_SECONDS, eventually, session_waiting_for, time_limit
 
 LOCK_WALLET = "select from wallets where id = $1 for update"
 # The first thing that a run reads after it began, and nothing else in it waits for this table.
@@ -42,7 +42,7 @@ async def test_two_billers_at_once_bill_each_hour_once(
     billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     fleets = await organizations_in_order(connection, plan, count=5)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(USUAL_SECONDS):
         first, second = await asyncio.gather(
             billing.run(batch_size=1, concurrency=1), billing.run(biller=Biller.BUILTIN, batch_size=1)
         )
@@ -95,7 +95,7 @@ async def test_two_charges_without_any_run_lock_bill_each_hour_once(
             wanted = [organization.id for organization, _ in fleets]
             return (await charge_organizations(session, wanted, now=now, run_id=run_id)).hours_billed
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(USUAL_SECONDS):
         assert sorted(await asyncio.gather(*(charge() for _ in range(4)))) == [0, 0, 0, 6]
     assert {finding.check for finding in await billing.verify()} == {"runs_unlike_their_cycles"}
 
@@ -299,6 +299,6 @@ async def test_billing_begins_while_the_application_uses_its_tables(
     async with another_session(database_url) as application, application.transaction():
         await application.execute("select * from wallets, vps_instances, vps_plans, organizations")
         await application.execute("update organizations set name = 'Renamed' where id = $1", organization.id)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(USUAL_SECONDS):
             await billing.run()
     assert await billing.hours_billed(instance) == 2

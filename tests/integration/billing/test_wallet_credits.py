@@ -11,6 +11,7 @@ from containerstacks_shared.errors import ContainerStacksError, NotFound
 from support import fleet
 from support.billing import Billing
 from support.fleet import Organization
+from support.waiting import USUAL_SECONDS
 
 
 async def credit_at_once(billing: Billing, organization: Organization, references: list[str]) -> list[Credit]:
@@ -26,7 +27,7 @@ async def credit_at_once(billing: Billing, organization: Organization, reference
                 author="tests",
             )
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(USUAL_SECONDS):
         return await asyncio.gather(*(credit(reference) for reference in references))
 
 
