@@ -37,7 +37,7 @@ up: $(STAMPS)/local ## Run everything on this machine; Ctrl-C stops it
 setup: $(STAMPS)/dev ## Install everything that running, checking and testing need
 
 test: $(STAMPS)/dev ## Run all tests, and list what had to be skipped
-	@exec $(BIN)/python -m pytest -n $(TEST_WORKERS) $(TESTS)
+	@exec $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(TESTS)
 
 check: $(STAMPS)/dev ## Format, lint, types, imports
 	$(BIN)/ruff format --check .
