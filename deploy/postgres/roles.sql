@@ -105,7 +105,7 @@ begin
 
     -- Money is read here, and moved by the functions below alone.
     grant select on wallets, payment_transactions, payment_transactions_archive, vps_billing_cycles,
-        vps_billing_cycles_archive, billing_archive, wallet_ledger_entries, vps_debts, hourly_rates, plan_charges,
+        vps_billing_cycles_archive, wallet_ledger_entries, vps_debts, hourly_rates, plan_charges,
         plan_quarantines, vps_plan_changes, deleted_vps_instances, billing_corrections, ledger_explanations,
         billing_control, billing_runs, billing_audits, billing_daemon_status, debt_notices
         to containerstacks_web, containerstacks_billing_daemon;
