@@ -174,6 +174,19 @@ def test_a_credit_is_made_once_per_reference(
     assert run("verify").exit_code == 0
 
 
+def test_a_credit_beyond_what_a_wallet_holds_is_refused(
+    run: Run, database: psycopg.Connection, organization: str
+) -> None:
+    credit = ("wallet", "credit", "--organization", organization, "--amount", "9999999999.99999999")
+    assert run(*credit, "--reference", "1").exit_code == 0
+    told = run(*credit, "--reference", "2")
+    assert (told.exit_code, told.output) == (1, "")
+    assert told.errors == (
+        "error: a sum of money would reach 10,000,000,000 USD, which no column holds; nothing was changed\n"
+    )
+    assert one(database, "select balance from wallets") == (Decimal("9999999999.99999999"),)
+
+
 def test_an_unknown_organization_is_told(run: Run) -> None:
     told = run("wallet", "credit", "--organization", "nobody", "--amount", "1", "--reference", "r")
     assert (told.exit_code, told.output) == (1, "")

@@ -12,8 +12,9 @@ import asyncpg
 
 from containerstacks_shared import db
 from containerstacks_shared.db import Connection
-from containerstacks_shared.errors import DatabaseUnavailable, DatabaseUnsuitable
+from containerstacks_shared.errors import ContainerStacksError, DatabaseUnavailable, DatabaseUnsuitable
 from containerstacks_shared.log import configure_logging
+from containerstacks_shared.money import AMOUNT_LIMIT, CURRENCY
 from containerstacks_shared.settings import CommonSettings, load_settings
 
 from .data_folder import DataFolder
@@ -71,6 +72,10 @@ async def connected(settings: CommonSettings) -> AsyncIterator[Connection]:
         if isinstance(error, DatabaseUnavailable):
             raise
         raise DatabaseUnavailable(f"the database went away: {error or type(error).__name__}") from error
+    except asyncpg.NumericValueOutOfRangeError as error:
+        raise ContainerStacksError(
+            f"a sum of money would reach {AMOUNT_LIMIT:,} {CURRENCY}, which no column holds; nothing was changed"
+        ) from error
     except asyncpg.PostgresError as error:
         raise DatabaseUnsuitable(f"the database refused: {error}") from error
 
