@@ -27,7 +27,6 @@ from support.waiting import eventually
 
 ADMIN = "ada@example.com"
 INSTANCES = 480
-# A component's state is measured each minute.
 WITHIN_MILLISECONDS = 90_000
 # Several states are looked at from one address in a short time.
 _UNLIMITED = {"RATE_LIMIT_ANONYMOUS": "100000/15 minutes", "RATE_LIMIT_ADMIN": "100000/15 minutes"}

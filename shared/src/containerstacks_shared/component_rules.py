@@ -30,13 +30,13 @@ COUNTS_DOWN: Final = timedelta(seconds=60)
 COUNTS_DEGRADED: Final = timedelta(seconds=10)
 DATABASE_SLOW: Final = timedelta(seconds=1)
 
-# A state is recorded each minute; older than this, it says nothing about now.
-RECORD_LIFETIME: Final = timedelta(seconds=150)
+# A leader looks every few seconds, a new one after half a minute; older than this, a state says nothing about now.
+RECORD_LIFETIME: Final = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What is measured each minute. A `billing_age` of None: no run ever succeeded."""
+    """What is measured. A `billing_age` of None: no run ever succeeded."""
 
     vps_total: int = 0
     vps_error: int = 0
@@ -159,7 +159,7 @@ IMPACT_STATES: Final[Mapping[Impact, ComponentState]] = {
     Impact.CRITICAL: ComponentState.DOWN,
 }
 
-NO_DATA: Final = Finding(ComponentState.NO_DATA, "Nothing was recorded within the last minutes.")
+NO_DATA: Final = Finding(ComponentState.NO_DATA, "Nothing was recorded within the last minute.")
 
 UPTIME_FORMULA: Final = (
     "100 x (operational + degraded) / (operational + degraded + down) minutes, rounded down"

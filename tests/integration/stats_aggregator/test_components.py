@@ -11,13 +11,17 @@ from containerstacks_shared import db
 from containerstacks_shared.errors import LeadershipLost
 from containerstacks_shared.locks import Leadership, Role, Term
 from containerstacks_shared.models_status import Component, ComponentNow, ComponentState
+from containerstacks_shared.notify import Channel
+from containerstacks_shared.runtime import Job
 from containerstacks_shared.store import components
-from containerstacks_stats_aggregator.components import record_components, watch_components_until
+from containerstacks_stats_aggregator import components as watching
+from containerstacks_stats_aggregator.components import look_at_components, watch_components_until
 from containerstacks_stats_aggregator.folding import FoldProgress
 from containerstacks_stats_aggregator.outages import OutageLog
 from support import fleet
 from support.clock import clock_now
-from support.waiting import eventually
+from support.jobs import running
+from support.waiting import eventually, listening
 
 HOUR = timedelta(hours=1)
 
@@ -31,12 +35,13 @@ async def term(database_url: str) -> AsyncIterator[Term]:
 
 
 async def watch_once(pool: db.Pool, term: Term, outages: OutageLog | None = None) -> None:
-    await record_components(
+    await look_at_components(
         pool,
         term,
         progress=FoldProgress(),
         outages=outages or OutageLog(pool),
         billing_interval=HOUR,
+        begins_minute=True,
     )
 
 
@@ -106,6 +111,52 @@ async def test_it_waits_for_things_to_settle_and_then_records(
     # Over before anything has settled.
     await watch(HOUR, halt)
     assert not await recorded()
+
+
+async def test_what_is_up_again_is_seen_at_once_and_the_minute_counts_as_it_began(
+    connection: asyncpg.Connection,
+    pool: db.Pool,
+    term: Term,
+    database_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watching, "LOOK_EVERY", timedelta(milliseconds=50))
+
+    async def web_is(state: ComponentState) -> bool:
+        return (await now(connection))[Component.WEB].state is state
+
+    watcher = Job(
+        "watcher",
+        lambda halt: watch_components_until(
+            halt,
+            pool=pool,
+            term=term,
+            progress=FoldProgress(),
+            outages=OutageLog(pool),
+            billing_interval=HOUR,
+            settle=timedelta(0),
+        ),
+    )
+    async with (
+        running(watcher),
+        listening(database_url, Channel.COMPONENTS_CHANGED) as announced,
+        Leadership(database_url, Role.BUILTIN_STANDBY, service="tests") as web,
+    ):
+        await eventually(lambda: web_is(ComponentState.DOWN))
+        first_minute = await connection.fetchval(
+            "select min(started_at) from component_history where resolution_minutes = 1"
+        )
+        announced.take_all()
+        await web.try_acquire()
+        await announced.next()
+        assert await web_is(ComponentState.OPERATIONAL)
+    minute = await connection.fetchrow(
+        "select operational, down from component_history"
+        " where resolution_minutes = 1 and component = 'web' and started_at = $1",
+        first_minute,
+    )
+    assert minute is not None
+    assert tuple(minute) == (0, 1)
 
 
 class AwayPool:

@@ -1,4 +1,4 @@
-"""Watching: what the components of the status page are like each minute, by the rules of `component_rules`."""
+"""Watching: what the components of the status page are like, by the rules of `component_rules`."""
 
 import asyncio
 from datetime import timedelta
@@ -21,6 +21,8 @@ from .outages import OutageLog
 
 # Services that start together, or a machine that comes up, are not down because they are not there yet.
 SETTLE: Final = timedelta(seconds=30)
+# What is down, or is up again, stands on the page no later than this; the minute counts as it began.
+LOOK_EVERY: Final = timedelta(seconds=10)
 
 _log = structlog.get_logger(__name__)
 
@@ -35,30 +37,46 @@ async def watch_components_until(
     billing_interval: timedelta,
     settle: timedelta = SETTLE,
 ) -> None:
-    """Write the states down once things have settled, and then at the beginning of each minute."""
-    pause = settle
+    """Look once things have settled and then every few seconds; the look that begins a minute is its record."""
+    pause, begins_minute = settle, True
     while not await happens_within(halt, pause.total_seconds()):
-        pause = await record_components(
-            pool, term, progress=progress, outages=outages, billing_interval=billing_interval
+        to_next_minute = await look_at_components(
+            pool,
+            term,
+            progress=progress,
+            outages=outages,
+            billing_interval=billing_interval,
+            begins_minute=begins_minute,
         )
+        pause, begins_minute = min(LOOK_EVERY, to_next_minute), to_next_minute <= LOOK_EVERY
 
 
-async def record_components(
-    pool: db.Pool, term: Term, *, progress: FoldProgress, outages: OutageLog, billing_interval: timedelta
+async def look_at_components(
+    pool: db.Pool,
+    term: Term,
+    *,
+    progress: FoldProgress,
+    outages: OutageLog,
+    billing_interval: timedelta,
+    begins_minute: bool,
 ) -> timedelta:
-    """Write this minute's states down, and return how long until the next minute begins."""
+    """Write the states down, as the record of this minute if it begins one; return how long until the next begins."""
     moments = outages.moments
     async with pool.acquire() as connection:
         facts = await _read_facts(connection, progress, billing_interval)
         findings = {component: component_rules.measure(component, facts) for component in Component}
         async with connection.transaction():
             await locks.assert_term(connection, term)
-            current = await incidents.read_current(connection)
-            await components.record(connection, findings, current, outages=moments)
+            if begins_minute:
+                current = await incidents.read_current(connection)
+                await components.record(connection, findings, current, outages=moments)
+            else:
+                await components.save_states(connection, findings)
             clock = await components.read_clock(connection)
-    outages.forget(moments)
-    metrics.COMPONENTS_RECORDED_AT.set_to_current_time()
-    _log.debug("components.recorded", **{name.value: finding.state for name, finding in findings.items()})
+    if begins_minute:
+        outages.forget(moments)
+        metrics.COMPONENTS_RECORDED_AT.set_to_current_time()
+        _log.debug("components.recorded", **{name.value: finding.state for name, finding in findings.items()})
     return clock.to_next_minute
 
 

@@ -1,4 +1,4 @@
-"""What each component was like: recorded each minute, rolled up per hour and per day, read as bars and uptime."""
+"""What each component is like, and was: recorded each minute, added up per hour and day, read as bars and uptime."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -72,9 +72,8 @@ async def record(
     `outages` are earlier moments at which the database did not answer; a minute that somebody else recorded
     stays as it is. Runs in a transaction that has checked its term.
     """
-    changed = False
+    await save_states(connection, measured)
     for component, finding in measured.items():
-        changed |= await connection.fetchval(_SAVE_STATE, component, finding.state, finding.because)
         state = component_rules.overrule(component, finding, incidents).state
         await connection.execute(_RECORD_MINUTE, component, None, state)
     for moment in outages:
@@ -84,6 +83,13 @@ async def record(
     await connection.execute(_ROLL_UP, _HOUR, _DAY, since)
     for resolution, kept in _RETENTION.items():
         await connection.execute(_FORGET, resolution, kept)
+
+
+async def save_states(connection: Connection, measured: Mapping[Component, Finding]) -> None:
+    """Write down what the rules say now, and announce it when that is news. Runs as `record` does."""
+    changed = False
+    for component, finding in measured.items():
+        changed |= await connection.fetchval(_SAVE_STATE, component, finding.state, finding.because)
     if changed:
         await connection.execute(_ANNOUNCE)
 
