@@ -156,7 +156,7 @@ class StatusBoard:
             incidents=list(board.current),
             billing_paused=board.billing_paused,
         )
-        # When something was last looked at changes every minute, and says nothing else.
+        # When something was last looked at changes with every look, and says nothing else.
         content = (
             [(each.component, each.state, each.because) for each in now],
             board.current,
