@@ -7,6 +7,11 @@ from containerstacks_shared.db import Connection, Pool
 SETTING = "containerstacks.clock_offset"
 
 
+def as_interval(offset: timedelta) -> str:
+    """Write it as PostgreSQL reads it, which does not know what 2e-06 seconds are."""
+    return f"{offset // timedelta(microseconds=1)} microseconds"
+
+
 async def shift_clock(
     connection: Connection,
     offset: timedelta,
@@ -18,7 +23,7 @@ async def shift_clock(
 
     Sessions read the database's setting when they begin, so those of `pool` are renewed at their next use.
     """
-    interval = f"{offset.total_seconds()} seconds"
+    interval = as_interval(offset)
     name = await connection.fetchval("select quote_ident(current_database())")
     await connection.execute(f"alter database {name} set {SETTING} = '{interval}'")
     for session in (connection, *also):

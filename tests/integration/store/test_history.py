@@ -9,7 +9,7 @@ import pytest
 from containerstacks_shared.models import VpsStatusCounts
 from containerstacks_shared.store import history
 from containerstacks_shared.store.history import Resolution, Retention, Span
-from support.clock import SETTING, clock_now
+from support.clock import SETTING, as_interval, clock_now
 
 LONG = Retention(minutes=timedelta(days=7), hours=timedelta(days=100), days=timedelta(days=3650))
 ROWS = (
@@ -19,9 +19,7 @@ ROWS = (
 
 async def go_to(connection: asyncpg.Connection, moment: datetime) -> None:
     now = datetime.now(UTC)
-    await connection.execute(
-        "select set_config($1, $2, false)", SETTING, f"{(moment - now).total_seconds()} seconds"
-    )
+    await connection.execute("select set_config($1, $2, false)", SETTING, as_interval(moment - now))
 
 
 async def record_at(

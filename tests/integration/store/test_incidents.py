@@ -19,7 +19,7 @@ from containerstacks_shared.models_status import (
 )
 from containerstacks_shared.notify import Channel
 from containerstacks_shared.store import incidents
-from support.clock import SETTING, clock_now
+from support.clock import SETTING, as_interval, clock_now
 from support.waiting import listening
 
 DRAFT = IncidentDraft(
@@ -52,7 +52,7 @@ async def plan(
 
 
 async def pass_time(connection: asyncpg.Connection, offset: timedelta) -> None:
-    await connection.execute("select set_config($1, $2, false)", SETTING, f"{offset.total_seconds()} seconds")
+    await connection.execute("select set_config($1, $2, false)", SETTING, as_interval(offset))
 
 
 async def change(connection: asyncpg.Connection, incident: Incident, **wanted: object) -> Incident:
