@@ -65,6 +65,30 @@ async def test_a_typing_error_holds_its_plan_and_nobody_else(
     assert "more than 10 times" in held.reason
 
 
+async def test_a_plan_that_was_deleted_and_made_anew_is_measured_by_what_the_one_before_charged(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, organization, plan.provider_plan_id, hours_due=1)
+    await billing.run()
+    for _ in range(2):
+        await connection.execute("delete from vps_plans")
+        anew = await fleet.add_plan(
+            connection, base_price=TYPO, markup_price="0", provider_plan_id=plan.provider_plan_id
+        )
+    await billing.pass_hours(2)
+    assert (await billing.run()).problems == [{"problem": "price_held", "count": 1}]
+    assert await rates(billing, instance) == [(CENT, 1), (CENT, 1)]
+    (held,) = await read_held(connection)
+    assert (held.vps_plan_id, held.hourly_rate_before) == (anew.id, CENT)
+    # Once it has charged, it is measured by itself.
+    await set_price(connection, anew, "14.60")
+    assert (await billing.run()).problems == []
+    await set_price(connection, anew, "146")
+    await billing.pass_hours(1)
+    assert (await billing.run()).problems == []
+    assert await billing.verify() == []
+
+
 async def test_a_corrected_price_ends_the_hold_and_its_hours_cost_what_corrects_it(
     billing: Billing, connection: asyncpg.Connection, plan: Plan, instance: UUID
 ) -> None:

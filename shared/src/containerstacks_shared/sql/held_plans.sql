@@ -2,6 +2,7 @@
 
 -- name: hold_plans
 -- A price out of proportion to what the plan last charged is more likely a typing error than a tariff. $1 the factor.
+-- A plan that has charged nothing is measured by the one whose instances it got: a row deleted and made anew is another plan.
 -- A price that an operator has released is not asked about again; a corrected one is, when it comes back.
 insert into plan_quarantines (vps_plan_id, reason, hourly_rate_before, hourly_rate_max, hourly_rate)
 select distinct on (r.vps_plan_id)
@@ -9,8 +10,17 @@ select distinct on (r.vps_plan_id)
        format('an hour costs %s USD, more than %s times the %s USD that it charged before',
               trim_scale(r.hourly_rate), trim_scale($1::numeric), trim_scale(c.hourly_rate)),
        c.hourly_rate, c.hourly_rate * $1::numeric, r.hourly_rate
-  from plan_charges c
-  join hourly_rates r on r.vps_plan_id = c.vps_plan_id
+  from hourly_rates r
+ cross join lateral (
+     select charged.hourly_rate
+       from hourly_rates earlier
+       join plan_charges charged on charged.vps_plan_id = earlier.vps_plan_id
+      where earlier.plan_id = r.plan_id
+        and earlier.region = r.region
+        and earlier.effective_from <= r.effective_from
+        and earlier.problem is null
+      order by earlier.vps_plan_id = r.vps_plan_id desc, earlier.effective_from desc
+      limit 1) c
  where c.hourly_rate > 0
    and r.hourly_rate > c.hourly_rate * $1::numeric
    and r.problem is null
