@@ -12,9 +12,11 @@ import pytest
 from containerstacks_shared import db
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.charge import charge_organizations
+from containerstacks_shared.billing.status import read_daemon_details, read_daemon_status
 from containerstacks_shared.errors import BillingBusy, BillingPaused, ContainerStacksError, LeadershipLost
 from containerstacks_shared.locks import Leadership, Role
 from containerstacks_shared.models import Biller, Occasion
+from containerstacks_shared.store.billing_schedule import read_next_run
 from support import fleet
 from support.billing import Billing, another_session, in_the_way
 from support.fleet import Organization, Plan
@@ -284,6 +286,28 @@ async def test_a_clock_set_back_refuses_to_bill(
     await billing.pass_hours(2)
     await billing.run()
     assert await billing.hours_billed(instance) == 3
+
+
+async def test_a_run_that_is_refused_is_on_record_and_the_next_is_not_put_off(
+    billing: Billing, connection: asyncpg.Connection
+) -> None:
+    hour = timedelta(hours=1)
+    await billing.run()
+    await billing.pass_hours(-26)
+    # At once, and not in a day.
+    due = await read_next_run(connection, interval=hour)
+    assert due is not None
+    assert due.due_in <= timedelta(0)
+    with pytest.raises(ContainerStacksError):
+        await billing.run()
+    status = await read_daemon_status(connection, interval=hour)
+    assert (status.last_run_success, status.warning_threshold_exceeded) == (False, True)
+    details = await read_daemon_details(connection, interval=hour)
+    assert details.error_message is not None
+    assert "clock stands before" in details.error_message
+    due = await read_next_run(connection, interval=hour)
+    assert due is not None
+    assert timedelta(0) < due.due_in <= hour
 
 
 async def test_a_clock_a_few_seconds_off_is_no_reason_to_refuse(billing: Billing) -> None:

@@ -100,10 +100,11 @@ async def run_hourly_billing(
         if term is None:
             raise BillingBusy(f"another billing run has been going on for more than {lock_timeout:.0f} s")
         with tracing.span("billing.run", biller=biller.value, occasion=occasion.value) as span:
-            summary = await _begin(pool, term, biller=biller, occasion=occasion, settings=settings)
+            summary = await _begin(pool, term, biller=biller, occasion=occasion)
             run = _Run(pool, leadership, term, settings, stop, summary, occasion)
             try:
                 async with _recorded(pool, summary):
+                    await _make_ready(pool, term, settings)
                     await run.bill_everybody()
             finally:
                 _tell(span, summary)
@@ -138,26 +139,30 @@ async def _recorded(pool: Pool, summary: RunSummary) -> AsyncIterator[None]:
         await asyncio.shield(_finish(pool, summary, error))
 
 
-async def _begin(
-    pool: Pool, term: Term, *, biller: Biller, occasion: Occasion, settings: BillingSettings
-) -> RunSummary:
+async def _begin(pool: Pool, term: Term, *, biller: Biller, occasion: Occasion) -> RunSummary:
+    """Put the run on record before anything can fail it: what is not on record failed unseen."""
     async with pool.acquire() as connection, connection.transaction():
         await assert_term(connection, term)
         await control.assert_not_paused(connection)
+        await billing_runs.abandon(connection)
+        run_id, started_at = await billing_runs.start(
+            connection, biller=biller, occasion=occasion, holder=term.holder, term=term.number
+        )
+    log.info("billing_run.started", run_id=run_id, biller=biller.value, occasion=occasion.value)
+    return RunSummary(run_id=run_id, started_at=started_at)
+
+
+async def _make_ready(pool: Pool, term: Term, settings: BillingSettings) -> None:
+    async with pool.acquire() as connection, connection.transaction():
+        await assert_term(connection, term)
         last = await billing_runs.clock_regressed(connection)
         if last is not None:
             raise ContainerStacksError(
                 f"the database's clock stands before the last billing run ({last:%Y-%m-%d %H:%M:%S} UTC);"
                 " nothing is billed until it is right"
             )
-        await billing_runs.abandon(connection)
         await _bring_rates_up_to_date(connection)
         await held_plans.hold_and_lift(connection, factor_max=settings.price_factor_max)
-        run_id, started_at = await billing_runs.start(
-            connection, biller=biller, occasion=occasion, holder=term.holder, term=term.number
-        )
-    log.info("billing_run.started", run_id=run_id, biller=biller.value, occasion=occasion.value)
-    return RunSummary(run_id=run_id, started_at=started_at)
 
 
 async def _bring_rates_up_to_date(connection: Connection) -> None:

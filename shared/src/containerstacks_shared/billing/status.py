@@ -24,6 +24,7 @@ from .presence import STALE_AFTER
 
 # requirements.md 4.4: a daemon that has not billed for so long deserves a warning.
 WARNING_AFTER: Final = timedelta(minutes=90)
+CLOCK_SLACK: Final = timedelta(minutes=1)
 
 _QUERIES = load("billing_presence")
 
@@ -142,8 +143,11 @@ def _public(facts: _Facts) -> dict[str, Any]:
         ),
         "is_stale": not facts.daemon_alive,
         "warning_threshold_exceeded": (
+            # A run from the future, after a clock was set right, says nothing about the last 90 minutes.
             daemon_last_successful is None
-            or daemon_last_successful["finished_at"] < facts.now - WARNING_AFTER
+            or not facts.now - WARNING_AFTER
+            <= daemon_last_successful["finished_at"]
+            <= facts.now + CLOCK_SLACK
         ),
         "active_biller": facts.active,
     }

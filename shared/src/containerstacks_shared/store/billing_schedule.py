@@ -21,5 +21,5 @@ class NextRun:
 
 async def read_next_run(connection: Connection, *, interval: timedelta) -> NextRun | None:
     """Return None before the first run."""
-    (row,) = await connection.fetch(_NEXT_RUN, interval)
-    return None if row["next_run_at"] is None else NextRun(at=row["next_run_at"], due_in=row["due_in"])
+    row = await connection.fetchrow(_NEXT_RUN, interval)
+    return None if row is None else NextRun(at=row["next_run_at"], due_in=row["due_in"])
