@@ -45,6 +45,31 @@ async def test_an_empty_wallet_opens_without_an_entry(
     assert (entry["kind"], entry["balance_after"]) == ("unexplained", Decimal("-3.5"))
 
 
+async def test_a_balance_that_is_not_a_number_is_nothing_and_spoils_no_ledger(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization
+) -> None:
+    await connection.execute("update wallets set balance = 'NaN'")
+    assert "wallets_unlike_their_ledger" in {finding.check for finding in await billing.verify()}
+    await connection.execute("update wallets set balance = 50")
+    assert await kinds(billing, organization) == [
+        ("opening", Decimal(100), Decimal(100)),
+        ("unexplained", Decimal(-100), Decimal(0)),
+        ("unexplained", Decimal(50), Decimal(50)),
+    ]
+    assert {finding.check for finding in await billing.verify()} == {"unexplained_entries"}
+
+
+async def test_a_wallet_that_never_held_a_number_is_found_until_money_comes_in(
+    billing: Billing, connection: asyncpg.Connection
+) -> None:
+    organization = await fleet.add_organization(connection, balance="NaN")
+    (finding,) = await billing.verify()
+    assert (finding.check, finding.key) == ("wallets_unlike_their_ledger", str(organization.wallet_id))
+    assert (await billing.credit(organization, "10")).balance == Decimal(10)
+    assert await kinds(billing, organization) == [("credit", Decimal(10), Decimal(10))]
+    assert await billing.verify() == []
+
+
 async def test_a_charge_is_one_entry_for_all_debits_of_the_wallet(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:

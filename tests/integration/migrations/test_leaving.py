@@ -1,6 +1,7 @@
 """Going back: everything of ours is taken out, and every row of the application's stays, those billed here included."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import psycopg
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.archive import archive
 from containerstacks_shared.billing.audit import audit
+from containerstacks_shared.billing.credits import credit_wallet
 from containerstacks_shared.billing.statement import Month
 from containerstacks_shared.errors import DatabaseUnsuitable
 from containerstacks_shared.migrations import leave, migrate
@@ -89,6 +91,25 @@ async def test_coming_back_goes_on_where_billing_stood(adopted: Adopted, billing
     assert first.charged.hours_billed > 0
     assert second.charged.hours_billed == 0
     assert await billing.verify() == []
+
+
+async def test_a_credit_is_made_once_also_across_leaving_and_coming_back(
+    adopted: Adopted, billing: Billing
+) -> None:
+    organization = str(await billing.connection.fetchval("select id from organizations limit 1"))
+
+    async def credit(author: str) -> bool:
+        async with billing.pool.acquire() as connection:
+            credit = await credit_wallet(
+                connection, organization=organization, amount=Decimal(5), reference="payment-1", author=author
+            )
+        return credit.written
+
+    assert await credit("alice")
+    leave(adopted.dsn)
+    migrate(adopted.dsn)
+    await billing.pool.expire_connections()
+    assert not await credit("bob")
 
 
 def test_leaving_a_fresh_database_leaves_the_originals_tables(database_url: str) -> None:

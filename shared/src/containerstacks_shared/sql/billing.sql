@@ -36,7 +36,7 @@ select debtor.organization_id, debtor.instances
            and d.written_off_at is null
          group by d.organization_id) as debtor
  cross join lateral (
-     select w.id, w.balance
+     select w.id, wallet_balance(w.balance) as balance
        from wallets w
       where w.organization_id = debtor.organization_id
         and w.currency = 'USD'
@@ -79,9 +79,8 @@ select id
 with wallet as materialized (
     -- The oldest USD wallet pays.
     select distinct on (organization_id)
-           organization_id, id as wallet_id, coalesce(balance, 0) as balance,
-           -- What is not a number would compare as greater than any.
-           greatest(coalesce(nullif(balance, 'NaN'), 0), 0) as spendable
+           organization_id, id as wallet_id, wallet_balance(balance) as balance,
+           greatest(wallet_balance(balance), 0) as spendable
       from wallets
      where organization_id = any ($1::uuid[])
        and currency = 'USD'
@@ -260,7 +259,7 @@ with wallet as materialized (
 ), wallet_moved as (
     -- An increment, never a value read earlier.
     update wallets w
-       set balance = coalesce(w.balance, 0) - e.amount
+       set balance = wallet_balance(w.balance) - e.amount
       from entry e
      where w.id = e.wallet_id
        and e.amount <> 0

@@ -71,10 +71,10 @@ with instance as (
      group by i.organization_id
 ), runway as (
     select b.organization_id, o.name as organization, w.balance, b.instances, b.hourly_amount, b.amount_due,
-           greatest(coalesce(nullif(w.balance, 'NaN'), 0) - b.amount_due, 0) / nullif(b.hourly_amount, 0) as hours
+           greatest(coalesce(w.balance, 0) - b.amount_due, 0) / nullif(b.hourly_amount, 0) as hours
       from burning b
       left join organizations o on o.id = b.organization_id
-      left join (select distinct on (organization_id) organization_id, coalesce(balance, 0) as balance
+      left join (select distinct on (organization_id) organization_id, wallet_balance(balance) as balance
                    from wallets
                   where currency = 'USD'
                   order by organization_id, created_at, id) as w on w.organization_id = b.organization_id

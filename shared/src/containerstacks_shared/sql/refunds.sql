@@ -106,18 +106,18 @@ select w.id
 ), ledger as (
     insert into wallet_ledger_entries (id, wallet_id, organization_id, kind, amount, balance_after)
     overriding system value
-    select e.id, w.id, w.organization_id, 'refund', e.amount, coalesce(w.balance, 0) + e.amount
+    select e.id, w.id, w.organization_id, 'refund', e.amount, wallet_balance(w.balance) + e.amount
       from entry e
       join wallets w on w.id = e.wallet_id
 ), wallet_moved as (
     update wallets w
-       set balance = coalesce(w.balance, 0) + e.amount
+       set balance = wallet_balance(w.balance) + e.amount
       from entry e
      where w.id = e.wallet_id
        and e.amount <> 0
 ), credited as (
     select r.*, e.id as entry_id,
-           coalesce(w.balance, 0) + sum(r.amount) over (partition by r.wallet_id order by r.id) as balance_after
+           wallet_balance(w.balance) + sum(r.amount) over (partition by r.wallet_id order by r.id) as balance_after
       from refunded r
       join entry e on e.wallet_id = r.wallet_id
       join wallets w on w.id = r.wallet_id

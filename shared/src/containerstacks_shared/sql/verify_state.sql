@@ -2,7 +2,7 @@
 
 -- name: wallets_unlike_their_ledger
 -- Invariant 3: a wallet holds the sum of its entries, and one that is gone held nothing at the end. $1 whether all entries
--- are added up; else the last one says it, since each follows from the one before.
+-- are added up; else the last one says it, since each follows from the one before. NaN is what no wallet should hold.
 select coalesce(w.id, entries.wallet_id)::text as key,
        case when w.id is null then format('the wallet is gone, its entries sum to %s', entries.total)
             else format('the wallet holds %s, its entries sum to %s', w.balance, coalesce(entries.total, 0)) end as detail
@@ -20,7 +20,8 @@ select coalesce(w.id, entries.wallet_id)::text as key,
                                    order by e.id desc
                                    limit 1) as latest
               where not $1::boolean) as entries on entries.wallet_id = w.id
- where coalesce(w.balance, 0) <> coalesce(entries.total, 0)
+ where wallet_balance(w.balance) <> coalesce(entries.total, 0)
+    or w.balance = 'NaN'
  order by key;
 
 -- name: write_offs_unlike_their_cycles

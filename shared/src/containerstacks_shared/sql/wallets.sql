@@ -1,6 +1,6 @@
 -- name: lock_wallet
 -- The oldest USD wallet, the one that billing charges.
-select id, coalesce(balance, 0) as balance
+select id, wallet_balance(balance) as balance
   from wallets
  where organization_id = $1
    and currency = 'USD'
@@ -26,7 +26,7 @@ select organization_id, amount
   from payment_transactions
  where provider_transaction_id = $1
    and payment_method = 'wallet_credit'
-   and wallet_ledger_entry_id is not null;
+   and metadata ? 'credited_by';
 
 -- name: credit
 -- The unique reference decides: a second try writes nothing at all.
@@ -41,7 +41,7 @@ with entry as (
            entry.id, clock_now(), clock_now()
       from entry
         on conflict (provider_transaction_id)
-           where payment_method = 'wallet_credit' and wallet_ledger_entry_id is not null
+           where payment_method = 'wallet_credit' and metadata ? 'credited_by'
         do nothing
     returning wallet_ledger_entry_id
 ), ledger as (
@@ -52,7 +52,7 @@ with entry as (
     returning id
 )
 update wallets
-   set balance = coalesce(balance, 0) + $3::numeric
+   set balance = wallet_balance(balance) + $3::numeric
  where id = $1
    and exists (select from ledger)
 returning balance;

@@ -22,7 +22,7 @@ select register_rates(array_agg(plan_id), array_agg(region))
 insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after)
 select id, organization_id, 'opening', balance, balance
   from wallets
- where balance <> 0
+ where wallet_balance(balance) <> 0
  order by id;
 
 -- A surprise of more than a day's hours is an operator's decision, not a migration's. What resuming would charge is

@@ -36,7 +36,7 @@ drop function all_vps_billing_cycles, all_payment_transactions, refuse_archived_
               add_archive_month, archive_charges;
 
 drop view vps_plan_matches, vps_counts_now, totals_now;
-drop index containerstacks_api_keys_hash, containerstacks_vps_instances_organization;
+drop index containerstacks_api_keys_hash, containerstacks_vps_instances_organization, payment_transactions_credit_reference;
 alter table payment_transactions drop column wallet_ledger_entry_id;
 alter table vps_billing_cycles drop column billing_run_id, drop column billing_correction_id;
 alter table vps_plans
@@ -44,7 +44,7 @@ alter table vps_plans
 
 drop function charge_organizations, correct_held_rates, hold_base_tables;
 drop function vps_plans_changed, count_vps_instances, count_all_time, announce_count_deltas, remember_vps_plan, move_vps_debt, bury_vps_instances,
-              truncate_vps_instances, write_off_organizations, record_wallet_movement, record_wallets_truncated,
+              truncate_vps_instances, write_off_organizations, record_wallet_movement, record_wallets_truncated, wallet_balance,
               refresh_rates, register_rates, current_hourly_rates, hourly_rate, monthly_price, match_vps_plan, rate_region,
               configured_region, specification_problem, specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,
               time_ordered_uuid, find_api_key, list_api_keys, revoke_api_key, note_api_key_uses,

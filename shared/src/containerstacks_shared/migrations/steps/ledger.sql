@@ -2,6 +2,11 @@
 -- that moves the wallet; the trigger then finds the ledger already level. For anyone else it writes what
 -- is missing, which makes an entry that nobody can forget and nobody needs to announce.
 
+-- What a wallet holds. NULL is nothing, and so is NaN, which JavaScript writes and which compares as greater than any.
+create function wallet_balance(balance numeric) returns numeric
+    language sql immutable parallel safe
+    return coalesce(nullif(balance, 'NaN'), 0);
+
 create function record_wallet_movement() returns trigger
     language plpgsql security definer set search_path = public, pg_temp
     as $$
@@ -18,7 +23,7 @@ begin
         balance_now := 0;
     else
         moved := new;
-        balance_now := coalesce(new.balance, 0);
+        balance_now := wallet_balance(new.balance);
     end if;
     select balance_after into balance_known
       from wallet_ledger_entries
@@ -39,7 +44,7 @@ begin
                 case tg_op when 'INSERT' then 'opening' when 'DELETE' then 'closing' else 'unexplained' end,
                 balance_now - balance_known, balance_now);
     end if;
-    if tg_op <> 'DELETE' and (tg_op = 'INSERT' or balance_now > coalesce(old.balance, 0)) then
+    if tg_op <> 'DELETE' and (tg_op = 'INSERT' or balance_now > wallet_balance(old.balance)) then
         perform pg_notify('wallet_topped_up', '');
     end if;
     return null;

@@ -222,7 +222,7 @@ create unique index vps_billing_cycles_once on vps_billing_cycles (billing_perio
 
 -- A credit happens once per reference.
 create unique index payment_transactions_credit_reference on payment_transactions (provider_transaction_id)
-    where payment_method = 'wallet_credit' and wallet_ledger_entry_id is not null;
+    where payment_method = 'wallet_credit' and metadata ? 'credited_by';
 
 -- Signing in -------------------------------------------------------------------------------------
 
