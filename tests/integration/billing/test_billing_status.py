@@ -182,6 +182,8 @@ async def test_the_next_run_is_an_interval_after_the_last_scheduled_one(
         at_once = (await status(billing)).next_scheduled_run
         assert at_once is not None
         assert abs(at_once - await clock_now(connection)) < 5 * SECOND
+        await control.pause(connection, reason="prices", author="alice")
+        assert (await status(billing)).next_scheduled_run is None
 
 
 @pytest.mark.parametrize("hours", [-3, 3])

@@ -20,6 +20,7 @@ from containerstacks_shared.store import audits, billing_runs
 from containerstacks_shared.store.billing_schedule import read_next_run
 from containerstacks_shared.store.owed_hours import OwedHours, read_owed_hours
 
+from .control import read_pause
 from .presence import STALE_AFTER
 
 # requirements.md 4.4: a daemon that has not billed for so long deserves a warning.
@@ -105,7 +106,7 @@ async def _read_facts(connection: Connection, interval: timedelta) -> _Facts:
     now = await connection.fetchval("select clock_now()")
     active = next((ActiveBiller(biller) for biller, yes in alive.items() if yes), ActiveBiller.NONE)
     next_run = None
-    if active is not ActiveBiller.NONE:
+    if active is not ActiveBiller.NONE and not (await read_pause(connection)).paused:
         minutes = billers[active.value]["interval_minutes"]
         scheduled = await read_next_run(
             connection, interval=timedelta(minutes=minutes) if minutes else interval
