@@ -174,6 +174,7 @@ async def test_forms_and_documents_are_told_apart(site: Site, connection: Connec
         b"[]",
         b'{"name": 7}',
         b'{"name": "a\\u0000b"}',
+        b'{"name": "a\\ud800b"}',
         b'{"name": "x", "y": 1}',
     ):
         async with site.client.post("/api/keys", data=document, headers=typed) as answer:
@@ -190,9 +191,32 @@ async def test_a_form_of_odd_bytes_is_refused_and_breaks_nothing(site: Site, bod
         "/login", data=body + f"&csrf_token={token}".encode(), headers=head
     ) as answer:
         assert answer.status in {400, 401, 403}
-    odd = {"Content-Type": "application/x-www-form-urlencoded; charset=klingon"}
-    async with site.client.post("/login", data=body, headers=odd) as answer:
-        assert answer.status in {400, 403}
+
+
+@pytest.mark.parametrize(
+    ("path", "kind", "charset", "body"),
+    [
+        ("/login", "application/x-www-form-urlencoded", "utf-7", b"csrf_token=+2AA-&email=a&password=b"),
+        ("/login", "application/x-www-form-urlencoded", "unicode_escape", b"email=a&password=\\ud800"),
+        ("/login", "application/x-www-form-urlencoded", "klingon", b"email=a&password=b"),
+        ("/api/keys", "application/json", "utf-16", '{"name": "x"}'.encode("utf-16")),
+    ],
+)
+async def test_what_is_not_in_utf_8_is_refused(
+    site: Site, path: str, kind: str, charset: str, body: bytes
+) -> None:
+    await site.csrf_token()
+    head = {"Content-Type": f"{kind}; charset={charset}"}
+    async with site.client.post(path, data=body, headers=head) as answer:
+        await refused(answer, 415)
+
+
+@pytest.mark.parametrize("charset", ["utf-8", '"UTF-8"', "utf8"])
+async def test_a_form_may_say_that_it_is_in_utf_8(site: Site, charset: str) -> None:
+    head = {"Content-Type": f"application/x-www-form-urlencoded; charset={charset}"}
+    form = f"csrf_token={await site.csrf_token()}&email=ä@example.com&password=wrong".encode()
+    async with site.client.post("/login", data=form, headers=head) as answer:
+        assert answer.status == 401
 
 
 @pytest.mark.parametrize(
@@ -287,6 +311,8 @@ async def test_figures_for_monitoring_take_the_token(open_site: OpenSite) -> Non
     site = await open_site(metrics_token="monitoring-0123456789")
     await refused(await site.get("/metrics"), 401)
     await refused(await site.get("/metrics", authorization="Bearer wrong"), 401)
+    odd = b"GET /metrics HTTP/1.1\r\nHost: here\r\nConnection: close\r\nAuthorization: Bearer \xff\r\n\r\n"
+    assert (await site.raw(odd))[9:13] == b"401 "
     assert (await site.get("/metrics", authorization="Bearer monitoring-0123456789")).status == 200
 
 

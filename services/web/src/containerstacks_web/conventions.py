@@ -30,6 +30,8 @@ _HOST: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}
 # No coding at all, as HTTP calls it.
 _PLAIN: Final = "identity"
 _FORM: Final = "application/x-www-form-urlencoded"
+# Python knows others, some of which make characters that are none.
+_CHARSETS: Final = frozenset({"utf-8", "utf8"})
 _JSON_RANGES: Final = frozenset({"application/json", "application/problem+json", "application/*", "*/*"})
 # A form or a small document; who needs longer is holding the line.
 _BODY_SECONDS_MAX: Final = 10.0
@@ -154,8 +156,9 @@ def _assert_may_measure(request: web.Request) -> None:
     token = request.app[SETTINGS].metrics_token
     if token is not None:
         scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-        expected = token.get_secret_value().encode()
-        if scheme.lower() != "bearer" or not hmac.compare_digest(given.strip().encode(), expected):
+        # Bytes that are no text come as characters that only this takes back.
+        shown = given.strip().encode(errors="surrogateescape")
+        if scheme.lower() != "bearer" or not hmac.compare_digest(shown, token.get_secret_value().encode()):
             raise RequestRefused(
                 HTTPStatus.UNAUTHORIZED,
                 "Figures for monitoring take the token of METRICS_TOKEN.",
@@ -192,19 +195,8 @@ async def _receive(request: web.Request) -> None:
     """Take in the body, which is small, before anybody waits for it with something in hand."""
     if not request.can_read_body:
         return
-    if request.headers.get(hdrs.CONTENT_ENCODING, _PLAIN).lower() != _PLAIN:
-        raise RequestRefused(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            "Nothing is taken that is compressed.",
-            headers={hdrs.ACCEPT_ENCODING: _PLAIN},
-        )
-    if (request.content_length or 0) > request.client_max_size:
-        raise web.HTTPRequestEntityTooLarge(request.client_max_size, request.content_length or 0)
     is_form = not request.path.startswith(API_PREFIX)
-    if is_form and request.content_type != _FORM:
-        raise RequestRefused(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"This takes {_FORM}.", headers={"Accept-Post": _FORM}
-        )
+    _assert_readable(request, is_form=is_form)
     try:
         async with asyncio.timeout(_BODY_SECONDS_MAX) as limit:
             await request.read()
@@ -216,5 +208,23 @@ async def _receive(request: web.Request) -> None:
         raise RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "The rest of the request did not come.") from None
     except (ConnectionError, web.RequestPayloadError):
         raise RequestRefused(HTTPStatus.BAD_REQUEST, "The rest of the request did not come.") from None
-    except (LookupError, UnicodeError):
-        raise RequestRefused(HTTPStatus.BAD_REQUEST, "The form is not text in a known encoding.") from None
+    except UnicodeError:
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "The form is not text in UTF-8.") from None
+
+
+def _assert_readable(request: web.Request, *, is_form: bool) -> None:
+    """Refuse by its head alone what would not be understood."""
+    if request.headers.get(hdrs.CONTENT_ENCODING, _PLAIN).lower() != _PLAIN:
+        raise RequestRefused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            "Nothing is taken that is compressed.",
+            headers={hdrs.ACCEPT_ENCODING: _PLAIN},
+        )
+    if (request.content_length or 0) > request.client_max_size:
+        raise web.HTTPRequestEntityTooLarge(request.client_max_size, request.content_length or 0)
+    if is_form and request.content_type != _FORM:
+        raise RequestRefused(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"This takes {_FORM}.", headers={"Accept-Post": _FORM}
+        )
+    if (request.charset or "utf-8").lower() not in _CHARSETS:
+        raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Text is taken in UTF-8.")
