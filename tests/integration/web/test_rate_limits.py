@@ -1,14 +1,20 @@
 """How often one visitor may ask: by class, by address, told in headers, and never of probes or sockets."""
 
 import itertools
+import secrets
+from collections.abc import Callable
+
+import pytest
 
 from containerstacks_shared.db import Connection
+from containerstacks_web.request_limits import VAIN_CREDENTIALS
 from support import web_site
 from support.processes import free_port
-from support.waiting import eventually
+from support.waiting import eventually, time_limit
 from support.web_site import OpenSite, Site
 
 PATH = "/api/health"
+SOCKET_PATH = "/ws/status?topics=zz"
 
 
 async def statuses(site: Site, times: int, **headers: str) -> list[int]:
@@ -64,6 +70,54 @@ async def test_each_class_has_its_own_limit(open_site: OpenSite, connection: Con
 async def test_wrong_credentials_count_and_run_out(open_site: OpenSite) -> None:
     site = await open_site(rate_limit_anonymous="2/hour")
     assert await statuses(site, 3, x_api_key="sk_live_guess") == [401, 401, 429]
+
+
+def some_key() -> dict[str, str]:
+    return {"x_api_key": f"sk_live_{secrets.token_hex(32)}"}
+
+
+def some_session() -> dict[str, str]:
+    return {"cookie": f"{web_site.SESSION_COOKIE}={secrets.token_urlsafe(32)}"}
+
+
+@pytest.mark.parametrize(
+    ("path", "credential", "status"),
+    [(PATH, some_key, 401), ("/status", some_session, 200), (SOCKET_PATH, some_session, 400)],
+)
+async def test_credentials_that_are_none_run_out_and_are_looked_up_no_more(
+    open_site: OpenSite,
+    connection: Connection,
+    path: str,
+    credential: Callable[[], dict[str, str]],
+    status: int,
+) -> None:
+    site = await open_site(rate_limit_anonymous="1000/hour")
+    for _ in range(VAIN_CREDENTIALS.amount):
+        assert (await site.get(path, **credential())).status == status
+    async with connection.transaction(), time_limit(10, "a refusal asked the database"):
+        await connection.execute("lock table user_api_keys, web_sessions in access exclusive mode")
+        for headers in (some_key(), some_session()):
+            for asked in (PATH, "/status", SOCKET_PATH):
+                refused = await site.get(asked, **headers)
+                assert refused.status == 429
+                assert 1 <= int(refused.headers["Retry-After"]) <= 60
+                assert "Cookie" in refused.headers["Vary"]
+    assert await statuses(site, 1) == [200]
+
+
+async def test_the_session_of_a_form_is_nobodys_either(open_site: OpenSite) -> None:
+    site = await open_site(rate_limit_anonymous="1000/hour")
+    await site.csrf_token()
+    assert await statuses(site, VAIN_CREDENTIALS.amount + 1) == [200] * VAIN_CREDENTIALS.amount + [429]
+
+
+async def test_good_credentials_use_up_nothing_that_others_need(
+    open_site: OpenSite, connection: Connection
+) -> None:
+    site = await open_site(rate_limit_user="1000/hour")
+    key = await web_site.add_api_key(connection, role="user")
+    times = VAIN_CREDENTIALS.amount + 1
+    assert await statuses(site, times, x_api_key=key) == [200] * times
 
 
 async def is_ready(site: Site) -> bool:

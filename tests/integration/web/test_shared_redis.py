@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from containerstacks_shared.db import Connection
+from containerstacks_web.request_limits import VAIN_CREDENTIALS
 from support import fleet
 from support.processes import LOCALHOST, free_port
 from support.waiting import eventually
@@ -53,6 +54,16 @@ async def test_replicas_count_together(open_site: OpenSite, redis_url: str) -> N
     assert [answer.status for answer in answers] == [200, 200, 200, 429]
     assert [answer.headers["RateLimit"].split(";")[1] for answer in answers] == ["r=2", "r=1", "r=0", "r=0"]
     assert 3590 <= int(answers[-1].headers["Retry-After"]) <= 3600
+
+
+async def test_replicas_look_up_no_more_when_credentials_ran_out_elsewhere(
+    open_site: OpenSite, redis_url: str
+) -> None:
+    one, another = await open_site(redis_url=redis_url), await open_site(redis_url=redis_url)
+    for _ in range(VAIN_CREDENTIALS.amount):
+        assert (await one.get("/api/health", x_api_key="sk_live_guess")).status == 401
+    refused = await another.get("/api/health", x_api_key="sk_live_guess")
+    assert (refused.status, refused.headers["RateLimit"].split(";")[:2]) == (429, ['"credentials"', "r=0"])
 
 
 async def test_replicas_show_the_same_figures(

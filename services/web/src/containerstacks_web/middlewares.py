@@ -21,12 +21,13 @@ from containerstacks_web.conventions import (
     allowed_methods,
 )
 from containerstacks_web.headers import RESOURCE_POLICY, SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
-from containerstacks_web.keys import IDENTITY, RATE_LIMITER, REQUEST_ID, SETTINGS, TRUSTED_PROXIES, VERDICT
-from containerstacks_web.metrics import RATE_LIMITED, REQUESTS
+from containerstacks_web.keys import IDENTITY, REQUEST_ID, SETTINGS, TRUSTED_PROXIES, VERDICT
+from containerstacks_web.metrics import REQUESTS
 from containerstacks_web.problems import RequestRefused, problem_response
 from containerstacks_web.request_ids import REQUEST_ID_HEADER, request_id_of
+from containerstacks_web.request_limits import count
 from containerstacks_web.sign_in.credentials import WrongCredential, identify
-from containerstacks_web.sign_in.identity import ANONYMOUS, Identity, RequestRole
+from containerstacks_web.sign_in.identity import ANONYMOUS, RequestRole
 
 _log = structlog.get_logger(__name__)
 
@@ -95,20 +96,20 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Find out who asks, count the request, and refuse it when it is one too many or its credential wrong."""
     if request.path in PROBES or request.path.startswith(STATIC_PREFIX):
         return await handler(request)
+    # Until more is known.
+    request[IDENTITY] = identity = ANONYMOUS
     refusal = None
     try:
-        identity = await identify(request)
+        request[IDENTITY] = identity = await identify(request)
     except WrongCredential:
-        identity = ANONYMOUS
         refusal = RequestRefused(
             HTTPStatus.UNAUTHORIZED,
             "The credential in the request's headers is not valid, or no longer.",
             headers={"WWW-Authenticate": 'Bearer realm="containerstacks"'},
         )
-    request[IDENTITY] = identity
     # Sockets have caps of their own.
     if request.path != SOCKET_PATH or refusal is not None:
-        await _count(request, identity)
+        await count(request, identity)
     if refusal is not None:
         raise refusal
     return await handler(request)
@@ -138,17 +139,6 @@ async def set_headers(request: web.Request, response: web.StreamResponse) -> Non
         path=request.path,
         origin=request.headers.get(hdrs.ORIGIN, ""),
     )
-
-
-async def _count(request: web.Request, identity: Identity) -> None:
-    address = request.app[TRUSTED_PROXIES].visitor(request).limit_key
-    key = address if identity.user_id is None else f"{identity.user_id} {address}"
-    # A stranger's may have been counted on the short way, which was too short for this request.
-    verdict = request.get(VERDICT) or await request.app[RATE_LIMITER].hit_as(identity.role, key)
-    request[VERDICT] = verdict
-    if not verdict.allowed:
-        RATE_LIMITED.labels(verdict.name).inc()
-        raise RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, verdict.refusal)
 
 
 def _explain(error: web.HTTPException) -> str:

@@ -75,34 +75,54 @@ class RateLimiter:
         return self.hit(name, self._rates[name], key)
 
     async def hit(self, name: str, rate: RateLimit, key: str) -> Verdict:
-        if self._redis is not None and (clock := asyncio.get_running_loop().time)() >= self._redis_retry_at:
+        """Count one, and tell whether it is allowed."""
+        if (redis := self._redis_at_hand()) is not None:
             try:
-                return await _hit(self._redis, name, rate, key)
+                return await _hit(redis, name, rate, key)
             except REDIS_AWAY as error:
-                self._redis_retry_at = clock() + _REDIS_RETRY_SECONDS
-                _log.warning("rate_limiting.redis_away", error=str(error) or type(error).__name__)
+                self._leave_redis_alone(error)
         return self._memory.hit(name, rate, key)
+
+    async def look(self, name: str, rate: RateLimit, key: str) -> Verdict:
+        """Tell whether one more is allowed, and count none."""
+        if (redis := self._redis_at_hand()) is not None:
+            try:
+                return await _look(redis, name, rate, key)
+            except REDIS_AWAY as error:
+                self._leave_redis_alone(error)
+        return self._memory.look(name, rate, key)
 
     async def clear(self, name: str, rate: RateLimit, key: str) -> None:
         """Forget what was counted, after a success that excuses the failures before it."""
         self._memory.forget(name, rate, key)
-        if self._redis is None or asyncio.get_running_loop().time() < self._redis_retry_at:
+        if (redis := self._redis_at_hand()) is None:
             return
         try:
-            await self._redis.clear(_item(rate).key_for(name, key))
+            await redis.clear(_item(rate).key_for(name, key))
         except REDIS_AWAY as error:
-            _log.warning("rate_limiting.redis_away", error=str(error) or type(error).__name__)
+            self._leave_redis_alone(error)
+
+    def _redis_at_hand(self) -> Storage | None:
+        if self._redis is None or asyncio.get_running_loop().time() < self._redis_retry_at:
+            return None
+        return self._redis
+
+    def _leave_redis_alone(self, error: Exception) -> None:
+        self._redis_retry_at = asyncio.get_running_loop().time() + _REDIS_RETRY_SECONDS
+        _log.warning("rate_limiting.redis_away", error=str(error) or type(error).__name__)
 
 
 async def _hit(storage: Storage, name: str, rate: RateLimit, key: str) -> Verdict:
-    limiter = FixedWindowRateLimiter(storage)
-    item = _item(rate)
-    allowed = await limiter.hit(item, name, key)
-    window = await limiter.get_window_stats(item, name, key)
+    allowed = await FixedWindowRateLimiter(storage).hit(_item(rate), name, key)
+    return (await _look(storage, name, rate, key))._replace(allowed=allowed)
+
+
+async def _look(storage: Storage, name: str, rate: RateLimit, key: str) -> Verdict:
+    window = await FixedWindowRateLimiter(storage).get_window_stats(_item(rate), name, key)
     return Verdict(
         name=name,
         rate=rate,
-        allowed=allowed,
+        allowed=window.remaining > 0,
         remaining=window.remaining,
         reset_seconds=max(1, math.ceil(window.reset_time - time.time())),
     )
@@ -135,6 +155,11 @@ class _Windows:
         self._sweep_at = 0.0
 
     def hit(self, name: str, rate: RateLimit, key: str) -> Verdict:
+        verdict = self.look(name, rate, key)
+        self._windows[name, rate.text, key].count += 1
+        return verdict
+
+    def look(self, name: str, rate: RateLimit, key: str) -> Verdict:
         now = time.monotonic()
         if now >= self._sweep_at:
             self._sweep(now)
@@ -142,12 +167,11 @@ class _Windows:
         window = self._windows.get(counted)
         if window is None or window.ends_at <= now:
             window = self._windows[counted] = _Window(now + rate.period.total_seconds())
-        window.count += 1
         return Verdict(
             name,
             rate,
-            allowed=window.count <= rate.amount,
-            remaining=max(0, rate.amount - window.count),
+            allowed=window.count < rate.amount,
+            remaining=max(0, rate.amount - window.count - 1),
             reset_seconds=max(1, math.ceil(window.ends_at - now)),
         )
 

@@ -12,7 +12,7 @@ from uuid import UUID
 
 import jwt
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp_session import get_session
 from pydantic import SecretStr
 
@@ -23,6 +23,7 @@ from containerstacks_shared.store.api_keys import ApiKeyScope
 from containerstacks_shared.store.users import User, UserRole
 from containerstacks_web.headers import API_KEY_HEADER
 from containerstacks_web.keys import KEY_USES, POOL, SETTINGS
+from containerstacks_web.request_limits import assert_may_bring_credentials, count_vain_credential
 from containerstacks_web.sign_in.identity import ANONYMOUS, CredentialKind, Identity, RequestRole
 from containerstacks_web.sign_in.sessions import SESSION_STORAGE, SESSION_USER
 
@@ -37,8 +38,15 @@ class WrongCredential(Exception):  # noqa: N818 - what is the case
 
 
 async def identify(request: web.Request) -> Identity:
-    """Raises `WrongCredential`, and one of `db.UNAVAILABLE` when a header's credential cannot be looked up."""
-    identity = await _by_headers(request)
+    """Raises `WrongCredential`; `RequestRefused` after too many; one of `db.UNAVAILABLE` when there is no telling."""
+    if not _has_credential(request):
+        return ANONYMOUS
+    await assert_may_bring_credentials(request)
+    try:
+        identity = await _by_headers(request)
+    except WrongCredential:
+        await count_vain_credential(request)
+        raise
     return await _by_session(request) if identity is None else identity
 
 
@@ -54,11 +62,17 @@ async def is_still_admin(request: web.Request) -> bool:
     return user is not None and user.role is UserRole.ADMIN
 
 
+def _has_credential(request: web.Request) -> bool:
+    if API_KEY_HEADER in request.headers or hdrs.AUTHORIZATION in request.headers:
+        return True
+    return request.app[SESSION_STORAGE].token(request) is not None
+
+
 async def _by_headers(request: web.Request) -> Identity | None:
     presented = []
     if (key := request.headers.get(API_KEY_HEADER)) is not None:
         presented.append(await _by_api_key(request, key.strip()))
-    if (authorization := request.headers.get("Authorization")) is not None:
+    if (authorization := request.headers.get(hdrs.AUTHORIZATION)) is not None:
         # The original application reads the second word, whatever the first one is.
         credential = authorization.strip().partition(" ")[2].strip()
         if credential.startswith(api_keys.PREFIX):
@@ -119,7 +133,11 @@ async def _by_session(request: web.Request) -> Identity:
         _log.warning("sessions.unavailable", error=str(error) or type(error).__name__)
         return ANONYMOUS
     user = request.get(SESSION_USER)
-    return ANONYMOUS if user is None else _identity(user, CredentialKind.SESSION)
+    if user is None:
+        # The session of a form, too, was looked up for nobody; everybody gets those.
+        await count_vain_credential(request)
+        return ANONYMOUS
+    return _identity(user, CredentialKind.SESSION)
 
 
 def _identity(user: User | None, credential: CredentialKind) -> Identity:

@@ -41,7 +41,7 @@ class DatabaseSessionStorage(AbstractStorage):
         self._key = b"" if secret is None else secret.get_secret_value().encode()
 
     async def load_session(self, request: web.Request) -> Session:
-        token = self._token(request)
+        token = self.token(request)
         found = None if token is None else await self._find(request, token)
         if token is None or found is None:
             return await self.new_session()
@@ -54,7 +54,7 @@ class DatabaseSessionStorage(AbstractStorage):
 
     async def find_user(self, request: web.Request) -> User | None:
         """Return who is signed in as of now, whatever the request remembers."""
-        token = self._token(request)
+        token = self.token(request)
         found = None if token is None else await self._find(request, token)
         return None if found is None else found.user
 
@@ -96,7 +96,8 @@ class DatabaseSessionStorage(AbstractStorage):
             async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
                 await web_sessions.delete(connection, self._hash(str(session.identity)))
 
-    def _token(self, request: web.Request) -> str | None:
+    def token(self, request: web.Request) -> str | None:
+        """Return what a request shows as a session's token, known or not."""
         token = self.load_cookie(request)
         return token if token is not None and _TOKEN.fullmatch(token) else None
 
