@@ -5,6 +5,7 @@ import secrets
 from collections.abc import Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from containerstacks_shared.db import Connection
 from containerstacks_web.request_limits import VAIN_CREDENTIALS
@@ -118,6 +119,54 @@ async def test_good_credentials_use_up_nothing_that_others_need(
     key = await web_site.add_api_key(connection, role="user")
     times = VAIN_CREDENTIALS.amount + 1
     assert await statuses(site, times, x_api_key=key) == [200] * times
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "headers", "status"),
+    [
+        ("GET", PATH, {"Accept": "application/xml"}, 406),
+        ("GET", PATH, {"Host": "a/b"}, 400),
+        ("OPTIONS", PATH, {"Origin": "https://a.example"}, 204),
+        ("OPTIONS", "/api/nothing", {"Origin": "https://a.example"}, 404),
+        ("POST", "/login", {"Origin": "https://a.example", "Content-Type": "text/plain"}, 415),
+        ("POST", "/login", {"Origin": "https://a.example", "Content-Length": "100000"}, 413),
+    ],
+)
+async def test_what_breaks_conventions_is_counted(
+    open_site: OpenSite, method: str, path: str, headers: dict[str, str], status: int
+) -> None:
+    site = await open_site(rate_limit_anonymous="2/hour")
+    body = b"x" * int(headers.get("Content-Length", "1")) if method == "POST" else None
+    answers = [
+        await site.client.request(method, path, headers=headers, data=body, allow_redirects=False)
+        for _ in range(3)
+    ]
+    assert [answer.status for answer in answers] == [status, status, 429]
+    assert [answer.headers["RateLimit"].split(";")[1] for answer in answers] == ["r=1", "r=0", "r=0"]
+    assert int(answers[-1].headers["Retry-After"]) > 3590
+    assert "Cookie" in answers[-1].headers["Vary"]
+    assert await statuses(site, 1) == [429]
+
+
+async def test_preflights_have_a_count_of_their_own(open_site: OpenSite) -> None:
+    panel = "https://panel.example.com"
+    site = await open_site(rate_limit_anonymous="2/hour", cors_origins=panel)
+    asked = {"Origin": panel, "Access-Control-Request-Method": "GET"}
+    assert await statuses(site, 3) == [200, 200, 429]
+    # The page behind it comes with a key, which has a limit of its own.
+    preflights = [(await site.client.options(PATH, headers=asked)).status for _ in range(3)]
+    assert preflights == [204, 204, 429]
+
+
+async def test_a_flood_is_a_figure_and_no_page_of_lines(open_site: OpenSite, connection: Connection) -> None:
+    site = await open_site(rate_limit_anonymous="1/hour", rate_limit_admin="1/hour")
+    admin = {"x_api_key": await web_site.add_api_key(connection, role="admin")}
+    with capture_logs() as lines:
+        for headers in ({"accept": "application/xml"}, {"accept": "text/html"}, admin):
+            await statuses(site, 3, **headers)
+    served = [line for line in lines if line["event"] == "request.served"]
+    assert {line["log_level"] for line in served if line["status"] == 429} == {"debug"}
+    assert [line["status"] for line in served if line["log_level"] == "info"] == [406, 200]
 
 
 async def is_ready(site: Site) -> bool:

@@ -14,9 +14,11 @@ from aiohttp.typedefs import Handler
 from containerstacks_shared.settings import ANY_ORIGIN
 from containerstacks_web.client_address import Visitor
 from containerstacks_web.headers import RESOURCE_POLICY
-from containerstacks_web.keys import SETTINGS, TRUSTED_PROXIES
+from containerstacks_web.keys import IDENTITY, SETTINGS, TRUSTED_PROXIES
 from containerstacks_web.problems import RequestRefused
+from containerstacks_web.request_limits import count, count_preflight
 from containerstacks_web.settings import WebSettings
+from containerstacks_web.sign_in.identity import ANONYMOUS
 
 API_PREFIX: Final = "/api/"
 METRICS_PATH: Final = "/metrics"
@@ -47,6 +49,22 @@ async def keep_conventions(request: web.Request, handler: Handler) -> web.Stream
         _assert_may_measure(request)
     if request.path in PROBES:
         return await handler(request)
+    try:
+        options = await _checked(request)
+    except (RequestRefused, web.HTTPException):
+        # Whose it is need not be found out: it counts as a stranger's.
+        request[IDENTITY] = ANONYMOUS
+        await count(request, ANONYMOUS)
+        raise
+    if options is None:
+        return await handler(request)
+    request[IDENTITY] = ANONYMOUS
+    await (count_preflight(request) if _is_preflight(request) else count(request, ANONYMOUS))
+    return options
+
+
+async def _checked(request: web.Request) -> web.Response | None:
+    """Return the answer to OPTIONS, and None to everything else that may go on."""
     _assert_host(request)
     if request.method == hdrs.METH_OPTIONS:
         return _options(request)
@@ -54,7 +72,7 @@ async def keep_conventions(request: web.Request, handler: Handler) -> web.Stream
         if request.path.startswith(API_PREFIX) and request.path not in _PAGES_OF_API:
             assert_accepts_json(request)
         await _receive(request)
-    return await handler(request)
+    return None
 
 
 def is_plain(request: web.Request, visitor: Visitor) -> bool:
@@ -181,14 +199,17 @@ def _options(request: web.Request) -> web.Response:
     else:
         methods = hdrs.METH_OPTIONS
     response = web.Response(status=HTTPStatus.NO_CONTENT, headers={hdrs.ALLOW: methods})
-    asked = request.headers.get(hdrs.ACCESS_CONTROL_REQUEST_METHOD)
     origin = request.headers.get(hdrs.ORIGIN, "")
     is_api = request.path.startswith(API_PREFIX)
-    if asked is not None and is_api and request.app[SETTINGS].allows_origin(origin):
+    if _is_preflight(request) and is_api and request.app[SETTINGS].allows_origin(origin):
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_METHODS] = methods
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_HEADERS] = _ALLOWED_HEADERS
         response.headers[hdrs.ACCESS_CONTROL_MAX_AGE] = _PREFLIGHT_SECONDS
     return response
+
+
+def _is_preflight(request: web.Request) -> bool:
+    return hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
 
 
 async def _receive(request: web.Request) -> None:

@@ -46,9 +46,9 @@ async def log_request(request: web.Request, handler: Handler) -> web.StreamRespo
             raise
         finally:
             REQUESTS.labels(str(status)).inc()
-            # Supervisors ask every few seconds, and each visit fetches a page's files; nobody reads that.
+            # Supervisors ask every few seconds, and each visit fetches a page's files; nobody reads that, nor a flood.
             is_routine = request.path in PROBES or request.path.startswith(STATIC_PREFIX)
-            log = _log.debug if is_routine else _log.info
+            log = _log.debug if is_routine or status == HTTPStatus.TOO_MANY_REQUESTS else _log.info
             log(
                 "request.served",
                 method=request.method,

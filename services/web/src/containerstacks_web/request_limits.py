@@ -14,7 +14,7 @@ from containerstacks_web.keys import RATE_LIMITER, TRUSTED_PROXIES, VERDICT
 from containerstacks_web.metrics import RATE_LIMITED
 from containerstacks_web.problems import RequestRefused
 from containerstacks_web.rate_limiting import Verdict
-from containerstacks_web.sign_in.identity import Identity
+from containerstacks_web.sign_in.identity import Identity, RequestRole
 
 # Few for the database, more than a house full of expired sessions needs, and soon over for whoever shares the
 # address and comes with a good one.
@@ -27,6 +27,12 @@ async def count(request: web.Request, identity: Identity) -> None:
     key = address if identity.user_id is None else f"{identity.user_id} {address}"
     # A stranger's may have been counted on the short way, which was too short for this request.
     verdict = request.get(VERDICT) or await request.app[RATE_LIMITER].hit_as(identity.role, key)
+    _go_by(request, verdict, verdict.refusal)
+
+
+async def count_preflight(request: web.Request) -> None:
+    """Count apart what a browser asks before it sends another site's request, which may bring a key and its limit."""
+    verdict = await request.app[RATE_LIMITER].hit_as(RequestRole.ANONYMOUS, f"preflight {_address(request)}")
     _go_by(request, verdict, verdict.refusal)
 
 
