@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
 from xml.etree import ElementTree as ET
 
 import aiohttp
@@ -281,6 +282,20 @@ async def test_the_feed_has_an_entry_for_each(site: Site, key: str) -> None:
     assert content.endswith(" UTC, investigating: We are looking into it.")
     again = await site.get("/status/feed.atom", if_none_match=answer.headers["ETag"])
     assert again.status == 304
+
+
+async def test_the_feed_is_the_same_whatever_name_it_is_asked_for_by(site: Site, key: str) -> None:
+    await opened(site, key)
+    await opened(site, key)
+    await shown(site, 2)
+    told = await (await site.get("/status/feed.atom")).read()
+    assert await (await site.get("/status/feed.atom", host="evil.example")).read() == told
+    feed = ET.fromstring(told)
+    ids = {UUID(found.text or "").urn for found in feed.iter(f"{ATOM}id")}
+    assert ids == {found.text for found in feed.iter(f"{ATOM}id")}
+    assert len(ids) == 3
+    # Relative to where the feed was found.
+    assert all(link.attrib["href"].startswith("/status") for link in feed.iter(f"{ATOM}link"))
 
 
 @pytest.mark.parametrize("name", ["status", *Component])

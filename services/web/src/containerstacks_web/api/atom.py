@@ -1,14 +1,19 @@
-"""The Atom feed of incidents and maintenance: one entry each, which readers show again when something was said."""
+"""The Atom feed of incidents and maintenance: one entry each, which readers show again when something was said.
+
+It says nothing of the name that it was asked for by, which a client makes up and caches would keep: links are relative,
+and ids are made from what never changes.
+"""
 
 import re
 from datetime import UTC, datetime
 from typing import Final
+from uuid import UUID, uuid5
 
 from aiohttp import web
 from feedgen.feed import FeedGenerator
 
 from containerstacks_shared.models_status import Incident, IncidentKind, IncidentUpdate
-from containerstacks_web.keys import SETTINGS, STATUS_BOARD, TRUSTED_PROXIES
+from containerstacks_web.keys import SETTINGS, STATUS_BOARD
 from containerstacks_web.live.board import Board
 
 from .answers import named_answer
@@ -16,39 +21,39 @@ from .answers import named_answer
 FEED_PATH: Final = "/status/feed.atom"
 # What XML cannot say, however it came into the table.
 _UNSPEAKABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
+# Another one would make every entry new to every reader.
+_IDS: Final = UUID("b2988482-8cd3-4be4-9202-94b350482e3f")
 _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 async def feed(request: web.Request) -> web.Response:
     board = await request.app[STATUS_BOARD].current()
-    visitor = request.app[TRUSTED_PROXIES].visitor(request)
-    site = f"{'https' if visitor.secure else 'http'}://{visitor.host}"
-    body = write(board, site=site, company_name=request.app[SETTINGS].company_name)
+    body = write(board, company_name=request.app[SETTINGS].company_name)
     return named_answer(request, body, content_type="application/atom+xml", is_for_all=True)
 
 
-def write(board: Board, *, site: str, company_name: str) -> bytes:
+def write(board: Board, *, company_name: str) -> bytes:
     """Write the feed; equal boards make equal bytes."""
     incidents = board.latest.incidents
     generator = FeedGenerator()
-    generator.id(f"{site}{FEED_PATH}")
+    generator.id(uuid5(_IDS, company_name).urn)
     generator.title(f"{company_name} status")
     generator.subtitle("Incidents and planned maintenance")
     generator.author({"name": company_name})
-    generator.link(href=f"{site}/status", rel="alternate", type="text/html")
-    generator.link(href=f"{site}{FEED_PATH}", rel="self", type="application/atom+xml")
+    generator.link(href="/status", rel="alternate", type="text/html")
+    generator.link(href=FEED_PATH, rel="self", type="application/atom+xml")
     generator.updated(max((incident.updated_at for incident in incidents), default=_BEGINNING))
     for incident in incidents:
-        _add(generator, incident, site)
+        _add(generator, incident)
     written: bytes = generator.atom_str()
     return written
 
 
-def _add(generator: FeedGenerator, incident: Incident, site: str) -> None:
+def _add(generator: FeedGenerator, incident: Incident) -> None:
     entry = generator.add_entry(order="append")
-    entry.id(f"{site}/api/incidents/{incident.id}")
+    entry.id(uuid5(_IDS, f"{incident.id} {incident.created_at.isoformat()}").urn)
     entry.title(_speakable(f"{_kind(incident)}: {incident.title}"))
-    entry.link(href=f"{site}/status#incident-{incident.id}", rel="alternate", type="text/html")
+    entry.link(href=f"/status#incident-{incident.id}", rel="alternate", type="text/html")
     entry.published(incident.created_at)
     entry.updated(incident.updated_at)
     for component in incident.components:
