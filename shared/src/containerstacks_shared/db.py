@@ -260,7 +260,7 @@ async def assert_suitable(dsn_query: str, dsn_listen: str, *, test_clock: bool) 
             query = await stack.enter_async_context(_probe(dsn_query))
             listen = await stack.enter_async_context(_probe(dsn_listen))
             second = await stack.enter_async_context(_probe(dsn_listen))
-            await _assert_schema(query)
+            await assert_schema(query)
             await _assert_clock(query, test_clock=test_clock)
             await _assert_notifications(query, listen, label=describe(dsn_listen))
             await _assert_locks(listen, second, label=describe(dsn_listen))
@@ -289,7 +289,8 @@ async def _probe(dsn: str) -> "AsyncIterator[DedicatedConnection]":
         await close_quietly(connection)
 
 
-async def _assert_schema(connection: "DedicatedConnection") -> None:
+async def assert_schema(connection: "DedicatedConnection") -> None:
+    """Raises `DatabaseUnsuitable` when this release cannot read what is there."""
     facts = await connection.fetchrow(_SUITABILITY)
     assert facts is not None
     if facts["server_version"] < _SERVER_VERSION_MIN:

@@ -16,6 +16,7 @@ from containerstacks_billing_daemon.status_file import FileStatus, StatusDocumen
 from containerstacks_shared.billing import control
 from containerstacks_shared.errors import BillingBusy
 from containerstacks_shared.locks import Leadership, Role
+from containerstacks_shared.migrations import leave, migrate
 from support import charges, fleet
 from support.daemons import Start
 from support.processes import LOCALHOST, Finished, Processes, free_port
@@ -199,6 +200,19 @@ async def test_status_reads_the_file_when_the_database_is_away(processes: Proces
     assert (stopped.exit_code, running.exit_code) == (3, 0)
     assert stopped.output.splitlines()[0] == f"According to {path}:"
     assert "cannot be asked" in one_line(stopped)
+
+
+async def test_status_of_a_database_that_is_not_migrated_is_one_line(
+    processes: Processes, empty_database_url: str
+) -> None:
+    never = await processes.run(DAEMON, "status", database_url=empty_database_url)
+    migrate(empty_database_url)
+    leave(empty_database_url)
+    left = await processes.run(DAEMON, "status", database_url=empty_database_url)
+
+    assert (never.exit_code, left.exit_code) == (1, 1)
+    assert one_line(never) == one_line(left)
+    assert "containerstacks migrate" in one_line(never)
 
 
 # Installing -------------------------------------------------------------------------------------

@@ -109,3 +109,14 @@ def test_a_short_password_is_refused(
     told = capsys.readouterr().err
     assert "8 to" in told
     assert "short" not in told
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_a_password_that_is_no_text_is_refused(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, errors: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    typed = io.TextIOWrapper(io.BytesIO(b"pass\xff\xfeword12345678\n"), encoding="utf-8", errors=errors)
+    monkeypatch.setattr(sys, "stdin", typed)
+    assert run(monkeypatch, "admin", "create", "--email", "ada@example.com", "--password-stdin") == 1
+    assert capsys.readouterr().err == "error: this password is no text in UTF-8\n"

@@ -23,10 +23,11 @@ class State:
 
 
 async def read_from_database(settings: BillingDaemonSettings) -> State:
-    """Raises `DatabaseUnavailable`."""
+    """Raises `DatabaseUnavailable`, and `DatabaseUnsuitable` when there is nothing to read."""
     connection = None
     try:
         connection = await db.dedicated_connection(settings.listen_dsn, service="status")
+        await db.assert_schema(connection)
         daemon = await read_daemon_details(connection, interval=settings.billing_interval)
         control = await read_control(connection)
     except db.UNAVAILABLE as error:

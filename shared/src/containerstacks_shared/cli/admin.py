@@ -35,18 +35,26 @@ def create(
 
 
 def _read_password(*, from_stdin: bool) -> str:
-    if from_stdin:
-        password = sys.stdin.readline().rstrip("\r\n")
-    elif sys.stdin.isatty():
-        password = typer.prompt("Password", hide_input=True, confirmation_prompt=True)
-    else:
-        raise typer.BadParameter("give --password-stdin and the password on standard input")
+    try:
+        password = _typed_password(from_stdin=from_stdin)
+        # Depending on the locale, bytes that are no text come as characters that only show here.
+        password.encode()
+    except UnicodeError:
+        raise ContainerStacksError("this password is no text in UTF-8") from None
     if not PASSWORD_CHARACTERS_MIN <= len(password) <= PASSWORD_CHARACTERS_MAX:
         raise ContainerStacksError(
             f"a password has {PASSWORD_CHARACTERS_MIN} to {PASSWORD_CHARACTERS_MAX} characters;"
             f" this one has {len(password)}"
         )
     return password
+
+
+def _typed_password(*, from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.readline().rstrip("\r\n")
+    if sys.stdin.isatty():
+        return str(typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    raise typer.BadParameter("give --password-stdin and the password on standard input")
 
 
 async def _create(connection: Connection, email: str, password: str) -> None:
