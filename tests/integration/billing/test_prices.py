@@ -1,5 +1,6 @@
 """What an hour costs: which plan row is meant, what it says, and what it said at the hour's start."""
 
+import secrets
 from datetime import timedelta
 from decimal import Decimal
 
@@ -44,6 +45,19 @@ async def test_a_provider_id_means_the_plan_of_the_instances_region(
         )
     assert await rate_of(billing, organization, "g6-nanode-1", region="eu-west") == 2 * CENT
     assert await rate_of(billing, organization, "g6-nanode-1", region="ap-south") == 3 * CENT
+
+
+async def test_a_region_of_any_length_is_taken_and_has_its_price(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization
+) -> None:
+    # Longer than an index takes, and random, so that it cannot be compressed.
+    endless = secrets.token_hex(4800)
+    for price, region in (("7.30", "us-east"), ("14.60", endless)):
+        await fleet.add_plan(
+            connection, base_price=price, markup_price="0", provider_plan_id="g6-nanode-1", region=region
+        )
+    assert await rate_of(billing, organization, "g6-nanode-1", region=endless) == 2 * CENT
+    assert await connection.fetchval("select sum(amount) from vps_counts_now") == 1
 
 
 async def test_a_provider_id_in_a_region_without_plan_means_the_oldest_active_one(

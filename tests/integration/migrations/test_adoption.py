@@ -1,5 +1,6 @@
 """Adopting the original's database in place: nothing is lost, nothing is changed, and billing waits to be told."""
 
+import secrets
 from decimal import Decimal
 
 import asyncpg
@@ -74,6 +75,21 @@ def test_adopting_again_changes_nothing(adopted: Adopted, times: int) -> None:
     for _ in range(times):
         assert migrate(adopted.dsn).kind == "current"
     assert (catalog.everything(adopted.dsn), catalog.rows(adopted.dsn)) == before
+
+
+def test_regions_longer_than_an_index_takes_are_adopted(schema_a_url: str) -> None:
+    with psycopg.connect(schema_a_url) as connection:
+        connection.execute(
+            "update vps_instances set configuration = jsonb_build_object('region', %s::text)"
+            " where label = 'database'",
+            (secrets.token_hex(1900),),
+        )
+        connection.execute(
+            "update vps_plans set specifications = jsonb_build_object('region_id', %s::text)",
+            (secrets.token_hex(4800),),
+        )
+    assert migrate(schema_a_url).kind == "adopted"
+    assert one(schema_a_url, "select sum(amount) from vps_counts_now") == (25,)
 
 
 # What it takes over -----------------------------------------------------------------------------

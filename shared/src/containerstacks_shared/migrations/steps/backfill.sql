@@ -15,7 +15,7 @@ union all select 'support_tickets_total', count(*) from support_tickets;
 select register_rates(array_agg(plan_id), array_agg(region))
   from (select id::text as plan_id, '' as region from vps_plans
          union
-        select provider_plan_id, coalesce(specifications ->> 'region', specifications ->> 'region_id', '') from vps_plans
+        select provider_plan_id, offered_region(specifications) from vps_plans
          union
         select plan_id, configured_region(configuration) from vps_instances) as named;
 

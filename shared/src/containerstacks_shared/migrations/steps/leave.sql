@@ -46,7 +46,8 @@ drop function charge_organizations, correct_held_rates, hold_base_tables;
 drop function vps_plans_changed, count_vps_instances, count_all_time, announce_count_deltas, remember_vps_plan, move_vps_debt, bury_vps_instances,
               truncate_vps_instances, write_off_organizations, record_wallet_movement, record_wallets_truncated, wallet_balance,
               refresh_rates, register_rates, current_hourly_rates, hourly_rate, monthly_price, match_vps_plan, rate_region,
-              configured_region, specification_problem, specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,
+              configured_region, offered_region,
+              specification_problem, specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,
               time_ordered_uuid, find_api_key, list_api_keys, revoke_api_key, note_api_key_uses,
               billed_until_before;
 drop table counts, count_deltas, vps_history, leaderships, billing_control, billing_runs, hourly_rates, plan_quarantines, plan_charges,

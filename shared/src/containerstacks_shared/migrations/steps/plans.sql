@@ -49,9 +49,14 @@ alter table vps_plans
     add column disk_mb numeric generated always as (coalesce(specification_disk_mb(specifications), 0)) stored,
     add column specifications_problem text generated always as (specification_problem(specifications)) stored;
 
+-- Regions come from documents, where they may be of any length; an index takes no more, and no region is that long.
 create function configured_region(configuration jsonb) returns text
     language sql immutable parallel safe
-    return coalesce(configuration ->> 'region', '');
+    return left(coalesce(configuration ->> 'region', ''), 255);
+
+create function offered_region(specifications jsonb) returns text
+    language sql immutable parallel safe
+    return left(coalesce(specifications ->> 'region', specifications ->> 'region_id', ''), 255);
 
 -- A plan's own id (36 characters) means the same plan in every region, so it is priced once.
 create function rate_region(plan_id text, region text) returns text
@@ -69,8 +74,7 @@ begin atomic
                        then match_vps_plan.plan_id::uuid end
         or p.provider_plan_id = match_vps_plan.plan_id
      order by p.id::text = match_vps_plan.plan_id desc,
-              (match_vps_plan.region <> ''
-               and coalesce(p.specifications ->> 'region', p.specifications ->> 'region_id') = match_vps_plan.region) is true desc,
+              (match_vps_plan.region <> '' and offered_region(p.specifications) = match_vps_plan.region) desc,
               p.active desc, p.created_at, p.id
      limit 1;
 end;
@@ -230,8 +234,7 @@ begin
         perform register_rates(array_agg(ref), array_agg(region))
            from (select id::text as ref, '' as region from new_rows
                   union
-                 select provider_plan_id, coalesce(specifications ->> 'region', specifications ->> 'region_id', '')
-                   from new_rows) as named;
+                 select provider_plan_id, offered_region(specifications) from new_rows) as named;
     elsif tg_op = 'UPDATE' then
         select array_agg(id::text) || array_agg(provider_plan_id) into affected
           from (select id, provider_plan_id from new_rows union select id, provider_plan_id from old_rows) as touched;
