@@ -153,8 +153,11 @@ def _kind(before: str | None, *, adopted: bool) -> Literal["created", "adopted",
 
 
 def _unsuitable(error: BaseException | None) -> DatabaseUnsuitable:
+    # What is in the way is named there: a view, a key.
+    detail = error.diag.message_detail if isinstance(error, psycopg.Error) else None
+    named = f" ({'; '.join(detail.splitlines())})" if detail else ""
     return DatabaseUnsuitable(
-        f"The migration was refused by the database and nothing was changed: {_first_line(error)}"
+        f"The migration was refused by the database and nothing was changed: {_first_line(error)}{named}"
     )
 
 
