@@ -17,7 +17,7 @@ from containerstacks_shared.locks import LOCK_CLASS, Leadership, Role
 from containerstacks_shared.notify import Channel, Listener
 from containerstacks_shared.runtime import Job
 from containerstacks_shared.store import counts
-from containerstacks_stats_aggregator import folding
+from containerstacks_stats_aggregator import folding, reconciling
 from containerstacks_stats_aggregator.app import LISTENER, create_app, jobs
 from containerstacks_stats_aggregator.folding import FoldProgress, fold_until
 from containerstacks_stats_aggregator.reconciling import reconcile_until
@@ -159,6 +159,22 @@ async def test_drift_is_repaired_when_leadership_begins(
         await eventually(lambda: no_more_drift(connection))
         await eventually(lambda: has_reconciled(client))
         assert await metric(client, "containerstacks_aggregator_drift") == 1
+
+
+async def test_a_count_below_zero_is_repaired_long_before_the_next_recount_is_due(
+    database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reconciling, "_LOOK_SECONDS", 0.05)
+    drift = "insert into counts (metric, status, amount) values ('vps_instances', $1, $2)"
+    await connection.execute(drift, "running", 7)
+    async with aggregator(database_url):
+        await eventually(lambda: no_more_drift(connection))
+        await connection.execute(drift, "odd", -3)
+        await eventually(lambda: nothing_below_zero(connection))
+
+
+async def nothing_below_zero(connection: asyncpg.Connection) -> bool:
+    return not await counts.is_below_zero(connection)
 
 
 async def no_more_drift(connection: asyncpg.Connection) -> bool:

@@ -91,6 +91,33 @@ async def test_rows_that_went_around_the_triggers_are_counted(
     assert (await counts.read_platform_statistics(connection)).vps.total == 1
 
 
+async def test_counts_below_zero_are_read_as_none_until_they_are_repaired(
+    connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    await fleet.add_instance(connection, organization, plan)
+    await connection.execute("set session_replication_role = replica")
+    restored = [await fleet.add_instance(connection, organization, plan, status="odd") for _ in range(3)]
+    await connection.execute("reset session_replication_role")
+    await connection.execute("delete from vps_instances where id = any($1)", restored)
+    await connection.execute("update counts set amount = -4 where metric = 'containers_total'")
+    assert await counts.is_below_zero(connection)
+
+    details = await counts.read_vps_details(connection)
+    assert details.by_raw_status == {"running": 1}
+    assert [region.total for region in details.by_region] == [1]
+    assert [held.total for held in details.by_plan] == [1]
+    statistics = await counts.read_vps_statistics(connection)
+    assert (statistics.total, statistics.by_status.other) == (1, 0)
+    assert statistics.resources == details.resources
+    assert statistics.resources.total_memory_gb == 4
+    platform = await counts.read_platform_details(connection)
+    assert (platform.vps.active, platform.containers.total) == (1, 0)
+
+    assert await repair(connection) != []
+    assert not await counts.is_below_zero(connection)
+    assert await counts.read_vps_details(connection) == details
+
+
 @pytest.mark.usefixtures("organization")
 async def test_all_time_totals_are_raised_and_never_lowered(connection: asyncpg.Connection) -> None:
     await fold(connection)

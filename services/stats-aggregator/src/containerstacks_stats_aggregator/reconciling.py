@@ -1,7 +1,8 @@
 """Reconciling: recount the base tables now and then, and repair what drifted.
 
 Nothing that goes through the triggers can drift; what goes around them (triggers disabled, a restored dump)
-can.
+can. Drift does not show, until rows that were never counted are deleted and their count falls below zero: that
+is repaired soon.
 """
 
 import asyncio
@@ -23,14 +24,26 @@ from . import metrics
 # A whole fleet that drifted is one fact, not a thousand lines.
 _LINES_MAX: Final = 20
 
+# How soon a count below zero is seen, and so how often such counts cause a recount at most.
+_LOOK_SECONDS: Final = 10.0
+
 _log = structlog.get_logger(__name__)
 
 
 async def reconcile_until(halt: asyncio.Event, *, pool: Pool, term: Term, interval: timedelta) -> None:
-    """Recount at once and then every `interval`."""
+    """Recount at once, then every `interval`, and soon when a count is below zero."""
+    clock = asyncio.get_running_loop().time
     while not halt.is_set():
         _report(await _reconcile(pool, term))
-        await happens_within(halt, interval.total_seconds())
+        due_at = clock() + interval.total_seconds()
+        while not await happens_within(halt, min(_LOOK_SECONDS, due_at - clock())):
+            if clock() >= due_at or await _is_below_zero(pool):
+                break
+
+
+async def _is_below_zero(pool: Pool) -> bool:
+    async with pool.acquire() as connection:
+        return await counts.is_below_zero(connection)
 
 
 async def _reconcile(pool: Pool, term: Term) -> list[Drift]:

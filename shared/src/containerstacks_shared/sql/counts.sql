@@ -1,5 +1,6 @@
 -- Counts of the fleet and the all-time totals. Always read as counts + count_deltas (the two views): the sum
--- is exact in every snapshot, whether the aggregator has folded or not.
+-- is exact in every snapshot, whether the aggregator has folded or not. A count below zero has drifted, and stands for
+-- nothing until it is repaired: whoever shows counts leaves it out.
 
 -- name: vps_statuses
 -- One row per raw status. A plan reference that matches no plan, or a plan whose specification is broken,
@@ -15,6 +16,7 @@ select counted.status,
    and match.region = rate_region(counted.plan_id, counted.region)
   left join vps_plans as plan
     on plan.id = match.vps_plan_id
+ where counted.amount > 0
  group by counted.status
  order by counted.status;
 
@@ -41,6 +43,7 @@ select case
    and match.region = rate_region(counted.plan_id, counted.region)
   left join vps_plans as plan
     on plan.id = match.vps_plan_id
+ where counted.amount > 0
  group by grouping sets ((counted.status), (counted.region), (counted.plan_id, plan.id, plan.name))
  order by kind, amount desc, counted.status, counted.region, counted.plan_id, vps_plan_id;
 
@@ -63,7 +66,8 @@ select plan.id as vps_plan_id,
 -- name: all_time_totals
 select metric,
        amount
-  from totals_now;
+  from totals_now
+ where amount > 0;
 
 -- name: offers
 -- What can be ordered now. A plan is a row per region, as the original counts them.
@@ -76,7 +80,7 @@ select count(*) as vps_plans,
 -- name: platform_details
 select (select count(*) from users where role = 'admin') as admins,
        (select count(*) from users where role is distinct from 'admin') as regular_users,
-       (select coalesce(sum(amount), 0)::bigint from vps_counts_now) as active_vps,
+       (select coalesce(sum(amount), 0)::bigint from vps_counts_now where amount > 0) as active_vps,
        (select count(*) from support_tickets where status in ('open', 'in_progress')) as open_tickets,
        (select count(*) from container_plans where active) as container_plans;
 
@@ -190,6 +194,11 @@ select metric,
        counted::bigint as counted
   from drift
  order by metric, status, plan_id, region;
+
+-- name: is_below_zero
+select exists (select from vps_counts_now where amount < 0
+                union all
+               select from totals_now where amount < 0);
 
 -- name: announce_counts
 -- In the transaction that changed the counts, so that whoever hears it reads what it is about.

@@ -77,6 +77,7 @@ select held.vps_plan_id, p.name, coalesce(sum(c.amount), 0)::bigint as instances
   left join vps_counts_now c
     on c.plan_id = m.plan_id
    and rate_region(c.plan_id, c.region) = m.region
+   and c.amount > 0
  group by held.vps_plan_id, p.name
  order by instances desc, p.name, held.vps_plan_id;
 
@@ -100,6 +101,7 @@ select held.vps_plan_id, p.name, held.reason, held.since, held.hourly_rate_befor
         join vps_plan_matches m
           on m.plan_id = c.plan_id
          and m.region = rate_region(c.plan_id, c.region)
-       where m.vps_plan_id = held.vps_plan_id) as waiting on true
+       where m.vps_plan_id = held.vps_plan_id
+         and c.amount > 0) as waiting on true
  order by instances desc, p.name, held.vps_plan_id
  limit $1;

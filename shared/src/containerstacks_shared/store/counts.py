@@ -47,6 +47,7 @@ _PENDING_DELTAS_ESTIMATED = QUERIES["pending_deltas_estimated"]
 _HAS_DELTAS = QUERIES["has_deltas"]
 _HOLD_BASE_TABLES = QUERIES["hold_base_tables"]
 _RECONCILE = QUERIES["reconcile"]
+_IS_BELOW_ZERO = QUERIES["is_below_zero"]
 
 # Plans state megabytes, and providers sell a "2 GB" plan as 2048 of them.
 _MB_PER_GB = 1024
@@ -172,6 +173,12 @@ async def reconcile(connection: Connection) -> list[Drift]:
     await connection.execute(_HOLD_BASE_TABLES)
     rows = await connection.fetch(_RECONCILE)
     return [Drift(**dict(row)) for row in rows]
+
+
+async def is_below_zero(connection: Connection) -> bool:
+    """Tell whether some count has certainly drifted: less than nothing cannot be there."""
+    below: bool = await connection.fetchval(_IS_BELOW_ZERO)
+    return below
 
 
 async def _all_time_totals(connection: Connection) -> dict[str, int]:
