@@ -1,19 +1,24 @@
 """Who pays, how far the money reaches, and what happens to the hours that it does not reach."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import asyncpg
 import pytest
 
 from containerstacks_shared.billing.run import is_debt_payable
+from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.models import Occasion
+from containerstacks_shared.store import billing_runs, debt_notices, debts, run_debts
+from containerstacks_shared.store.owed_hours import read_owed_hours, stalled_since
 from support import fleet
 from support.billing import Billing, another_session
 from support.clock import clock_now
 from support.fleet import Organization, Plan
 
 HOUR = timedelta(hours=1)
+# As far back as is told: Python knows no year before the first.
+FIRST_DAY = datetime(1, 1, 2, tzinfo=UTC)
 
 
 # Who pays ---------------------------------------------------------------------------------------
@@ -334,3 +339,30 @@ async def test_an_organization_that_owes_a_million_hours_is_billed_at_once_as_fa
     # The oldest hours first: nobody is an hour ahead of anybody.
     ahead = await connection.fetchval("select max(last_billed_at) - min(last_billed_at) from vps_instances")
     assert ahead <= timedelta(hours=1)
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+async def test_hours_that_wait_since_before_any_date_of_ours_are_told(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan, *, is_deleted: bool
+) -> None:
+    organization = await fleet.add_organization(connection, balance=None)
+    instance = await fleet.add_instance(connection, organization, plan)
+    await connection.execute("update vps_instances set created_at = '0044-03-15 BC'")
+    if is_deleted:
+        await connection.execute("delete from vps_instances")
+    assert await stalled_since(connection, patience=HOUR) == FIRST_DAY
+    summary = await billing.run()
+    assert instance in await billing.open_debts()
+
+    owed = await read_owed_hours(connection)
+    (debt,) = await debts.read_open(connection)
+    (run,) = await billing_runs.recent(connection)
+    (opened,) = await run_debts.read_opened(connection, run, limit=10)
+    (overdue,) = await debt_notices.find_overdue(
+        connection, grace=timedelta(0), receivers=["command"], limit=10
+    )
+    assert run.run_id == summary.run_id
+    assert (owed.since, owed.unpaid_since, debt.since) == (FIRST_DAY, FIRST_DAY, FIRST_DAY)
+    assert (opened.since, overdue.since) == (FIRST_DAY, FIRST_DAY)
+    assert owed.hours == owed.hours_unpaid == debt.hours > 2000 * 365 * 24
+    assert (await read_daemon_details(connection, interval=HOUR)).oldest_unpaid_hour == FIRST_DAY

@@ -51,6 +51,19 @@ async def test_a_key_is_shown_once_and_does_what_it_is_for(
     assert made["key"] not in str(await listed(site, admin_key))
 
 
+async def test_keys_dated_beyond_our_calendar_are_taken_and_listed(
+    site: Site, connection: Connection, admin_key: str
+) -> None:
+    made = await make(site, admin_key, name="for ever")
+    await connection.execute(
+        "update user_api_keys set created_at = '0044-03-15 BC', expires_at = '20000-01-01' where id = $1::uuid",
+        made["id"],
+    )
+    await site.json("/api/health/stats", x_api_key=made["key"])
+    entry = (await listed(site, admin_key))[made["id"]]
+    assert (entry["createdAt"], entry["expiresAt"]) == (None, None)
+
+
 async def test_a_key_for_reading_the_status_is_no_administrators(site: Site, admin_key: str) -> None:
     made = await make(site, admin_key, name="page")
     assert made["scopes"] == ["status"]

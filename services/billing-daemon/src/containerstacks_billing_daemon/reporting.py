@@ -2,12 +2,13 @@
 
 import asyncio
 import os
+from dataclasses import asdict
 from datetime import datetime
 from typing import Final
 
 import structlog
 
-from containerstacks_shared.billing.status import read_daemon_details
+from containerstacks_shared.billing.status import read_last_runs
 from containerstacks_shared.db import UNAVAILABLE, Pool, application_version
 from containerstacks_shared.locks import holder_name
 
@@ -48,12 +49,5 @@ class Reporter:
 
     async def _read_runs(self) -> None:
         async with asyncio.timeout(_DATABASE_SECONDS), self._pool.acquire() as connection:
-            daemon = await read_daemon_details(connection, interval=self._settings.billing_interval)
-        self._document = self._document.model_copy(
-            update={
-                "last_run": daemon.last_run,
-                "last_successful_run": daemon.last_successful_run,
-                "instances_billed": daemon.instances_billed,
-                "total_hours": daemon.total_hours,
-            }
-        )
+            runs = await read_last_runs(connection)
+        self._document = self._document.model_copy(update=asdict(runs))

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final
 
 from containerstacks_shared.db import Connection
@@ -85,6 +86,32 @@ async def _read_audit(connection: Connection) -> AuditSummary | None:
 
 
 @dataclass(frozen=True)
+class LastRuns:
+    """What the status file tells of the last runs."""
+
+    last_run: datetime | None
+    last_successful_run: datetime | None
+    instances_billed: int
+    total_hours: Decimal
+
+
+async def read_last_runs(connection: Connection) -> LastRuns:
+    """Read these alone, which costs no look at any instance."""
+    runs = await _read_runs(connection)
+    last, last_successful = runs.get("last"), runs.get("last_successful")
+    return LastRuns(
+        last_run=last["finished_at"] if last else None,
+        last_successful_run=last_successful["finished_at"] if last_successful else None,
+        instances_billed=last["instances_billed"] if last else 0,
+        total_hours=Decimal(last["hours_billed"]) if last else Decimal(0),
+    )
+
+
+async def _read_runs(connection: Connection) -> dict[str, Any]:
+    return {row["which"]: row for row in await connection.fetch(_QUERIES["latest_runs"])}
+
+
+@dataclass(frozen=True)
 class _Facts:
     now: datetime
     billers: dict[str, Any]
@@ -116,7 +143,7 @@ async def _read_facts(connection: Connection, interval: timedelta) -> _Facts:
     return _Facts(
         now=now,
         billers=billers,
-        runs={row["which"]: row for row in await connection.fetch(_QUERIES["latest_runs"])},
+        runs=await _read_runs(connection),
         daemon_alive=alive[Biller.DAEMON],
         active=active,
         next_run=next_run,

@@ -1,8 +1,11 @@
 -- Keys for scripts. A row shows to its own user only (row-level security), hence the functions and the setting.
+-- The original wrote most rows. Beyond the years 1 to 9999 Python has no date: a key that ends later never ends, and what
+-- was before them is not told.
 
 -- name: find_user
 -- Active and unexpired keys only; the user's role as of now.
-select account.id, account.name, account.role, key.id as key_id, key.permissions, key.expires_at
+select account.id, account.name, account.role, key.id as key_id, key.permissions,
+       case when key.expires_at < '9999-12-31' then key.expires_at end as expires_at
   from find_api_key($1) as key
   join users as account
     on account.id = key.user_id;
@@ -18,8 +21,10 @@ returning id, created_at;
 
 -- name: list
 -- Newest first; created_at may be NULL in rows of the original application.
-select key.id, key.user_id, account.email, key.name, key.prefix, key.permissions, key.created_at,
-       key.last_used_at, key.expires_at, key.active
+select key.id, key.user_id, account.email, key.name, key.prefix, key.permissions, key.active,
+       case when key.created_at >= '0001-01-02' then key.created_at end as created_at,
+       case when key.last_used_at >= '0001-01-02' then key.last_used_at end as last_used_at,
+       case when key.expires_at < '9999-12-31' then greatest(key.expires_at, '0001-01-02') end as expires_at
   from list_api_keys() as key
   join users as account
     on account.id = key.user_id

@@ -1,9 +1,9 @@
--- The outbox of the debt hook.
+-- The outbox of the debt hook. What waits since before Christ is told as in owed_hours.sql.
 
 -- name: overdue_debts
 -- Open for longer than the grace $1, and not noted yet for some of the receivers $2. At most $3.
 select d.id as vps_debt_id, d.vps_instance_id, d.organization_id, d.opened_at, receiver.name as receiver,
-       coalesce(failed.billing_period_start, d.opened_at) as since
+       greatest(coalesce(failed.billing_period_start, d.opened_at), '0001-01-02 00:00+00') as since
   from vps_debts d
  cross join unnest($2::text[]) as receiver (name)
   left join vps_billing_cycles failed on failed.id = d.vps_billing_cycle_id
@@ -46,7 +46,7 @@ update debt_notices n
 -- Closed, and the receiver was told that they were open, or may have been: an attempt that failed can have had its
 -- effect. At most $1.
 select d.id as vps_debt_id, d.vps_instance_id, d.organization_id, d.opened_at, told.receiver,
-       coalesce(failed.billing_period_start, d.opened_at) as since,
+       greatest(coalesce(failed.billing_period_start, d.opened_at), '0001-01-02 00:00+00') as since,
        case when d.settled_at is null then 'write_off' else 'payment' end as settled_by
   from debt_notices told
   join vps_debts d on d.id = told.vps_debt_id

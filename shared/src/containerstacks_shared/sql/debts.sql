@@ -10,9 +10,11 @@ select d.id, d.organization_id
 
 -- name: part_open_debts
 -- What is unpaid of each open debt now, by the rule in billing.sql up to the CTE `charges`; $1 organizations, $2 the
--- database's time. Held hours are owed, but nobody knows yet at which price.
+-- database's time. Held hours are owed, but nobody knows yet at which price. What waits since before Christ is told as in
+-- owed_hours.sql.
 select d.id, d.vps_instance_id, d.organization_id, o.name as organization, instance.label, d.reason, d.opened_at,
-       coalesce(unpaid.since, instance.billed_until) as since,
+       case when coalesce(unpaid.since, instance.billed_until) is not null
+            then greatest(coalesce(unpaid.since, instance.billed_until), '0001-01-02 00:00+00') end as since,
        coalesce(unpaid.hours, 0)::bigint as hours,
        coalesce(unpaid.amount, 0) as amount,
        held.id is not null as is_held

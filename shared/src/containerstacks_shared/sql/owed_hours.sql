@@ -1,10 +1,12 @@
 -- What is due and not billed. Sequential scans on purpose, like the run's own: asked now and then, not per request.
+-- Rows of the original may be dated before Christ, where Python has no date: what waits since then is told as waiting since
+-- the beginning of year 1, a day later, so that every time zone can say it.
 
 -- name: owed_hours
 -- Whole hours that lie behind and are not billed, and since when the oldest of them waits; likewise those that wait
 -- for money.
 select owed.hours, owed.since, unpaid.hours as hours_unpaid, unpaid.since as unpaid_since, clock_now() as read_at
-  from (select coalesce(sum(due.hours), 0)::bigint as hours, min(due.since) as since
+  from (select coalesce(sum(due.hours), 0)::bigint as hours, min(greatest(due.since, '0001-01-02 00:00+00')) as since
           from (select floor(extract(epoch from clock_now() - coalesce(last_billed_at, created_at)) / 3600) as hours,
                        coalesce(last_billed_at, created_at) as since
                   from vps_instances
@@ -17,7 +19,7 @@ select owed.hours, owed.since, unpaid.hours as hours_unpaid, unpaid.since as unp
                  where hours_owed > 0
                    and written_off_at is null) as due) as owed
  cross join (
-     select coalesce(sum(debt.hours), 0)::bigint as hours, min(debt.since) as since
+     select coalesce(sum(debt.hours), 0)::bigint as hours, min(greatest(debt.since, '0001-01-02 00:00+00')) as since
        from (select floor(extract(epoch from clock_now() - coalesce(i.last_billed_at, i.created_at)) / 3600) as hours,
                     coalesce(i.last_billed_at, i.created_at) as since
                from vps_debts d
@@ -56,7 +58,7 @@ with held as materialized (
        and d.written_off_at is null
        and coalesce(d.last_billed_at, d.created_at) <= clock_now() - interval '1 hour' - $1::interval
 )
-select min(w.since) as since
+select min(greatest(w.since, '0001-01-02 00:00+00')) as since
   from waiting w
  where not exists (select from vps_debts d
                     where d.vps_instance_id = w.id
