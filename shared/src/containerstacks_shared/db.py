@@ -88,6 +88,20 @@ def application_version() -> str:
     return version("containerstacks-shared")
 
 
+async def _connect(dsn: str, **options: Any) -> DedicatedConnection:
+    """Connect to one of the servers. Raises one of `UNAVAILABLE`.
+
+    Also when a server says no: that the role may not log in, say, or has another password by now, or that the database
+    takes no connections. Whoever runs already outlasts that, and goes on asking.
+    """
+    try:
+        return await servers.connect(dsn, **options)
+    except asyncpg.PostgresError as error:
+        if isinstance(error, UNAVAILABLE):
+            raise
+        raise _refused(dsn, error) from error
+
+
 # The pool ---------------------------------------------------------------------------------------
 
 
@@ -116,7 +130,10 @@ async def create_pool(
                 command_timeout=command_timeout,
                 init_size=1,
             )
-        except _REFUSED as error:
+        except DatabaseUnavailable:
+            # A server that is there and says no would say so again.
+            raise
+        except _UNFIT as error:
             raise _refused(dsn, error) from error
         except UNAVAILABLE as error:
             if time.monotonic() + _START_PAUSE_SECONDS > give_up:
@@ -167,7 +184,7 @@ async def _create_pool(
 
     pool = await asyncpg.create_pool(
         dsn,
-        connect=partial(servers.connect, writable=writable),
+        connect=partial(_connect, writable=writable),
         # No floor, which would be rebuilt noisily during an outage.
         min_size=0,
         init_size=init_size,
@@ -215,14 +232,14 @@ async def dedicated_connection(
     if idle_timeout is not None:
         settings["idle_session_timeout"] = _milliseconds(idle_timeout)
     try:
-        return await servers.connect(
+        return await _connect(
             dsn,
             timeout=_CONNECT_TIMEOUT_SECONDS,
             # Waiting for rows is never this connection's business.
             command_timeout=_COMMAND_TIMEOUT.total_seconds(),
             server_settings=settings,
         )
-    except _REFUSED as error:
+    except _UNFIT as error:
         raise _refused(dsn, error) from error
 
 
@@ -274,14 +291,14 @@ async def assert_suitable(dsn_query: str, dsn_listen: str, *, test_clock: bool) 
 async def _probe(dsn: str) -> "AsyncIterator[DedicatedConnection]":
     try:
         # No startup settings and no named statements: what is probed may turn out to be a pooler.
-        connection = await servers.connect(
+        connection = await _connect(
             dsn,
             timeout=_CONNECT_TIMEOUT_SECONDS,
             command_timeout=_CONNECT_TIMEOUT_SECONDS,
             server_settings=_server_settings("probe"),
             statement_cache_size=0,
         )
-    except _REFUSED as error:
+    except _UNFIT as error:
         raise _refused(dsn, error) from error
     try:
         yield connection
@@ -352,12 +369,9 @@ async def _assert_locks(first: "DedicatedConnection", second: "DedicatedConnecti
 
 # Words for errors -------------------------------------------------------------------------------
 
-_REFUSED: Final = (
-    asyncpg.InvalidAuthorizationSpecificationError,
-    asyncpg.InvalidCatalogNameError,
-    asyncpg.ProtocolViolationError,
-    asyncpg.ClientConfigurationError,
-)
+# A pooler that does not know our settings, or a DSN that makes no sense: for whoever starts. In a pool that was let in
+# once they are absences like others, since a pooler says the same of a server that is away.
+_UNFIT: Final = (asyncpg.ProtocolViolationError, asyncpg.ClientConfigurationError)
 
 
 def describe(dsn: str) -> str:
@@ -368,7 +382,7 @@ def describe(dsn: str) -> str:
 
 
 def _refused(dsn: str, error: Exception) -> DatabaseUnavailable | DatabaseUnsuitable:
-    """Word an answer that trying again would not change: the server is there and says no."""
+    """Word an answer that trying again at once would not change: the server is there and says no."""
     if isinstance(error, asyncpg.ProtocolViolationError):
         return DatabaseUnsuitable(
             f"{describe(dsn)} refuses session settings, as poolers do ({_one_line(error)}):"
