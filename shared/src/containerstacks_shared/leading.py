@@ -6,7 +6,7 @@ from typing import Final
 
 import structlog
 
-from containerstacks_shared.db import UNAVAILABLE
+from containerstacks_shared.db import FAILURES
 from containerstacks_shared.errors import LeadershipLost
 from containerstacks_shared.locks import Leadership, Term
 from containerstacks_shared.waiting import either, happens_within
@@ -15,7 +15,7 @@ from containerstacks_shared.waiting import either, happens_within
 Work = Callable[[Term, asyncio.Event], Awaitable[None]]
 
 _PAUSE_SECONDS: Final = 0.5
-_GIVES_UP: Final[tuple[type[Exception], ...]] = (LeadershipLost, *UNAVAILABLE)
+_GIVES_UP: Final[tuple[type[Exception], ...]] = (LeadershipLost, *FAILURES)
 
 _log = structlog.get_logger(__name__)
 
@@ -24,7 +24,7 @@ async def lead_until_stopped(leadership: Leadership, work: Work, *, stop: asynci
     """Do `work` whenever the role is ours.
 
     It returns after its event is set. When it fails because somebody else leads, or because the database is
-    away, the role is given up and tried for again.
+    away or fails a statement, the role is given up and tried for again.
     """
     async with leadership:
         while not stop.is_set():

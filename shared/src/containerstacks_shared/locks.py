@@ -28,9 +28,9 @@ import structlog
 from containerstacks_shared import sql
 from containerstacks_shared.db import (
     ADVISORY_LOCK_CLASS,
+    FAILURES,
     HEARTBEAT_SECONDS,
     IDLE_SESSION_TIMEOUT,
-    UNAVAILABLE,
     Connection,
     DedicatedConnection,
     close_quietly,
@@ -160,7 +160,7 @@ class Leadership:
         await self.release()
 
     async def try_acquire(self) -> Term | None:
-        """Take the role if it is free now. Raises one of `UNAVAILABLE` when the database is away."""
+        """Take the role if it is free now. Raises one of `FAILURES` when the database is away or fails."""
         term = await self._try()
         if term is None:
             await self._disconnect()
@@ -173,13 +173,13 @@ class Leadership:
         timeout: float | None = None,  # noqa: ASYNC109 - running out is an answer here
         pause: float = 0.5,
     ) -> Term | None:
-        """Try until the role is had, `stop` is set or the time is over; rides out a database that is away."""
+        """Try until the role is had, `stop` is set or the time is over; rides out a database that is away or fails."""
         give_up = None if timeout is None else time.monotonic() + timeout
         away = False
         while not stop.is_set():
             try:
                 term = await self._try()
-            except UNAVAILABLE as error:
+            except FAILURES as error:
                 if not away:
                     _log.warning("leadership.database_away", role=self._role, error=str(error))
                 away = True
@@ -200,7 +200,7 @@ class Leadership:
         held = self._term is not None and not self.lost.is_set()
         await self._end_watch()
         if held and self._connection is not None:
-            with suppress(*UNAVAILABLE):
+            with suppress(*FAILURES):
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
                     unlock = _UNLOCK_SHARED if self._role.is_shared else _UNLOCK
                     await self._connection.execute(unlock, LOCK_CLASS, self._role.number)
@@ -274,7 +274,7 @@ class Leadership:
                 await heartbeat(connection)
                 if self._role.has_term:
                     await _end_stuck_sessions(connection)
-            except UNAVAILABLE:
+            except FAILURES:
                 break
             # After a standstill the server has dropped the session even if its goodbye is still unread.
             if time.monotonic() - heard > IDLE_SESSION_TIMEOUT.total_seconds() + HEARTBEAT_SECONDS:

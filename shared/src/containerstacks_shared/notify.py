@@ -13,8 +13,8 @@ from typing import Final
 import structlog
 
 from containerstacks_shared.db import (
+    FAILURES,
     HEARTBEAT_SECONDS,
-    UNAVAILABLE,
     DedicatedConnection,
     close_quietly,
     dedicated_connection,
@@ -28,7 +28,7 @@ _PAUSE_MIN_SECONDS: Final = 0.1
 _PAUSE_MAX_SECONDS: Final = 1.0
 
 # A pooler that stands in the way by mistake is as good as no database: it may be gone again later.
-_AWAY: Final[tuple[type[Exception], ...]] = (*UNAVAILABLE, DatabaseUnsuitable)
+_AWAY: Final[tuple[type[Exception], ...]] = (*FAILURES, DatabaseUnsuitable)
 
 _log = structlog.get_logger(__name__)
 
@@ -132,7 +132,7 @@ class Listener:
             _log.info("listener.connected", channels=" ".join(sorted(self._channels)))
             self._offer(RESYNC)
             await self._talk(connection, closed, stop)
-        except UNAVAILABLE:
+        except FAILURES:
             # Nobody is there to say goodbye to, and each second of that would be one without hints.
             connection.terminate()
             raise

@@ -141,14 +141,14 @@ class Charging:
                     hours=charged.hours_billed,
                     amount=charged.amount_billed,
                 )
-        except UNAVAILABLE as error:
+        except FAILURES as error:
             _log.warning("charging.not_recorded", error=_describe(error))
         await self._report(FileStatus.RUNNING)
 
     async def _record_failure(self, message: str) -> None:
         try:
             await self.presence.record_failure(message)
-        except UNAVAILABLE as error:
+        except FAILURES as error:
             _log.warning("charging.not_recorded", error=_describe(error))
         await self._report(FileStatus.ERROR)
 
@@ -204,14 +204,14 @@ class Charging:
         try:
             async with self._short_connection() as connection:
                 return await read_next_run(connection, interval=self.settings.billing_interval)
-        except UNAVAILABLE:
+        except FAILURES:
             return None
 
     async def _is_paused(self) -> bool:
         try:
             async with self._short_connection() as connection:
                 return (await read_control(connection)).paused
-        except UNAVAILABLE:
+        except FAILURES:
             return True
 
     async def _is_debt_payable(self) -> bool:

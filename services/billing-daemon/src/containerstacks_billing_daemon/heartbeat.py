@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 
 from containerstacks_shared.billing.presence import BEAT_INTERVAL, Presence
-from containerstacks_shared.db import UNAVAILABLE
+from containerstacks_shared.db import FAILURES
 from containerstacks_shared.waiting import happens_within
 
 _BEAT_SECONDS_MAX: Final = 2.0
@@ -24,7 +24,7 @@ async def beat_until(halt: asyncio.Event, presence: Presence) -> None:
         try:
             async with asyncio.timeout(_BEAT_SECONDS_MAX):
                 await presence.beat()
-        except UNAVAILABLE as error:
+        except FAILURES as error:
             if not missed:
                 _log.warning("heartbeat.missed", error=str(error) or type(error).__name__)
             missed = True

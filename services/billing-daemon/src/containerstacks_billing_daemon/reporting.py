@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from containerstacks_shared.billing.status import read_last_runs
-from containerstacks_shared.db import UNAVAILABLE, Pool, application_version
+from containerstacks_shared.db import FAILURES, Pool, application_version
 from containerstacks_shared.locks import holder_name
 
 from . import metrics
@@ -41,7 +41,7 @@ class Reporter:
         self._document = self._document.model_copy(update={"status": status, "next_scheduled_run": next_run})
         try:
             await self._read_runs()
-        except UNAVAILABLE as error:
+        except FAILURES as error:
             _log.info("reporting.database_away", error=str(error) or type(error).__name__)
         metrics.set_moment(metrics.LAST_SUCCESS_AT, self._document.last_successful_run)
         metrics.set_moment(metrics.NEXT_RUN_AT, next_run)

@@ -9,7 +9,7 @@ import structlog
 
 from containerstacks_shared.billing.debt_hook import DebtHook
 from containerstacks_shared.billing.presence import Presence, hand_back_if_last
-from containerstacks_shared.db import UNAVAILABLE, Pool
+from containerstacks_shared.db import FAILURES, Pool
 from containerstacks_shared.leading import lead_until_stopped
 from containerstacks_shared.locks import Leadership, Role, Term
 from containerstacks_shared.models import Biller
@@ -96,7 +96,7 @@ class Tenure:
                     await hand_back_if_last(self._pool)
                 else:
                     await self._presence.stop()
-        except UNAVAILABLE as error:
+        except FAILURES as error:
             _log.warning("tenure.goodbye_unheard", error=str(error) or type(error).__name__)
         if self._presence is not None:
             await self._reporter.report(FileStatus.STOPPED, next_run=None)

@@ -149,7 +149,7 @@ async def _reasons_not_ready(app: web.Application) -> list[str]:
     try:
         async with app[POOL].acquire() as connection:
             await db.heartbeat(connection)
-    except db.UNAVAILABLE:
+    except db.FAILURES:
         reasons.append("the database is away")
     return reasons
 

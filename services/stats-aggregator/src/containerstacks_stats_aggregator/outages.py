@@ -53,7 +53,7 @@ class OutageLog:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS_MAX), self._pool.acquire() as connection:
                 answer = await components.read_clock(connection)
-        except db.UNAVAILABLE as error:
+        except db.FAILURES as error:
             if clock() - asked_at <= _ANSWER_SECONDS_MAX + _OWN_DELAY_SECONDS_MAX:
                 self._note(asked_at, str(error) or type(error).__name__)
             return self._to_next_minute()

@@ -39,7 +39,7 @@ _LOOK_SECONDS: Final = 1.0
 _GONE_SECONDS: Final = 2.0
 _BUSY_SECONDS: Final = 30.0
 _DATABASE_SECONDS_MAX: Final = 3.0
-_GIVES_UP: Final[tuple[type[Exception], ...]] = (LeadershipLost, *UNAVAILABLE)
+_GIVES_UP: Final[tuple[type[Exception], ...]] = (LeadershipLost, *FAILURES)
 
 _log = structlog.get_logger(__name__)
 
@@ -66,7 +66,7 @@ class BuiltinBilling:
         try:
             async with asyncio.timeout(_DATABASE_SECONDS_MAX):
                 await hand_back_if_last(self._pool)
-        except UNAVAILABLE as error:
+        except FAILURES as error:
             _log.warning("builtin_billing.not_handed_back", error=_describe(error))
 
     async def _hold_standby(self, finished: asyncio.Event) -> None:
@@ -97,13 +97,13 @@ class BuiltinBilling:
         try:
             async with asyncio.timeout(_DATABASE_SECONDS_MAX), self._pool.acquire() as connection:
                 return await is_daemon_alive(connection)
-        except UNAVAILABLE:
+        except FAILURES:
             return None
 
     async def _lead(self, leadership: Leadership, subscription: Subscription, stop: asyncio.Event) -> None:
         try:
             term = await leadership.try_acquire()
-        except UNAVAILABLE as error:
+        except FAILURES as error:
             _log.info("builtin_billing.not_taken", error=_describe(error))
             return
         if term is None:
@@ -158,7 +158,7 @@ async def _say_goodbye(presence: Presence) -> None:
     try:
         async with asyncio.timeout(_DATABASE_SECONDS_MAX):
             await presence.stop()
-    except UNAVAILABLE as error:
+    except FAILURES as error:
         # The row goes stale by itself, and the next biller that starts clears it.
         _log.warning("builtin_billing.no_goodbye", error=_describe(error))
 
@@ -169,7 +169,7 @@ async def _beat_until(halt: asyncio.Event, presence: Presence) -> None:
         try:
             async with asyncio.timeout(_DATABASE_SECONDS_MAX):
                 await presence.beat()
-        except UNAVAILABLE as error:
+        except FAILURES as error:
             # The lock and its term decide who bills; a missed beat alone does not.
             _log.warning("builtin_billing.beat_missed", error=_describe(error))
 
@@ -238,13 +238,13 @@ class _Charging:
                     hours=charged.hours_billed,
                     amount=charged.amount_billed,
                 )
-            except UNAVAILABLE as error:
+            except FAILURES as error:
                 _log.warning("builtin_billing.not_recorded", error=_describe(error))
 
     async def _record_failure(self, message: str) -> None:
         try:
             await self.presence.record_failure(message)
-        except UNAVAILABLE as error:
+        except FAILURES as error:
             _log.warning("builtin_billing.not_recorded", error=_describe(error))
 
     async def _next_occasion(self) -> Occasion | None:
@@ -270,7 +270,7 @@ class _Charging:
         try:
             async with asyncio.timeout(_DATABASE_SECONDS_MAX), self.pool.acquire() as connection:
                 due = await read_next_run(connection, interval=self.settings.billing_interval)
-        except UNAVAILABLE:
+        except FAILURES:
             return max(wait, _LOOK_SECONDS)
         return wait if due is None else max(wait, due.due_in.total_seconds())
 
@@ -290,7 +290,7 @@ class _Charging:
         try:
             async with asyncio.timeout(_DATABASE_SECONDS_MAX), self.pool.acquire() as connection:
                 return (await read_control(connection)).paused
-        except UNAVAILABLE:
+        except FAILURES:
             return True
 
 

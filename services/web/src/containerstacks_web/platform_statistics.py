@@ -120,7 +120,7 @@ class _Cached(Generic[Value]):
         try:
             async with asyncio.timeout(_READ_SECONDS_MAX):
                 reading: Reading[Value] = await self._reader.read(self._read)
-        except db.UNAVAILABLE as error:
+        except db.FAILURES as error:
             self._retry_at = clock() + _RETRY_SECONDS
             _log.warning("platform_statistics.unavailable", error=str(error) or type(error).__name__)
             return self._last_known()

@@ -12,7 +12,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from containerstacks_shared.billing.credits import credit_wallet
-from containerstacks_shared.db import UNAVAILABLE, Connection, close_quietly, dedicated_connection
+from containerstacks_shared.db import FAILURES, Connection, close_quietly, dedicated_connection
 from containerstacks_shared.money import parse_amount
 from containerstacks_shared.store import demo
 from containerstacks_shared.waiting import happens_within
@@ -42,9 +42,11 @@ async def simulate(dsn: str, *, rate: float, stop: asyncio.Event) -> None:
                 await _tick(simulation, connection, rate=rate, stop=stop)
             finally:
                 await close_quietly(connection)
-        except UNAVAILABLE as error:
+        except FAILURES as error:
             _log.warning("demo.database_away", error=str(error) or type(error).__name__)
-            await happens_within(stop, _PAUSE_AFTER_FAILURE_SECONDS)
+        except Exception as error:  # noqa: BLE001 - the services beside it go on, whatever is wrong with the demo
+            _log.error("demo.failed", error=str(error) or type(error).__name__, exc_info=error)
+        await happens_within(stop, _PAUSE_AFTER_FAILURE_SECONDS)
 
 
 async def _tick(

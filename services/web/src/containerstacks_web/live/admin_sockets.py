@@ -63,7 +63,7 @@ class AdminSockets:
             self._opened.clear()
             try:
                 await self._round()
-            except db.UNAVAILABLE as error:
+            except db.FAILURES as error:
                 # Without the database there is nothing new to tell, so nobody learns more than they knew.
                 _log.warning("admin_sockets.database_away", error=str(error) or type(error).__name__)
             await happens_within(self._opened, _LOOK_SECONDS)

@@ -111,7 +111,7 @@ class StatusBoard:
         try:
             async with asyncio.timeout(_READ_SECONDS_MAX):
                 seconds = await self._read()
-        except db.UNAVAILABLE as error:
+        except db.FAILURES as error:
             if self._healthy or not self._tried.is_set():
                 _log.warning("board.database_away", error=str(error) or type(error).__name__)
             self._healthy = False

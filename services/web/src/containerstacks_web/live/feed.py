@@ -124,7 +124,7 @@ class SnapshotFeed:
         try:
             async with asyncio.timeout(_READ_SECONDS_MAX):
                 await self._read_and_show()
-        except db.UNAVAILABLE as error:
+        except db.FAILURES as error:
             if self._healthy or not self._tried.is_set():
                 _log.warning("feed.database_away", error=str(error) or type(error).__name__)
             self._healthy = False

@@ -60,7 +60,7 @@ class HistoryReadings:
         try:
             async with asyncio.timeout(_READ_SECONDS_MAX):
                 reading = await self._reader.read(_read_spans)
-        except db.UNAVAILABLE as error:
+        except db.FAILURES as error:
             _log.warning("history.unavailable", error=str(error) or type(error).__name__)
             if self._latest is not None:
                 self._latest = replace(self._latest, stale=True)

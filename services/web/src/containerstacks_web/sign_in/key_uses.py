@@ -36,6 +36,6 @@ class KeyUses:
         try:
             async with self._pool.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
                 await api_keys.note_uses(connection, used)
-        except db.UNAVAILABLE as error:
+        except db.FAILURES as error:
             # Which key was used last is worth no retry: the next use notes it again.
             _log.warning("key_uses.database_away", error=str(error) or type(error).__name__)

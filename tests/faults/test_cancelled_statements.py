@@ -1,0 +1,110 @@
+"""Statements that fail: somebody cancels them, as an operator or a deadlock does. The next one may succeed."""
+
+import asyncio
+from collections import Counter
+
+import aiohttp
+import asyncpg
+import pytest
+
+from containerstacks_shared.demo.seeding import seed
+from containerstacks_shared.demo.simulation import simulate
+from containerstacks_shared.notify import Channel
+from containerstacks_shared.runtime import Job
+from support import web_site
+from support.billing import another_session
+from support.jobs import running
+from support.processes import Processes, Service
+from support.waiting import eventually, session_waiting_for
+
+# Who bills: web itself in the first set of services.
+SERVICES = {
+    "web alone": ["containerstacks-web"],
+    "all three": [
+        "containerstacks-web",
+        "containerstacks-billing-daemon",
+        "containerstacks-stats-aggregator",
+    ],
+}
+BLOWS = 30
+EVERY_TABLE = """
+select string_agg(format('%I', relname), ', ')
+  from pg_class
+ where relnamespace = 'public'::regnamespace
+   and relkind = 'r'
+"""
+# Found first and struck then: a condition of one query might be looked at in any order.
+CANCEL = """
+with waiting as materialized (
+    select pid, application_name
+      from pg_stat_activity
+     where datname = current_database()
+       and wait_event_type = 'Lock'
+       and pid not in ($1, pg_backend_pid())
+)
+select application_name
+  from waiting
+ where pg_cancel_backend(pid)
+"""
+
+
+@pytest.mark.parametrize("commands", SERVICES.values(), ids=SERVICES)
+async def test_cancelled_statements_end_no_service(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, commands: list[str]
+) -> None:
+    services = [await processes.launch(command, database_url) for command in commands]
+    for service in services:
+        await service.ready()
+    key = await web_site.add_api_key(connection, role="admin")
+    if len(commands) == 1:
+        await eventually(lambda: "builtin_billing.took_over" in services[0].log)
+    blows: Counter[str] = Counter()
+    async with (
+        aiohttp.ClientSession(headers={"X-API-Key": key}) as browser,
+        browser.ws_connect(f"{services[0].url}/ws/status?topics=details"),
+        another_session(database_url) as holder,
+        another_session(database_url) as striker,
+    ):
+
+        async def strike() -> None:
+            blows.update(row[0] for row in await striker.fetch(CANCEL, holder.get_server_pid()))
+
+        async def struck() -> bool:
+            for channel in Channel:
+                await striker.execute("select pg_notify($1, '')", channel)
+            await strike()
+            for service in services:
+                assert_runs(service)
+            return all(blows[command] >= BLOWS for command in commands)
+
+        async with holder.transaction():
+            tables = await holder.fetchval(EVERY_TABLE)
+            # Whoever has one of them and waits for another is struck before that is a deadlock.
+            locking = asyncio.create_task(holder.execute(f"lock table {tables} in access exclusive mode"))
+            await eventually(struck, 30, pause=0.05)
+            await locking
+    for service in services:
+        await service.ready()
+        assert await service.terminate() == 0, service.log
+
+
+def assert_runs(service: Service) -> None:
+    if not service.running:
+        # Not an AssertionError, which waiting would take for "not yet".
+        raise RuntimeError(service.log)
+
+
+async def test_the_demo_outlives_a_cancelled_statement(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    await seed(connection, instances=20)
+
+    async with (
+        running(Job("demo", lambda stop: simulate(database_url, rate=100, stop=stop))),
+        another_session(database_url) as holder,
+    ):
+        for _ in range(2):
+            async with holder.transaction():
+                await holder.execute("lock table vps_instances in access exclusive mode")
+                waiting = await session_waiting_for(connection, holder.get_server_pid())
+                assert await connection.fetchval("select pg_cancel_backend($1)", waiting)
