@@ -11,6 +11,7 @@ import pytest
 
 from containerstacks_shared.embedded import EmbeddedPostgres
 from containerstacks_shared.migrations import migrate
+from containerstacks_web.keys import SNAPSHOT_FEED
 from support import databases, fleet, web_site
 from support.dark_proxy import DarkProxy, dark_proxy
 from support.waiting import eventually
@@ -108,6 +109,7 @@ async def test_a_network_that_goes_dark_is_noticed_and_recovered_from(
 ) -> None:
     async with open_site(proxy.dsn) as site:
         known = await site.json("/api/health/stats")
+        assert await state_of_database(site) != "down"
         proxy.go_dark()
 
         async def not_ready() -> bool:
@@ -115,6 +117,9 @@ async def test_a_network_that_goes_dark_is_noticed_and_recovered_from(
 
         await eventually(not_ready, 10)
         assert (await site.json("/api/health/stats"))["vps"] == known["vps"]
+        # No hint tells the board to look; that the figures cannot be read tells it as much.
+        await eventually(lambda: not site.app[SNAPSHOT_FEED].healthy, 10)
+        during = await state_of_database(site)
         connection = await asyncpg.connect(database_url)
         organization = await fleet.add_organization(connection)
         await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
@@ -126,6 +131,16 @@ async def test_a_network_that_goes_dark_is_noticed_and_recovered_from(
             return bool(document["vps"]["total"] == 1)
 
         await eventually(shows_the_change, RECOVERY_SECONDS)
+        assert during == "down"
+
+
+async def state_of_database(site: Site) -> str:
+    (state,) = (
+        str(each["state"])
+        for each in (await site.json("/api/status/components"))["components"]
+        if each["component"] == "database"
+    )
+    return state
 
 
 @pytest.fixture

@@ -143,7 +143,9 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
         publish=app[HUB].publish,
         renew=app[HUB].renew,
     )
-    app[STATUS_BOARD] = StatusBoard(pool, announce=app[HUB].announce)
+    app[STATUS_BOARD] = StatusBoard(
+        pool, announce=app[HUB].announce, database_away=lambda: app[SNAPSHOT_FEED].failing
+    )
     app[HISTORY] = HistoryReadings(app[READER])
     app[ADMIN_SOCKETS] = AdminSockets(pool, billing_interval=settings.billing_interval)
     app[KEY_USES] = KeyUses(pool)

@@ -5,7 +5,7 @@ nobody tells: that follows from the time alone.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
@@ -66,11 +66,15 @@ class Board:
 
 
 class StatusBoard:
-    """`announce` sends a message to the browsers that asked for it."""
+    """`announce` sends a message to the browsers that asked for it.
 
-    def __init__(self, pool: db.Pool, *, announce: Announce) -> None:
+    `database_away` tells what others of this process have found since: without a hint, looks are half a minute apart.
+    """
+
+    def __init__(self, pool: db.Pool, *, announce: Announce, database_away: Callable[[], bool]) -> None:
         self._pool = pool
         self._announce = announce
+        self._database_away = database_away
         self._board: Board | None = None
         self._read_at = 0.0
         self._told: object = None
@@ -80,7 +84,7 @@ class StatusBoard:
     @property
     def board(self) -> Board | None:
         """What is known, and of a database that does not answer no more than that; None before the first reading."""
-        if self._board is None or self._healthy:
+        if self._board is None or (self._healthy and not self._database_away()):
             return self._board
         age = timedelta(seconds=asyncio.get_running_loop().time() - self._read_at)
         return _without_database(self._board, age)

@@ -86,6 +86,11 @@ class SnapshotFeed:
         return self._healthy
 
     @property
+    def failing(self) -> bool:
+        """Whether the last reading failed; before the first one has ended it does not."""
+        return self._tried.is_set() and not self._healthy
+
+    @property
     def standing_still(self) -> timedelta:
         """How long ago the last reading ended, well or badly: each has a limit in time, so this is never long."""
         return timedelta(seconds=max(0.0, asyncio.get_running_loop().time() - self._tried_at))
