@@ -2,12 +2,15 @@
 
 import asyncio
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import asyncpg
 import psycopg
 import pytest
+from structlog.testing import capture_logs
 
+from containerstacks_shared.demo import simulation
 from containerstacks_shared.demo.seeding import seed
 from containerstacks_shared.demo.simulation import simulate
 from containerstacks_shared.errors import ContainerStacksError
@@ -146,6 +149,29 @@ async def test_the_simulation_goes_on_after_its_session_died(
 
         await eventually(another)
         stop.set()
+
+
+async def test_the_simulation_goes_on_after_a_change_that_failed(
+    database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await seed(connection, instances=40)
+    before = await read_vps_details(connection)
+    # Everybody pays, and nobody anything: no wallet takes that.
+    monkeypatch.setattr(simulation, "_SHARE_DEPLOYED", 0.0)
+    monkeypatch.setattr(simulation, "_SHARE_PAID", 1.0)
+    monkeypatch.setattr(simulation, "_PAYMENT", Decimal(0))
+    stop = asyncio.Event()
+
+    async def changed() -> bool:
+        return await read_vps_details(connection) != before
+
+    with capture_logs() as logs:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(simulate(database_url, rate=200, stop=stop))
+            await eventually(lambda: "demo.failed" in [entry["event"] for entry in logs])
+            monkeypatch.setattr(simulation, "_SHARE_PAID", 0.0)
+            await eventually(changed)
+            stop.set()
 
 
 async def test_the_simulation_leaves_real_organizations_alone(
