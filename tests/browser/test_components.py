@@ -3,6 +3,7 @@
 import asyncpg
 from playwright.async_api import expect
 
+from support import looks
 from support.chromium import Chromium
 from support.processes import Processes
 
@@ -54,3 +55,16 @@ async def test_an_incident_appears_changes_the_verdict_and_closes_without_a_relo
     await expect(shown).to_have_count(0, timeout=10_000)
     await expect(page.locator(f"#incident-{incident}")).to_contain_text("Resolved")
     assert await page.evaluate("window.loadedOnce")
+
+
+async def test_while_nobody_looks_at_the_components_the_page_is_not_green(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
+) -> None:
+    web = await processes.start_web(database_url)
+    await processes.start_billing_daemon(database_url)
+    page = await chromium.open(f"{web.url}/status")
+    headline = page.locator("[data-verdict-headline]")
+    await expect(headline).to_have_text("Components are not being watched", timeout=10_000)
+    await expect(page.locator(".verdict")).to_have_attribute("data-verdict", "attention")
+    await looks.find_all_well(connection)
+    await expect(headline).to_have_text("Everything works", timeout=10_000)

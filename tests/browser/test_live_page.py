@@ -9,7 +9,7 @@ from playwright.async_api import Page, WebSocketRoute, expect
 from containerstacks_shared.billing import control
 from containerstacks_shared.embedded import EmbeddedPostgres
 from containerstacks_shared.migrations import migrate
-from support import fleet
+from support import fleet, looks
 from support.chromium import Chromium
 from support.processes import Processes, Service
 from support.waiting import promised
@@ -76,6 +76,7 @@ async def test_a_changed_row_changes_the_page_without_a_reload(
     web = await processes.start_web(database_url)
     await processes.start_stats_aggregator(database_url)
     await processes.start_billing_daemon(database_url)
+    await looks.find_all_well(connection)
     page = await open_live(chromium, web)
     await expect_headline(page, "Everything works", within=10_000)
     await expect_value(page, "vps.byStatus.running", "10")
@@ -233,6 +234,7 @@ async def test_a_new_verdict_is_spoken_once_and_ticking_figures_and_ages_are_not
     await add_fleet(connection, 40)
     web = await processes.start_web(database_url)
     await processes.start_billing_daemon(database_url)
+    await looks.find_all_well(connection)
     page = await open_live(chromium, web)
     await expect_headline(page, "Everything works", within=10_000)
     await page.evaluate(NOTE_SPOKEN)
@@ -253,6 +255,7 @@ async def test_a_pause_is_on_the_open_page_at_once_and_gone_when_billing_goes_on
 ) -> None:
     web = await processes.start_web(database_url)
     await processes.start_billing_daemon(database_url)
+    await looks.find_all_well(connection)
     page = await open_live(chromium, web)
     await expect_headline(page, "Everything works", within=10_000)
     await control.pause(connection, reason="Prices under review", author="ada@example.com")

@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 from playwright.async_api import Page, expect
 
-from support import fleet
+from support import fleet, looks
 from support.chromium import Chromium, layout_shifts, refused_by_policy
 from support.demo_past import add_past, add_past_runs
 from support.processes import Processes, Service
@@ -81,6 +81,7 @@ async def test_nothing_moves_when_values_change(
     await add_instance(connection)
     web = await processes.start_web(database_url)
     await processes.start_billing_daemon(database_url)
+    await looks.find_all_well(connection)
     page = await chromium.open(f"{web.url}/status", width=width)
     await expect(page.locator("[data-verdict-headline]")).to_have_text("Everything works", timeout=10_000)
     await expect(page.locator(".connection")).to_have_attribute("data-state", "live")

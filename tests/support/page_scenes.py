@@ -343,6 +343,7 @@ async def the_first_day(stage: Stage) -> AsyncGenerator[Sight, None]:
     dsn = stage.new_database("first_day")
     web = await stage.start_another_web(dsn)
     daemon = await stage.processes.start_billing_daemon(dsn)
+    aggregator = await stage.processes.start_stats_aggregator(dsn)
     try:
         page = await stage.open("/status", at=web.url)
         await expect_headline(page, "Everything works")
@@ -352,6 +353,7 @@ async def the_first_day(stage: Stage) -> AsyncGenerator[Sight, None]:
             "about-first-run", "At a glance, on the first day", "Nothing yet, and what will be counted.", page
         )
     finally:
+        await aggregator.kill()
         await daemon.kill()
         await web.kill()
 

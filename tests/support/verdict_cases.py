@@ -67,6 +67,12 @@ CASES: list[tuple[str, dict[str, Any], Verdict, str]] = [
     ),
     ("a component is down", facts() | {"overall": "down"}, Verdict.PROBLEM, "A component is down"),
     ("one is degraded", facts() | {"overall": "degraded"}, Verdict.ATTENTION, "A component is degraded"),
+    (
+        "nobody looks at a component",
+        facts() | {"overall": "no_data"},
+        Verdict.ATTENTION,
+        "Components are not being watched",
+    ),
     ("in maintenance", facts() | {"overall": "maintenance"}, Verdict.ATTENTION, "Maintenance is going on"),
     ("old figures say nothing good", facts(freshness="stale"), Verdict.STALE, "The figures are out of date"),
     ("nor anything bad", facts(freshness="stale", **_DEAD), Verdict.STALE, "The figures are out of date"),

@@ -6,6 +6,7 @@ from datetime import date
 from decimal import Decimal
 from typing import Final
 
+from containerstacks_shared import component_rules
 from containerstacks_shared.component_rules import uptime_percent
 from containerstacks_shared.models_status import ComponentDay, ComponentState, Incident
 from containerstacks_web.live.board import Board
@@ -31,7 +32,7 @@ class Told:
 def states(board: Board | None) -> Mapping[str, object]:
     """Return what the page's facts say of the components, as the socket's message does."""
     if board is None:
-        return {"overall": None, "components": {}, "billingPaused": None}
+        return {"overall": component_rules.overall(()).value, "components": {}, "billingPaused": None}
     return {
         "overall": board.overall.value,
         "components": {

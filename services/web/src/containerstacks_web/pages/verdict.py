@@ -159,6 +159,13 @@ RULES: Final = (
         "At least one component is degraded, as measured or as an incident says.",
     ),
     Rule(
+        Equals("overall", "no_data"),
+        Verdict.ATTENTION,
+        "Components are not being watched",
+        "Nothing was recorded of at least one component within the last minute."
+        " After a start the first look takes half a minute.",
+    ),
+    Rule(
         Equals("overall", "maintenance"),
         Verdict.ATTENTION,
         "Maintenance is going on",
