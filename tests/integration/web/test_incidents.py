@@ -208,6 +208,13 @@ async def test_components_have_a_state_uptime_and_ninety_days(site: Site, connec
     assert (database["days"][-1]["state"], database["days"][0]["state"]) == ("operational", "no_data")
 
 
+async def test_a_minute_is_not_shown_as_ninety_days(site: Site, connection: Connection) -> None:
+    await record(connection)
+    await eventually(lambda: is_overall(site, ComponentState.OPERATIONAL))
+    page = await (await site.get("/status")).text()
+    assert page.count('100% up <span class="uptimes__known">of 1 minute known<') == 4 * len(Component)
+
+
 async def test_a_planned_window_turns_its_components_to_maintenance_by_itself(
     site: Site, connection: Connection, key: str
 ) -> None:

@@ -8,8 +8,10 @@ from typing import Final
 
 from containerstacks_shared import component_rules
 from containerstacks_shared.component_rules import uptime_percent
-from containerstacks_shared.models_status import ComponentDay, ComponentState, Incident
+from containerstacks_shared.models_status import ComponentDay, ComponentState, ComponentUptime, Incident
 from containerstacks_web.live.board import Board
+
+from .formats import span
 
 STATE_WORDS: Final = (
     (ComponentState.OPERATIONAL.value, "Operational"),
@@ -18,6 +20,8 @@ STATE_WORDS: Final = (
     (ComponentState.MAINTENANCE.value, "In maintenance"),
     (ComponentState.NO_DATA.value, "No data"),
 )
+# An hour that has only begun, or a minute between two aggregators, is no gap worth a word.
+_WHOLE_PERCENT: Final = 99
 _NAMES: Final = dict(STATE_WORDS)
 
 
@@ -63,6 +67,14 @@ def name_of_day(day: ComponentDay) -> str:
 
 def percent_up(percent: Decimal | None) -> str:
     return "no uptime" if percent is None else f"{percent.normalize():f}% up"
+
+
+def known_part(uptime: ComponentUptime) -> str:
+    """Say how much of its window a figure is of: 'of 3 hours known', and '' when it is of (nearly) all."""
+    minutes = uptime.recorded_minutes
+    if uptime.percent is None or minutes * 100 >= uptime.total_minutes * _WHOLE_PERCENT:
+        return ""
+    return f"of {span(60 * minutes)} known"
 
 
 def state_word(state: ComponentState) -> str:

@@ -67,19 +67,22 @@ def percent(part: int, whole: int) -> str:
 def relative(moment: datetime, now: datetime) -> str:
     """'12 seconds ago', 'in 3 hours'; whole units, rounded towards now."""
     seconds = int((moment - now).total_seconds())
-    distance = abs(seconds)
-    if distance < 1:
+    if seconds == 0:
         return "just now"
-    if distance < _MINUTE:
-        amount, name = distance, "second"
-    elif distance < _HOUR:
-        amount, name = distance // _MINUTE, "minute"
-    elif distance < _HOURS_MAX:
-        amount, name = distance // _HOUR, "hour"
+    return f"{span(-seconds)} ago" if seconds < 0 else f"in {span(seconds)}"
+
+
+def span(seconds: int) -> str:
+    """'3 hours'; whole units, rounded down."""
+    if seconds < _MINUTE:
+        amount, name = seconds, "second"
+    elif seconds < _HOUR:
+        amount, name = seconds // _MINUTE, "minute"
+    elif seconds < _HOURS_MAX:
+        amount, name = seconds // _HOUR, "hour"
     else:
-        amount, name = distance // _DAY, "day"
-    words = f"{amount:,} {name}" if amount == 1 else f"{amount:,} {name}s"
-    return f"{words} ago" if seconds < 0 else f"in {words}"
+        amount, name = seconds // _DAY, "day"
+    return f"{amount:,} {name}" if amount == 1 else f"{amount:,} {name}s"
 
 
 def due(moment: datetime, now: datetime) -> str:

@@ -29,6 +29,7 @@ _THEMES: Final = ("light", "dark")
 _FILTERS: Final[Mapping[str, Callable[..., str]]] = {
     "name_of_day": components.name_of_day,
     "percent_up": components.percent_up,
+    "known_part": components.known_part,
     "state_word": components.state_word,
     "shown": formats.shown,
     "number": formats.number,
