@@ -307,6 +307,18 @@ async def test_larger_answers_are_compressed_for_who_takes_it(site: Site) -> Non
     assert await packed.json() == await plain.json()
 
 
+@pytest.mark.parametrize(
+    "path", ["/about", "/api/docs", "/api/openapi.json", "/static/none/none", "/static/none/site.css"]
+)
+async def test_nothing_is_compressed_for_who_rules_it_out(site: Site, path: str) -> None:
+    for accepted in ("gzip;q=0", "x-gzipped", "deflate"):
+        answer = await site.get(path, accept="text/html, */*", accept_encoding=accepted)
+        assert "Content-Encoding" not in answer.headers, accepted
+        assert "Accept-Encoding" in answer.headers["Vary"]
+    answer = await site.get(path, accept="text/html, */*", accept_encoding="br, gzip")
+    assert answer.headers["Content-Encoding"] == "gzip"
+
+
 async def test_figures_for_monitoring_take_the_token(open_site: OpenSite) -> None:
     site = await open_site(metrics_token="monitoring-0123456789")
     await refused(await site.get("/metrics"), 401)

@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler
 
 from containerstacks_shared.settings import ANY_ORIGIN
 from containerstacks_web.client_address import Visitor
+from containerstacks_web.compression import ZERO_QUALITY
 from containerstacks_web.headers import RESOURCE_POLICY
 from containerstacks_web.keys import IDENTITY, SETTINGS, TRUSTED_PROXIES
 from containerstacks_web.problems import RequestRefused
@@ -112,19 +113,8 @@ def accepts_json(accept: str) -> bool:
     """Tell whether any range of the header Accept covers JSON and is not ruled out."""
     for media_range in accept.split(","):
         kind, *parameters = (part.strip().lower() for part in media_range.split(";"))
-        if kind in _JSON_RANGES and not any(_is_zero_quality(parameter) for parameter in parameters):
+        if kind in _JSON_RANGES and not any(ZERO_QUALITY.fullmatch(parameter) for parameter in parameters):
             return True
-    return False
-
-
-# Browsers say one of a few things.
-@lru_cache(maxsize=128)
-def accepts_gzip(accepted: str) -> bool:
-    """Tell whether the header Accept-Encoding asks for gzip and does not rule it out."""
-    for coding in accepted.split(","):
-        name, *parameters = (part.strip().lower() for part in coding.split(";"))
-        if name == "gzip":
-            return not any(_is_zero_quality(parameter) for parameter in parameters)
     return False
 
 
@@ -140,10 +130,6 @@ def allowed_methods(listed: str) -> str:
     """Complete the header Allow: every address answers OPTIONS."""
     methods = {method.strip() for method in listed.split(",")} - {""}
     return ", ".join(sorted(methods | {hdrs.METH_OPTIONS}))
-
-
-def _is_zero_quality(parameter: str) -> bool:
-    return re.fullmatch(r"q\s*=\s*0(\.0*)?", parameter) is not None
 
 
 def _assert_host(request: web.Request) -> None:

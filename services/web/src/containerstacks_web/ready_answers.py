@@ -21,11 +21,11 @@ from prometheus_client import Counter
 
 from .api import health
 from .client_address import Visitor
+from .compression import takes_gzip
 from .conventions import (
     PROBES,
     SOCKET_PATH,
     STATIC_PREFIX,
-    accepts_gzip,
     add_cors_headers,
     is_plain,
 )
@@ -217,7 +217,7 @@ def _form(request: web.Request, ready: _Ready) -> _Form:
     headers = request.headers
     if hdrs.IF_NONE_MATCH in headers and _is_known(request, ready.etag):
         return ready.unchanged
-    return ready.zipped if accepts_gzip(headers.get(hdrs.ACCEPT_ENCODING, "")) else ready.whole
+    return ready.zipped if takes_gzip(request) else ready.whole
 
 
 def _is_known(request: web.Request, etag: str) -> bool:

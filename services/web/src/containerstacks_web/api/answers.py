@@ -8,7 +8,7 @@ from aiohttp import ETag, web
 from containerstacks_web.headers import RESOURCE_POLICY
 from containerstacks_web.keys import IDENTITY
 
-from .exchange import compress
+from .exchange import compress_larger
 
 
 def named_answer(
@@ -25,12 +25,12 @@ def named_answer(
     """
     if request[IDENTITY].is_admin:
         # As everywhere in the API: what administrators get is nobody's to keep.
-        return _whole(body, content_type)
+        return _whole(request, body, content_type)
     etag = ETag(sha256(body if says is None else says).hexdigest()[:24], is_weak=True)
     if any(known.value in {etag.value, "*"} for known in request.if_none_match or ()):
         response = web.Response(status=HTTPStatus.NOT_MODIFIED)
     else:
-        response = _whole(body, content_type)
+        response = _whole(request, body, content_type)
     response.etag = etag
     if is_for_all:
         response.headers["Cache-Control"] = "public, max-age=30"
@@ -39,7 +39,7 @@ def named_answer(
     return response
 
 
-def _whole(body: bytes, content_type: str) -> web.Response:
+def _whole(request: web.Request, body: bytes, content_type: str) -> web.Response:
     response = web.Response(body=body, content_type=content_type, charset="utf-8")
-    compress(response)
+    compress_larger(request, response)
     return response

@@ -31,4 +31,4 @@ async def runs(request: web.Request) -> web.Response:
         # Relative, so that no header of a request decides where it leads.
         following = URL.build(path=request.path, query={"limit": limit, "before": page.runs[-1].run_id})
         headers["Link"] = f'<{following}>; rel="next"'
-    return answer(BillingRunsDocument(timestamp=now, runs=page.runs), headers=headers)
+    return answer(request, BillingRunsDocument(timestamp=now, runs=page.runs), headers=headers)

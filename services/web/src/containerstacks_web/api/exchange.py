@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final, TypeVar
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from containerstacks_web.compression import compress
 from containerstacks_web.problems import RequestRefused
 
 JSON: Final = "application/json"
@@ -21,20 +22,23 @@ Wanted = TypeVar("Wanted", bound=BaseModel)
 
 
 def answer(
-    document: BaseModel, *, status: int = HTTPStatus.OK, headers: Mapping[str, str] | None = None
+    request: web.Request,
+    document: BaseModel,
+    *,
+    status: int = HTTPStatus.OK,
+    headers: Mapping[str, str] | None = None,
 ) -> web.Response:
     """Answer with a document, compressed if that pays and the client takes it."""
     response = web.Response(
         status=status, body=document.model_dump_json().encode(), content_type=JSON, headers=headers
     )
-    compress(response)
+    compress_larger(request, response)
     return response
 
 
-def compress(response: web.Response) -> None:
+def compress_larger(request: web.Request, response: web.Response) -> None:
     if isinstance(response.body, bytes) and len(response.body) >= COMPRESSED_BYTES_MIN:
-        response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
-        response.enable_compression()
+        compress(request, response)
 
 
 async def read_document(request: web.Request, model: type[Wanted]) -> Wanted:

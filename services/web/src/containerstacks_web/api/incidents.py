@@ -112,7 +112,7 @@ async def open_incident(request: web.Request) -> web.Response:
                 raise RequestRefused(HTTPStatus.CONFLICT, _sentence(error)) from error
     _log.info("incidents.opened", incident_id=incident.id, kind=incident.kind.value, author=author)
     headers = {"Location": f"{_PATH}/{incident.id}"}
-    return answer(IncidentDocument(incident=incident), status=HTTPStatus.CREATED, headers=headers)
+    return answer(request, IncidentDocument(incident=incident), status=HTTPStatus.CREATED, headers=headers)
 
 
 async def change_incident(request: web.Request) -> web.Response:
@@ -131,7 +131,7 @@ async def change_incident(request: web.Request) -> web.Response:
         except ChangeRefused as error:
             raise RequestRefused(HTTPStatus.CONFLICT, _sentence(error)) from error
     _log.info("incidents.changed", incident_id=incident.id, status=incident.status.value, author=author)
-    return answer(IncidentDocument(incident=incident))
+    return answer(request, IncidentDocument(incident=incident))
 
 
 def _incident_id(request: web.Request) -> IncidentId:

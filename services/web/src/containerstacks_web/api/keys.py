@@ -27,7 +27,9 @@ async def list_keys(request: web.Request) -> web.Response:
     async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
         now = datetime.now(UTC)
         found = await api_keys.list_all(connection)
-    return answer(ApiKeysDocument(timestamp=now, keys=[ApiKeyDocument.of(record) for record in found]))
+    return answer(
+        request, ApiKeysDocument(timestamp=now, keys=[ApiKeyDocument.of(record) for record in found])
+    )
 
 
 async def create_key(request: web.Request) -> web.Response:

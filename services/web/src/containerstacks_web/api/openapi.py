@@ -14,7 +14,7 @@ from containerstacks_web.keys import SETTINGS
 from containerstacks_web.live.messages import DetailsMessage
 from containerstacks_web.problems import CONTENT_TYPE, Problem
 
-from .exchange import compress
+from .exchange import compress_larger
 from .incident_operations import INCIDENT_OPERATIONS
 from .operations import OPERATIONS, Operation
 
@@ -59,7 +59,7 @@ async def openapi_document(request: web.Request) -> web.Response:
     response = web.Response(
         text=_serialized(request.app[SETTINGS].company_name), content_type="application/json"
     )
-    compress(response)
+    compress_larger(request, response)
     return response
 
 

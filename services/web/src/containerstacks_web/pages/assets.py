@@ -19,6 +19,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from containerstacks_web.accent import Colour, accent_rules, tokens_of
+from containerstacks_web.compression import takes_gzip
 from containerstacks_web.logo import Logo
 
 STYLESHEET: Final = "site.css"
@@ -102,7 +103,7 @@ class Assets:
             "X-Content-Type-Options": "nosniff",
         }
         body = asset.body
-        if asset.compressed is not None and "gzip" in request.headers.get(hdrs.ACCEPT_ENCODING, ""):
+        if asset.compressed is not None and takes_gzip(request):
             headers[hdrs.CONTENT_ENCODING] = "gzip"
             body = asset.compressed
         charset = None if asset.compressed is None else "utf-8"

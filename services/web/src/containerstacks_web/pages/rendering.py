@@ -6,12 +6,13 @@ from typing import Final
 
 import aiohttp_jinja2
 import jinja2
-from aiohttp import hdrs, web
+from aiohttp import web
 from markupsafe import Markup
 
 from containerstacks_shared import component_rules
 from containerstacks_shared.models import VpsStatusGroup
 from containerstacks_shared.money import format_amount
+from containerstacks_web.compression import compress
 from containerstacks_web.keys import IDENTITY, SETTINGS
 from containerstacks_web.sign_in.csrf import csrf_token
 from containerstacks_web.sign_in.identity import ANONYMOUS, CredentialKind
@@ -92,8 +93,7 @@ async def render(
     shared = await _shared_context(request)
     response = aiohttp_jinja2.render_template(template, request, {**shared, **context}, status=status)
     if compressed:
-        response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
-        response.enable_compression()
+        compress(request, response)
     return response
 
 
