@@ -7,13 +7,13 @@ import pytest
 from playwright.async_api import Page, expect
 
 from containerstacks_shared.billing import control
-from support import fleet
+from support import fleet, told
 from support.chromium import Chromium, refused_by_policy
 from support.processes import Processes, Service
 
 EMAIL = "ada@example.com"
 PAGES = ["", "/runs", "/debts", "/billing", "/incidents", "/incidents/new", "/incidents/maintenance", "/keys"]
-WIDTHS = [320, 390, 820, 1440]
+WIDTHS = [320, 360, 390, 820, 1440]
 
 
 @pytest.fixture
@@ -36,9 +36,12 @@ async def enter(chromium: Chromium, web: Service, path: str, heading: str, **con
     return page
 
 
-async def test_every_page_keeps_its_policy_and_fits_every_width(web: Service, chromium: Chromium) -> None:
+async def test_every_page_keeps_its_policy_and_fits_every_width(
+    web: Service, connection: asyncpg.Connection, chromium: Chromium
+) -> None:
+    incident = await told.tell_an_address(connection)
     page = await enter(chromium, web, "/admin", "Administration")
-    for path in PAGES:
+    for path in (*PAGES, f"/incidents/{incident}"):
         await page.goto(f"{web.url}/admin{path}")
         assert await refused_by_policy(page) == []
         for width in WIDTHS:

@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 from playwright.async_api import Page, expect
 
-from support import fleet, looks
+from support import fleet, looks, told
 from support.chromium import Chromium, layout_shifts, refused_by_policy
 from support.demo_past import add_past, add_past_runs
 from support.processes import Processes, Service
@@ -13,7 +13,7 @@ from support.waiting import eventually
 PAGES = ["/status", "/about", "/login", "/api/docs"]
 WEIGHT_MAX = 60 * 1024
 RANGES = ["24 hours", "7 days", "30 days", "90 days"]
-WIDTHS = [320, 390, 820, 1280, 3840]
+WIDTHS = [320, 360, 390, 820, 1280, 3840]
 
 
 async def until_everything_is_read(web: Service) -> None:
@@ -65,7 +65,9 @@ async def test_every_page_fits_every_width(
     database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
 ) -> None:
     await add_instance(connection)
+    await told.tell_an_address(connection)
     web = await processes.start_web(database_url, COMPANY_NAME="A Hosting Company With Quite A Long Name")
+    await until_everything_is_read(web)
     for path in PAGES:
         page = await chromium.open(web.url + path)
         for width in WIDTHS:
