@@ -14,6 +14,7 @@ from containerstacks_shared.migrations import migrate
 from containerstacks_web.keys import SNAPSHOT_FEED
 from support import databases, fleet, web_site
 from support.dark_proxy import DarkProxy, dark_proxy
+from support.processes import Processes
 from support.waiting import eventually
 from support.web_site import SESSION_COOKIE, Site, open_site
 
@@ -141,6 +142,36 @@ async def state_of_database(site: Site) -> str:
         if each["component"] == "database"
     )
     return state
+
+
+async def test_a_daemon_that_nobody_can_ask_for_is_not_called_alive(
+    database_url: str, proxy: DarkProxy, processes: Processes
+) -> None:
+    await processes.start_billing_daemon(database_url)
+    async with open_site(proxy.dsn, without=("builtin_billing",)) as site:
+        # Whoever names an origin is answered the long way.
+        origin = str(site.client.make_url("/").origin())
+
+        async def says(status: str) -> Any:
+            answers = [
+                await (await site.get("/api/health/billing-daemon", **headers)).json()
+                for headers in ({}, {"origin": origin})
+            ]
+            assert [answer["daemon"]["status"] for answer in answers] == [status] * 2
+            return answers[0]
+
+        alive = await eventually(lambda: says("running"), 10, pause=0.5)
+        assert (alive["daemon"]["isStale"], alive["daemon"]["activeBiller"]) == (False, "daemon")
+        proxy.go_dark()
+        known = (await site.get("/api/health/billing-daemon")).headers["ETag"]
+        silent = await eventually(lambda: says("stopped"), 20, pause=0.5)
+        assert (silent["daemon"]["isStale"], silent["daemon"]["activeBiller"]) == (True, "none")
+        assert silent["daemon"]["lastRun"] == alive["daemon"]["lastRun"]
+        for headers in ({}, {"origin": origin}):
+            answer = await site.get("/api/health/billing-daemon", if_none_match=known, **headers)
+            assert answer.status == 200
+        proxy.go_light()
+        await eventually(lambda: says("running"), RECOVERY_SECONDS, pause=0.5)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 
 from containerstacks_shared.billing.control import BillingControl
+from containerstacks_shared.billing.status import DaemonReading
 from containerstacks_shared.models import (
     ActiveBiller,
     DaemonDetails,
@@ -49,7 +50,7 @@ def snapshot(**by_status: int) -> StatusSnapshot:
         version=1,
         timestamp=NOW,
         vps=vps,
-        daemon=daemon,
+        billing=DaemonReading(daemon),
         taken=0.0,
         message=message.model_dump_json().encode(),
     )

@@ -36,7 +36,6 @@ from .metrics import RATE_LIMITED, REQUESTS
 from .pages import handlers as pages
 from .pages.history import ChartRange
 from .pages.rendering import THEME_COOKIE, theme_of
-from .pages.verdict import Freshness
 from .prepared_response import PreparedResponse, make_head
 from .problems import CONTENT_TYPE, describe_problem, wants_page
 from .rate_limiting import Verdict
@@ -102,8 +101,8 @@ async def _statistics(_request: web.Request, snapshot: StatusSnapshot) -> bytes:
     return health.public_statistics(snapshot)
 
 
-async def _billing_daemon(_request: web.Request, snapshot: StatusSnapshot) -> bytes:
-    return health.public_billing_daemon(snapshot)
+async def _billing_daemon(request: web.Request, snapshot: StatusSnapshot) -> bytes:
+    return health.public_billing_daemon(request, snapshot)
 
 
 _ADDRESSES: Final[Mapping[str, _Address]] = {
@@ -229,17 +228,17 @@ def _etag(
     request: web.Request, address: _Address, theme: str | None, chosen: str, snapshot: StatusSnapshot
 ) -> str:
     """Another reading is another version. While there is none, the page turns stale, and its ages go on."""
-    freshness = Freshness.of(request.app[SNAPSHOT_FEED].age_seconds())
-    board = request.app[STATUS_BOARD].board if address.is_page else None
-    shown = "" if board is None else f"-{board.read_at.timestamp():.3f}{board.stale:d}"
+    parts = [health.version_of(request, snapshot)]
     if address.is_page:
-        history = request.app[HISTORY].latest
-        read = "" if history is None else f"{history.as_of.timestamp():.3f}{history.stale:d}"
-        shown += f"-{chosen}{read}"
-    if freshness is Freshness.FRESH and theme is None:
-        return f"{snapshot.version}{shown}"
-    minute = int(time.time() // 60) if freshness is not Freshness.FRESH else ""
-    return f"{snapshot.version}{shown}-{freshness}-{minute}-{theme or ''}"
+        board, history = request.app[STATUS_BOARD].board, request.app[HISTORY].latest
+        if board is not None:
+            parts.append(f"{board.read_at.timestamp():.3f}{board.stale:d}")
+        parts.append(
+            chosen if history is None else f"{chosen}{history.as_of.timestamp():.3f}{history.stale:d}"
+        )
+        if theme is not None:
+            parts.append(theme)
+    return "-".join(parts)
 
 
 async def _make(

@@ -31,6 +31,32 @@ CLOCK_SLACK: Final = timedelta(minutes=1)
 _QUERIES = load("billing_presence")
 
 
+@dataclass(frozen=True)
+class DaemonReading:
+    """The public part as it was read. `warns_in` is until when its last success is recent; None: not even then."""
+
+    status: DaemonStatus
+    warns_in: timedelta | None = None
+
+    def after(self, age: timedelta) -> DaemonStatus:
+        """Tell what can still be said when so much time has passed and the database could not be asked again."""
+        changes: dict[str, Any] = {}
+        if age > STALE_AFTER:
+            # However fresh a beat was then, it is not now.
+            changes = {
+                "status": DaemonState.UNKNOWN
+                if self.status.status is DaemonState.UNKNOWN
+                else DaemonState.STOPPED,
+                "next_scheduled_run": None,
+                "uptime_minutes": None,
+                "is_stale": True,
+                "active_biller": ActiveBiller.NONE,
+            }
+        if self.warns_in is None or age > self.warns_in:
+            changes["warning_threshold_exceeded"] = True
+        return self.status.model_copy(update=changes)
+
+
 async def is_daemon_alive(connection: Connection) -> bool:
     """Whether the daemon holds its lock and beats: then, and only then, the built-in biller pauses."""
     if not await is_held(connection, Role.BILLING_DAEMON):
@@ -43,7 +69,13 @@ async def is_daemon_alive(connection: Connection) -> bool:
 
 async def read_daemon_status(connection: Connection, *, interval: timedelta) -> DaemonStatus:
     """The public part. `interval` is what the schedule is assumed to be when the active biller does not say."""
-    return DaemonStatus(**_public(await _read_facts(connection, interval)))
+    return (await read_daemon(connection, interval=interval)).status
+
+
+async def read_daemon(connection: Connection, *, interval: timedelta) -> DaemonReading:
+    """Read the public part for somebody who may have to tell of it for longer."""
+    facts = await _read_facts(connection, interval)
+    return DaemonReading(DaemonStatus(**_public(facts)), _warns_in(facts))
 
 
 async def read_daemon_details(
@@ -153,7 +185,6 @@ async def _read_facts(connection: Connection, interval: timedelta) -> _Facts:
 def _public(facts: _Facts) -> dict[str, Any]:
     last = facts.runs.get("last")
     last_successful = facts.runs.get("last_successful")
-    daemon_last_successful = facts.runs.get("daemon_last_successful")
     daemon = facts.billers.get(Biller.DAEMON)
     return {
         "status": _state(facts),
@@ -170,15 +201,18 @@ def _public(facts: _Facts) -> dict[str, Any]:
             else None
         ),
         "is_stale": not facts.daemon_alive,
-        "warning_threshold_exceeded": (
-            # A run from the future, after a clock was set right, says nothing about the last 90 minutes.
-            daemon_last_successful is None
-            or not facts.now - WARNING_AFTER
-            <= daemon_last_successful["finished_at"]
-            <= facts.now + CLOCK_SLACK
-        ),
+        "warning_threshold_exceeded": _warns_in(facts) is None,
         "active_biller": facts.active,
     }
+
+
+def _warns_in(facts: _Facts) -> timedelta | None:
+    last = facts.runs.get("daemon_last_successful")
+    if last is None:
+        return None
+    remaining: timedelta = last["finished_at"] + WARNING_AFTER - facts.now
+    # A run from the future, after a clock was set right, says nothing about the last 90 minutes.
+    return remaining if timedelta(0) <= remaining <= WARNING_AFTER + CLOCK_SLACK else None
 
 
 def _state(facts: _Facts) -> DaemonState:

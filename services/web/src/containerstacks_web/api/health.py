@@ -4,7 +4,8 @@ Everybody gets the public part, served from this process's memory. Administrator
 them from the database in one snapshot.
 """
 
-from datetime import UTC, datetime
+import time
+from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from typing import Final
 
@@ -22,6 +23,7 @@ from containerstacks_shared.models import (
 from containerstacks_shared.store import counts
 from containerstacks_web.keys import IDENTITY, PLATFORM_STATISTICS, POOL, SETTINGS, SNAPSHOT_FEED
 from containerstacks_web.live.snapshot import StatusSnapshot
+from containerstacks_web.pages.verdict import Freshness
 
 _CONNECTION_SECONDS_MAX: Final = 2.0
 
@@ -42,7 +44,7 @@ async def statistics(request: web.Request) -> web.Response:
     if request[IDENTITY].is_admin:
         return await _detailed_statistics(request)
     snapshot = await request.app[SNAPSHOT_FEED].current()
-    etag = ETag(f"{snapshot.version}", is_weak=True)
+    etag = ETag(version_of(request, snapshot), is_weak=True)
     if _is_known(request, etag):
         return _not_modified(etag)
     return _answer(public_statistics(snapshot), etag)
@@ -69,14 +71,15 @@ async def billing_daemon(request: web.Request) -> web.Response:
     if request[IDENTITY].is_admin:
         return await _detailed_billing_daemon(request)
     snapshot = await request.app[SNAPSHOT_FEED].current()
-    etag = ETag(f"{snapshot.version}", is_weak=True)
+    etag = ETag(version_of(request, snapshot), is_weak=True)
     if _is_known(request, etag):
         return _not_modified(etag)
-    return _answer(public_billing_daemon(snapshot), etag)
+    return _answer(public_billing_daemon(request, snapshot), etag)
 
 
-def public_billing_daemon(snapshot: StatusSnapshot) -> bytes:
-    return _serialized(DaemonStatusDocument(timestamp=snapshot.timestamp, daemon=snapshot.daemon))
+def public_billing_daemon(request: web.Request, snapshot: StatusSnapshot) -> bytes:
+    daemon = snapshot.billing.after(timedelta(seconds=_age_seconds(request)))
+    return _serialized(DaemonStatusDocument(timestamp=snapshot.timestamp, daemon=daemon))
 
 
 async def _detailed_billing_daemon(request: web.Request) -> web.Response:
@@ -99,6 +102,20 @@ async def platform_statistics(request: web.Request) -> web.Response:
     if _is_known(request, etag):
         return _not_modified(etag)
     return _answer(PlatformStatisticsDocument(timestamp=datetime.now(UTC), stats=figures.value), etag)
+
+
+def version_of(request: web.Request, snapshot: StatusSnapshot) -> str:
+    """Name what is said: by the reading, and as long as there is no other, by what time makes of it."""
+    freshness = Freshness.of(_age_seconds(request))
+    if freshness is Freshness.FRESH:
+        return f"{snapshot.version}"
+    return f"{snapshot.version}-{freshness}-{int(time.time() // 60)}"
+
+
+def _age_seconds(request: web.Request) -> float:
+    age = request.app[SNAPSHOT_FEED].age_seconds()
+    assert age is not None, "there is a snapshot"
+    return age
 
 
 def _serialized(document: Document) -> bytes:

@@ -14,9 +14,9 @@ from typing import Final
 import structlog
 
 from containerstacks_shared import db
-from containerstacks_shared.billing.status import read_daemon_status
+from containerstacks_shared.billing.status import DaemonReading, read_daemon
 from containerstacks_shared.errors import DatabaseUnavailable
-from containerstacks_shared.models import DaemonStatus, StatusMessage
+from containerstacks_shared.models import StatusMessage
 from containerstacks_shared.notify import Channel, Hint, Listener, Subscription
 from containerstacks_shared.store import counts, versions
 from containerstacks_web.live.snapshot import StatusSnapshot
@@ -72,8 +72,8 @@ class SnapshotFeed:
         self._healthy = False
         self._published_at = -math.inf
         self._deltas_heard_at = -math.inf
-        self._daemon: DaemonStatus | None = None
-        self._daemon_read_at = -math.inf
+        self._billing: DaemonReading | None = None
+        self._billing_read_at = -math.inf
 
     @property
     def snapshot(self) -> StatusSnapshot | None:
@@ -164,24 +164,24 @@ class SnapshotFeed:
         timestamp = datetime.now(UTC)
         taken = asyncio.get_running_loop().time()
         vps = await counts.read_vps_statistics(connection)
-        daemon = await self._read_daemon_status(connection)
-        message = StatusMessage(version=version, timestamp=timestamp, vps=vps, daemon=daemon)
+        billing = await self._read_billing(connection)
+        message = StatusMessage(version=version, timestamp=timestamp, vps=vps, daemon=billing.status)
         return StatusSnapshot(
             version=version,
             timestamp=timestamp,
             vps=vps,
-            daemon=daemon,
+            billing=billing,
             taken=taken,
             message=message.model_dump_json().encode(),
         )
 
-    async def _read_daemon_status(self, connection: db.Connection) -> DaemonStatus:
+    async def _read_billing(self, connection: db.Connection) -> DaemonReading:
         now = asyncio.get_running_loop().time()
-        if self._daemon is None or now - self._daemon_read_at > _BILLING_SECONDS:
+        if self._billing is None or now - self._billing_read_at > _BILLING_SECONDS:
             # Before the reading: what billing says meanwhile makes it old again.
-            self._daemon_read_at = now
-            self._daemon = await read_daemon_status(connection, interval=self._billing_interval)
-        return self._daemon
+            self._billing_read_at = now
+            self._billing = await read_daemon(connection, interval=self._billing_interval)
+        return self._billing
 
     async def _wait_for_occasion(self, subscription: Subscription) -> None:
         clock = asyncio.get_running_loop().time
@@ -197,5 +197,5 @@ class SnapshotFeed:
         if Channel.COUNT_DELTAS in hints:
             self._deltas_heard_at = asyncio.get_running_loop().time()
         if not hints <= _COUNTING:
-            self._daemon_read_at = -math.inf
+            self._billing_read_at = -math.inf
         return hints

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from containerstacks_shared.billing.status import DaemonReading
 from containerstacks_shared.models import DaemonStatus, VpsStatistics
 
 
@@ -18,6 +19,11 @@ class StatusSnapshot:
     version: int
     timestamp: datetime
     vps: VpsStatistics
-    daemon: DaemonStatus
+    billing: DaemonReading
     taken: float
     message: bytes
+
+    @property
+    def daemon(self) -> DaemonStatus:
+        """As it was read; `billing` tells what is left of that later."""
+        return self.billing.status
