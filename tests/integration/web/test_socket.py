@@ -73,8 +73,12 @@ async def test_a_page_of_another_site_is_refused(site: Site) -> None:
 
 async def test_a_plain_request_is_told_what_this_is(site: Site) -> None:
     answer = await site.get(PATH)
-    assert answer.status == 400
+    assert answer.status == 426
+    assert (answer.headers["Upgrade"], answer.headers["Connection"]) == ("websocket", "Upgrade")
     assert answer.content_type == "application/problem+json"
+    assert (await answer.json())[
+        "detail"
+    ] == "This address speaks WebSocket, and this was no handshake of it."
 
 
 async def test_one_address_has_a_limit_of_connections(open_site: OpenSite) -> None:

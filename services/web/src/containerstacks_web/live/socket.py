@@ -35,7 +35,6 @@ async def status_socket(request: web.Request) -> web.StreamResponse:
     hub = request.app[HUB]
     _assert_origin(request, visitor)
     topics = _topics(request)
-    _assert_welcome(hub.refusal(visitor.limit_key))
     socket = web.WebSocketResponse(
         heartbeat=_HEARTBEAT_SECONDS,
         timeout=_CLOSE_SECONDS,
@@ -46,6 +45,8 @@ async def status_socket(request: web.Request) -> web.StreamResponse:
         # Never wait for a clogged connection: the hub looks at what is unsent before it sends more.
         writer_limit=sys.maxsize,
     )
+    _assert_handshake(request, socket)
+    _assert_welcome(hub.refusal(visitor.limit_key))
     await socket.prepare(request)
     transport = request.transport
     if transport is None:
@@ -170,6 +171,15 @@ def _assert_origin(request: web.Request, visitor: Visitor) -> None:
     if request.app[SETTINGS].allows_origin(origin) and not request[IDENTITY].is_admin:
         return
     raise RequestRefused(HTTPStatus.FORBIDDEN, "This page may not open a socket here.")
+
+
+def _assert_handshake(request: web.Request, socket: web.WebSocketResponse) -> None:
+    if not socket.can_prepare(request).ok:
+        raise RequestRefused(
+            HTTPStatus.UPGRADE_REQUIRED,
+            "This address speaks WebSocket, and this was no handshake of it.",
+            headers={"Upgrade": "websocket", "Connection": "Upgrade"},
+        )
 
 
 def _assert_welcome(refusal: Refusal | None) -> None:
