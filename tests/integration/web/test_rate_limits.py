@@ -226,3 +226,11 @@ async def test_many_visitors_do_not_slow_each_other(open_site: OpenSite) -> None
     addresses = itertools.product(range(4), range(100))
     for high, low in addresses:
         assert await statuses(site, 1, x_forwarded_for=f"198.18.{high}.{low}") == [200]
+
+
+async def test_a_refused_visitor_reads_how_long_to_wait(open_site: OpenSite) -> None:
+    site = await open_site(rate_limit_anonymous="1/15 minutes")
+    await site.get("/about")
+    refused = await site.get("/about", accept="text/html")
+    assert refused.status == 429
+    assert f"Try again in {refused.headers['Retry-After']} seconds." in await refused.text()
