@@ -41,6 +41,7 @@ def test_a_maintenance_is_planned_listed_and_cancelled(run: Run) -> None:
     assert planned.exit_code == 0, planned.errors
     assert planned.output.startswith("Planned 1: New disks (scheduled; vps, database), ")
     assert planned.output.endswith(" UTC\n")
+    assert run("incident", "list").output == planned.output.removeprefix("Planned ")
     cancelled = run("maintenance", "cancel", "1", "--body", "No disks came.")
     assert cancelled.output.startswith("Cancelled 1: New disks (cancelled; ")
     assert run("maintenance", "list").output == cancelled.output.removeprefix("Cancelled ")

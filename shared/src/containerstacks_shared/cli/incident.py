@@ -79,8 +79,8 @@ def resolve(
 def list_(
     limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most.")] = 20,
 ) -> None:
-    """List incidents, the newest first."""
-    print_page(IncidentKind.INCIDENT, limit)
+    """List incidents and maintenance, the newest first."""
+    print_page(None, limit)
 
 
 def change(number: int, **wanted: object) -> str:
@@ -94,7 +94,7 @@ def change(number: int, **wanted: object) -> str:
     return describe(run_with_database(work))
 
 
-def print_page(kind: IncidentKind, limit: int) -> None:
+def print_page(kind: IncidentKind | None, limit: int) -> None:
     page = run_with_database(lambda connection: incidents.read_page(connection, limit=limit, kind=kind))
     for incident in page.incidents:
         print(describe(incident))
