@@ -52,6 +52,36 @@ async def test_every_page_keeps_its_policy_and_fits_every_width(
     assert {address for address in chromium.addresses if not address.startswith(web.url)} == set()
 
 
+POINTS = """
+[...document.querySelectorAll("tbody td:nth-of-type(3)")].map((cell) => {
+    const range = document.createRange();
+    const at = cell.firstChild.textContent.indexOf(".");
+    range.setStart(cell.firstChild, at);
+    range.setEnd(cell.firstChild, at + 1);
+    return Math.round(range.getBoundingClientRect().x);
+})
+"""
+
+
+async def test_what_stands_side_by_side_or_one_below_another_is_aligned(
+    web: Service, connection: asyncpg.Connection, chromium: Chromium
+) -> None:
+    organization = await fleet.add_organization(connection)
+    await fleet.add_instance(
+        connection, organization, await fleet.add_plan(connection, base_price="3.65"), hours_due=3
+    )
+    page = await enter(chromium, web, "/admin/debts", "Debts and runway")
+    points = await page.evaluate(POINTS)
+    assert len(points) == 2
+    assert len(set(points)) == 1
+    await page.goto(f"{web.url}/admin/incidents")
+    heights = await page.locator(".admin-actions .button").evaluate_all(
+        "buttons => buttons.map((button) => button.offsetHeight)"
+    )
+    assert len(heights) == 2
+    assert len(set(heights)) == 1
+
+
 async def test_an_incident_is_opened_and_closed_by_keyboard(web: Service, chromium: Chromium) -> None:
     page = await enter(chromium, web, "/admin/incidents/new", "Open an incident")
     await page.get_by_label("Title").focus()

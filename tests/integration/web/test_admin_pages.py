@@ -261,7 +261,7 @@ async def test_a_run_tells_who_went_into_debt_and_why(signed_in: Site, debtor: O
     text = unescape(await page(signed_in, "/admin/runs/1"))
     assert "The wallet did not reach" in text
     # Five hours at 0.01 were due, and two were paid.
-    assert "0.03 USD" in text
+    assert '>0.03<span class="table__filler" aria-hidden="true">000000</span> USD<' in text
     assert str(debtor.id) in text
     assert "No such run" in await page(signed_in, "/admin/runs?outcome=failed")
     for path, status in (("/admin/runs/9", 404), ("/admin/runs/x", 404), ("/admin/runs?outcome=x", 400)):

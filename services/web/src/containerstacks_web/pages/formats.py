@@ -9,6 +9,10 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final, Literal
 
+from markupsafe import Markup
+
+from containerstacks_shared.money import DECIMAL_PLACES_MAX, format_amount
+
 NOT_KNOWN: Final = "\N{EN DASH}"
 
 _GB_MAX: Final = 10_000
@@ -105,6 +109,15 @@ def day(value: datetime) -> str:
 def clock(value: datetime) -> str:
     """'06:46:12 UTC', for what happened moments ago."""
     return f"{value.astimezone(UTC):%H:%M:%S} UTC"
+
+
+def money_in_column(amount: Decimal) -> Markup:
+    """As `format_amount` writes it, with pale zeros where others have digits: the points stand below each other."""
+    digits, currency = format_amount(amount).split(" ")
+    missing = DECIMAL_PLACES_MAX - len(digits.partition(".")[2])
+    return Markup('{}<span class="table__filler" aria-hidden="true">{}</span> {}').format(
+        digits, "0" * missing, currency
+    )
 
 
 def counted(amount: int | None, one: str, several: str) -> str:

@@ -35,6 +35,7 @@ _FILTERS: Final[Mapping[str, Callable[..., str]]] = {
     "shown": formats.shown,
     "number": formats.number,
     "money": format_amount,
+    "money_in_column": formats.money_in_column,
     "percent_of": formats.percent,
     "moment": formats.moment,
     "clock": formats.clock,
