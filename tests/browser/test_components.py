@@ -1,7 +1,7 @@
 """Components and incidents on the open page: bars by keyboard, and what administrators tell, without a reload."""
 
 import asyncpg
-from playwright.async_api import expect
+from playwright.async_api import Page, expect
 
 from support import looks
 from support.chromium import Chromium
@@ -32,12 +32,16 @@ async def test_the_bars_are_one_tab_stop_with_arrow_keys_and_names(
     assert await page.locator("#component-vps [data-day]:visible").count() == 30
 
 
+async def open_without_aggregator(database_url: str, processes: Processes, chromium: Chromium) -> Page:
+    web = await processes.start_web(database_url)
+    await processes.start_billing_daemon(database_url)
+    return await chromium.open(f"{web.url}/status")
+
+
 async def test_an_incident_appears_changes_the_verdict_and_closes_without_a_reload(
     database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
 ) -> None:
-    web = await processes.start_web(database_url)
-    await processes.start_billing_daemon(database_url)
-    page = await chromium.open(f"{web.url}/status")
+    page = await open_without_aggregator(database_url, processes, chromium)
     await expect(page.locator(".connection")).to_have_attribute("data-state", "live")
     await page.evaluate("window.loadedOnce = true")
     incident = await connection.fetchval(
@@ -60,9 +64,7 @@ async def test_an_incident_appears_changes_the_verdict_and_closes_without_a_relo
 async def test_while_nobody_looks_at_the_components_the_page_is_not_green(
     database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
 ) -> None:
-    web = await processes.start_web(database_url)
-    await processes.start_billing_daemon(database_url)
-    page = await chromium.open(f"{web.url}/status")
+    page = await open_without_aggregator(database_url, processes, chromium)
     headline = page.locator("[data-verdict-headline]")
     await expect(headline).to_have_text("Components are not being watched", timeout=10_000)
     await expect(page.locator(".verdict")).to_have_attribute("data-verdict", "attention")

@@ -45,6 +45,18 @@ async def watch_once(pool: db.Pool, term: Term, outages: OutageLog | None = None
     )
 
 
+async def watch(halt: asyncio.Event, pool: db.Pool, term: Term, *, settle: timedelta) -> None:
+    await watch_components_until(
+        halt,
+        pool=pool,
+        term=term,
+        progress=FoldProgress(),
+        outages=OutageLog(pool),
+        billing_interval=HOUR,
+        settle=settle,
+    )
+
+
 async def now(connection: asyncpg.Connection) -> dict[Component, ComponentNow]:
     return {each.component: each for each in await components.read_now(connection, [])}
 
@@ -88,28 +100,17 @@ async def test_a_replaced_leader_records_nothing(
 async def test_it_waits_for_things_to_settle_and_then_records(
     connection: asyncpg.Connection, pool: db.Pool, term: Term
 ) -> None:
-    async def watch(settle: timedelta, halt: asyncio.Event) -> None:
-        await watch_components_until(
-            halt,
-            pool=pool,
-            term=term,
-            progress=FoldProgress(),
-            outages=OutageLog(pool),
-            billing_interval=HOUR,
-            settle=settle,
-        )
-
     async def recorded() -> bool:
         return bool(await connection.fetchval("select count(*) from component_history"))
 
     halt = asyncio.Event()
     async with asyncio.TaskGroup() as group:
-        group.create_task(watch(timedelta(milliseconds=50), halt))
+        group.create_task(watch(halt, pool, term, settle=timedelta(milliseconds=50)))
         await eventually(recorded)
         halt.set()
     await connection.execute("delete from component_history")
     # Over before anything has settled.
-    await watch(HOUR, halt)
+    await watch(halt, pool, term, settle=HOUR)
     assert not await recorded()
 
 
@@ -125,18 +126,7 @@ async def test_what_is_up_again_is_seen_at_once_and_the_minute_counts_as_it_bega
     async def web_is(state: ComponentState) -> bool:
         return (await now(connection))[Component.WEB].state is state
 
-    watcher = Job(
-        "watcher",
-        lambda halt: watch_components_until(
-            halt,
-            pool=pool,
-            term=term,
-            progress=FoldProgress(),
-            outages=OutageLog(pool),
-            billing_interval=HOUR,
-            settle=timedelta(0),
-        ),
-    )
+    watcher = Job("watcher", lambda halt: watch(halt, pool, term, settle=timedelta(0)))
     async with (
         running(watcher),
         listening(database_url, Channel.COMPONENTS_CHANGED) as announced,

@@ -26,7 +26,7 @@ from .presence import STALE_AFTER
 
 # requirements.md 4.4: a daemon that has not billed for so long deserves a warning.
 WARNING_AFTER: Final = timedelta(minutes=90)
-CLOCK_SLACK: Final = timedelta(minutes=1)
+_CLOCK_SLACK: Final = timedelta(minutes=1)
 
 _QUERIES = load("billing_presence")
 
@@ -90,7 +90,7 @@ async def read_daemon_details(
     return DaemonDetails(
         **_public(facts),
         total_amount=await connection.fetchval(_QUERIES["amount_billed"], last["id"]) if last else 0,
-        total_hours=last["hours_billed"] if last else 0,
+        total_hours=_last_runs(facts.runs).total_hours,
         failed_instances=last["instances_unpaid"] if last else 0,
         error_message=last["error_message"] if last else None,
         instance_id=active["daemon_instance_id"] if active else None,
@@ -119,7 +119,7 @@ async def _read_audit(connection: Connection) -> AuditSummary | None:
 
 @dataclass(frozen=True)
 class LastRuns:
-    """What the status file tells of the last runs."""
+    """What everybody is told of the last runs, and how many hours the last one billed."""
 
     last_run: datetime | None
     last_successful_run: datetime | None
@@ -129,7 +129,10 @@ class LastRuns:
 
 async def read_last_runs(connection: Connection) -> LastRuns:
     """Read these alone, which costs no look at any instance."""
-    runs = await _read_runs(connection)
+    return _last_runs(await _read_runs(connection))
+
+
+def _last_runs(runs: dict[str, Any]) -> LastRuns:
     last, last_successful = runs.get("last"), runs.get("last_successful")
     return LastRuns(
         last_run=last["finished_at"] if last else None,
@@ -183,16 +186,15 @@ async def _read_facts(connection: Connection, interval: timedelta) -> _Facts:
 
 
 def _public(facts: _Facts) -> dict[str, Any]:
-    last = facts.runs.get("last")
-    last_successful = facts.runs.get("last_successful")
+    last, runs = facts.runs.get("last"), _last_runs(facts.runs)
     daemon = facts.billers.get(Biller.DAEMON)
     return {
         "status": _state(facts),
-        "last_run": last["finished_at"] if last else None,
+        "last_run": runs.last_run,
         "last_run_by": last["biller"] if last else None,
-        "last_successful_run": last_successful["finished_at"] if last_successful else None,
+        "last_successful_run": runs.last_successful_run,
         "last_run_success": last["status"] == RunStatus.SUCCEEDED if last else None,
-        "instances_billed": last["instances_billed"] if last else 0,
+        "instances_billed": runs.instances_billed,
         "next_scheduled_run": facts.next_run,
         "uptime_minutes": (
             # A database clock that was set back since must not take the whole document along.
@@ -212,7 +214,7 @@ def _warns_in(facts: _Facts) -> timedelta | None:
         return None
     remaining: timedelta = last["finished_at"] + WARNING_AFTER - facts.now
     # A run from the future, after a clock was set right, says nothing about the last 90 minutes.
-    return remaining if timedelta(0) <= remaining <= WARNING_AFTER + CLOCK_SLACK else None
+    return remaining if timedelta(0) <= remaining <= WARNING_AFTER + _CLOCK_SLACK else None
 
 
 def _state(facts: _Facts) -> DaemonState:
