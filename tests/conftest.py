@@ -9,8 +9,8 @@ import asyncpg
 import pytest
 import uvloop
 
-from containerstacks_shared import db
-from containerstacks_shared.migrations import migrate
+from containerstacks_shared.database import db
+from containerstacks_shared.schema import migrate
 from support import databases, roles, schema_a_data
 from support.databases import DatabaseServer
 from support.processes import Processes

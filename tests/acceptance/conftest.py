@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from containerstacks_shared.embedded import EmbeddedPostgres
+from containerstacks_shared.local.embedded import EmbeddedPostgres
 from support import databases
 from support.processes import Processes
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from containerstacks_shared.embedded import EmbeddedPostgres
-from containerstacks_shared.migrations import migrate
-from containerstacks_shared.waiting import happens_within
+from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.local.embedded import EmbeddedPostgres
+from containerstacks_shared.schema import migrate
 from support import charges, fleet, roles
 from support.backups import ArchivedBaseBackup, Backup, BaseBackup, Dump, backup_folder
 from support.charges import DueFleet

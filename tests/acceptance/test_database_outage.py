@@ -10,9 +10,9 @@ import aiohttp
 import asyncpg
 import pytest
 
-from containerstacks_shared.embedded import EmbeddedPostgres
-from containerstacks_shared.embedded.server import StopMode
-from containerstacks_shared.migrations import migrate
+from containerstacks_shared.local.embedded import EmbeddedPostgres
+from containerstacks_shared.local.embedded.server import StopMode
+from containerstacks_shared.schema import migrate
 from support import fleet, roles
 from support.live_page import open_page
 from support.processes import Processes, Service

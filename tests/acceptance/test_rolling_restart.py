@@ -11,9 +11,9 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from containerstacks_shared import locks
-from containerstacks_shared.locks import Role
-from containerstacks_shared.waiting import happens_within
+from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.database import locks
+from containerstacks_shared.database.locks import Role
 from support import charges
 from support.balancers import Balancer, needs_nginx, nginx
 from support.charges import DueFleet

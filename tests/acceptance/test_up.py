@@ -14,7 +14,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from containerstacks_shared.passwords import verify_password
+from containerstacks_shared.fleet.passwords import verify_password
 from support.processes import LOCALHOST
 from support.up import Up
 from support.waiting import eventually

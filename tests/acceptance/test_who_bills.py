@@ -7,8 +7,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from containerstacks_shared import locks
-from containerstacks_shared.locks import Role
+from containerstacks_shared.database import locks
+from containerstacks_shared.database.locks import Role
 from support import charges
 from support.charges import DueFleet
 from support.processes import Processes, Service

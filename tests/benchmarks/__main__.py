@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks import api, auditing, billing, live, painting, results, serving, writers
-from containerstacks_shared.embedded import EmbeddedPostgres
-from containerstacks_shared.log import configure_logging
+from containerstacks_shared.core.log import configure_logging
+from containerstacks_shared.local.embedded import EmbeddedPostgres
 from support.databases import DatabaseServer
 
 BUILD = Path(__file__).parents[2] / "build"

@@ -19,11 +19,11 @@ import asyncpg
 from benchmarks.fleets import make_fleet
 from benchmarks.results import Result
 from containerstacks_shared.billing.credits import credit_wallet
+from containerstacks_shared.billing.documents import Biller, Occasion
 from containerstacks_shared.billing.run import run_hourly_billing
-from containerstacks_shared.db import create_pool
-from containerstacks_shared.migrations import migrate
-from containerstacks_shared.models import Biller, Occasion
-from containerstacks_shared.settings import BillingSettings, load_settings
+from containerstacks_shared.core.settings import BillingSettings, load_settings
+from containerstacks_shared.database.db import create_pool
+from containerstacks_shared.schema import migrate
 from support.clock import shift_clock
 from support.databases import DatabaseServer
 from support.processes import SCRIPTS, Processes

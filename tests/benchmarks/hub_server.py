@@ -12,8 +12,8 @@ import uvloop
 from aiohttp import web
 
 from benchmarks.bare_server import MESSAGE
-from containerstacks_shared.log import configure_logging
-from containerstacks_shared.settings import load_settings
+from containerstacks_shared.core.log import configure_logging
+from containerstacks_shared.core.settings import load_settings
 from containerstacks_web.app import create_app
 from containerstacks_web.keys import HUB
 from containerstacks_web.settings import WebSettings

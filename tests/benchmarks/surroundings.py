@@ -12,7 +12,7 @@ from pathlib import Path
 import aiohttp
 import asyncpg
 
-from containerstacks_shared.migrations import migrate
+from containerstacks_shared.schema import migrate
 from support.databases import DatabaseServer, database_name
 from support.processes import Processes, Service, free_port
 

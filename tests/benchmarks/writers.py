@@ -11,10 +11,10 @@ import asyncpg
 from benchmarks.fleets import make_fleet
 from benchmarks.results import Result
 from benchmarks.surroundings import fresh_database, size
-from containerstacks_shared import db
-from containerstacks_shared.locks import Leadership, Role
-from containerstacks_shared.notify import Channel, Listener
-from containerstacks_shared.store import counts
+from containerstacks_shared.database import db
+from containerstacks_shared.database.locks import Leadership, Role
+from containerstacks_shared.database.notify import Channel, Listener
+from containerstacks_shared.fleet import counts
 from containerstacks_stats_aggregator.folding import FoldProgress, fold_until
 from support.databases import DatabaseServer
 

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 from playwright.async_api import async_playwright
 
-from containerstacks_shared.embedded import EmbeddedPostgres
+from containerstacks_shared.local.embedded import EmbeddedPostgres
 from support import chromium as support
 from support import databases
 from support.chromium import Chromium

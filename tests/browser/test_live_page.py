@@ -7,8 +7,8 @@ import asyncpg
 from playwright.async_api import Page, WebSocketRoute, expect
 
 from containerstacks_shared.billing import control
-from containerstacks_shared.embedded import EmbeddedPostgres
-from containerstacks_shared.migrations import migrate
+from containerstacks_shared.local.embedded import EmbeddedPostgres
+from containerstacks_shared.schema import migrate
 from support import fleet, looks
 from support.chromium import Chromium
 from support.processes import Processes, Service

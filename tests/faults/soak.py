@@ -5,7 +5,7 @@ import asyncio
 import secrets
 import sys
 
-from containerstacks_shared.log import configure_logging
+from containerstacks_shared.core.log import configure_logging
 from faults.strikes.blows import Kind
 from faults.strikes.campaign import open_campaign
 

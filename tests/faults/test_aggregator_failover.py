@@ -5,7 +5,7 @@ import signal
 import asyncpg
 import pytest
 
-from containerstacks_shared.store import counts
+from containerstacks_shared.fleet import counts
 from support import fleet
 from support.processes import Processes, Service
 from support.waiting import eventually

@@ -11,12 +11,12 @@ from typing import Any
 
 import asyncpg
 
-from containerstacks_shared import db
 from containerstacks_shared.billing import control
+from containerstacks_shared.billing.documents import Biller
 from containerstacks_shared.billing.presence import Presence
-from containerstacks_shared.db import Connection, Pool
-from containerstacks_shared.locks import Leadership, Role, is_held
-from containerstacks_shared.models import Biller
+from containerstacks_shared.database import db
+from containerstacks_shared.database.db import Connection, Pool
+from containerstacks_shared.database.locks import Leadership, Role, is_held
 from containerstacks_web.keys import POOL
 from support import charges, fleet
 from support.clock import shift_clock

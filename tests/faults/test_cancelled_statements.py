@@ -7,10 +7,10 @@ import aiohttp
 import asyncpg
 import pytest
 
+from containerstacks_shared.database.notify import Channel
 from containerstacks_shared.demo.seeding import seed
 from containerstacks_shared.demo.simulation import simulate
-from containerstacks_shared.notify import Channel
-from containerstacks_shared.runtime import Job
+from containerstacks_shared.process.runtime import Job
 from support import web_site
 from support.billing import another_session
 from support.jobs import running

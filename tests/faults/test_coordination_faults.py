@@ -11,11 +11,11 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from containerstacks_shared import locks
-from containerstacks_shared.db import UNAVAILABLE, Pool
-from containerstacks_shared.locks import Leadership, Role
-from containerstacks_shared.notify import RESYNC, Channel, Listener
-from containerstacks_shared.runtime import Job
+from containerstacks_shared.database import locks
+from containerstacks_shared.database.db import UNAVAILABLE, Pool
+from containerstacks_shared.database.locks import Leadership, Role
+from containerstacks_shared.database.notify import RESYNC, Channel, Listener
+from containerstacks_shared.process.runtime import Job
 from support.dark_proxy import DarkProxy, dark_proxy
 from support.fleet import add_organization
 from support.jobs import running

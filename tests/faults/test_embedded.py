@@ -12,8 +12,8 @@ from pathlib import Path
 import psycopg
 import pytest
 
-from containerstacks_shared.embedded import EmbeddedPostgres
-from containerstacks_shared.errors import ConfigurationError, DatabaseUnavailable
+from containerstacks_shared.core.errors import ConfigurationError, DatabaseUnavailable
+from containerstacks_shared.local.embedded import EmbeddedPostgres
 from support.processes import free_port
 from support.waiting import eventually
 

@@ -13,12 +13,12 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from containerstacks_shared import db
+from containerstacks_shared.billing.documents import RunStatus
 from containerstacks_shared.billing.run import RunSummary
-from containerstacks_shared.errors import LeadershipLost
-from containerstacks_shared.locks import Leadership, Role, assert_term
-from containerstacks_shared.migrations import migrate
-from containerstacks_shared.models import RunStatus
+from containerstacks_shared.core.errors import LeadershipLost
+from containerstacks_shared.database import db
+from containerstacks_shared.database.locks import Leadership, Role, assert_term
+from containerstacks_shared.schema import migrate
 from support import charges, fleet
 from support.billing import Billing
 from support.charges import DueFleet

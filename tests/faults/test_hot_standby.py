@@ -8,9 +8,9 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from containerstacks_shared import db, reading
-from containerstacks_shared.migrations import migrate
-from containerstacks_shared.reading import Reader
+from containerstacks_shared.database import db, reading
+from containerstacks_shared.database.reading import Reader
+from containerstacks_shared.schema import migrate
 from containerstacks_web.keys import READER
 from support import fleet
 from support.databases import DatabaseServer, with_database

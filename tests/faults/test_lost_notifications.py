@@ -3,8 +3,8 @@
 import asyncpg
 import pytest
 
-from containerstacks_shared.db import assert_suitable
-from containerstacks_shared.errors import DatabaseUnsuitable
+from containerstacks_shared.core.errors import DatabaseUnsuitable
+from containerstacks_shared.database.db import assert_suitable
 from containerstacks_web.keys import LISTENER, SNAPSHOT_FEED
 from support import fleet
 from support.dark_proxy import dark_proxy

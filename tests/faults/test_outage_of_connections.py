@@ -5,12 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from containerstacks_shared import db
-from containerstacks_shared.embedded import EmbeddedPostgres
-from containerstacks_shared.locks import Leadership, Role
-from containerstacks_shared.migrations import migrate
-from containerstacks_shared.notify import RESYNC, Channel, Listener
-from containerstacks_shared.runtime import Job
+from containerstacks_shared.database import db
+from containerstacks_shared.database.locks import Leadership, Role
+from containerstacks_shared.database.notify import RESYNC, Channel, Listener
+from containerstacks_shared.local.embedded import EmbeddedPostgres
+from containerstacks_shared.process.runtime import Job
+from containerstacks_shared.schema import migrate
 from support import databases
 from support.jobs import running
 from support.waiting import USUAL_SECONDS, eventually, promised

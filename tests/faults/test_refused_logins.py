@@ -7,9 +7,9 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from containerstacks_shared import db
-from containerstacks_shared.errors import DatabaseUnavailable
-from containerstacks_shared.migrations import migrate
+from containerstacks_shared.core.errors import DatabaseUnavailable
+from containerstacks_shared.database import db
+from containerstacks_shared.schema import migrate
 from support.databases import DatabaseServer, database_name
 from support.processes import Processes, Service
 from support.waiting import eventually

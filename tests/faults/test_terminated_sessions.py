@@ -4,8 +4,8 @@ import asyncio
 
 import asyncpg
 
-from containerstacks_shared import db
-from containerstacks_shared.store import counts
+from containerstacks_shared.database import db
+from containerstacks_shared.fleet import counts
 
 KILL = (
     "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'containerstacks-victim'"

@@ -9,8 +9,8 @@ from typing import Any
 import asyncpg
 import pytest
 
-from containerstacks_shared.embedded import EmbeddedPostgres
-from containerstacks_shared.migrations import migrate
+from containerstacks_shared.local.embedded import EmbeddedPostgres
+from containerstacks_shared.schema import migrate
 from containerstacks_web.keys import SNAPSHOT_FEED
 from support import databases, fleet, web_site
 from support.dark_proxy import DarkProxy, dark_proxy

@@ -8,12 +8,12 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
-from containerstacks_shared import db
-from containerstacks_shared.errors import DatabaseUnavailable
-from containerstacks_shared.locks import Leadership, Role
-from containerstacks_shared.migrations import migrate
-from containerstacks_shared.notify import Channel, Listener, Subscription
-from containerstacks_shared.runtime import Job
+from containerstacks_shared.core.errors import DatabaseUnavailable
+from containerstacks_shared.database import db
+from containerstacks_shared.database.locks import Leadership, Role
+from containerstacks_shared.database.notify import Channel, Listener, Subscription
+from containerstacks_shared.process.runtime import Job
+from containerstacks_shared.schema import migrate
 from support.jobs import running
 from support.processes import LOCALHOST, free_port
 from support.replication import Pair, replicated_pair

@@ -6,9 +6,9 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from containerstacks_shared import db
-from containerstacks_shared.errors import DatabaseUnavailable, DatabaseUnsuitable
-from containerstacks_shared.migrations import head_revision
+from containerstacks_shared.core.errors import DatabaseUnavailable, DatabaseUnsuitable
+from containerstacks_shared.database import db
+from containerstacks_shared.schema import head_revision
 from support.clock import shift_clock
 from support.databases import with_database
 from support.processes import LOCALHOST, free_port

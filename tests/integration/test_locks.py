@@ -5,9 +5,9 @@ import asyncio
 import asyncpg
 import pytest
 
-from containerstacks_shared import db, locks
-from containerstacks_shared.errors import DatabaseUnsuitable, LeadershipLost
-from containerstacks_shared.locks import Leadership, Role, Term
+from containerstacks_shared.core.errors import DatabaseUnsuitable, LeadershipLost
+from containerstacks_shared.database import db, locks
+from containerstacks_shared.database.locks import Leadership, Role, Term
 from support.waiting import USUAL_SECONDS, session_waiting_for
 
 ROLE = Role.STATS_AGGREGATOR

@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from containerstacks_shared.notify import RESYNC, Channel, Listener
-from containerstacks_shared.runtime import Job
+from containerstacks_shared.database.notify import RESYNC, Channel, Listener
+from containerstacks_shared.process.runtime import Job
 from support.jobs import running
 from support.waiting import USUAL_SECONDS
 

@@ -3,13 +3,13 @@
 import asyncpg
 import pytest
 
-from containerstacks_shared import sql
+from containerstacks_shared.core.queries import load, modules
 
 
-@pytest.mark.parametrize("noun", sql.nouns())
-async def test_every_query_can_be_prepared(noun: str, connection: asyncpg.Connection) -> None:
+@pytest.mark.parametrize("module", modules())
+async def test_every_query_can_be_prepared(module: str, connection: asyncpg.Connection) -> None:
     problems: dict[str, str] = {}
-    for name, query in sql.load(noun).items():
+    for name, query in load(module).items():
         if name.startswith("part_"):
             # Not a statement yet: it is put together with others first.
             continue

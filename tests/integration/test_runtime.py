@@ -14,10 +14,10 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
 
-from containerstacks_shared import db
-from containerstacks_shared.errors import ConfigurationError, ContainerStacksError
-from containerstacks_shared.probes import add_probes
-from containerstacks_shared.runtime import Job, ServiceSpec, run_service
+from containerstacks_shared.core.errors import ConfigurationError, ContainerStacksError
+from containerstacks_shared.database import db
+from containerstacks_shared.process.probes import add_probes
+from containerstacks_shared.process.runtime import Job, ServiceSpec, run_service
 from support.processes import LOCALHOST, free_port
 
 Run = Callable[[asyncio.Event], Awaitable[None]]

@@ -5,8 +5,8 @@ import asyncio
 import asyncpg
 import pytest
 
-from containerstacks_shared import db
-from containerstacks_shared.store import versions
+from containerstacks_shared.database import db
+from containerstacks_shared.status import versions
 from support.waiting import USUAL_SECONDS, session_waiting_for
 
 

@@ -2,7 +2,7 @@
 
 import asyncpg
 
-from containerstacks_shared.store import audits
+from containerstacks_shared.billing import audit_records
 
 _ARCHIVE = """
 select coalesce(sum(batch.moved), 0)::integer
@@ -19,7 +19,7 @@ select coalesce(sum(batch.moved), 0)::integer
 
 async def archive_audited(connection: asyncpg.Connection) -> int:
     """Move what the last clean audit saw; return how many cycles that were."""
-    base = await audits.last_clean(connection)
+    base = await audit_records.last_clean(connection)
     if base is None:
         return 0
     await connection.execute("select guard_archive(clock_now())")

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from containerstacks_shared.embedded import EmbeddedPostgres
-from containerstacks_shared.embedded.account import choose_account
+from containerstacks_shared.local.embedded import EmbeddedPostgres
+from containerstacks_shared.local.embedded.account import choose_account
 from support import roles
 from support.databases import database_name, embedded_postgres, with_database
 from support.replication import REPLICATION, run_program

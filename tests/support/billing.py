@@ -11,13 +11,13 @@ from uuid import UUID
 
 import asyncpg
 
-from containerstacks_shared import db
 from containerstacks_shared.billing import credits as billing_credits
 from containerstacks_shared.billing.credits import Credit
+from containerstacks_shared.billing.documents import Biller, Occasion
 from containerstacks_shared.billing.run import RunSummary, run_hourly_billing
 from containerstacks_shared.billing.verify import Finding, Severity, verify
-from containerstacks_shared.models import Biller, Occasion
-from containerstacks_shared.settings import BillingSettings, load_settings
+from containerstacks_shared.core.settings import BillingSettings, load_settings
+from containerstacks_shared.database import db
 from support.clock import shift_clock
 from support.fleet import Organization
 

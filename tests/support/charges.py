@@ -9,7 +9,7 @@ from uuid import UUID
 
 import asyncpg
 
-from containerstacks_shared.db import Connection
+from containerstacks_shared.database.db import Connection
 from support import fleet
 from support.fleet import Organization
 

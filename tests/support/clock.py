@@ -2,7 +2,7 @@
 
 from datetime import datetime, timedelta
 
-from containerstacks_shared.db import Connection, Pool
+from containerstacks_shared.database.db import Connection, Pool
 
 SETTING = "containerstacks.clock_offset"
 

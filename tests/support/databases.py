@@ -17,7 +17,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import psycopg
 from psycopg import sql
 
-from containerstacks_shared.embedded import EmbeddedPostgres
+from containerstacks_shared.local.embedded import EmbeddedPostgres
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ It begins 78 days ago: the days before look like what they are, days without dat
 time alone, by sines and by the hour's number, so that two runs show the same.
 """
 
-from containerstacks_shared.db import Connection
+from containerstacks_shared.database.db import Connection
 
 _DAYS = 78
 

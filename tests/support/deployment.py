@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Final
 
 from containerstacks_billing_daemon.settings import BillingDaemonSettings
-from containerstacks_shared import tracing
-from containerstacks_shared.setting_errors import is_secret, variable_name
-from containerstacks_shared.settings import CommonSettings
+from containerstacks_shared.core import tracing
+from containerstacks_shared.core.setting_errors import is_secret, variable_name
+from containerstacks_shared.core.settings import CommonSettings
 from containerstacks_stats_aggregator.settings import StatsAggregatorSettings
 from containerstacks_web.settings import WebSettings
 

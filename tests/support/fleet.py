@@ -8,7 +8,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from containerstacks_shared.db import Connection
+from containerstacks_shared.database.db import Connection
 
 # Emails, slugs and provider ids must differ; a test that cares names its own.
 _numbers = itertools.count(1)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
-from containerstacks_shared.runtime import Job
+from containerstacks_shared.process.runtime import Job
 from support.waiting import promised
 
 

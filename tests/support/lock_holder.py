@@ -8,10 +8,10 @@ Prints one line per event: `leading N`, then for each line read on standard inpu
 import asyncio
 import sys
 
-from containerstacks_shared import db, locks
-from containerstacks_shared.errors import LeadershipLost
-from containerstacks_shared.locks import Leadership, Role, Term
-from containerstacks_shared.log import configure_logging
+from containerstacks_shared.core.errors import LeadershipLost
+from containerstacks_shared.core.log import configure_logging
+from containerstacks_shared.database import db, locks
+from containerstacks_shared.database.locks import Leadership, Role, Term
 
 
 async def main(dsn: str, role: Role) -> None:

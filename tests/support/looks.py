@@ -1,9 +1,9 @@
 """What the aggregator would write down half a minute after its start."""
 
-from containerstacks_shared.component_rules import Finding
-from containerstacks_shared.db import Connection
-from containerstacks_shared.models_status import Component, ComponentState
-from containerstacks_shared.store import components
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.status import components
+from containerstacks_shared.status.component_rules import Finding
+from containerstacks_shared.status.documents import Component, ComponentState
 
 
 async def find_all_well(connection: Connection) -> None:

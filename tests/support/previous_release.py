@@ -26,18 +26,18 @@ _RELEASE: Final = re.compile(r"^## (?P<version>\S+)", re.MULTILINE)
 # Run with the sources of the previous release: its queries, not ours. A part is no statement yet.
 _PREPARE_ALL: Final = """
 import asyncio, asyncpg, os
-from containerstacks_shared import sql
+from containerstacks_shared.core import queries
 
 async def prepare_all():
     connection = await asyncpg.connect(os.environ["DATABASE_URL"])
-    for noun in sql.nouns():
-        for name, query in sql.load(noun).items():
+    for module in queries.modules():
+        for name, query in queries.load(module).items():
             try:
                 if not name.startswith("part_"):
                     await connection.prepare(query)
             except asyncpg.PostgresError as error:
-                print(f"{noun}.sql, {name}: {error}")
-    print(sql.__file__)
+                print(f"{module}, {name}: {error}")
+    print(queries.__file__)
     await connection.close()
 
 asyncio.run(prepare_all())

@@ -9,9 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
-from containerstacks_shared.embedded import EmbeddedPostgres
-from containerstacks_shared.embedded.account import choose_account
-from containerstacks_shared.embedded.binaries import find_binaries
+from containerstacks_shared.local.embedded import EmbeddedPostgres
+from containerstacks_shared.local.embedded.account import choose_account
+from containerstacks_shared.local.embedded.binaries import find_binaries
 from support.databases import embedded_postgres, server_version
 
 # Under this name the standby is listed in `synchronous_standby_names`, and in `pg_stat_replication`.

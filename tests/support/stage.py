@@ -14,8 +14,8 @@ import aiohttp
 import asyncpg
 from playwright.async_api import Page, async_playwright, expect
 
-from containerstacks_shared.embedded import EmbeddedPostgres
-from containerstacks_shared.migrations import migrate
+from containerstacks_shared.local.embedded import EmbeddedPostgres
+from containerstacks_shared.schema import migrate
 from support import chromium as browsers
 from support import databases, fleet
 from support.chromium import Chromium

@@ -1,8 +1,9 @@
 """What an administrator tells, in words that no line breaks by itself."""
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.models_status import Component, IncidentDraft, IncidentKind
-from containerstacks_shared.store import incidents
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.status import incidents
+from containerstacks_shared.status.documents import Component, IncidentKind
+from containerstacks_shared.status.incident_drafts import IncidentDraft
 
 ADDRESS = "https://status.example.com/" + "and/on/" * 20
 

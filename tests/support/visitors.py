@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from containerstacks_shared.waiting import happens_within
+from containerstacks_shared.core.waiting import happens_within
 from support.balancers import Balancer
 
 # What `static/js/socket.js` does: a pause between half of the longest and all of it, which doubles.

@@ -9,7 +9,7 @@ from typing import TypeVar, overload
 
 import asyncpg
 
-from containerstacks_shared.db import Connection
+from containerstacks_shared.database.db import Connection
 
 Seen = TypeVar("Seen")
 

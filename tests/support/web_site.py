@@ -13,12 +13,12 @@ import aiohttp
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from containerstacks_shared.connections import HEAD_SECONDS_MAX, GuardedRunner
-from containerstacks_shared.db import Connection
-from containerstacks_shared.models import UserId
-from containerstacks_shared.runtime import Job
-from containerstacks_shared.settings import load_settings
-from containerstacks_shared.store import api_keys
+from containerstacks_shared.core.settings import load_settings
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.fleet import api_keys
+from containerstacks_shared.fleet.users import UserId
+from containerstacks_shared.process.http_connections import HEAD_SECONDS_MAX, GuardedRunner
+from containerstacks_shared.process.runtime import Job
 from containerstacks_web.app import create_app, jobs
 from containerstacks_web.keys import BUILTIN_BILLING, SNAPSHOT_FEED
 from containerstacks_web.settings import WebSettings

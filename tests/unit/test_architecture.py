@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from containerstacks_shared.locks import Role
-from containerstacks_shared.notify import Channel
+from containerstacks_shared.database.locks import Role
+from containerstacks_shared.database.notify import Channel
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
@@ -16,7 +16,7 @@ SOURCES = [
     for path in source.rglob("*")
     if path.is_file()
 ]
-STEPS = ROOT / "shared/src/containerstacks_shared/migrations/steps"
+STEPS = ROOT / "shared/src/containerstacks_shared/schema/steps"
 # The application's own.
 INHERITED = {"user_api_keys"}
 

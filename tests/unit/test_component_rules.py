@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from containerstacks_shared import component_rules
-from containerstacks_shared.component_rules import NO_DATA, RULES, Facts, Finding, measure
-from containerstacks_shared.models import ActiveBiller
-from containerstacks_shared.models_status import (
+from containerstacks_shared.billing.documents import ActiveBiller
+from containerstacks_shared.status import component_rules
+from containerstacks_shared.status.component_rules import NO_DATA, RULES, Facts, Finding, measure
+from containerstacks_shared.status.documents import (
     Component,
     ComponentState,
     Impact,

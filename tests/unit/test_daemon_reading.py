@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from containerstacks_shared.billing.documents import ActiveBiller, Biller, DaemonState, DaemonStatus
 from containerstacks_shared.billing.presence import STALE_AFTER
 from containerstacks_shared.billing.status import DaemonReading
-from containerstacks_shared.models import ActiveBiller, Biller, DaemonState, DaemonStatus
 
 SECOND = timedelta(seconds=1)
 RUN_AT = datetime(2026, 11, 29, tzinfo=UTC)

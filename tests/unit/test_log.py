@@ -8,7 +8,7 @@ from typing import NoReturn
 import pytest
 import structlog
 
-from containerstacks_shared.log import configure_logging
+from containerstacks_shared.core.log import configure_logging
 
 
 @pytest.fixture(autouse=True)

@@ -7,23 +7,21 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
-from containerstacks_shared.models import (
-    Biller,
-    DaemonDetails,
-    DaemonState,
-    DaemonStatus,
-    DaemonStatusDocument,
-    HealthDocument,
-    PlatformDetails,
-    PlatformStatistics,
-    PlatformStatisticsDocument,
-    StatusMessage,
+from containerstacks_shared.billing.documents import Biller, DaemonDetails, DaemonState, DaemonStatus
+from containerstacks_shared.fleet.platform import PlatformDetails, PlatformStatistics
+from containerstacks_shared.fleet.vps import (
     VpsDetails,
     VpsResources,
     VpsStatistics,
-    VpsStatisticsDocument,
     VpsStatusCounts,
     VpsStatusGroup,
+)
+from containerstacks_web.documents import (
+    DaemonStatusDocument,
+    HealthDocument,
+    PlatformStatisticsDocument,
+    StatusMessage,
+    VpsStatisticsDocument,
 )
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 1000, tzinfo=UTC)

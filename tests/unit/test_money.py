@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from containerstacks_shared.money import format_amount, parse_amount
+from containerstacks_shared.core.money import format_amount, parse_amount
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pwdlib.hashers.bcrypt import BcryptHasher
 
-from containerstacks_shared.passwords import PASSWORD_CHARACTERS_MAX, hash_password, verify_password
+from containerstacks_shared.fleet.passwords import PASSWORD_CHARACTERS_MAX, hash_password, verify_password
 from support import fleet
 
 

@@ -4,8 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from containerstacks_shared.billing.owed_hours import OwedHours
 from containerstacks_shared.billing.progress import Progress, patience, progress_is_healthy
-from containerstacks_shared.store.owed_hours import OwedHours
 
 EIGHT = datetime(2026, 3, 1, 8, tzinfo=UTC)
 

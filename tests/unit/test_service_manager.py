@@ -12,8 +12,8 @@ from pydantic import SecretStr
 from containerstacks_billing_daemon import progress_watch
 from containerstacks_billing_daemon.progress_watch import ProgressWatch
 from containerstacks_billing_daemon.settings import BillingDaemonSettings
-from containerstacks_shared.db import Pool
-from containerstacks_shared.service_manager import ServiceManager
+from containerstacks_shared.database.db import Pool
+from containerstacks_shared.process.service_manager import ServiceManager
 from containerstacks_web import app as web_service
 from containerstacks_web.keys import SNAPSHOT_FEED
 from containerstacks_web.live.feed import SnapshotFeed

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from pydantic import Field, ValidationError
 
-from containerstacks_shared.errors import ConfigurationError
-from containerstacks_shared.settings import (
+from containerstacks_shared.core.errors import ConfigurationError
+from containerstacks_shared.core.settings import (
     BillingSettings,
     Networks,
     OptionalRedisUrl,

@@ -4,10 +4,11 @@ import sys
 
 import pytest
 
-from containerstacks_shared import sql, tracing
 from containerstacks_shared.billing.refunds import REFUND
-from containerstacks_shared.errors import ConfigurationError
-from containerstacks_shared.tracing import queries
+from containerstacks_shared.core import tracing
+from containerstacks_shared.core.errors import ConfigurationError
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.core.tracing import queries
 
 ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
 COLLECTOR = "http://127.0.0.1:4318"
@@ -78,8 +79,8 @@ def test_without_traces_a_span_is_nothing() -> None:
 @pytest.mark.parametrize(
     ("query", "name"),
     [
-        (sql.load("counts")["fold_deltas"], "counts.fold_deltas"),
-        (sql.load("billing")["charge"], "billing.charge"),
+        (load("containerstacks_shared.fleet.counts")["fold_deltas"], "counts.fold_deltas"),
+        (load("containerstacks_shared.billing.billing")["charge"], "billing.charge"),
         (REFUND, "refunds.refund"),
         ("BEGIN;", "BEGIN"),
         ("set local lock_timeout = '10s'", "SET"),

@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from containerstacks_shared.waiting import all_of, first_of
+from containerstacks_shared.core.waiting import all_of, first_of
 
 
 async def test_the_first_wait_to_end_ends_them_all() -> None:

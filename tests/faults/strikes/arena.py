@@ -12,9 +12,9 @@ from uuid import UUID
 import asyncpg
 
 from containerstacks_shared.billing.forecast import dry_run
-from containerstacks_shared.db import UNAVAILABLE
-from containerstacks_shared.embedded import EmbeddedPostgres
-from containerstacks_shared.migrations import migrate
+from containerstacks_shared.database.db import UNAVAILABLE
+from containerstacks_shared.local.embedded import EmbeddedPostgres
+from containerstacks_shared.schema import migrate
 from support import databases
 from support.billing_model import BEGINNING, HOUR
 from support.clock import shift_clock

@@ -9,7 +9,7 @@ from random import Random
 from signal import SIGCONT, SIGSTOP
 from typing import Final
 
-from containerstacks_shared.locks import LOCK_CLASS, Leadership, Role
+from containerstacks_shared.database.locks import LOCK_CLASS, Leadership, Role
 from support.waiting import eventually, time_limit
 
 from .arena import FAILING_RELATIONS, OURS, Arena, Obstacle, Run

@@ -13,7 +13,7 @@ from uuid import UUID
 import asyncpg
 
 from containerstacks_shared.billing.credits import credit_wallet
-from containerstacks_shared.db import FAILURES
+from containerstacks_shared.database.db import FAILURES
 from support.billing_model import Instance
 from support.waiting import time_limit, time_passes
 

@@ -7,11 +7,11 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from containerstacks_shared import db
 from containerstacks_shared.alerts.receivers import receivers
 from containerstacks_shared.alerts.telling import Telling
 from containerstacks_shared.alerts.watching import Watch
-from containerstacks_shared.settings import CommonSettings, load_settings
+from containerstacks_shared.core.settings import CommonSettings, load_settings
+from containerstacks_shared.database import db
 from support.alert_receiver import AlertReceiver, alert_receiver
 from support.billing import Billing
 

@@ -11,12 +11,12 @@ import structlog
 
 from containerstacks_shared.alerts.receivers import receivers
 from containerstacks_shared.billing import control
-from containerstacks_shared.errors import ConfigurationError
-from containerstacks_shared.locks import LOCK_CLASS, Role
-from containerstacks_shared.log import configure_logging
-from containerstacks_shared.models import RunStatus
-from containerstacks_shared.outbox import ATTEMPTS_MAX, pause_after
-from containerstacks_shared.settings import CommonSettings, load_settings
+from containerstacks_shared.billing.documents import RunStatus
+from containerstacks_shared.core.errors import ConfigurationError
+from containerstacks_shared.core.log import configure_logging
+from containerstacks_shared.core.outbox import ATTEMPTS_MAX, pause_after
+from containerstacks_shared.core.settings import CommonSettings, load_settings
+from containerstacks_shared.database.locks import LOCK_CLASS, Role
 from integration.alerts.conftest import TURN, StartWatcher
 from support import fleet
 from support.alert_receiver import PASSWORD, TOKEN, AlertReceiver

@@ -3,7 +3,7 @@
 import asyncpg
 import pytest
 
-from containerstacks_shared import db
+from containerstacks_shared.database import db
 from support import fleet
 from support.billing import Billing
 from support.fleet import Organization, Plan

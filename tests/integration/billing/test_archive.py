@@ -8,14 +8,14 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from containerstacks_shared import db
 from containerstacks_shared.billing import refunds, write_offs
 from containerstacks_shared.billing.archive import ArchivedMonth, archive
 from containerstacks_shared.billing.audit import audit
+from containerstacks_shared.billing.documents import RunStatus
 from containerstacks_shared.billing.statement import Month, open_statement
 from containerstacks_shared.billing.statement_formats import StatementFormat, render
-from containerstacks_shared.errors import BillingBusy, ContainerStacksError
-from containerstacks_shared.models import RunStatus
+from containerstacks_shared.core.errors import BillingBusy, ContainerStacksError
+from containerstacks_shared.database import db
 from support import fleet
 from support.billing import Billing, in_the_way
 from support.clock import clock_now

@@ -7,14 +7,14 @@ from collections.abc import AsyncIterator
 import asyncpg
 import pytest
 
-from containerstacks_shared import db
 from containerstacks_shared.billing import audit as auditing
+from containerstacks_shared.billing import audit_records
 from containerstacks_shared.billing.audit import Audit, audit
 from containerstacks_shared.billing.explanations import explain
-from containerstacks_shared.db import Connection
-from containerstacks_shared.errors import NotFound
-from containerstacks_shared.migrations import migrate
-from containerstacks_shared.store import audits
+from containerstacks_shared.core.errors import NotFound
+from containerstacks_shared.database import db
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.schema import migrate
 from support import fleet
 from support.billing import Billing, another_session, in_the_way
 from support.clock import clock_now
@@ -80,17 +80,17 @@ async def test_what_an_audit_covered_is_not_read_again(
 async def test_the_last_result_is_there_to_be_read(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
-    assert await audits.read_last(connection) is None
+    assert await audit_records.read_last(connection) is None
     await fleet.add_instance(connection, organization, plan, hours_due=1)
     await billing.run()
     await audit(connection)
-    clean = await audits.read_last(connection)
+    clean = await audit_records.read_last(connection)
     assert clean is not None
     assert (clean.is_clean, clean.is_full, clean.findings_own, clean.findings) == (True, True, 0, [])
     assert clean.started_at <= clean.finished_at <= await clock_now(connection)
     await connection.execute("update wallets set balance = balance + 1")
     done = await audit(connection)
-    dirty = await audits.read_last(connection)
+    dirty = await audit_records.read_last(connection)
     assert dirty is not None
     assert (dirty.id, dirty.is_clean, dirty.is_full, dirty.based_on) == (done.id, False, False, clean.id)
     (finding,) = dirty.findings
@@ -106,14 +106,14 @@ async def test_a_record_keeps_the_first_hundred_findings(
             "update wallets set balance = balance + 1 where id = $1", organization.wallet_id
         )
     assert len((await audit(connection)).own) == 120
-    record = await audits.read_last(connection)
+    record = await audit_records.read_last(connection)
     assert record is not None
     assert (record.findings_own, len(record.findings)) == (120, 100)
 
 
 async def test_an_audit_that_ended_half_way_is_no_base_and_no_result(connection: asyncpg.Connection) -> None:
-    await audits.start(connection, is_full=True, based_on=None)
-    assert await audits.read_last(connection) is None
+    await audit_records.start(connection, is_full=True, based_on=None)
+    assert await audit_records.read_last(connection) is None
     assert (await audit(connection)).based_on is None
 
 
@@ -199,7 +199,7 @@ async def test_what_the_original_left_is_told_from_our_own(adopted: Connection) 
     assert found["inherited_double_charges"] == 11
     assert found["inherited_cycles_without_debit"] > 48
     assert found["inherited_debits_without_cycle"] == 1
-    record = await audits.read_last(adopted)
+    record = await audit_records.read_last(adopted)
     assert record is not None
     assert (record.findings_own, record.findings_inherited) == (0, len(done.inherited))
     # They stand, and are not looked for again, unless all is wanted.

@@ -10,11 +10,10 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from containerstacks_shared import db
-from containerstacks_shared.billing import refunds, write_offs
+from containerstacks_shared.billing import audit_records, refunds, write_offs
 from containerstacks_shared.billing.audit import audit
 from containerstacks_shared.billing.verify import Scope, Severity, verify, verify_snapshot
-from containerstacks_shared.store import audits
+from containerstacks_shared.database import db
 from support import databases, fleet
 from support.archiving import archive_audited
 from support.billing import Billing
@@ -121,7 +120,7 @@ async def checks(connection: asyncpg.Connection, scope: Scope) -> set[str]:
 
 
 async def since_last_audit(connection: asyncpg.Connection) -> Scope:
-    base = await audits.last_clean(connection)
+    base = await audit_records.last_clean(connection)
     assert base is not None
     return Scope.since_audit(base)
 

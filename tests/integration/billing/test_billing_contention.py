@@ -8,8 +8,8 @@ from decimal import Decimal
 import asyncpg
 import pytest
 
-from containerstacks_shared import db
 from containerstacks_shared.billing import run as billing_run
+from containerstacks_shared.database import db
 from support import fleet
 from support.billing import Billing, another_session, in_the_way
 from support.fleet import Organization, Plan

@@ -9,14 +9,19 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from containerstacks_shared import db
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.charge import charge_organizations
+from containerstacks_shared.billing.documents import Biller, Occasion
+from containerstacks_shared.billing.schedule import read_next_run
 from containerstacks_shared.billing.status import read_daemon_details, read_daemon_status
-from containerstacks_shared.errors import BillingBusy, BillingPaused, ContainerStacksError, LeadershipLost
-from containerstacks_shared.locks import Leadership, Role
-from containerstacks_shared.models import Biller, Occasion
-from containerstacks_shared.store.billing_schedule import read_next_run
+from containerstacks_shared.core.errors import (
+    BillingBusy,
+    BillingPaused,
+    ContainerStacksError,
+    LeadershipLost,
+)
+from containerstacks_shared.database import db
+from containerstacks_shared.database.locks import Leadership, Role
 from support import fleet
 from support.billing import Billing, another_session, in_the_way
 from support.fleet import Organization, Plan

@@ -8,6 +8,7 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.billing import control
+from containerstacks_shared.billing.documents import Biller, DaemonDetails, DaemonStatus, Occasion
 from containerstacks_shared.billing.presence import STALE_AFTER, Presence
 from containerstacks_shared.billing.status import (
     WARNING_AFTER,
@@ -15,9 +16,8 @@ from containerstacks_shared.billing.status import (
     read_daemon_details,
     read_daemon_status,
 )
-from containerstacks_shared.errors import ChangeRefused
-from containerstacks_shared.locks import Leadership, Role
-from containerstacks_shared.models import Biller, DaemonDetails, DaemonStatus, Occasion
+from containerstacks_shared.core.errors import ChangeRefused
+from containerstacks_shared.database.locks import Leadership, Role
 from support import fleet
 from support.billing import Billing
 from support.clock import clock_now

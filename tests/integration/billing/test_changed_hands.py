@@ -6,8 +6,8 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.billing import refunds
+from containerstacks_shared.billing.documents import Occasion
 from containerstacks_shared.billing.statement import Line, LineKind, Month, open_statement
-from containerstacks_shared.models import Occasion
 from support import fleet
 from support.billing import Billing
 from support.clock import clock_now

@@ -17,7 +17,7 @@ from containerstacks_shared.billing.credits import credit_wallet
 from containerstacks_shared.billing.refunds import refund_cycle, refund_run
 from containerstacks_shared.billing.verify import verify
 from containerstacks_shared.billing.write_offs import write_off_instance, write_off_organization
-from containerstacks_shared.errors import BillingBusy
+from containerstacks_shared.core.errors import BillingBusy
 from support.archiving import archive_audited
 from support.billing_world import World
 

@@ -12,14 +12,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from containerstacks_shared.billing import debt_hook, write_offs
+from containerstacks_shared.billing import debt_hook, debt_outbox, write_offs
 from containerstacks_shared.billing.debt_hook import DebtHook
-from containerstacks_shared.models import Occasion
-from containerstacks_shared.notify import Channel, Listener
-from containerstacks_shared.outbox import ATTEMPTS_MAX, pause_after
-from containerstacks_shared.runtime import Job
-from containerstacks_shared.settings import BillingSettings, load_settings
-from containerstacks_shared.store import debt_notices
+from containerstacks_shared.billing.documents import Occasion
+from containerstacks_shared.core.outbox import ATTEMPTS_MAX, pause_after
+from containerstacks_shared.core.settings import BillingSettings, load_settings
+from containerstacks_shared.database.notify import Channel, Listener
+from containerstacks_shared.process.runtime import Job
 from support import fleet
 from support.billing import Billing
 from support.fleet import Organization, Plan
@@ -320,7 +319,7 @@ async def test_a_call_whose_record_had_to_wait_for_the_database_is_not_made_agai
     monkeypatch.setattr(debt_hook, "_LOOK_SECONDS", 0.05)
     monkeypatch.setattr(debt_hook, "_CLAIM", timedelta(0))
     await overdue(billing, poor, plan)
-    ended = debt_notices.end
+    ended = debt_outbox.end
     failures = iter([OSError("away"), OSError("still away")])
 
     async def end(*arguments: Any, **options: Any) -> None:
@@ -329,7 +328,7 @@ async def test_a_call_whose_record_had_to_wait_for_the_database_is_not_made_agai
             raise error
         await ended(*arguments, **options)
 
-    monkeypatch.setattr(debt_notices, "end", end)
+    monkeypatch.setattr(debt_outbox, "end", end)
     async with hook(billing, settings={"debt_hook_command": command.setting}):
         await eventually(outcomes(billing.connection, "delivered"))
     assert command.events == ["debt_overdue"]

@@ -7,8 +7,8 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.billing import control
+from containerstacks_shared.billing.documents import Occasion
 from containerstacks_shared.billing.held_plans import read_held
-from containerstacks_shared.models import Occasion
 from support import fleet
 from support.billing import Billing
 from support.fleet import Organization, Plan

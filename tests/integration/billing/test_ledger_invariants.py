@@ -18,7 +18,7 @@ import pytest
 from containerstacks_shared.billing.charge import charge_organizations
 from containerstacks_shared.billing.credits import credit_wallet
 from containerstacks_shared.billing.refunds import refund_cycle
-from containerstacks_shared.errors import ContainerStacksError
+from containerstacks_shared.core.errors import ContainerStacksError
 from support import fleet
 from support.billing import Billing
 from support.fleet import Organization, Plan

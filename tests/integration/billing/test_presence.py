@@ -9,10 +9,10 @@ from decimal import Decimal
 import asyncpg
 import pytest
 
+from containerstacks_shared.billing.documents import Biller
 from containerstacks_shared.billing.presence import STALE_AFTER, Presence, hand_back_if_last
-from containerstacks_shared.errors import LeadershipLost
-from containerstacks_shared.locks import Leadership, Role
-from containerstacks_shared.models import Biller
+from containerstacks_shared.core.errors import LeadershipLost
+from containerstacks_shared.database.locks import Leadership, Role
 from support.billing import Billing
 from support.clock import clock_now
 

@@ -9,7 +9,7 @@ import pytest
 
 from containerstacks_shared.billing import refunds
 from containerstacks_shared.billing.refunds import Refund
-from containerstacks_shared.errors import BillingBusy, ContainerStacksError, NotFound
+from containerstacks_shared.core.errors import BillingBusy, ContainerStacksError, NotFound
 from support import fleet
 from support.billing import Billing, another_session, in_the_way
 from support.fleet import Organization, Plan

@@ -14,7 +14,7 @@ import pytest
 from containerstacks_shared.billing import refunds, write_offs
 from containerstacks_shared.billing.statement import Line, LineKind, Month, Statement, open_statement
 from containerstacks_shared.billing.statement_formats import COLUMNS, StatementFormat, render
-from containerstacks_shared.errors import NotFound
+from containerstacks_shared.core.errors import NotFound
 from support import fleet
 from support.billing import Billing
 from support.clock import clock_now

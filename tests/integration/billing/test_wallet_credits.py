@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.billing.credits import Credit, credit_wallet
-from containerstacks_shared.errors import ContainerStacksError, NotFound
+from containerstacks_shared.core.errors import ContainerStacksError, NotFound
 from support import fleet
 from support.billing import Billing
 from support.fleet import Organization

@@ -10,7 +10,7 @@ import pytest
 
 from containerstacks_shared.billing import refunds, write_offs
 from containerstacks_shared.billing.write_offs import WriteOff
-from containerstacks_shared.errors import BillingBusy, ContainerStacksError, NotFound
+from containerstacks_shared.core.errors import BillingBusy, ContainerStacksError, NotFound
 from support import fleet
 from support.billing import Billing, in_the_way
 from support.fleet import Organization, Plan

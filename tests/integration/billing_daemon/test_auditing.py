@@ -10,9 +10,9 @@ from structlog.testing import capture_logs
 
 from containerstacks_billing_daemon import auditing
 from containerstacks_billing_daemon.settings import BillingDaemonSettings
-from containerstacks_shared import db
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.status import read_daemon_details
+from containerstacks_shared.database import db
 from support import charges
 from support.clock import shift_clock
 from support.daemons import Daemon, Start

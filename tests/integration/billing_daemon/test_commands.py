@@ -14,9 +14,9 @@ from containerstacks_billing_daemon import once
 from containerstacks_billing_daemon.settings import BillingDaemonSettings
 from containerstacks_billing_daemon.status_file import FileStatus, StatusDocument, StatusFile
 from containerstacks_shared.billing import control
-from containerstacks_shared.errors import BillingBusy
-from containerstacks_shared.locks import Leadership, Role
-from containerstacks_shared.migrations import leave, migrate
+from containerstacks_shared.core.errors import BillingBusy
+from containerstacks_shared.database.locks import Leadership, Role
+from containerstacks_shared.schema import leave, migrate
 from support import charges, fleet
 from support.daemons import Start
 from support.processes import LOCALHOST, Finished, Processes, free_port

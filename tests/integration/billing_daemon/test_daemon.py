@@ -13,9 +13,9 @@ from containerstacks_billing_daemon import charging, heartbeat
 from containerstacks_billing_daemon.settings import BillingDaemonSettings
 from containerstacks_billing_daemon.status_file import FileStatus
 from containerstacks_shared.billing import control
+from containerstacks_shared.billing.documents import ActiveBiller, DaemonState, DaemonStatus
 from containerstacks_shared.billing.status import read_daemon_status
-from containerstacks_shared.locks import LOCK_CLASS, Role, holder_name
-from containerstacks_shared.models import ActiveBiller, DaemonState, DaemonStatus
+from containerstacks_shared.database.locks import LOCK_CLASS, Role, holder_name
 from support import charges, fleet
 from support.daemons import Daemon, Start
 from support.waiting import eventually

@@ -8,8 +8,8 @@ import pytest
 
 from containerstacks_billing_daemon import progress_watch
 from containerstacks_shared.billing import control
+from containerstacks_shared.billing.owed_hours import stalled_since
 from containerstacks_shared.billing.status import read_daemon_details
-from containerstacks_shared.store.owed_hours import stalled_since
 from support import charges, fleet
 from support.daemons import Daemon, Start
 from support.waiting import eventually

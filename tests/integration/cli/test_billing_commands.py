@@ -13,11 +13,11 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from containerstacks_shared import db
+from containerstacks_shared.billing.documents import Biller, Occasion
 from containerstacks_shared.billing.run import run_hourly_billing
 from containerstacks_shared.billing.statement import Month
-from containerstacks_shared.models import Biller, Occasion
-from containerstacks_shared.settings import BillingSettings, load_settings
+from containerstacks_shared.core.settings import BillingSettings, load_settings
+from containerstacks_shared.database import db
 from support.processes import SCRIPTS
 
 Run = Callable[..., Any]

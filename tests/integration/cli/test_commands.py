@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from containerstacks_shared.billing import audit
-from containerstacks_shared.passwords import verify_password
+from containerstacks_shared.fleet.passwords import verify_password
 
 Run = Callable[..., Any]
 PASSWORD = "a password of some length"

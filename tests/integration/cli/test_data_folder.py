@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from containerstacks_shared.cli.data_folder import NAME, DataFolder
-from containerstacks_shared.errors import ConfigurationError
+from containerstacks_shared.core.errors import ConfigurationError
+from containerstacks_shared.local.data_folder import NAME, DataFolder
 
 NO_PATIENCE = timedelta(0)
 

@@ -10,11 +10,11 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
+from containerstacks_shared.core.errors import ContainerStacksError
 from containerstacks_shared.demo import simulation
 from containerstacks_shared.demo.seeding import seed
 from containerstacks_shared.demo.simulation import simulate
-from containerstacks_shared.errors import ContainerStacksError
-from containerstacks_shared.store.counts import read_platform_statistics, read_vps_details
+from containerstacks_shared.fleet.counts import read_platform_statistics, read_vps_details
 from support import fleet
 from support.waiting import eventually
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from containerstacks_shared.cli.addresses import assert_free
-from containerstacks_shared.cli.processes import end_leftovers
-from containerstacks_shared.errors import CannotListen, ConfigurationError
+from containerstacks_shared.core.errors import CannotListen, ConfigurationError
+from containerstacks_shared.local.addresses import assert_free
+from containerstacks_shared.local.processes import end_leftovers
 from support.processes import free_port
 
 LOCALHOST = "127.0.0.1"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from containerstacks_shared.settings import load_settings
+from containerstacks_shared.core.settings import load_settings
 from support.balancers import DEPLOY, NGINX, needs_nginx, run_to_end, write_nginx
 from support.deployment import COMMANDS, PORT_OF, ROOT, SETTINGS_OF, variables_of
 from support.processes import SCRIPTS

@@ -9,7 +9,7 @@ import kubernetes_validate
 import pytest
 from aiohttp import web
 
-from containerstacks_shared.probes import add_probes
+from containerstacks_shared.process.probes import add_probes
 from support.balancers import DEPLOY
 from support.deployment import COMMANDS, PORT_OF, ROOT, SETTINGS_OF, variables_of
 from support.kustomize import Manifest, containers, kubectl, made_by_kubectl, made_plainly

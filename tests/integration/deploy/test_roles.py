@@ -13,13 +13,13 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from containerstacks_shared import db
 from containerstacks_shared.alerts.watching import Watch
 from containerstacks_shared.billing import audit, control
-from containerstacks_shared.embedded.binaries import FOLDERS, PACKAGE
-from containerstacks_shared.migrations import leave, migrate
-from containerstacks_shared.models import Biller, RunStatus
-from containerstacks_shared.settings import CommonSettings, load_settings
+from containerstacks_shared.billing.documents import Biller, RunStatus
+from containerstacks_shared.core.settings import CommonSettings, load_settings
+from containerstacks_shared.database import db
+from containerstacks_shared.local.embedded.binaries import FOLDERS, PACKAGE
+from containerstacks_shared.schema import leave, migrate
 from support import fleet, roles
 from support.billing import Billing
 from support.databases import DatabaseServer, server_version

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 import asyncpg
 import pytest
 
-from containerstacks_shared import db
-from containerstacks_shared.migrations import Migration, migrate
+from containerstacks_shared.database import db
+from containerstacks_shared.schema import Migration, migrate
 from support import catalog, databases
 from support.billing import Billing
 from support.databases import DatabaseServer

@@ -9,8 +9,8 @@ import pytest
 
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.forecast import dry_run
-from containerstacks_shared.errors import BillingPaused
-from containerstacks_shared.migrations import migrate
+from containerstacks_shared.core.errors import BillingPaused
+from containerstacks_shared.schema import migrate
 from support import catalog
 from support.billing import Billing
 from support.original_application import session_of_its_role

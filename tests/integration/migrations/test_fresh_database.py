@@ -5,10 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 
-from containerstacks_shared import db, migrations
-from containerstacks_shared.errors import DatabaseUnavailable, DatabaseUnsuitable
-from containerstacks_shared.locks import LOCK_CLASS, Role
-from containerstacks_shared.migrations import head_revision, migrate
+from containerstacks_shared import schema
+from containerstacks_shared.core.errors import DatabaseUnavailable, DatabaseUnsuitable
+from containerstacks_shared.database import db
+from containerstacks_shared.database.locks import LOCK_CLASS, Role
+from containerstacks_shared.schema import head_revision, migrate
 from support import catalog
 from support.original_application import TABLES
 
@@ -78,8 +79,8 @@ def test_of_two_that_migrate_at_once_one_does_it(request: pytest.FixtureRequest,
 def test_a_migration_that_goes_on_for_too_long_is_not_waited_for(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(migrations, "_LOCK_WAIT_MAX_SECONDS", 0.0)
-    monkeypatch.setattr(migrations, "_LOCK_PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(schema, "_LOCK_WAIT_MAX_SECONDS", 0.0)
+    monkeypatch.setattr(schema, "_LOCK_PAUSE_SECONDS", 0.0)
     with psycopg.connect(empty_database_url) as other:
         other.execute("select pg_advisory_lock(%s, %s)", (LOCK_CLASS, Role.MIGRATION.number))
         with pytest.raises(DatabaseUnsuitable, match="Another migration"):

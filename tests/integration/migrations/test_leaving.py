@@ -11,8 +11,8 @@ from containerstacks_shared.billing.archive import archive
 from containerstacks_shared.billing.audit import audit
 from containerstacks_shared.billing.credits import credit_wallet
 from containerstacks_shared.billing.statement import Month
-from containerstacks_shared.errors import DatabaseUnsuitable
-from containerstacks_shared.migrations import leave, migrate
+from containerstacks_shared.core.errors import DatabaseUnsuitable
+from containerstacks_shared.schema import leave, migrate
 from support import catalog
 from support.billing import Billing
 from support.clock import clock_now

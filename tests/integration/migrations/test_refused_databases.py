@@ -6,8 +6,8 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from containerstacks_shared.errors import DatabaseUnsuitable
-from containerstacks_shared.migrations import migrate
+from containerstacks_shared.core.errors import DatabaseUnsuitable
+from containerstacks_shared.schema import migrate
 from support import catalog
 from support.databases import database_name
 

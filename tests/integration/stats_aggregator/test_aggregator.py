@@ -11,12 +11,12 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from pydantic import SecretStr
 
-from containerstacks_shared import db
-from containerstacks_shared.errors import LeadershipLost
-from containerstacks_shared.locks import LOCK_CLASS, Leadership, Role
-from containerstacks_shared.notify import Channel, Listener
-from containerstacks_shared.runtime import Job
-from containerstacks_shared.store import counts
+from containerstacks_shared.core.errors import LeadershipLost
+from containerstacks_shared.database import db
+from containerstacks_shared.database.locks import LOCK_CLASS, Leadership, Role
+from containerstacks_shared.database.notify import Channel, Listener
+from containerstacks_shared.fleet import counts
+from containerstacks_shared.process.runtime import Job
 from containerstacks_stats_aggregator import folding, reconciling
 from containerstacks_stats_aggregator.app import LISTENER, create_app, jobs
 from containerstacks_stats_aggregator.folding import FoldProgress, fold_until

@@ -7,13 +7,13 @@ from datetime import datetime, timedelta
 import asyncpg
 import pytest
 
-from containerstacks_shared import db
-from containerstacks_shared.errors import LeadershipLost
-from containerstacks_shared.locks import Leadership, Role, Term
-from containerstacks_shared.models_status import Component, ComponentNow, ComponentState
-from containerstacks_shared.notify import Channel
-from containerstacks_shared.runtime import Job
-from containerstacks_shared.store import components
+from containerstacks_shared.core.errors import LeadershipLost
+from containerstacks_shared.database import db
+from containerstacks_shared.database.locks import Leadership, Role, Term
+from containerstacks_shared.database.notify import Channel
+from containerstacks_shared.process.runtime import Job
+from containerstacks_shared.status import components
+from containerstacks_shared.status.documents import Component, ComponentNow, ComponentState
 from containerstacks_stats_aggregator import components as watching
 from containerstacks_stats_aggregator.components import look_at_components, watch_components_until
 from containerstacks_stats_aggregator.folding import FoldProgress

@@ -6,18 +6,18 @@ from decimal import Decimal
 
 import asyncpg
 
-from containerstacks_shared.component_rules import NO_DATA, Finding
-from containerstacks_shared.models_status import (
+from containerstacks_shared.database.notify import Channel
+from containerstacks_shared.status import components, incidents
+from containerstacks_shared.status.component_rules import NO_DATA, Finding
+from containerstacks_shared.status.documents import (
     Component,
     ComponentReport,
     ComponentState,
     Incident,
     IncidentKind,
-    MaintenanceDraft,
     UptimeWindow,
 )
-from containerstacks_shared.notify import Channel
-from containerstacks_shared.store import components, incidents
+from containerstacks_shared.status.incident_drafts import MaintenanceDraft
 from support.clock import SETTING
 from support.waiting import listening
 

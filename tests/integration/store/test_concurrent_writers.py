@@ -8,7 +8,7 @@ import asyncpg
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from containerstacks_shared.store import counts
+from containerstacks_shared.fleet import counts
 from support import fleet
 from support.fleet import Organization, Plan
 

@@ -8,9 +8,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from containerstacks_shared import db
-from containerstacks_shared.models import VpsStatistics
-from containerstacks_shared.store import counts
+from containerstacks_shared.database import db
+from containerstacks_shared.fleet import counts
+from containerstacks_shared.fleet.vps import VpsStatistics
 from support import fleet
 from support.fleet import Organization, Plan
 

@@ -7,8 +7,8 @@ from decimal import Decimal
 import asyncpg
 import pytest
 
-from containerstacks_shared import db
-from containerstacks_shared.store import debts
+from containerstacks_shared.billing import debts
+from containerstacks_shared.database import db
 from support import fleet
 from support.billing import Billing
 from support.clock import clock_now

@@ -6,9 +6,9 @@ from decimal import Decimal
 import asyncpg
 import pytest
 
-from containerstacks_shared.models import VpsStatusCounts
-from containerstacks_shared.store import history
-from containerstacks_shared.store.history import Resolution, Retention, Span
+from containerstacks_shared.fleet.vps import VpsStatusCounts
+from containerstacks_shared.status import history
+from containerstacks_shared.status.history import Resolution, Retention, Span
 from support.clock import SETTING, as_interval, clock_now
 
 LONG = Retention(minutes=timedelta(days=7), hours=timedelta(days=100), days=timedelta(days=3650))

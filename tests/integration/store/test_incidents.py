@@ -5,20 +5,18 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 import pytest
 
-from containerstacks_shared.errors import ChangeRefused, NotFound
-from containerstacks_shared.models_status import (
+from containerstacks_shared.core.errors import ChangeRefused, NotFound
+from containerstacks_shared.database.notify import Channel
+from containerstacks_shared.status import incidents
+from containerstacks_shared.status.documents import (
     Component,
     Impact,
     Incident,
-    IncidentChange,
-    IncidentDraft,
     IncidentId,
     IncidentKind,
     IncidentStatus,
-    MaintenanceDraft,
 )
-from containerstacks_shared.notify import Channel
-from containerstacks_shared.store import incidents
+from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentDraft, MaintenanceDraft
 from support.clock import SETTING, as_interval, clock_now
 from support.waiting import listening
 

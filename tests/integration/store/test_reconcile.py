@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from containerstacks_shared import db
-from containerstacks_shared.store import counts
+from containerstacks_shared.database import db
+from containerstacks_shared.fleet import counts
 from support import fleet
 from support.fleet import Organization, Plan
 from support.waiting import USUAL_SECONDS, session_waiting_for

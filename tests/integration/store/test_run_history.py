@@ -7,8 +7,8 @@ from itertools import pairwise
 import asyncpg
 import pytest
 
-from containerstacks_shared.store import billing_runs
-from containerstacks_shared.store.history import Span
+from containerstacks_shared.billing import run_records
+from containerstacks_shared.status.history import Span
 
 ADD_RUN = """
 insert into billing_runs (biller, occasion, holder, term, started_at, finished_at, status, instances_billed)
@@ -24,7 +24,7 @@ values ('daemon', 'schedule', 'test', 1, date_trunc('day', clock_now(), 'UTC') -
 async def test_every_step_is_there_also_without_a_run(
     connection: asyncpg.Connection, span: Span, points: int
 ) -> None:
-    series = await billing_runs.read_series(connection, step=span.run_step, length=span.length)
+    series = await run_records.read_series(connection, step=span.run_step, length=span.length)
     assert len(series) == points
     assert all(point.runs == 0 and point.longest_seconds is None for point in series)
     moments = [point.started_at for point in series]
@@ -41,7 +41,7 @@ async def test_a_step_adds_up_the_runs_that_began_in_it(connection: asyncpg.Conn
         ("100 days", "2 seconds", "succeeded", 100),
     ):
         await connection.execute(ADD_RUN, *map(_interval, (before, lasted)), status, billed)
-    series = await billing_runs.read_series(connection, step=Span.MONTH.run_step, length=Span.MONTH.length)
+    series = await run_records.read_series(connection, step=Span.MONTH.run_step, length=Span.MONTH.length)
     *earlier, day_before, yesterday, today = series
     assert (yesterday.runs, yesterday.failed, yesterday.instances_billed) == (3, 2, 10)
     assert yesterday.longest_seconds == Decimal("1.5")
@@ -52,7 +52,7 @@ async def test_a_step_adds_up_the_runs_that_began_in_it(connection: asyncpg.Conn
 
 async def test_a_run_that_goes_on_has_no_duration_yet(connection: asyncpg.Connection) -> None:
     await connection.execute(ADD_RUN, *map(_interval, ("0 hours", "0 hours")), "running", 4)
-    today = (await billing_runs.read_series(connection, step=Span.MONTH.run_step, length=Span.MONTH.length))[
+    today = (await run_records.read_series(connection, step=Span.MONTH.run_step, length=Span.MONTH.length))[
         -1
     ]
     assert (today.runs, today.failed, today.instances_billed) == (1, 0, 4)

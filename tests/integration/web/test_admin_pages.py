@@ -11,8 +11,8 @@ import asyncpg
 import pytest
 from aiohttp import web
 
-from containerstacks_shared import db
 from containerstacks_shared.billing import control
+from containerstacks_shared.database import db
 from containerstacks_web.admin.routes import routes
 from support import fleet, web_site
 from support.billing import Billing, rows_of_all_tables

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from containerstacks_shared.db import Connection
+from containerstacks_shared.database.db import Connection
 from containerstacks_web.api import health
 from containerstacks_web.conventions import accepts_json
 from support import web_site

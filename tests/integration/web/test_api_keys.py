@@ -7,10 +7,10 @@ from uuid import uuid4
 import pytest
 from yarl import URL
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.models import UserId
-from containerstacks_shared.store import api_keys
-from containerstacks_shared.store.api_keys import ApiKeyScope
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.fleet import api_keys
+from containerstacks_shared.fleet.api_keys import ApiKeyScope
+from containerstacks_shared.fleet.users import UserId
 from containerstacks_web.keys import KEY_USES
 from support import fleet, web_site
 from support.web_site import Site

@@ -8,7 +8,7 @@ import aiohttp
 import jwt
 import pytest
 
-from containerstacks_shared.db import Connection
+from containerstacks_shared.database.db import Connection
 from support import fleet, web_site
 from support.web_site import OpenSite, Site
 

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from containerstacks_shared.db import Connection
+from containerstacks_shared.database.db import Connection
 from containerstacks_web.api.openapi import describe_api
 from support import web_site
 from support.web_site import Site

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from containerstacks_shared.db import Connection
+from containerstacks_shared.database.db import Connection
 from containerstacks_web.api.openapi import describe_api
 from support import fleet, web_site
 from support.waiting import eventually

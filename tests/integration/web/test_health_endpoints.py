@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from containerstacks_shared import db
-from containerstacks_shared.db import Connection
+from containerstacks_shared.database import db
+from containerstacks_shared.database.db import Connection
 from support import fleet, web_site
 from support.waiting import eventually
 from support.web_site import Site

@@ -2,7 +2,7 @@
 
 import pytest
 
-from containerstacks_shared.db import Connection
+from containerstacks_shared.database.db import Connection
 from containerstacks_web.keys import HISTORY, POOL, SNAPSHOT_FEED
 from support.demo_past import add_past, add_past_runs
 from support.web_site import OpenSite, Site

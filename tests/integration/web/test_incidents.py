@@ -10,11 +10,10 @@ import aiohttp
 import pytest
 from yarl import URL
 
-from containerstacks_shared import component_rules
-from containerstacks_shared.component_rules import Finding
-from containerstacks_shared.db import Connection
-from containerstacks_shared.models_status import Component, ComponentState
-from containerstacks_shared.store import components, incidents
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.status import component_rules, components, incidents
+from containerstacks_shared.status.component_rules import Finding
+from containerstacks_shared.status.documents import Component, ComponentState
 from containerstacks_web.keys import HUB, STATUS_BOARD
 from support import fleet, web_site
 from support.waiting import eventually

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from containerstacks_shared.db import Connection
+from containerstacks_shared.database.db import Connection
 from containerstacks_web.keys import POOL, SNAPSHOT_FEED
 from containerstacks_web.pages import handlers
 from containerstacks_web.pages.rendering import render_for_strangers

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from yarl import URL
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.log import configure_logging
-from containerstacks_shared.settings import load_settings
+from containerstacks_shared.core.log import configure_logging
+from containerstacks_shared.core.settings import load_settings
+from containerstacks_shared.database.db import Connection
 from containerstacks_web.settings import WebSettings
 from support import fleet, web_site
 from support.waiting import eventually

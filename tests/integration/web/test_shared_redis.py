@@ -10,7 +10,7 @@ import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from containerstacks_shared.db import Connection
+from containerstacks_shared.database.db import Connection
 from containerstacks_web.request_limits import VAIN_CREDENTIALS
 from support import fleet
 from support.processes import LOCALHOST, free_port

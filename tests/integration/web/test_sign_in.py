@@ -4,8 +4,8 @@ from uuid import UUID
 
 import pytest
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.passwords import hash_password
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.fleet.passwords import hash_password
 from containerstacks_web.keys import RATE_LIMITER
 from containerstacks_web.sign_in.handlers import GUESSES, GUESSES_NAME
 from support import fleet

@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from containerstacks_shared.db import Connection
+from containerstacks_shared.database.db import Connection
 from containerstacks_web.keys import HUB
 from support import fleet
 from support.waiting import eventually, time_limit

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from containerstacks_shared.db import Connection
+from containerstacks_shared.database.db import Connection
 from containerstacks_web.keys import HUB
 from containerstacks_web.live.admin_sockets import ENDED
 from containerstacks_web.live.frames import text_frame

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from containerstacks_billing_daemon import status_file
 from containerstacks_billing_daemon.status_file import FileStatus, StatusDocument, StatusFile
-from containerstacks_shared.errors import ConfigurationError
+from containerstacks_shared.core.errors import ConfigurationError
 
 DOCUMENT = StatusDocument(
     status=FileStatus.RUNNING,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from containerstacks_shared.cli.supervisor import Program, how_it_ended
+from containerstacks_shared.local.supervisor import Program, how_it_ended
 
 
 @pytest.mark.parametrize(

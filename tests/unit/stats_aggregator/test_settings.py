@@ -4,8 +4,8 @@ from datetime import timedelta
 
 import pytest
 
-from containerstacks_shared.errors import ConfigurationError
-from containerstacks_shared.settings import load_settings
+from containerstacks_shared.core.errors import ConfigurationError
+from containerstacks_shared.core.settings import load_settings
 from containerstacks_stats_aggregator.settings import StatsAggregatorSettings
 
 DATABASE_URL = "postgresql://user@localhost/platform"

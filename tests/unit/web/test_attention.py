@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from containerstacks_shared.models import ActiveBiller, AuditSummary, DaemonDetails
+from containerstacks_shared.billing.documents import ActiveBiller, AuditSummary, DaemonDetails
 from containerstacks_web.admin.attention import Facts, Mood, alerts
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)

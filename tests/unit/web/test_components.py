@@ -4,7 +4,7 @@ from decimal import Decimal
 
 import pytest
 
-from containerstacks_shared.models_status import ComponentUptime, UptimeWindow
+from containerstacks_shared.status.documents import ComponentUptime, UptimeWindow
 from containerstacks_web.pages.components import known_part
 
 HOUR, DAY = 60, 1440

@@ -6,8 +6,9 @@ from decimal import Decimal
 import pytest
 from aiohttp.test_utils import make_mocked_request
 
-from containerstacks_shared.models import RunHistoryPoint, VpsHistoryPoint
-from containerstacks_shared.store.history import Span
+from containerstacks_shared.billing.documents import RunHistoryPoint
+from containerstacks_shared.fleet.vps import VpsHistoryPoint
+from containerstacks_shared.status.history import Span
 from containerstacks_web.live.history import History, SpanHistory
 from containerstacks_web.pages.history import ChartRange, duration, present_history
 

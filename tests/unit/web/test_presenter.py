@@ -8,16 +8,11 @@ from uuid import UUID
 import pytest
 
 from containerstacks_shared.billing.control import BillingControl
+from containerstacks_shared.billing.documents import ActiveBiller, DaemonDetails, DaemonState, DaemonStatus
 from containerstacks_shared.billing.status import DaemonReading
-from containerstacks_shared.models import (
-    ActiveBiller,
-    DaemonDetails,
-    DaemonState,
-    DaemonStatus,
+from containerstacks_shared.fleet.platform import PlatformStatistics, Total
+from containerstacks_shared.fleet.vps import (
     InvalidSpecification,
-    PlatformStatistics,
-    StatusMessage,
-    Total,
     VpsDetails,
     VpsPlanCount,
     VpsRegionCount,
@@ -25,6 +20,7 @@ from containerstacks_shared.models import (
     VpsStatistics,
     VpsStatusCounts,
 )
+from containerstacks_web.documents import StatusMessage
 from containerstacks_web.live.snapshot import StatusSnapshot
 from containerstacks_web.pages.presenter import present_about, present_details, present_status
 from containerstacks_web.pages.verdict import Verdict

@@ -9,11 +9,11 @@ from typing import Annotated, Final, NoReturn
 
 import typer
 
-from containerstacks_shared import tracing
-from containerstacks_shared.errors import ConfigurationError, ContainerStacksError, DatabaseUnavailable
-from containerstacks_shared.log import configure_logging
-from containerstacks_shared.runtime import run_service
-from containerstacks_shared.settings import load_settings
+from containerstacks_shared.core import tracing
+from containerstacks_shared.core.errors import ConfigurationError, ContainerStacksError, DatabaseUnavailable
+from containerstacks_shared.core.log import configure_logging
+from containerstacks_shared.core.settings import load_settings
+from containerstacks_shared.process.runtime import run_service
 
 from . import installing, once, platforms, state
 from .app import build, status_file_candidates

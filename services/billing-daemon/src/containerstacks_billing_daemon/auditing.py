@@ -10,14 +10,14 @@ from typing import Final
 
 import structlog
 
+from containerstacks_shared.billing import audit_records
 from containerstacks_shared.billing.audit import audit
+from containerstacks_shared.billing.owed_hours import run_is_under_way
 from containerstacks_shared.billing.progress import patience
-from containerstacks_shared.db import UNAVAILABLE, Connection, Pool
-from containerstacks_shared.notify import Subscription
-from containerstacks_shared.store import audits
-from containerstacks_shared.store.billing_schedule import read_next_run
-from containerstacks_shared.store.owed_hours import run_is_under_way
-from containerstacks_shared.waiting import first_of
+from containerstacks_shared.billing.schedule import read_next_run
+from containerstacks_shared.core.waiting import first_of
+from containerstacks_shared.database.db import UNAVAILABLE, Connection, Pool
+from containerstacks_shared.database.notify import Subscription
 
 from . import metrics
 
@@ -50,7 +50,7 @@ class Auditing:
     async def _audit_when_due(self) -> None:
         async with self._pool.acquire() as connection:
             await _tell(connection)
-            if not await audits.is_due(connection, every=EVERY, again_after=_AGAIN_AFTER):
+            if not await audit_records.is_due(connection, every=EVERY, again_after=_AGAIN_AFTER):
                 return
             limit = await self._quiet_time(connection)
             if limit is None:
@@ -73,7 +73,7 @@ class Auditing:
 
 
 async def _tell(connection: Connection) -> None:
-    last = await audits.read_last(connection)
+    last = await audit_records.read_last(connection)
     if last is not None:
         metrics.set_moment(metrics.AUDIT_AT, last.finished_at)
         metrics.AUDIT_FINDINGS.set(last.findings_own)

@@ -16,15 +16,15 @@ from typing import Final, assert_never
 import structlog
 
 from containerstacks_shared.billing.control import read_control
+from containerstacks_shared.billing.documents import Biller, Occasion, RunStatus
 from containerstacks_shared.billing.presence import Presence
 from containerstacks_shared.billing.run import RunSummary, is_debt_payable, run_hourly_billing
+from containerstacks_shared.billing.schedule import NextRun, read_next_run
 from containerstacks_shared.billing.settling import SettlingAgain
-from containerstacks_shared.db import FAILURES, UNAVAILABLE, Connection, Pool
-from containerstacks_shared.errors import BillingBusy, BillingPaused, ContainerStacksError
-from containerstacks_shared.models import Biller, Occasion, RunStatus
-from containerstacks_shared.notify import RESYNC, Channel, Hint, Subscription
-from containerstacks_shared.store.billing_schedule import NextRun, read_next_run
-from containerstacks_shared.waiting import first_of, happens_within
+from containerstacks_shared.core.errors import BillingBusy, BillingPaused, ContainerStacksError
+from containerstacks_shared.core.waiting import first_of, happens_within
+from containerstacks_shared.database.db import FAILURES, UNAVAILABLE, Connection, Pool
+from containerstacks_shared.database.notify import RESYNC, Channel, Hint, Subscription
 
 from . import metrics
 from .reporting import Reporter

@@ -6,8 +6,8 @@ from typing import Final
 import structlog
 
 from containerstacks_shared.billing.presence import BEAT_INTERVAL, Presence
-from containerstacks_shared.db import FAILURES
-from containerstacks_shared.waiting import happens_within
+from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.database.db import FAILURES
 
 _BEAT_SECONDS_MAX: Final = 2.0
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
 
-from containerstacks_shared.errors import ContainerStacksError
+from containerstacks_shared.core.errors import ContainerStacksError
 
 from .platforms.installation import Command, Definition, Installation, Question
 

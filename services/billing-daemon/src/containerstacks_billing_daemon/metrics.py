@@ -5,7 +5,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 
-from containerstacks_shared.metrics import REGISTRY
+from containerstacks_shared.core.metrics import REGISTRY
 
 # Prometheus counts time in seconds, also where billing counts hours.
 SECONDS_PER_HOUR: Final = 3600

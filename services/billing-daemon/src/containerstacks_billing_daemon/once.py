@@ -7,11 +7,11 @@ from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Final
 
-from containerstacks_shared import db
+from containerstacks_shared.billing.documents import Biller, Occasion, RunStatus
 from containerstacks_shared.billing.forecast import OrganizationForecast, dry_run
 from containerstacks_shared.billing.run import RunSummary, run_hourly_billing
-from containerstacks_shared.errors import ContainerStacksError
-from containerstacks_shared.models import Biller, Occasion, RunStatus
+from containerstacks_shared.core.errors import ContainerStacksError
+from containerstacks_shared.database import db
 
 from .app import open_database
 from .settings import BillingDaemonSettings

@@ -6,9 +6,9 @@ from typing import Final
 import structlog
 
 from containerstacks_shared.billing.progress import Progress, patience, progress_is_healthy, read_progress
-from containerstacks_shared.db import FAILURES, Pool
-from containerstacks_shared.notify import Subscription
-from containerstacks_shared.waiting import first_of, happens_within
+from containerstacks_shared.core.waiting import first_of, happens_within
+from containerstacks_shared.database.db import FAILURES, Pool
+from containerstacks_shared.database.notify import Subscription
 
 from . import metrics
 from .settings import BillingDaemonSettings

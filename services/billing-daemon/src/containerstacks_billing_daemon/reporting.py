@@ -9,8 +9,8 @@ from typing import Final
 import structlog
 
 from containerstacks_shared.billing.status import read_last_runs
-from containerstacks_shared.db import FAILURES, Pool, application_version
-from containerstacks_shared.locks import holder_name
+from containerstacks_shared.database.db import FAILURES, Pool, application_version
+from containerstacks_shared.database.locks import holder_name
 
 from . import metrics
 from .settings import BillingDaemonSettings

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from containerstacks_shared.setting_errors import Expected
-from containerstacks_shared.settings import BillingSettings, Port
+from containerstacks_shared.core.setting_errors import Expected
+from containerstacks_shared.core.settings import BillingSettings, Port
 
 
 class BillingDaemonSettings(BillingSettings):

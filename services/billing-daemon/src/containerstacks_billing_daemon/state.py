@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from containerstacks_shared import db
 from containerstacks_shared.billing.control import read_control
+from containerstacks_shared.billing.documents import DaemonDetails
 from containerstacks_shared.billing.status import read_daemon_details
-from containerstacks_shared.errors import DatabaseUnavailable
-from containerstacks_shared.models import DaemonDetails
+from containerstacks_shared.core.errors import DatabaseUnavailable
+from containerstacks_shared.database import db
 
 from . import status_file
 from .settings import BillingDaemonSettings

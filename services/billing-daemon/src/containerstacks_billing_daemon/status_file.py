@@ -17,8 +17,8 @@ from pathlib import Path
 import structlog
 from pydantic import ValidationError
 
-from containerstacks_shared.errors import ConfigurationError
-from containerstacks_shared.models import Document, Figure, Timestamp
+from containerstacks_shared.core.documents import Document, Figure, Timestamp
+from containerstacks_shared.core.errors import ConfigurationError
 
 log = structlog.get_logger(__name__)
 

@@ -8,12 +8,12 @@ from typing import Final
 import structlog
 
 from containerstacks_shared.billing.debt_hook import DebtHook
+from containerstacks_shared.billing.documents import Biller
 from containerstacks_shared.billing.presence import Presence, hand_back_if_last
-from containerstacks_shared.db import FAILURES, Pool
-from containerstacks_shared.leading import lead_until_stopped
-from containerstacks_shared.locks import Leadership, Role, Term
-from containerstacks_shared.models import Biller
-from containerstacks_shared.notify import Channel, Listener, Subscription
+from containerstacks_shared.database.db import FAILURES, Pool
+from containerstacks_shared.database.leading import lead_until_stopped
+from containerstacks_shared.database.locks import Leadership, Role, Term
+from containerstacks_shared.database.notify import Channel, Listener, Subscription
 
 from . import metrics
 from .auditing import Auditing

@@ -2,7 +2,7 @@
 
 from typing import NoReturn
 
-from containerstacks_shared.runtime import run_service
+from containerstacks_shared.process.runtime import run_service
 
 from .app import build
 

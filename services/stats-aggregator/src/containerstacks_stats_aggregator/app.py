@@ -9,17 +9,17 @@ from typing import Final
 
 from aiohttp import web
 
-from containerstacks_shared import db
 from containerstacks_shared.alerts.alerting import Alerting
 from containerstacks_shared.alerts.receivers import Receiver, receivers
-from containerstacks_shared.leading import lead_until_stopped
-from containerstacks_shared.locks import Leadership, Role, Term
-from containerstacks_shared.log import configure_logging
-from containerstacks_shared.notify import Channel, Listener
-from containerstacks_shared.probes import add_probes
-from containerstacks_shared.runtime import Job, ServiceSpec
-from containerstacks_shared.settings import load_settings
-from containerstacks_shared.supervision import Account
+from containerstacks_shared.core.log import configure_logging
+from containerstacks_shared.core.settings import load_settings
+from containerstacks_shared.database import db
+from containerstacks_shared.database.leading import lead_until_stopped
+from containerstacks_shared.database.locks import Leadership, Role, Term
+from containerstacks_shared.database.notify import Channel, Listener
+from containerstacks_shared.process.probes import add_probes
+from containerstacks_shared.process.runtime import Job, ServiceSpec
+from containerstacks_shared.process.supervision import Account
 
 from . import metrics
 from .components import watch_components_until

@@ -6,14 +6,15 @@ from typing import Final
 
 import structlog
 
-from containerstacks_shared import component_rules, db, locks
 from containerstacks_shared.billing.control import read_pause
 from containerstacks_shared.billing.status import read_daemon_status
-from containerstacks_shared.component_rules import Facts
-from containerstacks_shared.locks import Role, Term
-from containerstacks_shared.models_status import Component
-from containerstacks_shared.store import components, counts, incidents
-from containerstacks_shared.waiting import happens_within
+from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.database import db, locks
+from containerstacks_shared.database.locks import Role, Term
+from containerstacks_shared.fleet import counts
+from containerstacks_shared.status import component_rules, components, incidents
+from containerstacks_shared.status.component_rules import Facts
+from containerstacks_shared.status.documents import Component
 
 from . import metrics
 from .folding import FoldProgress

@@ -6,12 +6,13 @@ from typing import Final
 
 import structlog
 
-from containerstacks_shared import locks, tracing
-from containerstacks_shared.db import Pool
-from containerstacks_shared.locks import Term
-from containerstacks_shared.notify import Subscription
-from containerstacks_shared.store import counts
-from containerstacks_shared.waiting import first_of, happens_within
+from containerstacks_shared.core import tracing
+from containerstacks_shared.core.waiting import first_of, happens_within
+from containerstacks_shared.database import locks
+from containerstacks_shared.database.db import Pool
+from containerstacks_shared.database.locks import Term
+from containerstacks_shared.database.notify import Subscription
+from containerstacks_shared.fleet import counts
 
 from . import metrics
 

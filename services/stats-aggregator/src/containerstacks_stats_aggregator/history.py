@@ -4,12 +4,13 @@ import asyncio
 
 import structlog
 
-from containerstacks_shared import locks
-from containerstacks_shared.db import Pool
-from containerstacks_shared.locks import Term
-from containerstacks_shared.store import counts, history
-from containerstacks_shared.store.history import Retention
-from containerstacks_shared.waiting import happens_within
+from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.database import locks
+from containerstacks_shared.database.db import Pool
+from containerstacks_shared.database.locks import Term
+from containerstacks_shared.fleet import counts
+from containerstacks_shared.status import history
+from containerstacks_shared.status.history import Retention
 
 from . import metrics
 

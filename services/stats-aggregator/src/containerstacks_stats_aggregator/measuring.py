@@ -8,9 +8,9 @@ from typing import Final
 
 import structlog
 
-from containerstacks_shared.db import FAILURES, Pool
-from containerstacks_shared.store.measurements import measure
-from containerstacks_shared.waiting import happens_within
+from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.database.db import FAILURES, Pool
+from containerstacks_shared.status.measurements import measure
 
 from . import metrics
 

@@ -4,7 +4,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 
-from containerstacks_shared.metrics import REGISTRY
+from containerstacks_shared.core.metrics import REGISTRY
 
 LEADER: Final = Gauge("containerstacks_aggregator_leader", "1 while this process folds.", registry=REGISTRY)
 FOLDS: Final = Counter(

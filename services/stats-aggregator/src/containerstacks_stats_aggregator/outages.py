@@ -11,10 +11,10 @@ from typing import Final
 
 import structlog
 
-from containerstacks_shared import db
-from containerstacks_shared.store import components
-from containerstacks_shared.store.components import Clock
-from containerstacks_shared.waiting import happens_within
+from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.database import db
+from containerstacks_shared.status import components
+from containerstacks_shared.status.components import Clock
 
 _ANSWER_SECONDS_MAX: Final = 5.0
 # Whoever was stopped or starved for longer than the time that it gives the database, knows nothing about it.

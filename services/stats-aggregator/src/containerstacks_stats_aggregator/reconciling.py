@@ -12,12 +12,12 @@ from typing import Final
 
 import structlog
 
-from containerstacks_shared import locks
-from containerstacks_shared.db import Pool
-from containerstacks_shared.locks import Term
-from containerstacks_shared.store import counts
-from containerstacks_shared.store.counts import Drift
-from containerstacks_shared.waiting import happens_within
+from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.database import locks
+from containerstacks_shared.database.db import Pool
+from containerstacks_shared.database.locks import Term
+from containerstacks_shared.fleet import counts
+from containerstacks_shared.fleet.counts import Drift
 
 from . import metrics
 

@@ -5,9 +5,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-from containerstacks_shared.setting_errors import Expected
-from containerstacks_shared.settings import CommonSettings, Port
-from containerstacks_shared.store.history import Retention
+from containerstacks_shared.core.setting_errors import Expected
+from containerstacks_shared.core.settings import CommonSettings, Port
+from containerstacks_shared.status.history import Retention
 
 # The charts reach back a day in minutes, thirty days in hours and ninety in days: less cannot be kept.
 _DAYS_MAX = 36_500

@@ -1,6 +1,6 @@
 """Start the web service: `containerstacks-web`."""
 
-from containerstacks_shared.runtime import run_service
+from containerstacks_shared.process.runtime import run_service
 
 from .app import build
 

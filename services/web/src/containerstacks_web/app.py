@@ -9,17 +9,17 @@ from typing import Any
 import aiohttp_session
 from aiohttp import web
 
-from containerstacks_shared import db
 from containerstacks_shared.alerts.alerting import Alerting
 from containerstacks_shared.alerts.receivers import receivers
-from containerstacks_shared.log import configure_logging
-from containerstacks_shared.notify import Listener
-from containerstacks_shared.probes import add_probes
-from containerstacks_shared.reading import open_reader
-from containerstacks_shared.runtime import Job, ServiceSpec
-from containerstacks_shared.settings import load_settings
-from containerstacks_shared.supervision import Account
-from containerstacks_shared.waiting import first_of
+from containerstacks_shared.core.log import configure_logging
+from containerstacks_shared.core.settings import load_settings
+from containerstacks_shared.core.waiting import first_of
+from containerstacks_shared.database import db
+from containerstacks_shared.database.notify import Listener
+from containerstacks_shared.database.reading import open_reader
+from containerstacks_shared.process.probes import add_probes
+from containerstacks_shared.process.runtime import Job, ServiceSpec
+from containerstacks_shared.process.supervision import Account
 
 from . import builtin_billing, middlewares, pages, ready_answers, routes
 from .client_address import TrustedProxies

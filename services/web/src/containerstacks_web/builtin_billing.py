@@ -15,18 +15,23 @@ import structlog
 
 from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.billing.debt_hook import DebtHook
+from containerstacks_shared.billing.documents import Biller, Occasion, RunStatus
 from containerstacks_shared.billing.presence import BEAT_INTERVAL, Presence, hand_back_if_last
 from containerstacks_shared.billing.run import RunSummary, is_debt_payable, run_hourly_billing
+from containerstacks_shared.billing.schedule import read_next_run
 from containerstacks_shared.billing.settling import SettlingAgain
 from containerstacks_shared.billing.status import is_daemon_alive
-from containerstacks_shared.db import FAILURES, UNAVAILABLE, Pool
-from containerstacks_shared.errors import BillingBusy, BillingPaused, ContainerStacksError, LeadershipLost
-from containerstacks_shared.leading import lead_until_stopped
-from containerstacks_shared.locks import Leadership, Role, Term
-from containerstacks_shared.models import Biller, Occasion, RunStatus
-from containerstacks_shared.notify import RESYNC, Channel, Listener, Subscription
-from containerstacks_shared.store.billing_schedule import read_next_run
-from containerstacks_shared.waiting import either, first_of, happens_within
+from containerstacks_shared.core.errors import (
+    BillingBusy,
+    BillingPaused,
+    ContainerStacksError,
+    LeadershipLost,
+)
+from containerstacks_shared.core.waiting import either, first_of, happens_within
+from containerstacks_shared.database.db import FAILURES, UNAVAILABLE, Pool
+from containerstacks_shared.database.leading import lead_until_stopped
+from containerstacks_shared.database.locks import Leadership, Role, Term
+from containerstacks_shared.database.notify import RESYNC, Channel, Listener, Subscription
 
 from .metrics import BUILTIN_BILLING_ACTIVE
 from .settings import WebSettings

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from aiohttp import web
 from yarl import URL
 
-from containerstacks_shared.settings import Network
+from containerstacks_shared.core.settings import Network
 
 Address = IPv4Address | IPv6Address
 

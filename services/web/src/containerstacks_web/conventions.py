@@ -11,7 +11,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from containerstacks_shared.settings import ANY_ORIGIN
+from containerstacks_shared.core.settings import ANY_ORIGIN
 from containerstacks_web.client_address import Visitor
 from containerstacks_web.compression import ZERO_QUALITY
 from containerstacks_web.headers import RESOURCE_POLICY

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from aiohttp import web
 
 from containerstacks_shared.alerts.receivers import Receiver
-from containerstacks_shared.db import Pool
-from containerstacks_shared.notify import Listener
-from containerstacks_shared.reading import Reader
+from containerstacks_shared.database.db import Pool
+from containerstacks_shared.database.notify import Listener
+from containerstacks_shared.database.reading import Reader
 from containerstacks_web.builtin_billing import BuiltinBilling
 from containerstacks_web.client_address import TrustedProxies
 from containerstacks_web.live.admin_sockets import AdminSockets

@@ -4,7 +4,7 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 
-from containerstacks_shared.metrics import REGISTRY
+from containerstacks_shared.core.metrics import REGISTRY
 
 CLIENTS: Final = Gauge(
     "containerstacks_web_socket_clients", "Browsers connected by WebSocket.", registry=REGISTRY

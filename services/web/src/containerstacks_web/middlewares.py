@@ -12,7 +12,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from containerstacks_shared import db
+from containerstacks_shared.database import db
 from containerstacks_web.conventions import (
     PROBES,
     SOCKET_PATH,

@@ -14,11 +14,11 @@ import structlog
 from aiocache import RedisCache, SimpleMemoryCache
 from redis.asyncio import ConnectionPool
 
-from containerstacks_shared import db
-from containerstacks_shared.errors import DatabaseUnavailable
-from containerstacks_shared.models import PlatformDetails, PlatformStatistics
-from containerstacks_shared.reading import Reader, Reading
-from containerstacks_shared.store import counts
+from containerstacks_shared.core.errors import DatabaseUnavailable
+from containerstacks_shared.database import db
+from containerstacks_shared.database.reading import Reader, Reading
+from containerstacks_shared.fleet import counts
+from containerstacks_shared.fleet.platform import PlatformDetails, PlatformStatistics
 
 from .shared_redis import KEY_PREFIX, REDIS_AWAY
 

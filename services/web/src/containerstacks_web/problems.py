@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 from aiohttp import web
 
-from containerstacks_shared.models import Document
+from containerstacks_shared.core.documents import Document
 from containerstacks_web.keys import REQUEST_ID
 from containerstacks_web.pages import handlers as pages
 

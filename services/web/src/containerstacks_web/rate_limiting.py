@@ -16,7 +16,7 @@ from limits.aio.storage import RedisStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter
 from redis.asyncio import ConnectionPool
 
-from containerstacks_shared.settings import RateLimit
+from containerstacks_shared.core.settings import RateLimit
 from containerstacks_web.settings import WebSettings
 from containerstacks_web.shared_redis import KEY_PREFIX, REDIS_AWAY
 from containerstacks_web.sign_in.identity import RequestRole

@@ -9,7 +9,7 @@ from typing import Final
 
 from aiohttp import web
 
-from containerstacks_shared.settings import RateLimit
+from containerstacks_shared.core.settings import RateLimit
 from containerstacks_web.keys import RATE_LIMITER, TRUSTED_PROXIES, VERDICT
 from containerstacks_web.metrics import RATE_LIMITED
 from containerstacks_web.problems import RequestRefused

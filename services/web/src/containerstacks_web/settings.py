@@ -6,8 +6,8 @@ from typing import Annotated, Final
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
-from containerstacks_shared.setting_errors import Expected
-from containerstacks_shared.settings import (
+from containerstacks_shared.core.setting_errors import Expected
+from containerstacks_shared.core.settings import (
     ANY_ORIGIN,
     BillingSettings,
     Networks,

@@ -6,9 +6,9 @@ from typing import Final
 
 import structlog
 
-from containerstacks_shared.db import UNAVAILABLE, Pool
-from containerstacks_shared.settings import CommonSettings
-from containerstacks_shared.waiting import happens_within
+from containerstacks_shared.core.settings import CommonSettings
+from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.database.db import UNAVAILABLE, Pool
 
 from .receivers import Receiver
 from .telling import Telling

@@ -10,14 +10,14 @@ from decimal import Decimal
 from typing import Final
 
 from containerstacks_shared.billing.control import Pause
+from containerstacks_shared.billing.debts import Runway
+from containerstacks_shared.billing.documents import ActiveBiller, DaemonState, DaemonStatus, RunStatus
 from containerstacks_shared.billing.held_plans import WaitingPlan
-from containerstacks_shared.component_rules import BILLING_OVERDUE, BILLING_OVERDUE_BEYOND_INTERVAL
-from containerstacks_shared.models import ActiveBiller, DaemonState, DaemonStatus, RunStatus
-from containerstacks_shared.settings import CommonSettings
-from containerstacks_shared.store.alerts import Condition, LastAudit, LastRun
-from containerstacks_shared.store.debts import Runway
+from containerstacks_shared.core.settings import CommonSettings
+from containerstacks_shared.status.component_rules import BILLING_OVERDUE, BILLING_OVERDUE_BEYOND_INTERVAL
 
 from .kinds import Kind
+from .records import Condition, LastAudit, LastRun
 
 # What the look at the services decides about; the runways have a look of their own.
 OF_SERVICES: Final = frozenset(Kind) - {Kind.LOW_BALANCE}

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from containerstacks_shared.store.alerts import Message
-
 from .kinds import ABOUT, About, Kind, Severity
+from .records import Message
 
 _LINES_MAX: Final = 20
 _CHARACTERS_MAX: Final = 300

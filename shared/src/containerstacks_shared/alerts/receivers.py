@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
-from containerstacks_shared.errors import ConfigurationError
-from containerstacks_shared.settings import CommonSettings
+from containerstacks_shared.core.errors import ConfigurationError
+from containerstacks_shared.core.settings import CommonSettings
 
 from .kinds import Severity
 from .messages import Text

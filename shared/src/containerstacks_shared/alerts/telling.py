@@ -14,15 +14,15 @@ from typing import Final
 import structlog
 from prometheus_client import Counter
 
-from containerstacks_shared.db import UNAVAILABLE, Pool
-from containerstacks_shared.metrics import REGISTRY
-from containerstacks_shared.outbox import ATTEMPTS_MAX, pause_after
-from containerstacks_shared.store import alerts
-from containerstacks_shared.store.alerts import Message
-from containerstacks_shared.waiting import first_of
+from containerstacks_shared.core.metrics import REGISTRY
+from containerstacks_shared.core.outbox import ATTEMPTS_MAX, pause_after
+from containerstacks_shared.core.waiting import first_of
+from containerstacks_shared.database.db import UNAVAILABLE, Pool
 
+from . import records
 from .messages import compose
 from .receivers import CALL_SECONDS, NotDelivered, Receiver
+from .records import Message
 
 # Longer than a call takes, or somebody else would make it as well.
 _CLAIM: Final = timedelta(seconds=2 * CALL_SECONDS)
@@ -69,7 +69,7 @@ class Telling:
         try:
             await self._write_down()
             async with self.pool.acquire() as connection:
-                messages = await alerts.claim(
+                messages = await records.claim(
                     connection, receiver=self.receiver.key, limit=_MESSAGES_PER_CALL, duration=_CLAIM
                 )
             if messages:
@@ -106,16 +106,16 @@ class Telling:
             return
         async with self.pool.acquire() as connection:
             if call.error is None:
-                await alerts.end(connection, call.messages, outcome="delivered")
+                await records.end(connection, call.messages, outcome="delivered")
             else:
                 given_up = [message for message in call.messages if message.attempts >= ATTEMPTS_MAX]
                 again = [message for message in call.messages if message.attempts < ATTEMPTS_MAX]
                 if again:
                     attempts = min(message.attempts for message in again)
                     pause = pause_after(attempts)
-                    await alerts.try_later(connection, again, pause=pause, error=call.error)
+                    await records.try_later(connection, again, pause=pause, error=call.error)
                 if given_up:
-                    await alerts.end(connection, given_up, outcome="given_up", error=call.error)
+                    await records.end(connection, given_up, outcome="given_up", error=call.error)
                     ALERT_CALLS.labels("given_up").inc()
                     _log.error("alert.given_up", receiver=self.receiver.name, alerts=len(given_up))
         self._unwritten = None

@@ -8,17 +8,17 @@ from uuid import UUID
 import structlog
 
 from containerstacks_shared.billing.control import read_pause
+from containerstacks_shared.billing.debts import read_runways
 from containerstacks_shared.billing.held_plans import read_waiting
 from containerstacks_shared.billing.status import read_daemon_status
-from containerstacks_shared.db import Connection, Pool
-from containerstacks_shared.locks import Role, is_held
-from containerstacks_shared.settings import CommonSettings
-from containerstacks_shared.store import alerts
-from containerstacks_shared.store.alerts import Condition
-from containerstacks_shared.store.debts import read_runways
+from containerstacks_shared.core.settings import CommonSettings
+from containerstacks_shared.database.db import Connection, Pool
+from containerstacks_shared.database.locks import Role, is_held
 
+from . import records
 from .conditions import OF_SERVICES, Delays, Facts, find, low
 from .kinds import ABOUT, Kind, Severity
+from .records import Condition
 
 # Several processes try once in this time each, so that the looks are about as far apart.
 LOOK_SECONDS: Final = 15.0
@@ -54,49 +54,50 @@ class Watch:
 
     async def _look_at_services(self) -> bool:
         async with self._pool.acquire() as connection, connection.transaction():
-            seen = await alerts.claim_look(connection, _SERVICES, every=_EVERY)
+            seen = await records.claim_look(connection, _SERVICES, every=_EVERY)
             if seen is None:
                 return False
-            waited, newest = await alerts.read_deltas(connection, seen=seen)
+            waited, newest = await records.read_deltas(connection, seen=seen)
             facts = Facts(
                 now=await connection.fetchval("select clock_now()"),
                 daemon=await read_daemon_status(connection, interval=self._interval),
                 pause=await read_pause(connection),
-                last_run=await alerts.read_last_run(connection),
-                last_audit=await alerts.read_last_audit(connection),
+                last_run=await records.read_last_run(connection),
+                last_audit=await records.read_last_audit(connection),
                 waiting=await read_waiting(connection),
                 aggregator_leads=await is_held(connection, Role.STATS_AGGREGATOR),
                 counts_waited=waited,
             )
             news = await self._note(connection, find(facts, self._delays), OF_SERVICES)
-            await alerts.forget(connection, older_than=_KEPT)
-            await alerts.end_look(connection, _SERVICES, seen=newest)
+            await records.forget(connection, older_than=_KEPT)
+            await records.end_look(connection, _SERVICES, seen=newest)
         return news
 
     async def _look_at_runways(self) -> bool:
         """At everybody's after each run; between them only whether who was low is so no more."""
         async with self._pool.acquire() as connection, connection.transaction():
-            seen = await alerts.claim_look(connection, _RUNWAYS, every=_EVERY)
+            seen = await records.claim_look(connection, _RUNWAYS, every=_EVERY)
             if seen is None:
                 return False
-            run = await alerts.read_last_run(connection)
+            run = await records.read_last_run(connection)
             newest = seen if run is None else run.id
             organizations = None
             if newest == seen:
                 organizations = [
-                    UUID(subject) for subject in await alerts.read_open_subjects(connection, Kind.LOW_BALANCE)
+                    UUID(subject)
+                    for subject in await records.read_open_subjects(connection, Kind.LOW_BALANCE)
                 ]
             runways = await read_runways(
                 connection, organizations=organizations, hours_below=self._runway_hours
             )
             news = await self._note(connection, low(runways), {Kind.LOW_BALANCE})
-            await alerts.end_look(connection, _RUNWAYS, seen=newest)
+            await records.end_look(connection, _RUNWAYS, seen=newest)
         return news
 
     async def _note(
         self, connection: Connection, found: list[Condition], kinds: frozenset[Kind] | set[Kind]
     ) -> bool:
-        opened, resolved = await alerts.note(connection, found, of=kinds, receivers=self._receivers)
+        opened, resolved = await records.note(connection, found, of=kinds, receivers=self._receivers)
         for change in opened:
             critical = ABOUT[Kind(change.kind)].severity is Severity.CRITICAL
             tell = _log.error if critical else _log.warning

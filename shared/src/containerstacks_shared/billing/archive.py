@@ -13,15 +13,15 @@ from uuid import UUID
 
 import asyncpg
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.errors import BillingBusy, ContainerStacksError
-from containerstacks_shared.sql import load
-from containerstacks_shared.store import audits
-from containerstacks_shared.store.audits import Coverage
+from containerstacks_shared.core.errors import BillingBusy, ContainerStacksError
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
 
+from . import audit_records
+from .audit_records import Coverage
 from .statement import Month
 
-_QUERIES = load("billing_archive")
+_QUERIES = load(__name__)
 _CYCLES_AT_ONCE = 5000
 _LOCK_WAIT_MAX = "10s"
 _FIRST_ID = UUID(int=0)
@@ -54,7 +54,7 @@ async def archive(
     """
     if before.begin > await connection.fetchval(_QUERIES["clock"]):
         raise ContainerStacksError(f"{before} has not begun; only months that are over can be archived")
-    audit = await audits.last_clean(connection)
+    audit = await audit_records.last_clean(connection)
     if audit is None:
         raise ContainerStacksError(
             "nobody has verified the charges, or damage was found: `containerstacks verify` must be clean first"

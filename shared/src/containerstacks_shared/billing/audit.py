@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass
 
 import structlog
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.store import audits
-from containerstacks_shared.store.audits import Coverage
+from containerstacks_shared.database.db import Connection
 
+from . import audit_records
+from .audit_records import Coverage
 from .verify import Finding, Scope, Severity, verify_snapshot
 
 log = structlog.get_logger(__name__)
@@ -53,7 +53,7 @@ class Audit:
 
 async def audit_for_operator(connection: Connection, *, full: bool) -> Audit:
     """Like `audit`, but with a glance at everything while there is little: old rows can be tampered with too."""
-    short = await audits.is_history_short(connection, cycles_max=_GLANCE_CYCLES_MAX)
+    short = await audit_records.is_history_short(connection, cycles_max=_GLANCE_CYCLES_MAX)
     return await audit(connection, full=full or short)
 
 
@@ -64,9 +64,9 @@ async def audit(connection: Connection, *, full: bool = False) -> Audit:
 
     Not for a connection with a transaction of its own.
     """
-    base = None if full else await audits.last_clean(connection)
+    base = None if full else await audit_records.last_clean(connection)
     based_on = None if base is None else base.id
-    audit_id = await audits.start(connection, is_full=base is None, based_on=based_on)
+    audit_id = await audit_records.start(connection, is_full=base is None, based_on=based_on)
     coverage = await _settled(connection)
     scope = Scope.everything() if base is None else Scope.since_audit(base)
     async with connection.transaction(isolation="repeatable_read"):
@@ -81,7 +81,7 @@ async def audit(connection: Connection, *, full: bool = False) -> Audit:
             findings=findings,
             inherited_known=base.findings_inherited if base else 0,
         )
-        await audits.finish(
+        await audit_records.finish(
             connection,
             audit_id,
             coverage=coverage,
@@ -99,11 +99,11 @@ async def audit(connection: Connection, *, full: bool = False) -> Audit:
 
 async def _settled(connection: Connection) -> Coverage | None:
     """Note the greatest ids, and wait until nobody can commit a row with one of them. None if somebody still may."""
-    run_id = await audits.last_finished_run(connection)
-    ledger_entry_id, correction_id = await audits.last_numbers(connection)
-    newest = await audits.newest_transaction(connection)
+    run_id = await audit_records.last_finished_run(connection)
+    ledger_entry_id, correction_id = await audit_records.last_numbers(connection)
+    newest = await audit_records.newest_transaction(connection)
     for _ in range(_SETTLING_LOOKS_MAX):
-        if await audits.oldest_transaction(connection) > newest:
+        if await audit_records.oldest_transaction(connection) > newest:
             return Coverage(run_id, ledger_entry_id, correction_id)
         await asyncio.sleep(_PAUSE_SECONDS)
     log.warning("audit.not_settled", seconds=_SETTLING_LOOKS_MAX * _PAUSE_SECONDS)
@@ -112,7 +112,7 @@ async def _settled(connection: Connection) -> Coverage | None:
 
 async def _narrow(connection: Connection, coverage: Coverage, scope: Scope) -> Coverage:
     """Leave out what belongs to a run that is still going on: it is audited as a whole, next time."""
-    run_id = min(coverage.run_id, await audits.last_finished_run(connection))
-    entry = await audits.first_entry_of_later_runs(connection, run_id, after=scope.after_ledger_entry)
+    run_id = min(coverage.run_id, await audit_records.last_finished_run(connection))
+    entry = await audit_records.first_entry_of_later_runs(connection, run_id, after=scope.after_ledger_entry)
     ledger_entry_id = coverage.ledger_entry_id if entry is None else min(coverage.ledger_entry_id, entry - 1)
     return Coverage(run_id, ledger_entry_id, coverage.correction_id)

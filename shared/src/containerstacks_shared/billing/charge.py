@@ -7,11 +7,11 @@ from decimal import Decimal
 from typing import Self
 from uuid import UUID
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.sql import load
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
 
-_QUERIES = load("billing")
-_PARTS = load("charging")
+_QUERIES = load(__name__, "billing")
+_PARTS = load(__name__, "charging")
 # The rule as the database runs it, in a function of its owner's: charging.sql says why.
 FUNCTION = "\n".join(
     (

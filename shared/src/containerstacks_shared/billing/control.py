@@ -5,14 +5,14 @@ from datetime import datetime
 from decimal import Decimal
 from uuid import UUID
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.errors import BillingPaused, ChangeRefused, NotFound
-from containerstacks_shared.notify import Channel
-from containerstacks_shared.sql import load
+from containerstacks_shared.core.errors import BillingPaused, ChangeRefused, NotFound
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.database.notify import Channel
 
 from . import held_plans
 
-_QUERIES = load("billing_control")
+_QUERIES = load(__name__)
 
 
 @dataclass(frozen=True)

@@ -6,13 +6,13 @@ from uuid import UUID
 
 import asyncpg
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.errors import ContainerStacksError
-from containerstacks_shared.money import AMOUNT_LIMIT, DECIMAL_PLACES_MAX
-from containerstacks_shared.sql import load
-from containerstacks_shared.store import organizations
+from containerstacks_shared.core.errors import ContainerStacksError
+from containerstacks_shared.core.money import AMOUNT_LIMIT, DECIMAL_PLACES_MAX
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.fleet import organizations
 
-_QUERIES = load("wallets")
+_QUERIES = load(__name__)
 
 
 @dataclass(frozen=True)

@@ -21,16 +21,16 @@ import structlog
 from prometheus_client import Counter
 from pydantic_core import to_json
 
-from containerstacks_shared.db import UNAVAILABLE, Connection, Pool
-from containerstacks_shared.metrics import REGISTRY
-from containerstacks_shared.notify import Subscription
-from containerstacks_shared.outbox import ATTEMPTS_MAX, pause_after
-from containerstacks_shared.settings import BillingSettings
-from containerstacks_shared.store import debt_notices
-from containerstacks_shared.store.debt_notices import Notice
-from containerstacks_shared.waiting import first_of
+from containerstacks_shared.core.metrics import REGISTRY
+from containerstacks_shared.core.outbox import ATTEMPTS_MAX, pause_after
+from containerstacks_shared.core.settings import BillingSettings
+from containerstacks_shared.core.waiting import first_of
+from containerstacks_shared.database.db import UNAVAILABLE, Connection, Pool
+from containerstacks_shared.database.notify import Subscription
 
+from . import debt_outbox
 from .debt_notices import note_debts
+from .debt_outbox import Notice
 
 # How often the clock alone is reason to look: graces end, and pauses between attempts.
 _LOOK_SECONDS: Final = 10.0
@@ -106,7 +106,7 @@ class DebtHook:
 
     async def _tell(self) -> bool:
         async with self._pool.acquire() as connection:
-            claimed = await debt_notices.claim(
+            claimed = await debt_outbox.claim(
                 connection, receivers=list(self._receivers), limit=_CALLS_AT_ONCE, duration=_CLAIM
             )
         await asyncio.gather(*(self._call(notice) for notice in claimed))
@@ -140,13 +140,13 @@ class DebtHook:
 async def _write(connection: Connection, call: Call) -> None:
     notice, error = call.notice, call.error
     if error is None:
-        await debt_notices.end(connection, notice.id, outcome="delivered")
+        await debt_outbox.end(connection, notice.id, outcome="delivered")
     elif notice.attempts < ATTEMPTS_MAX:
-        await debt_notices.try_later(connection, notice, pause=pause_after(notice.attempts), error=error)
+        await debt_outbox.try_later(connection, notice, pause=pause_after(notice.attempts), error=error)
     else:
         DEBT_NOTICES.labels("given_up").inc()
         log.error("debt_hook.given_up", notice=notice.id, receiver=notice.receiver, error=error)
-        await debt_notices.end(connection, notice.id, outcome="given_up", error=error)
+        await debt_outbox.end(connection, notice.id, outcome="given_up", error=error)
 
 
 # Receivers --------------------------------------------------------------------------------------

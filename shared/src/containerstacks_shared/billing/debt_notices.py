@@ -11,16 +11,17 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.models import Document, Figure, Timestamp
-from containerstacks_shared.sql import load
-from containerstacks_shared.store import debt_notices
-from containerstacks_shared.store.debt_notices import Debt
+from containerstacks_shared.core.documents import Document, Figure, Timestamp
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
+
+from . import debt_outbox
+from .debt_outbox import Debt
 
 # A transaction's worth; the rest follows at once.
 _AT_ONCE: Final = 500
 
-_OWED = load("billing")["part_charges"] + load("debt_notices")["part_owed"]
+_OWED = load(__name__, "billing")["part_charges"] + load(__name__, "debt_outbox")["part_owed"]
 
 
 class DebtEvent(StrEnum):
@@ -44,12 +45,12 @@ class DebtNotice(Document):
 
 async def note_debts(connection: Connection, *, grace: timedelta, receivers: Sequence[str]) -> bool:
     """Note what is to be told now. Whether there may be more. The caller owns the transaction."""
-    await debt_notices.withdraw(connection)
-    settled = await debt_notices.find_settled(connection, limit=_AT_ONCE)
+    await debt_outbox.withdraw(connection)
+    settled = await debt_outbox.find_settled(connection, limit=_AT_ONCE)
     for debt in settled:
         await _note(connection, debt, DebtEvent.SETTLED)
-        await debt_notices.close(connection, debt)
-    overdue = await debt_notices.find_overdue(connection, grace=grace, receivers=receivers, limit=_AT_ONCE)
+        await debt_outbox.close(connection, debt)
+    overdue = await debt_outbox.find_overdue(connection, grace=grace, receivers=receivers, limit=_AT_ONCE)
     owed = await _read_owed(connection, {debt.organization_id for debt in overdue}) if overdue else {}
     for debt in overdue:
         hours, amount = owed.get(debt.vps_instance_id, (0, Decimal(0)))
@@ -70,7 +71,7 @@ async def _note(
         amount_owed=amount,
         settled_by=debt.settled_by,
     )
-    await debt_notices.note(connection, debt, event=event.value, payload=notice.model_dump(mode="json"))
+    await debt_outbox.note(connection, debt, event=event.value, payload=notice.model_dump(mode="json"))
 
 
 async def _read_owed(connection: Connection, organizations: set[UUID]) -> dict[UUID, tuple[int, Decimal]]:

@@ -6,11 +6,11 @@ of the ledger, which cannot be changed. The explanation stands beside it, and th
 
 from collections.abc import Sequence
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.errors import NotFound
-from containerstacks_shared.sql import load
+from containerstacks_shared.core.errors import NotFound
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
 
-_QUERIES = load("ledger_explanations")
+_QUERIES = load(__name__)
 
 
 async def explain(connection: Connection, entries: Sequence[int] | None, *, reason: str, author: str) -> int:

@@ -4,10 +4,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.sql import load
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
 
-_QUERIES = load("billing")
+_QUERIES = load(__name__, "billing")
 ORGANIZATIONS_DUE = _QUERIES["organizations_due"]
 FORECAST = _QUERIES["part_charges"] + _QUERIES["part_forecast"]
 ORGANIZATIONS_AT_ONCE = 500

@@ -8,12 +8,12 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.sql import load
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
 
 log = structlog.get_logger(__name__)
 
-_QUERIES = load("held_plans")
+_QUERIES = load(__name__)
 
 
 @dataclass(frozen=True)

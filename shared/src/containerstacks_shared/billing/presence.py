@@ -13,17 +13,18 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
-from containerstacks_shared.db import Connection, Pool, application_version
-from containerstacks_shared.errors import LeadershipLost
-from containerstacks_shared.locks import Role, Term, is_held
-from containerstacks_shared.models import Biller
-from containerstacks_shared.notify import Channel
-from containerstacks_shared.sql import load
+from containerstacks_shared.core.errors import LeadershipLost
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection, Pool, application_version
+from containerstacks_shared.database.locks import Role, Term, is_held
+from containerstacks_shared.database.notify import Channel
+
+from .documents import Biller
 
 BEAT_INTERVAL: Final = timedelta(seconds=3)
 STALE_AFTER: Final = timedelta(seconds=10)
 
-_QUERIES = load("billing_presence")
+_QUERIES = load(__name__)
 _ROLES = {Biller.DAEMON: Role.BILLING_DAEMON, Biller.BUILTIN: Role.BUILTIN_BILLING}
 
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.store import owed_hours
-from containerstacks_shared.store.owed_hours import OwedHours
+from containerstacks_shared.database.db import Connection
 
+from . import owed_hours
 from .control import read_control
+from .owed_hours import OwedHours
 
 # A failed run is retried at the next cycle; what two of them have not billed is more than bad luck.
 _INTERVALS: Final = 2

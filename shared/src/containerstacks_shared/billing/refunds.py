@@ -13,12 +13,13 @@ from uuid import UUID
 
 import asyncpg
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.errors import BillingBusy, ContainerStacksError, NotFound
-from containerstacks_shared.models import RunStatus
-from containerstacks_shared.sql import load
+from containerstacks_shared.core.errors import BillingBusy, ContainerStacksError, NotFound
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
 
-_QUERIES = load("refunds")
+from .documents import RunStatus
+
+_QUERIES = load(__name__)
 LOCK = _QUERIES["part_targets"] + _QUERIES["part_lock"]
 REFUND = _QUERIES["part_targets"] + _QUERIES["part_refund"]
 _CYCLES_AT_ONCE = 5000

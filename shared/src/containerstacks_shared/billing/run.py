@@ -17,24 +17,28 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from containerstacks_shared import tracing
-from containerstacks_shared.db import UNAVAILABLE, Connection, Pool
-from containerstacks_shared.errors import BillingBusy, BillingPaused, ContainerStacksError, LeadershipLost
-from containerstacks_shared.locks import Leadership, Role, Term, assert_term
-from containerstacks_shared.models import Biller, Occasion, RunStatus
-from containerstacks_shared.notify import Channel
-from containerstacks_shared.settings import BillingSettings
-from containerstacks_shared.sql import load
-from containerstacks_shared.store import billing_runs
-from containerstacks_shared.waiting import all_of
+from containerstacks_shared.core import tracing
+from containerstacks_shared.core.errors import (
+    BillingBusy,
+    BillingPaused,
+    ContainerStacksError,
+    LeadershipLost,
+)
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.core.settings import BillingSettings
+from containerstacks_shared.core.waiting import all_of
+from containerstacks_shared.database.db import UNAVAILABLE, Connection, Pool
+from containerstacks_shared.database.locks import Leadership, Role, Term, assert_term
+from containerstacks_shared.database.notify import Channel
 
-from . import control, held_plans
+from . import control, held_plans, run_records
 from .charge import Charged, charge_organizations
+from .documents import Biller, Occasion, RunStatus
 
 log = structlog.get_logger(__name__)
 
-_BILLING = load("billing")
-_RATES = load("rates")
+_BILLING = load(__name__, "billing")
+_RATES = load(__name__, "rates")
 _ATTEMPTS_MAX = 5
 _LOCK_WAIT_MAX = "10s"
 _BATCH_SECONDS = 30.0
@@ -144,8 +148,8 @@ async def _begin(pool: Pool, term: Term, *, biller: Biller, occasion: Occasion) 
     async with pool.acquire() as connection, connection.transaction():
         await assert_term(connection, term)
         await control.assert_not_paused(connection)
-        await billing_runs.abandon(connection)
-        run_id, started_at = await billing_runs.start(
+        await run_records.abandon(connection)
+        run_id, started_at = await run_records.start(
             connection, biller=biller, occasion=occasion, holder=term.holder, term=term.number
         )
     log.info("billing_run.started", run_id=run_id, biller=biller.value, occasion=occasion.value)
@@ -155,7 +159,7 @@ async def _begin(pool: Pool, term: Term, *, biller: Biller, occasion: Occasion) 
 async def _make_ready(pool: Pool, term: Term, settings: BillingSettings) -> None:
     async with pool.acquire() as connection, connection.transaction():
         await assert_term(connection, term)
-        last = await billing_runs.clock_regressed(connection)
+        last = await run_records.clock_regressed(connection)
         if last is not None:
             raise ContainerStacksError(
                 f"the database's clock stands before the last billing run ({last:%Y-%m-%d %H:%M:%S} UTC);"
@@ -189,7 +193,7 @@ async def _finish(pool: Pool, summary: RunSummary, error: BaseException | None) 
     }
     try:
         async with pool.acquire() as connection, connection.transaction():
-            await billing_runs.finish(
+            await run_records.finish(
                 connection,
                 summary.run_id,
                 status=summary.status,
@@ -297,7 +301,7 @@ class _Run:
             charged = await charge_organizations(
                 connection, organizations, now=now, run_id=self.summary.run_id, seconds_max=seconds
             )
-            await billing_runs.add_progress(
+            await run_records.add_progress(
                 connection,
                 self.summary.run_id,
                 instances_billed=charged.instances_billed,

@@ -13,12 +13,12 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.errors import NotFound
-from containerstacks_shared.sql import load
-from containerstacks_shared.store import organizations
+from containerstacks_shared.core.errors import NotFound
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.fleet import organizations
 
-_QUERIES = load("statements")
+_QUERIES = load(__name__)
 _LINES_AT_ONCE = 1000
 # Whoever reads slowly (a pager, a browser) may take this long for a handful of lines.
 _READER_PAUSE_MAX = "10min"

@@ -5,30 +5,22 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.locks import Role, is_held
-from containerstacks_shared.models import (
-    ActiveBiller,
-    AuditSummary,
-    Biller,
-    DaemonDetails,
-    DaemonState,
-    DaemonStatus,
-    RunStatus,
-)
-from containerstacks_shared.sql import load
-from containerstacks_shared.store import audits, billing_runs
-from containerstacks_shared.store.billing_schedule import read_next_run
-from containerstacks_shared.store.owed_hours import OwedHours, read_owed_hours
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.database.locks import Role, is_held
 
+from . import audit_records, run_records
 from .control import read_pause
+from .documents import ActiveBiller, AuditSummary, Biller, DaemonDetails, DaemonState, DaemonStatus, RunStatus
+from .owed_hours import OwedHours, read_owed_hours
 from .presence import STALE_AFTER
+from .schedule import read_next_run
 
 # requirements.md 4.4: a daemon that has not billed for so long deserves a warning.
 WARNING_AFTER: Final = timedelta(minutes=90)
 _CLOCK_SLACK: Final = timedelta(minutes=1)
 
-_QUERIES = load("billing_presence")
+_QUERIES = load(__name__, "presence")
 
 
 @dataclass(frozen=True)
@@ -95,7 +87,7 @@ async def read_daemon_details(
         error_message=last["error_message"] if last else None,
         instance_id=active["daemon_instance_id"] if active else None,
         host=active["host"] if active else None,
-        history=await billing_runs.recent(connection),
+        history=await run_records.recent(connection),
         hours_owed=owed.hours,
         oldest_unbilled_hour=owed.since,
         hours_unpaid=owed.hours_unpaid,
@@ -106,7 +98,7 @@ async def read_daemon_details(
 
 
 async def _read_audit(connection: Connection) -> AuditSummary | None:
-    last = await audits.read_last(connection)
+    last = await audit_records.read_last(connection)
     if last is None:
         return None
     return AuditSummary(

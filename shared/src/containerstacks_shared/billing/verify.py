@@ -11,17 +11,18 @@ from enum import StrEnum
 from typing import Any, Final, Self
 from uuid import UUID
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.sql import load
-from containerstacks_shared.store.audits import CleanAudit
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
 
-_SUSPECTS = load("suspects")
-_INSTANCES = load("verify_instances")
-_RUNS = load("verify_runs")
-_ENTRIES = load("verify_entries")
-_LEDGER = load("verify_ledger")
-_STATE = load("verify_state")
-_INHERITED = load("verify_inherited")
+from .audit_records import CleanAudit
+
+_SUSPECTS = load(__name__, "suspects")
+_INSTANCES = load(__name__, "verify_instances")
+_RUNS = load(__name__, "verify_runs")
+_ENTRIES = load(__name__, "verify_entries")
+_LEDGER = load(__name__, "verify_ledger")
+_STATE = load(__name__, "verify_state")
+_INHERITED = load(__name__, "verify_inherited")
 # An audit reads history; the ordinary limit is for queries that people wait for.
 _TIMEOUT_SECONDS = 4 * 3600.0
 _BEFORE_EVERYTHING: Final = -(2**63)

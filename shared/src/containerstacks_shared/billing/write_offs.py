@@ -10,14 +10,14 @@ from uuid import UUID
 
 import asyncpg
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.errors import BillingBusy, ContainerStacksError, NotFound
-from containerstacks_shared.notify import Channel
-from containerstacks_shared.sql import load
-from containerstacks_shared.store import organizations
+from containerstacks_shared.core.errors import BillingBusy, ContainerStacksError, NotFound
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.database.notify import Channel
+from containerstacks_shared.fleet import organizations
 
-_BILLING = load("billing")
-_QUERIES = load("write_offs")
+_BILLING = load(__name__, "billing")
+_QUERIES = load(__name__)
 _WALLETS = _BILLING["lock_wallets"]
 WRITE_OFF = _BILLING["part_charges"] + _QUERIES["part_write_off"]
 _ATTEMPTS_MAX = 5

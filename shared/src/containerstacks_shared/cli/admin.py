@@ -5,11 +5,11 @@ from typing import Annotated
 
 import typer
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.errors import ContainerStacksError, NotFound
-from containerstacks_shared.passwords import PASSWORD_CHARACTERS_MAX, hash_password
-from containerstacks_shared.store import users, web_sessions
-from containerstacks_shared.store.users import UserRole
+from containerstacks_shared.core.errors import ContainerStacksError, NotFound
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.fleet import users, web_sessions
+from containerstacks_shared.fleet.passwords import PASSWORD_CHARACTERS_MAX, hash_password
+from containerstacks_shared.fleet.users import UserRole
 
 from . import api_keys
 from .database import run_with_database

@@ -10,10 +10,9 @@ import typer
 from containerstacks_shared.alerts.kinds import ABOUT, Kind
 from containerstacks_shared.alerts.messages import Text
 from containerstacks_shared.alerts.receivers import NotDelivered, Receiver, receivers
-from containerstacks_shared.db import Connection
-from containerstacks_shared.errors import ConfigurationError
-from containerstacks_shared.store import alerts
-from containerstacks_shared.store.alerts import AlertRecord
+from containerstacks_shared.alerts.records import AlertRecord, read_recent
+from containerstacks_shared.core.errors import ConfigurationError
+from containerstacks_shared.database.db import Connection
 
 from .database import read_settings, run_with_database
 
@@ -57,12 +56,12 @@ def list_(
     """List alerts, what is open before what is over, and whether they were delivered."""
 
     async def work(connection: Connection) -> list[AlertRecord]:
-        return await alerts.read_recent(connection, limit=limit)
+        return await read_recent(connection, limit=limit)
 
-    records = run_with_database(work)
-    for record in records:
+    alerts = run_with_database(work)
+    for record in alerts:
         print(_describe(record))
-    if not records:
+    if not alerts:
         print("There was no alert.")
 
 

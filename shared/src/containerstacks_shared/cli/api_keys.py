@@ -6,11 +6,11 @@ from uuid import UUID
 
 import typer
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.errors import ContainerStacksError, NotFound
-from containerstacks_shared.store import api_keys, users
-from containerstacks_shared.store.api_keys import NAME_CHARACTERS_MAX, ApiKeyRecord, ApiKeyScope
-from containerstacks_shared.store.users import UserRole
+from containerstacks_shared.core.errors import ContainerStacksError, NotFound
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.fleet import api_keys, users
+from containerstacks_shared.fleet.api_keys import NAME_CHARACTERS_MAX, ApiKeyRecord, ApiKeyScope
+from containerstacks_shared.fleet.users import UserRole
 
 from .database import run_with_database
 from .email_option import OptionalEmail

@@ -4,8 +4,8 @@ import sys
 
 import typer
 
-from containerstacks_shared.db import application_version
-from containerstacks_shared.errors import ContainerStacksError
+from containerstacks_shared.core.errors import ContainerStacksError
+from containerstacks_shared.database.db import application_version
 
 from . import admin, alerts, billing, demo, incident, maintenance, migrate, up, verify, wallet
 

@@ -6,9 +6,9 @@ import typer
 
 from containerstacks_shared.billing import archive as billing_archive
 from containerstacks_shared.billing.statement import Month
-from containerstacks_shared.db import Connection
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.local.console import say
 
-from .console import say
 from .database import run_with_database
 from .month_option import parse_month
 

@@ -7,11 +7,11 @@ from typing import Annotated
 
 import typer
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.models import BillingRunRecord
-from containerstacks_shared.money import format_amount
-from containerstacks_shared.store import billing_runs, debts
-from containerstacks_shared.store.debts import OpenDebt, Runway
+from containerstacks_shared.billing import debts, run_records
+from containerstacks_shared.billing.debts import OpenDebt, Runway
+from containerstacks_shared.billing.documents import BillingRunRecord
+from containerstacks_shared.core.money import format_amount
+from containerstacks_shared.database.db import Connection
 
 from .database import run_with_database
 
@@ -24,7 +24,7 @@ def runs(limit: Limit = 24) -> None:
     """List the latest billing runs, the newest first."""
 
     async def work(connection: Connection) -> list[BillingRunRecord]:
-        return await billing_runs.recent(connection, limit=limit)
+        return await run_records.recent(connection, limit=limit)
 
     _print_table(
         (

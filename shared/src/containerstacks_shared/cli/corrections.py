@@ -6,13 +6,9 @@ from uuid import UUID
 import typer
 
 from containerstacks_shared.billing.refunds import Refund, refund_cycle, refund_run
-from containerstacks_shared.billing.write_offs import (
-    WriteOff,
-    write_off_instance,
-    write_off_organization,
-)
-from containerstacks_shared.db import Connection
-from containerstacks_shared.money import format_amount
+from containerstacks_shared.billing.write_offs import WriteOff, write_off_instance, write_off_organization
+from containerstacks_shared.core.money import format_amount
+from containerstacks_shared.database.db import Connection
 
 from .database import operator, run_with_database
 from .reason_option import Reason

@@ -10,14 +10,13 @@ from typing import TypeVar
 
 import asyncpg
 
-from containerstacks_shared import db
-from containerstacks_shared.db import Connection
-from containerstacks_shared.errors import ContainerStacksError, DatabaseUnavailable, DatabaseUnsuitable
-from containerstacks_shared.log import configure_logging
-from containerstacks_shared.money import AMOUNT_LIMIT, CURRENCY
-from containerstacks_shared.settings import CommonSettings, load_settings
-
-from .data_folder import DataFolder
+from containerstacks_shared.core.errors import ContainerStacksError, DatabaseUnavailable, DatabaseUnsuitable
+from containerstacks_shared.core.log import configure_logging
+from containerstacks_shared.core.money import AMOUNT_LIMIT, CURRENCY
+from containerstacks_shared.core.settings import CommonSettings, load_settings
+from containerstacks_shared.database import db
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.local.data_folder import DataFolder
 
 # Auditing or seeding millions of rows takes its time; an operator can interrupt it.
 _COMMAND_TIMEOUT = timedelta(hours=6)

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from containerstacks_shared.db import Connection
+from containerstacks_shared.database.db import Connection
 from containerstacks_shared.demo import seeding, simulation
+from containerstacks_shared.local.interruption import Interruption
 
 from .database import connected, read_settings, run_with_database
-from .interruption import Interruption
 
 app = typer.Typer(help="The demo fleet.", no_args_is_help=True)
 

@@ -4,18 +4,17 @@ from typing import Annotated
 
 import typer
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.models_status import (
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.status import incidents
+from containerstacks_shared.status.documents import (
     Component,
     Impact,
     Incident,
-    IncidentChange,
-    IncidentDraft,
     IncidentId,
     IncidentKind,
     IncidentStatus,
 )
-from containerstacks_shared.store import incidents
+from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentDraft
 
 from .checked import checked
 from .database import operator, run_with_database

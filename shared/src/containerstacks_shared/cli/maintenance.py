@@ -5,9 +5,10 @@ from typing import Annotated
 
 import typer
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.models_status import Incident, IncidentKind, IncidentStatus, MaintenanceDraft
-from containerstacks_shared.store import incidents
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.status import incidents
+from containerstacks_shared.status.documents import Incident, IncidentKind, IncidentStatus
+from containerstacks_shared.status.incident_drafts import MaintenanceDraft
 
 from .checked import checked
 from .database import operator, run_with_database

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from containerstacks_shared import migrations
+from containerstacks_shared import schema
 
 from .database import read_settings
 
@@ -28,13 +28,13 @@ def migrate(
     # The direct connection: a pooler in transaction mode would lose the session's lock.
     dsn = read_settings().listen_dsn
     if leave:
-        migrations.leave(dsn)
+        schema.leave(dsn)
         print("Took out everything that was added; every row of the application's tables is still there.")
     else:
-        report(migrations.migrate(dsn))
+        report(schema.migrate(dsn))
 
 
-def report(migration: migrations.Migration) -> None:
+def report(migration: schema.Migration) -> None:
     print(_DONE[migration.kind].format(migration.revision))
     if migration.services_have_roles and migration.kind != "current":
         print(

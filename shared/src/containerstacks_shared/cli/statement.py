@@ -8,8 +8,8 @@ import typer
 
 from containerstacks_shared.billing.statement import Month, open_statement
 from containerstacks_shared.billing.statement_formats import StatementFormat, render
-from containerstacks_shared.db import Connection
-from containerstacks_shared.errors import ContainerStacksError
+from containerstacks_shared.core.errors import ContainerStacksError
+from containerstacks_shared.database.db import Connection
 
 from .database import run_with_database
 from .month_option import parse_month

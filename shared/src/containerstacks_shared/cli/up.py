@@ -15,29 +15,29 @@ from typing import Annotated
 import typer
 from pydantic import Field, SecretStr
 
-from containerstacks_shared import migrations
-from containerstacks_shared.db import Connection, describe
-from containerstacks_shared.demo import seeding
+from containerstacks_shared import schema
+from containerstacks_shared.core.errors import ConfigurationError
+from containerstacks_shared.core.log import configure_logging
+from containerstacks_shared.core.settings import CommonSettings, Port, load_settings
+from containerstacks_shared.database.db import Connection, describe
+from containerstacks_shared.demo import rows, seeding
 from containerstacks_shared.demo.simulation import RATE_DEFAULT, simulate
-from containerstacks_shared.errors import ConfigurationError
-from containerstacks_shared.log import configure_logging
-from containerstacks_shared.passwords import hash_password
-from containerstacks_shared.settings import CommonSettings, Port, load_settings
-from containerstacks_shared.store import demo, users
-from containerstacks_shared.store.users import UserRole
+from containerstacks_shared.fleet import users
+from containerstacks_shared.fleet.passwords import hash_password
+from containerstacks_shared.fleet.users import UserRole
+from containerstacks_shared.local.addresses import assert_free
+from containerstacks_shared.local.console import say
+from containerstacks_shared.local.data_folder import DataFolder
+from containerstacks_shared.local.interruption import Interruption
+from containerstacks_shared.local.local_database import LocalDatabase, local_database
+from containerstacks_shared.local.processes import death_notice, end_leftovers
+from containerstacks_shared.local.supervisor import Program, Supervisor
 
-from .addresses import assert_free
-from .console import say
-from .data_folder import DataFolder
 from .database import connected, is_database_given
 from .demo import seed_fleet
-from .interruption import Interruption
-from .local_database import LocalDatabase, local_database
 from .migrate import report
-from .processes import death_notice, end_leftovers
-from .supervisor import Program, Supervisor
 
-ADMIN_EMAIL = "admin@demo.example"
+ADMIN_EMAIL = "admin@rows.example"
 _PASSWORD_CHARACTERS = 16
 _SECRET_CHARACTERS = 64
 # Name for people, what the command is called, colour on a terminal.
@@ -96,7 +96,7 @@ def _up(port: int | None, interruption: Interruption, *, with_demo: bool) -> Non
             else:
                 local = stack.enter_context(local_database(folder, interruption))
                 settings = settings.model_copy(update={"database_url": SecretStr(local.dsn)})
-            report(migrations.migrate(settings.listen_dsn))
+            report(schema.migrate(settings.listen_dsn))
             password = asyncio.run(_prepare_demo(folder, settings)) if with_demo else None
             say("Starting web, billing daemon and stats aggregator …")
             running = _Running(folder, settings, programs, password)
@@ -121,7 +121,7 @@ async def _prepare_demo(folder: DataFolder, settings: UpSettings) -> str | None:
     A database with data of its own stays as it is, and has no demo administrator.
     """
     async with connected(settings) as connection:
-        fleet = await demo.read_fleet(connection)
+        fleet = await rows.read_fleet(connection)
         if not (fleet.is_empty or fleet.is_demo):
             say("The database has data of its own: no demo fleet, no demo administrator.")
             return None

@@ -7,7 +7,7 @@ import typer
 
 from containerstacks_shared.billing import explanations
 from containerstacks_shared.billing.credits import credit_wallet
-from containerstacks_shared.money import format_amount, parse_amount
+from containerstacks_shared.core.money import format_amount, parse_amount
 
 from .database import operator, run_with_database
 from .reason_option import Reason

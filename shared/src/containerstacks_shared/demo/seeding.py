@@ -3,10 +3,11 @@
 import secrets
 from collections.abc import Callable
 
-from containerstacks_shared.db import Connection
-from containerstacks_shared.errors import ContainerStacksError
-from containerstacks_shared.passwords import hash_password
-from containerstacks_shared.store import demo
+from containerstacks_shared.core.errors import ContainerStacksError
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.fleet.passwords import hash_password
+
+from . import rows
 
 INSTANCES_DEFAULT = 480
 _ORGANIZATIONS_MIN = 12
@@ -25,8 +26,8 @@ async def seed(
     """
     password_hash = hash_password(secrets.token_hex(16))
     async with connection.transaction():
-        await demo.hold_organizations(connection)
-        fleet = await demo.read_fleet(connection)
+        await rows.hold_organizations(connection)
+        fleet = await rows.read_fleet(connection)
         if not (fleet.is_empty or fleet.is_demo):
             raise ContainerStacksError(
                 f"this database has data of its own ({fleet.organizations - fleet.organizations_demo}"
@@ -34,13 +35,13 @@ async def seed(
                 " an empty database only"
             )
         if fleet.is_empty:
-            await demo.create_plans(connection)
+            await rows.create_plans(connection)
         wanted = max(_ORGANIZATIONS_MIN, instances // _INSTANCES_PER_ORGANIZATION)
         for first in range(fleet.organizations, wanted, _ORGANIZATIONS_PER_STEP):
             last = min(first + _ORGANIZATIONS_PER_STEP, wanted) - 1
-            await demo.create_organizations(connection, first=first, last=last, password_hash=password_hash)
+            await rows.create_organizations(connection, first=first, last=last, password_hash=password_hash)
         for first in range(fleet.instances, instances, _INSTANCES_PER_STEP):
             last = min(first + _INSTANCES_PER_STEP, instances)
-            await demo.create_instances(connection, first=first + 1, last=last)
+            await rows.create_instances(connection, first=first + 1, last=last)
             progress(last)
     return max(0, instances - fleet.instances)

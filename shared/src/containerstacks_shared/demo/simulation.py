@@ -12,11 +12,11 @@ from uuid import UUID, uuid4
 import structlog
 
 from containerstacks_shared.billing.credits import credit_wallet
-from containerstacks_shared.db import FAILURES, Connection, close_quietly, dedicated_connection
-from containerstacks_shared.money import parse_amount
-from containerstacks_shared.store import demo
-from containerstacks_shared.waiting import happens_within
+from containerstacks_shared.core.money import parse_amount
+from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.database.db import FAILURES, Connection, close_quietly, dedicated_connection
 
+from . import rows
 from .transitions import TRANSITIONAL, next_status
 
 RATE_DEFAULT = 1.0
@@ -73,14 +73,14 @@ class _Simulation:
             _, identifier, status = heapq.heappop(self._under_way)
             await self._advance(connection, identifier, status)
             return
-        picked = await demo.pick_instance(connection, near=uuid4())
+        picked = await rows.pick_instance(connection, near=uuid4())
         if picked is None:
             # Past the greatest id, or no fleet.
             return
         chance = self._random.random()
         if chance < _SHARE_DEPLOYED:
             number = self._random.randrange(1_000_000, 10_000_000)
-            deployed = await demo.copy_instance(connection, picked.id, number=number)
+            deployed = await rows.copy_instance(connection, picked.id, number=number)
             if deployed is not None:
                 self._expect(deployed, "provisioning")
         elif chance < _SHARE_DEPLOYED + _SHARE_PAID:
@@ -88,13 +88,13 @@ class _Simulation:
         elif not (
             picked.status in {"offline", "stopped"}
             and self._random.random() < _SHARE_DELETED_OF_STOPPED
-            and await demo.delete_instance(connection, picked.id)
+            and await rows.delete_instance(connection, picked.id)
         ):
             await self._advance(connection, picked.id, picked.status)
 
     async def _advance(self, connection: Connection, identifier: UUID, status: str | None) -> None:
         following = next_status(status, chance=self._random.random())
-        if await demo.change_status(connection, identifier, before=status, after=following):
+        if await rows.change_status(connection, identifier, before=status, after=following):
             self._expect(identifier, following)
 
     def _expect(self, identifier: UUID, status: str) -> None:
@@ -104,7 +104,7 @@ class _Simulation:
             heapq.heappush(self._under_way, (time.monotonic() + seconds, identifier, status))
 
     async def _pay(self, connection: Connection) -> None:
-        organization = await demo.find_poorest_organization(connection)
+        organization = await rows.find_poorest_organization(connection)
         if organization is not None:
             await credit_wallet(
                 connection,

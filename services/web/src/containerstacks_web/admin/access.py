@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from aiohttp_session import get_session
 from yarl import URL
 
-from containerstacks_shared.db import Connection
+from containerstacks_shared.database.db import Connection
 from containerstacks_web.keys import IDENTITY, POOL
 from containerstacks_web.problems import RequestRefused
 from containerstacks_web.sign_in.authorization import assert_csrf

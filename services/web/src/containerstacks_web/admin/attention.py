@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from containerstacks_shared.models import ActiveBiller, DaemonDetails, RunStatus
+from containerstacks_shared.billing.documents import ActiveBiller, DaemonDetails, RunStatus
 
 LAG_MAX: Final = timedelta(seconds=10)
 

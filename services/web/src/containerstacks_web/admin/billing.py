@@ -9,7 +9,7 @@ from aiohttp import web
 
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.held_plans import read_held
-from containerstacks_shared.errors import ChangeRefused, NotFound
+from containerstacks_shared.core.errors import ChangeRefused, NotFound
 from containerstacks_web.pages.rendering import render
 from containerstacks_web.sign_in.identity import Identity
 

@@ -8,11 +8,12 @@ from uuid import UUID
 
 from aiohttp import hdrs, web
 
+from containerstacks_shared.billing import debts
 from containerstacks_shared.billing.statement import Month, open_statement
 from containerstacks_shared.billing.statement_formats import StatementFormat
 from containerstacks_shared.billing.statement_formats import render as render_statement
-from containerstacks_shared.errors import NotFound
-from containerstacks_shared.store import debts, organizations
+from containerstacks_shared.core.errors import NotFound
+from containerstacks_shared.fleet import organizations
 from containerstacks_web.keys import POOL
 from containerstacks_web.pages.rendering import render
 from containerstacks_web.problems import RequestRefused

@@ -7,19 +7,17 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from containerstacks_shared.errors import ChangeRefused, NotFound
-from containerstacks_shared.models_status import (
+from containerstacks_shared.core.errors import ChangeRefused, NotFound
+from containerstacks_shared.status import incidents
+from containerstacks_shared.status.documents import (
     Component,
     Impact,
     Incident,
-    IncidentChange,
-    IncidentDraft,
     IncidentId,
     IncidentKind,
     IncidentStatus,
-    MaintenanceDraft,
 )
-from containerstacks_shared.store import incidents
+from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentDraft, MaintenanceDraft
 from containerstacks_web.api.exchange import whole_number
 from containerstacks_web.pages.rendering import render
 from containerstacks_web.sign_in.identity import Identity

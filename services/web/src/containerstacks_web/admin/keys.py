@@ -8,9 +8,9 @@ from uuid import UUID
 import structlog
 from aiohttp import web
 
-from containerstacks_shared.models import UserId
-from containerstacks_shared.store import api_keys
-from containerstacks_shared.store.api_keys import ApiKeyScope, NewApiKey
+from containerstacks_shared.fleet import api_keys
+from containerstacks_shared.fleet.api_keys import ApiKeyScope, NewApiKey
+from containerstacks_shared.fleet.users import UserId
 from containerstacks_web.api.documents import ApiKeyRequest
 from containerstacks_web.api.exchange import whole_number
 from containerstacks_web.pages.rendering import render

@@ -6,12 +6,14 @@ from typing import Final
 
 from aiohttp import web
 
+from containerstacks_shared.billing import audit_records, debts
 from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.billing.held_plans import read_held
 from containerstacks_shared.billing.progress import progress_is_healthy
 from containerstacks_shared.billing.status import read_daemon_details
-from containerstacks_shared.locks import Role
-from containerstacks_shared.store import audits, counts, debts, processes
+from containerstacks_shared.database.locks import Role
+from containerstacks_shared.fleet import counts
+from containerstacks_shared.process import processes
 from containerstacks_web.keys import ADMIN_SOCKETS, HUB, LISTENER, SETTINGS
 from containerstacks_web.pages.presenter import Details, present_details
 from containerstacks_web.pages.rendering import render
@@ -33,7 +35,7 @@ async def show(request: web.Request, _identity: Identity) -> web.Response:
         control = await read_control(connection)
         held = await read_held(connection, limit=_ROWS_MAX)
         debt = await debts.count_open(connection)
-        audit = await audits.read_last(connection)
+        audit = await audit_records.read_last(connection)
         lag = await processes.read_lag(connection)
         leaders = await processes.read_leaders(
             connection, {role.value: role.number for role in Role if role.has_term}

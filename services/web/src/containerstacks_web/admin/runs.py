@@ -6,10 +6,10 @@ from typing import Final
 from aiohttp import web
 from yarl import URL
 
-from containerstacks_shared.errors import NotFound
-from containerstacks_shared.models import RunStatus
-from containerstacks_shared.store import billing_runs, run_debts
-from containerstacks_shared.store.owed_hours import read_owed_hours
+from containerstacks_shared.billing import run_debts, run_records
+from containerstacks_shared.billing.documents import RunStatus
+from containerstacks_shared.billing.owed_hours import read_owed_hours
+from containerstacks_shared.core.errors import NotFound
 from containerstacks_web.api.exchange import whole_number
 from containerstacks_web.pages.rendering import render
 from containerstacks_web.problems import RequestRefused
@@ -26,7 +26,7 @@ async def show_list(request: web.Request, _identity: Identity) -> web.Response:
     outcome = _outcome(request)
     before, after = whole_number(request, "before"), whole_number(request, "after")
     async with database(request) as connection:
-        page = await billing_runs.page(
+        page = await run_records.page(
             connection, limit=_RUNS_ON_PAGE, before=before, after=after, status=outcome
         )
     context = {
@@ -42,7 +42,7 @@ async def show_list(request: web.Request, _identity: Identity) -> web.Response:
 async def show(request: web.Request, _identity: Identity) -> web.Response:
     async with database(request) as connection:
         try:
-            run = await billing_runs.find(connection, number_in_path(request))
+            run = await run_records.find(connection, number_in_path(request))
         except NotFound:
             raise web.HTTPNotFound from None
         debts = await run_debts.read_opened(connection, run.record, limit=_DEBTS_SHOWN)

@@ -12,7 +12,7 @@ from uuid import UUID, uuid5
 from aiohttp import web
 from feedgen.feed import FeedGenerator
 
-from containerstacks_shared.models_status import Incident, IncidentKind, IncidentUpdate
+from containerstacks_shared.status.documents import Incident, IncidentKind, IncidentUpdate
 from containerstacks_web.keys import SETTINGS, STATUS_BOARD
 from containerstacks_web.live.board import Board
 

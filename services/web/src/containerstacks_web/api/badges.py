@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from containerstacks_shared.models_status import Component, ComponentState
+from containerstacks_shared.status.documents import Component, ComponentState
 from containerstacks_web.keys import STATUS_BOARD
 from containerstacks_web.problems import RequestRefused
 

@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 from yarl import URL
 
-from containerstacks_shared.store import billing_runs
+from containerstacks_shared.billing import run_records
 from containerstacks_web.keys import POOL
 from containerstacks_web.sign_in.authorization import assert_admin
 
@@ -25,7 +25,7 @@ async def runs(request: web.Request) -> web.Response:
     before = whole_number(request, "before")
     async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
         now = datetime.now(UTC)
-        page = await billing_runs.page(connection, before=before, limit=limit)
+        page = await run_records.page(connection, before=before, limit=limit)
     headers = {}
     if page.has_older:
         # Relative, so that no header of a request decides where it leads.

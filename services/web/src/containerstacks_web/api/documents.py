@@ -6,8 +6,9 @@ from uuid import UUID
 
 from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field
 
-from containerstacks_shared.models import BillingRunRecord, Document, Timestamp
-from containerstacks_shared.store.api_keys import NAME_CHARACTERS_MAX, ApiKeyRecord, ApiKeyScope, NewApiKey
+from containerstacks_shared.billing.documents import BillingRunRecord
+from containerstacks_shared.core.documents import Document, Timestamp
+from containerstacks_shared.fleet.api_keys import NAME_CHARACTERS_MAX, ApiKeyRecord, ApiKeyScope, NewApiKey
 
 
 def _text_only(value: object) -> object:

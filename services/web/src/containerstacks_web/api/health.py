@@ -11,16 +11,16 @@ from typing import Final
 
 from aiohttp import ETag, web
 
-from containerstacks_shared import db
 from containerstacks_shared.billing.status import read_daemon_details
-from containerstacks_shared.models import (
+from containerstacks_shared.core.documents import Document
+from containerstacks_shared.database import db
+from containerstacks_shared.fleet import counts
+from containerstacks_web.documents import (
     DaemonStatusDocument,
-    Document,
     HealthDocument,
     PlatformStatisticsDocument,
     VpsStatisticsDocument,
 )
-from containerstacks_shared.store import counts
 from containerstacks_web.keys import IDENTITY, PLATFORM_STATISTICS, POOL, SETTINGS, SNAPSHOT_FEED
 from containerstacks_web.live.snapshot import StatusSnapshot
 from containerstacks_web.pages.verdict import Freshness

@@ -2,15 +2,9 @@
 
 from typing import Final
 
-from containerstacks_shared.models_status import (
-    Component,
-    ComponentsDocument,
-    IncidentChange,
-    IncidentDocument,
-    IncidentKind,
-    IncidentRequest,
-    IncidentsDocument,
-)
+from containerstacks_shared.status.documents import Component, IncidentKind
+from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentRequest
+from containerstacks_web.documents import ComponentsDocument, IncidentDocument, IncidentsDocument
 from containerstacks_web.live.board import PAGE_INCIDENTS
 
 from .incidents import INCIDENTS_MAX

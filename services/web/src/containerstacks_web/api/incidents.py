@@ -8,18 +8,11 @@ import structlog
 from aiohttp import hdrs, web
 from yarl import URL
 
-from containerstacks_shared.errors import ChangeRefused, NotFound
-from containerstacks_shared.models_status import (
-    ComponentsDocument,
-    IncidentChange,
-    IncidentDocument,
-    IncidentDraft,
-    IncidentId,
-    IncidentKind,
-    IncidentRequest,
-    IncidentsDocument,
-)
-from containerstacks_shared.store import incidents
+from containerstacks_shared.core.errors import ChangeRefused, NotFound
+from containerstacks_shared.status import incidents
+from containerstacks_shared.status.documents import IncidentId, IncidentKind
+from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentDraft, IncidentRequest
+from containerstacks_web.documents import ComponentsDocument, IncidentDocument, IncidentsDocument
 from containerstacks_web.keys import POOL, STATUS_BOARD
 from containerstacks_web.live.board import PAGE_INCIDENTS
 from containerstacks_web.problems import RequestRefused

@@ -8,8 +8,8 @@ from uuid import UUID
 import structlog
 from aiohttp import web
 
-from containerstacks_shared.models import UserId
-from containerstacks_shared.store import api_keys
+from containerstacks_shared.fleet import api_keys
+from containerstacks_shared.fleet.users import UserId
 from containerstacks_web.keys import POOL
 from containerstacks_web.problems import RequestRefused
 from containerstacks_web.sign_in.authorization import assert_admin

@@ -7,9 +7,8 @@ from typing import Any, Final
 from aiohttp import web
 from pydantic import TypeAdapter
 
-from containerstacks_shared.db import application_version
-from containerstacks_shared.models import StatusMessage
-from containerstacks_shared.models_status import IncidentsMessage
+from containerstacks_shared.database.db import application_version
+from containerstacks_web.documents import IncidentsMessage, StatusMessage
 from containerstacks_web.keys import SETTINGS
 from containerstacks_web.live.messages import DetailsMessage
 from containerstacks_web.problems import CONTENT_TYPE, Problem

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel
 
-from containerstacks_shared.models import (
+from containerstacks_web.documents import (
     DaemonStatusDocument,
     HealthDocument,
     PlatformStatisticsDocument,

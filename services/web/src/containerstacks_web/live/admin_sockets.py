@@ -13,10 +13,11 @@ from typing import Final
 
 import structlog
 
-from containerstacks_shared import db
 from containerstacks_shared.billing.status import read_daemon_details
-from containerstacks_shared.store import counts, versions
-from containerstacks_shared.waiting import happens_within
+from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.database import db
+from containerstacks_shared.fleet import counts
+from containerstacks_shared.status import versions
 from containerstacks_web.live.messages import DetailsMessage
 from containerstacks_web.live.owed_figures import OwedFigures
 

@@ -12,20 +12,20 @@ from typing import Final, Protocol
 
 import structlog
 
-from containerstacks_shared import component_rules, db
 from containerstacks_shared.billing.control import read_control
-from containerstacks_shared.errors import DatabaseUnavailable
-from containerstacks_shared.models_status import (
+from containerstacks_shared.core.errors import DatabaseUnavailable
+from containerstacks_shared.database import db
+from containerstacks_shared.database.notify import Channel, Listener
+from containerstacks_shared.status import component_rules, components, incidents, versions
+from containerstacks_shared.status.documents import (
     Component,
     ComponentNow,
     ComponentReport,
     ComponentState,
     Incident,
-    IncidentsMessage,
 )
-from containerstacks_shared.notify import Channel, Listener
-from containerstacks_shared.store import components, incidents, versions
-from containerstacks_shared.store.incidents import IncidentPage
+from containerstacks_shared.status.incidents import IncidentPage
+from containerstacks_web.documents import IncidentsMessage
 
 CHANNELS: Final = (Channel.INCIDENTS_CHANGED, Channel.COMPONENTS_CHANGED, Channel.BILLING_CHANGED)
 # The first page of the history is kept; older ones are read when somebody asks.

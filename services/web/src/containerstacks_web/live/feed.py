@@ -13,12 +13,13 @@ from typing import Final
 
 import structlog
 
-from containerstacks_shared import db
 from containerstacks_shared.billing.status import DaemonReading, read_daemon
-from containerstacks_shared.errors import DatabaseUnavailable
-from containerstacks_shared.models import StatusMessage
-from containerstacks_shared.notify import Channel, Hint, Listener, Subscription
-from containerstacks_shared.store import counts, versions
+from containerstacks_shared.core.errors import DatabaseUnavailable
+from containerstacks_shared.database import db
+from containerstacks_shared.database.notify import Channel, Hint, Listener, Subscription
+from containerstacks_shared.fleet import counts
+from containerstacks_shared.status import versions
+from containerstacks_web.documents import StatusMessage
 from containerstacks_web.live.snapshot import StatusSnapshot
 from containerstacks_web.metrics import STATUS_READ_AT, STATUS_READINGS
 

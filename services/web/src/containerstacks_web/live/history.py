@@ -8,11 +8,13 @@ from typing import Final
 
 import structlog
 
-from containerstacks_shared import db
-from containerstacks_shared.models import RunHistoryPoint, VpsHistoryPoint
-from containerstacks_shared.reading import Reader
-from containerstacks_shared.store import billing_runs, history
-from containerstacks_shared.store.history import Span
+from containerstacks_shared.billing import run_records
+from containerstacks_shared.billing.documents import RunHistoryPoint
+from containerstacks_shared.database import db
+from containerstacks_shared.database.reading import Reader
+from containerstacks_shared.fleet.vps import VpsHistoryPoint
+from containerstacks_shared.status import history
+from containerstacks_shared.status.history import Span
 
 # A minute is the finest step that is recorded.
 _EVERY_SECONDS: Final = 60.0
@@ -73,7 +75,7 @@ async def _read_spans(connection: db.Connection) -> Mapping[Span, SpanHistory]:
     return {
         span: SpanHistory(
             vps=await history.read_series(connection, span),
-            runs=await billing_runs.read_series(connection, step=span.run_step, length=span.length),
+            runs=await run_records.read_series(connection, step=span.run_step, length=span.length),
         )
         for span in Span
     }

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import structlog
 
-from containerstacks_shared.waiting import happens_within
+from containerstacks_shared.core.waiting import happens_within
 from containerstacks_web.live.frames import text_frame
 from containerstacks_web.metrics import CLIENTS, CLIENTS_CUT_OFF
 

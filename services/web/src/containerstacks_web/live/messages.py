@@ -3,7 +3,9 @@
 from enum import StrEnum
 from typing import Literal
 
-from containerstacks_shared.models import DaemonDetails, Document, Timestamp, VpsDetails
+from containerstacks_shared.billing.documents import DaemonDetails
+from containerstacks_shared.core.documents import Document, Timestamp
+from containerstacks_shared.fleet.vps import VpsDetails
 
 
 class Topic(StrEnum):

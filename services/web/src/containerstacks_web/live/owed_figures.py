@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import Final
 
 from containerstacks_shared.billing.progress import Progress, read_progress
-from containerstacks_shared.db import Connection
+from containerstacks_shared.database.db import Connection
 
 _SECONDS: Final = 30.0
 

@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from datetime import datetime
 
+from containerstacks_shared.billing.documents import DaemonStatus
 from containerstacks_shared.billing.status import DaemonReading
-from containerstacks_shared.models import DaemonStatus, VpsStatistics
+from containerstacks_shared.fleet.vps import VpsStatistics
 
 
 @dataclass(frozen=True)

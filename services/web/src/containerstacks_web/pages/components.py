@@ -6,9 +6,9 @@ from datetime import date
 from decimal import Decimal
 from typing import Final
 
-from containerstacks_shared import component_rules
-from containerstacks_shared.component_rules import uptime_percent
-from containerstacks_shared.models_status import ComponentDay, ComponentState, ComponentUptime, Incident
+from containerstacks_shared.status import component_rules
+from containerstacks_shared.status.component_rules import uptime_percent
+from containerstacks_shared.status.documents import ComponentDay, ComponentState, ComponentUptime, Incident
 from containerstacks_web.live.board import Board
 
 from .formats import span

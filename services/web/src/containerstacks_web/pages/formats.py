@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from markupsafe import Markup
 
-from containerstacks_shared.money import DECIMAL_PLACES_MAX, format_amount
+from containerstacks_shared.core.money import DECIMAL_PLACES_MAX, format_amount
 
 NOT_KNOWN: Final = "\N{EN DASH}"
 

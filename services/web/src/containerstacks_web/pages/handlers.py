@@ -8,12 +8,12 @@ from typing import Final
 
 from aiohttp import web
 
-from containerstacks_shared import db
 from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.billing.status import read_daemon_details
-from containerstacks_shared.errors import DatabaseUnavailable
-from containerstacks_shared.models import PlatformStatistics
-from containerstacks_shared.store import counts
+from containerstacks_shared.core.errors import DatabaseUnavailable
+from containerstacks_shared.database import db
+from containerstacks_shared.fleet import counts
+from containerstacks_shared.fleet.platform import PlatformStatistics
 from containerstacks_web.keys import (
     ADMIN_SOCKETS,
     HISTORY,

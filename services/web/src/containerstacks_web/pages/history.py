@@ -10,8 +10,9 @@ from typing import Final
 
 from aiohttp import web
 
-from containerstacks_shared.models import RunHistoryPoint, VpsHistoryPoint, VpsStatusGroup
-from containerstacks_shared.store.history import Span
+from containerstacks_shared.billing.documents import RunHistoryPoint
+from containerstacks_shared.fleet.vps import VpsHistoryPoint, VpsStatusGroup
+from containerstacks_shared.status.history import Span
 from containerstacks_web.live.history import History
 
 from . import charts

@@ -10,13 +10,9 @@ from datetime import datetime
 from typing import Final
 
 from containerstacks_shared.billing.control import BillingControl
-from containerstacks_shared.models import (
-    DaemonDetails,
-    PlatformStatistics,
-    VpsDetails,
-    VpsPlanCount,
-    VpsStatusGroup,
-)
+from containerstacks_shared.billing.documents import DaemonDetails
+from containerstacks_shared.fleet.platform import PlatformStatistics
+from containerstacks_shared.fleet.vps import VpsDetails, VpsPlanCount, VpsStatusGroup
 from containerstacks_web.live.board import Board
 from containerstacks_web.live.snapshot import StatusSnapshot
 

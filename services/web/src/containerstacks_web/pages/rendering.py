@@ -9,9 +9,9 @@ import jinja2
 from aiohttp import web
 from markupsafe import Markup
 
-from containerstacks_shared import component_rules
-from containerstacks_shared.models import VpsStatusGroup
-from containerstacks_shared.money import format_amount
+from containerstacks_shared.core.money import format_amount
+from containerstacks_shared.fleet.vps import VpsStatusGroup
+from containerstacks_shared.status import component_rules
 from containerstacks_web.compression import compress
 from containerstacks_web.keys import IDENTITY, SETTINGS
 from containerstacks_web.sign_in.csrf import csrf_token

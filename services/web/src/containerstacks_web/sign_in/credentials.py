@@ -16,11 +16,10 @@ from aiohttp import hdrs, web
 from aiohttp_session import get_session
 from pydantic import SecretStr
 
-from containerstacks_shared import db
-from containerstacks_shared.models import UserId
-from containerstacks_shared.store import api_keys, users
-from containerstacks_shared.store.api_keys import ApiKeyScope
-from containerstacks_shared.store.users import User, UserRole
+from containerstacks_shared.database import db
+from containerstacks_shared.fleet import api_keys, users
+from containerstacks_shared.fleet.api_keys import ApiKeyScope
+from containerstacks_shared.fleet.users import User, UserId, UserRole
 from containerstacks_web.headers import API_KEY_HEADER
 from containerstacks_web.keys import KEY_USES, POOL, SETTINGS
 from containerstacks_web.request_limits import assert_may_bring_credentials, count_vain_credential

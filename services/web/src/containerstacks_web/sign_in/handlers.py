@@ -9,11 +9,9 @@ import structlog
 from aiohttp import web
 from aiohttp_session import get_session, new_session
 
-from containerstacks_shared import passwords
-from containerstacks_shared.models import UserId
-from containerstacks_shared.settings import RateLimit
-from containerstacks_shared.store import users, web_sessions
-from containerstacks_shared.store.users import Account
+from containerstacks_shared.core.settings import RateLimit
+from containerstacks_shared.fleet import passwords, users, web_sessions
+from containerstacks_shared.fleet.users import Account, UserId
 from containerstacks_web.keys import POOL, RATE_LIMITER, TRUSTED_PROXIES
 from containerstacks_web.pages import handlers as pages
 from containerstacks_web.problems import RequestRefused

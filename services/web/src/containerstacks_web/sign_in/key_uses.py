@@ -6,9 +6,9 @@ from uuid import UUID
 
 import structlog
 
-from containerstacks_shared import db
-from containerstacks_shared.store import api_keys
-from containerstacks_shared.waiting import happens_within
+from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.database import db
+from containerstacks_shared.fleet import api_keys
 
 _WRITE_SECONDS: Final = 60.0
 _CONNECTION_SECONDS_MAX: Final = 2.0

@@ -15,10 +15,9 @@ from aiohttp import web
 from aiohttp_session import AbstractStorage, Session
 from pydantic import SecretStr
 
-from containerstacks_shared.models import UserId
-from containerstacks_shared.store import web_sessions
-from containerstacks_shared.store.users import User
-from containerstacks_shared.store.web_sessions import WebSession
+from containerstacks_shared.fleet import web_sessions
+from containerstacks_shared.fleet.users import User, UserId
+from containerstacks_shared.fleet.web_sessions import WebSession
 from containerstacks_web.keys import POOL, TRUSTED_PROXIES
 
 COOKIE_NAME: Final = "containerstacks_session"

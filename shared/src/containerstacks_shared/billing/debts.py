@@ -1,0 +1,98 @@
+"""Open debts, instances whose hours nobody could pay for yet; and how long everybody else's money lasts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import UUID
+
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
+
+QUERIES = load(__name__)
+
+_OPEN_DEBTS = QUERIES["open_debts"]
+_DEBT_DETAILS = load(__name__, "billing")["part_charges"] + QUERIES["part_open_debts"]
+_RUNWAYS = QUERIES["runways"]
+_OPEN_DEBTS_COUNTED = QUERIES["open_debts_counted"]
+_ORGANIZATIONS_AT_ONCE = 500
+
+
+@dataclass(frozen=True)
+class OpenDebt:
+    """What one instance owes and its organization cannot pay now, in USD.
+
+    It opened at `opened_at`; the first unpaid hour starts at `since`. `hours` can be 0: money came in, and the next
+    run settles it. With `is_held`, hours of a held plan are owed beside these. Names are None when the thing is gone.
+    """
+
+    id: int
+    vps_instance_id: UUID
+    organization_id: UUID
+    organization: str | None
+    label: str | None
+    reason: str
+    opened_at: datetime
+    since: datetime | None
+    hours: int
+    amount: Decimal
+    is_held: bool
+
+
+@dataclass(frozen=True)
+class DebtsCounted:
+    """`since` is when the oldest of them opened."""
+
+    debts: int
+    organizations: int
+    since: datetime | None
+
+
+@dataclass(frozen=True)
+class Runway:
+    """How long an organization's money lasts at its present burn rate, after what is due already; in USD.
+
+    `hours` is None when nothing that it has costs anything. `balance` is None without a wallet.
+    """
+
+    organization_id: UUID
+    organization: str | None
+    balance: Decimal | None
+    instances: int
+    hourly_amount: Decimal
+    amount_due: Decimal
+    hours: Decimal | None
+
+
+async def read_open(
+    connection: Connection, *, limit: int | None = None, organization: UUID | None = None
+) -> list[OpenDebt]:
+    """The oldest open debts, each with what is unpaid of it now to the digit."""
+    wanted = await connection.fetch(_OPEN_DEBTS, limit, organization)
+    ids = {row["id"] for row in wanted}
+    now = await connection.fetchval("select clock_now()")
+    debts: list[OpenDebt] = []
+    organizations = sorted({row["organization_id"] for row in wanted})
+    for first in range(0, len(organizations), _ORGANIZATIONS_AT_ONCE):
+        rows = await connection.fetch(
+            _DEBT_DETAILS, organizations[first : first + _ORGANIZATIONS_AT_ONCE], now
+        )
+        debts.extend(OpenDebt(**dict(row)) for row in rows if row["id"] in ids)
+    return sorted(debts, key=lambda debt: (debt.opened_at, debt.id))
+
+
+async def count_open(connection: Connection) -> DebtsCounted:
+    (row,) = await connection.fetch(_OPEN_DEBTS_COUNTED)
+    return DebtsCounted(**dict(row))
+
+
+async def read_runways(
+    connection: Connection,
+    *,
+    organizations: Sequence[UUID] | None = None,
+    hours_below: Decimal | None = None,
+    limit: int | None = None,
+) -> list[Runway]:
+    """Those whose money ends soonest come first; `hours_below` leaves out whoever lasts longer."""
+    rows = await connection.fetch(_RUNWAYS, organizations, hours_below, limit)
+    return [Runway(**dict(row)) for row in rows]

@@ -1,0 +1,40 @@
+"""Hours that are due and not billed: what tells whether billing gets anywhere, not only whether it is alive."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
+
+QUERIES = load(__name__)
+
+_OWED_HOURS = QUERIES["owed_hours"]
+_STALLED_SINCE = QUERIES["stalled_since"]
+_RUN_IS_UNDER_WAY = QUERIES["run_is_under_way"]
+
+
+@dataclass(frozen=True)
+class OwedHours:
+    """`since` is where the oldest unbilled hour starts, None when nothing is owed; the unpaid ones are debts."""
+
+    hours: int
+    since: datetime | None
+    hours_unpaid: int
+    unpaid_since: datetime | None
+    read_at: datetime
+
+
+async def read_owed_hours(connection: Connection) -> OwedHours:
+    (row,) = await connection.fetch(_OWED_HOURS)
+    return OwedHours(**dict(row))
+
+
+async def stalled_since(connection: Connection, *, patience: timedelta) -> datetime | None:
+    """Where the oldest hour starts that waits for nobody but the biller, and has for longer than that."""
+    since: datetime | None = await connection.fetchval(_STALLED_SINCE, patience)
+    return since
+
+
+async def run_is_under_way(connection: Connection, *, patience: timedelta) -> bool:
+    under_way: bool = await connection.fetchval(_RUN_IS_UNDER_WAY, patience)
+    return under_way

@@ -1,0 +1,146 @@
+"""Traces by OpenTelemetry, for who asks for them by its own variables; see docs/monitoring.md.
+
+Where nobody does, nothing of OpenTelemetry is imported, and a span is a call that does nothing. Spans name things and
+count them. They hold no SQL, no parameter, no message of an error, no address and no amount of money: whoever keeps
+the traces is not to see any.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from containerstacks_shared.core.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import asyncpg
+
+Fact = str | int
+
+_ENDPOINTS: Final = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
+_PROTOCOLS: Final = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
+_EXPORTER: Final = "OTEL_TRACES_EXPORTER"
+_DISABLED: Final = "OTEL_SDK_DISABLED"
+_PROTOCOL: Final = "http/protobuf"
+
+# Those of OpenTelemetry's variables that decide whether there are traces; its own packages read the others.
+VARIABLES: Final = frozenset({*_ENDPOINTS, *_PROTOCOLS, _EXPORTER, _DISABLED})
+
+
+class Span(Protocol):
+    """Something that takes time, while it does."""
+
+    def note(self, **facts: Fact) -> None:
+        """Add what became known since it began."""
+
+    def fail(self, kind: str) -> None:
+        """Say that it failed, and in which way: a word, never a message."""
+
+
+class Tracer(Protocol):
+    """What begins spans and hands them over when they have ended."""
+
+    def span(self, name: str, facts: Mapping[str, Fact]) -> AbstractContextManager[Span]: ...
+
+    def follow(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None: ...
+
+    def follow_requests(self, app: web.Application) -> None: ...
+
+
+class _Nothing:
+    def note(self, **facts: Fact) -> None: ...
+
+    def fail(self, kind: str) -> None: ...
+
+
+_NOTHING: Final = _Nothing()
+
+
+@dataclass
+class _Current:
+    tracer: Tracer | None = None
+
+
+_current: Final = _Current()
+
+
+@contextmanager
+def span(name: str, **facts: Fact) -> Iterator[Span]:
+    """Tell how long the block takes; an exception that leaves it is told by its name."""
+    if _current.tracer is None:
+        yield _NOTHING
+        return
+    with _current.tracer.span(name, facts) as begun:
+        yield begun
+
+
+def follow(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Tell, from now on, of each query on the connection that is part of a span."""
+    if _current.tracer is not None:
+        _current.tracer.follow(connection)
+
+
+def follow_requests(app: web.Application) -> None:
+    """Tell of each request, before all other middlewares."""
+    if _current.tracer is not None:
+        _current.tracer.follow_requests(app)
+
+
+@contextmanager
+def traced(service: str) -> Iterator[None]:
+    """Send traces of this process until the block ends, if they are asked for. Raises `ConfigurationError`."""
+    if not is_asked_for(os.environ):
+        yield
+        return
+    try:
+        from . import exporting  # noqa: PLC0415 - only who wants traces pays for them
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(
+            f"{_given(os.environ, _ENDPOINTS)}: traces need packages that are not installed"
+            f" (expected `pip install --require-hashes -r requirements/traces.txt`, or unset): {error.name}"
+        ) from error
+    with exporting.exporting(service) as tracer:
+        _current.tracer = tracer
+        try:
+            yield
+        finally:
+            _current.tracer = None
+
+
+def is_asked_for(environment: Mapping[str, str]) -> bool:
+    """Whether there is somewhere to send traces to. Raises `ConfigurationError` where that makes no sense."""
+    variable = _given(environment, _ENDPOINTS)
+    if variable is None or environment.get(_DISABLED, "").strip().lower() == "true":
+        return False
+    exporter = environment.get(_EXPORTER, "").strip() or "otlp"
+    if exporter == "none":
+        return False
+    if exporter != "otlp":
+        raise ConfigurationError(
+            f"{_EXPORTER}: {exporter!r} is not one of the choices (expected otlp or none)"
+        )
+    spoken = _given(environment, _PROTOCOLS)
+    if spoken is not None and environment[spoken].strip() != _PROTOCOL:
+        raise ConfigurationError(
+            f"{spoken}: {environment[spoken]!r} is not spoken here (expected {_PROTOCOL})"
+        )
+    if not _is_url(environment[variable]):
+        # What it says may hold a password.
+        raise ConfigurationError(f"{variable}: is not a URL (expected one like http://127.0.0.1:4318)")
+    return True
+
+
+def _given(environment: Mapping[str, str], names: tuple[str, ...]) -> str | None:
+    return next((name for name in names if environment.get(name, "").strip()), None)
+
+
+def _is_url(text: str) -> bool:
+    try:
+        parts = urlsplit(text.strip())
+        return parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        return False

@@ -1,0 +1,417 @@
+"""Connections: a pool for queries, and dedicated ones for LISTEN and locks.
+
+The pool resets what it takes back, which ends LISTEN and unlocks, so those two live on connections of
+their own. asyncpg has no keepalive: a half-open socket is only noticed by talking over it, which the
+owners of dedicated connections do every `HEARTBEAT` seconds. The server is told to do its part: it drops
+sessions that fell silent, so that a stopped process loses its locks and its open transactions.
+"""
+
+import asyncio
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from datetime import timedelta
+from functools import cache, partial
+from importlib.metadata import version
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+
+from containerstacks_shared.core import tracing
+from containerstacks_shared.core.errors import DatabaseUnavailable, DatabaseUnsuitable
+from containerstacks_shared.core.queries import load
+
+from . import servers
+
+if TYPE_CHECKING:
+    Pool = asyncpg.Pool[asyncpg.Record]
+    DedicatedConnection = asyncpg.Connection[asyncpg.Record]
+    Connection = DedicatedConnection | PoolConnectionProxy[asyncpg.Record]
+else:
+    Pool = asyncpg.Pool
+    DedicatedConnection = asyncpg.Connection
+    Connection = asyncpg.Connection | PoolConnectionProxy
+
+# "The database is away, try again."
+UNAVAILABLE: Final[tuple[type[Exception], ...]] = (
+    DatabaseUnavailable,
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    # What asyncpg makes of a query on a session that the server ended a moment ago, before it has noticed.
+    asyncpg.InternalClientError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.IdleSessionTimeoutError,
+    asyncpg.IdleInTransactionSessionTimeoutError,
+    # The primary was demoted under us: the next connection finds its successor.
+    asyncpg.ReadOnlySQLTransactionError,
+)
+
+# Whatever the database may answer instead of a result, absence included.
+FAILURES: Final[tuple[type[Exception], ...]] = (asyncpg.PostgresError, *UNAVAILABLE)
+
+# The schema that this release works with; a newer one keeps working with it, an older one does not.
+SCHEMA_REVISION: Final = "0001"
+
+# The first of the two keys of every advisory lock of this project; the second names the lock.
+ADVISORY_LOCK_CLASS: Final = 0x4353_544B
+VERSIONS_LOCK: Final = 100
+
+HEARTBEAT_SECONDS: Final = 2.0
+IDLE_SESSION_TIMEOUT: Final = timedelta(seconds=5)
+_IDLE_IN_TRANSACTION_TIMEOUT: Final = timedelta(seconds=5)
+_COMMAND_TIMEOUT: Final = timedelta(seconds=30)
+_CONNECT_TIMEOUT_SECONDS: Final = 3.0
+_START_PATIENCE_SECONDS: Final = 10.0
+_START_PAUSE_SECONDS: Final = 0.5
+_PROBE_SECONDS: Final = 3.0
+_SERVER_VERSION_MIN: Final = 150000
+_DEMOTED: Final = "the server takes no more writes"
+
+_QUERIES: Final = load(__name__)
+_HEARTBEAT: Final = _QUERIES["heartbeat"]
+_NOTIFY: Final = _QUERIES["notify"]
+_SUITABILITY: Final = _QUERIES["suitability"]
+_SCHEMA_REVISION_NOW: Final = _QUERIES["schema_revision"]
+_CLOCK_OFFSET: Final = _QUERIES["clock_offset"]
+_LOCK_QUERIES: Final = load(__name__, "locks")
+_TRY_LOCK: Final = _LOCK_QUERIES["try_lock"]
+
+
+@cache
+def application_version() -> str:
+    return version("containerstacks-shared")
+
+
+async def _connect(dsn: str, **options: Any) -> DedicatedConnection:
+    """Connect to one of the servers. Raises one of `UNAVAILABLE`.
+
+    Also when a server says no: that the role may not log in, say, or has another password by now, or that the database
+    takes no connections. Whoever runs already outlasts that, and goes on asking.
+    """
+    try:
+        return await servers.connect(dsn, **options)
+    except asyncpg.PostgresError as error:
+        if isinstance(error, UNAVAILABLE):
+            raise
+        raise _refused(dsn, error) from error
+
+
+# The pool ---------------------------------------------------------------------------------------
+
+
+async def create_pool(
+    dsn: str,
+    *,
+    service: str,
+    size_max: int = 10,
+    through_pooler: bool = False,
+    command_timeout: timedelta = _COMMAND_TIMEOUT,
+) -> Pool:
+    """Connect, trying for about ten seconds. Raises `DatabaseUnavailable`.
+
+    `through_pooler` is for a DSN that leads through PgBouncer in transaction mode: it refuses most
+    startup settings, and a statement prepared under a name may meet another server session.
+    """
+    give_up = time.monotonic() + _START_PATIENCE_SECONDS
+    while True:
+        try:
+            # One connection at once, to know.
+            return await _create_pool(
+                dsn,
+                service=service,
+                size_max=size_max,
+                through_pooler=through_pooler,
+                command_timeout=command_timeout,
+                init_size=1,
+            )
+        except DatabaseUnavailable:
+            # A server that is there and says no would say so again.
+            raise
+        except _UNFIT as error:
+            raise _refused(dsn, error) from error
+        except UNAVAILABLE as error:
+            if time.monotonic() + _START_PAUSE_SECONDS > give_up:
+                raise DatabaseUnavailable(
+                    f"The database at {describe(dsn)} cannot be reached: {_one_line(error)}"
+                ) from error
+        await asyncio.sleep(_START_PAUSE_SECONDS)
+
+
+async def create_standby_pool(dsn: str, *, service: str, size_max: int = 5) -> Pool:
+    """Make a pool on a server that need not take writes, nor be there yet: it connects at first use."""
+    return await _create_pool(
+        dsn,
+        service=service,
+        size_max=size_max,
+        through_pooler=False,
+        command_timeout=_COMMAND_TIMEOUT,
+        init_size=0,
+        writable=False,
+    )
+
+
+async def _create_pool(
+    dsn: str,
+    *,
+    service: str,
+    size_max: int,
+    through_pooler: bool,
+    command_timeout: timedelta,
+    init_size: int,
+    writable: bool = True,
+) -> Pool:
+    settings = _server_settings(service)
+    if not through_pooler:
+        settings |= {
+            "jit": "off",
+            # The client gives up first; this one is for a client that is no longer there.
+            "statement_timeout": _milliseconds(command_timeout + timedelta(seconds=5)),
+            "idle_in_transaction_session_timeout": _milliseconds(_IDLE_IN_TRANSACTION_TIMEOUT),
+            **_KEEPALIVES,
+        }
+    options: dict[str, Any] = {"statement_cache_size": 0} if through_pooler else {}
+
+    async def set_up(connection: "PoolConnectionProxy[asyncpg.Record]") -> None:
+        if writable and servers.only_reads(connection.get_settings()):
+            await pool.expire_connections()
+            raise ConnectionError(_DEMOTED)
+
+    pool = await asyncpg.create_pool(
+        dsn,
+        connect=partial(_connect, writable=writable),
+        # No floor, which would be rebuilt noisily during an outage.
+        min_size=0,
+        init_size=init_size,
+        max_size=size_max,
+        timeout=_CONNECT_TIMEOUT_SECONDS,
+        command_timeout=command_timeout.total_seconds(),
+        server_settings=settings,
+        init=_prepare_session,
+        setup=set_up,
+        **options,
+    )
+    return pool
+
+
+async def close_pool(pool: Pool, *, seconds: float = 5.0) -> None:
+    """Close the pool when what it lent is back, or without that when it takes too long."""
+    try:
+        async with asyncio.timeout(seconds):
+            await pool.close()
+    except UNAVAILABLE:
+        pool.terminate()
+
+
+async def _prepare_session(connection: "DedicatedConnection") -> None:
+    tracing.follow(connection)
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(name, schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+
+
+# Dedicated connections --------------------------------------------------------------------------
+
+
+async def dedicated_connection(
+    dsn: str, *, service: str, idle_timeout: timedelta | None = None
+) -> DedicatedConnection:
+    """Connect once, for LISTEN or a lock; the owner must `heartbeat`. Raises one of `UNAVAILABLE`.
+
+    After `idle_timeout` of silence the server ends the session.
+    """
+    settings = _server_settings(service) | {
+        "jit": "off",
+        "idle_in_transaction_session_timeout": _milliseconds(_IDLE_IN_TRANSACTION_TIMEOUT),
+        **_KEEPALIVES,
+    }
+    if idle_timeout is not None:
+        settings["idle_session_timeout"] = _milliseconds(idle_timeout)
+    try:
+        return await _connect(
+            dsn,
+            timeout=_CONNECT_TIMEOUT_SECONDS,
+            # Waiting for rows is never this connection's business.
+            command_timeout=_COMMAND_TIMEOUT.total_seconds(),
+            server_settings=settings,
+        )
+    except _UNFIT as error:
+        raise _refused(dsn, error) from error
+
+
+async def heartbeat(connection: Connection, *, seconds: float = HEARTBEAT_SECONDS) -> None:
+    """Talk over the connection. Raises one of `UNAVAILABLE` when nobody answers in time."""
+    try:
+        async with asyncio.timeout(seconds):
+            await connection.execute(_HEARTBEAT)
+    except asyncpg.QueryCanceledError as error:
+        # Somebody cancelled this session's work; whether it still has what it had is anybody's guess.
+        raise ConnectionError("the heartbeat was cancelled") from error
+    if servers.only_reads(connection.get_settings()):
+        # Demoted without a restart: what this session holds or hears there concerns nobody any more.
+        raise ConnectionError(_DEMOTED)
+
+
+async def close_quietly(connection: DedicatedConnection, *, seconds: float = 1.0) -> None:
+    """Say goodbye when the peer still listens; in any case the connection is closed afterwards."""
+    with suppress(*UNAVAILABLE):
+        await connection.close(timeout=seconds)
+    if not connection.is_closed():
+        connection.terminate()
+
+
+# Suitability ------------------------------------------------------------------------------------
+
+
+async def assert_suitable(dsn_query: str, dsn_listen: str, *, test_clock: bool) -> None:
+    """Refuse a database on which this release would be wrong, or on which its coordination does not work.
+
+    Raises `DatabaseUnsuitable`, or `DatabaseUnavailable` when it cannot be asked.
+    """
+    try:
+        async with AsyncExitStack() as stack:
+            query = await stack.enter_async_context(_probe(dsn_query))
+            listen = await stack.enter_async_context(_probe(dsn_listen))
+            second = await stack.enter_async_context(_probe(dsn_listen))
+            await assert_schema(query)
+            await _assert_clock(query, test_clock=test_clock)
+            await _assert_notifications(query, listen, label=describe(dsn_listen))
+            await _assert_locks(listen, second, label=describe(dsn_listen))
+    except UNAVAILABLE as error:
+        raise DatabaseUnavailable(
+            f"The database at {describe(dsn_query)} cannot be reached: {_one_line(error)}"
+        ) from error
+
+
+@asynccontextmanager
+async def _probe(dsn: str) -> "AsyncIterator[DedicatedConnection]":
+    try:
+        # No startup settings and no named statements: what is probed may turn out to be a pooler.
+        connection = await _connect(
+            dsn,
+            timeout=_CONNECT_TIMEOUT_SECONDS,
+            command_timeout=_CONNECT_TIMEOUT_SECONDS,
+            server_settings=_server_settings("probe"),
+            statement_cache_size=0,
+        )
+    except _UNFIT as error:
+        raise _refused(dsn, error) from error
+    try:
+        yield connection
+    finally:
+        await close_quietly(connection)
+
+
+async def assert_schema(connection: "DedicatedConnection") -> None:
+    """Raises `DatabaseUnsuitable` when this release cannot read what is there."""
+    facts = await connection.fetchrow(_SUITABILITY)
+    assert facts is not None
+    if facts["server_version"] < _SERVER_VERSION_MIN:
+        raise DatabaseUnsuitable(
+            f"PostgreSQL 15 or newer is needed; this server is {facts['server_version']}."
+        )
+    if facts["schema_b"]:
+        raise DatabaseUnsuitable(
+            "This is schema B of the original application, whose own billing cannot be paused:"
+            " two billers would charge the same hours."
+        )
+    if not facts["migrated"]:
+        raise DatabaseUnsuitable("This database is not migrated: run `containerstacks migrate` first.")
+    revision = await connection.fetchval(_SCHEMA_REVISION_NOW)
+    if revision is None or revision < SCHEMA_REVISION:
+        raise DatabaseUnsuitable(
+            f"The schema is at revision {revision}, and this release needs {SCHEMA_REVISION}:"
+            " run `containerstacks migrate` first."
+        )
+
+
+async def _assert_clock(connection: "DedicatedConnection", *, test_clock: bool) -> None:
+    offset = await connection.fetchval(_CLOCK_OFFSET)
+    if offset and not test_clock:
+        raise DatabaseUnsuitable(
+            f"The database's clock is shifted by {offset} (containerstacks.clock_offset):"
+            " reset it, or set TEST_CLOCK=1 if this is a test."
+        )
+
+
+async def _assert_notifications(
+    query: "DedicatedConnection", listen: "DedicatedConnection", *, label: str
+) -> None:
+    channel = f"containerstacks_probe_{secrets.token_hex(8)}"
+    heard = asyncio.Event()
+    try:
+        await listen.add_listener(channel, lambda *_: heard.set())
+        await query.execute(_NOTIFY, channel, "")
+        async with asyncio.timeout(_PROBE_SECONDS):
+            await heard.wait()
+    except TimeoutError as error:
+        raise DatabaseUnsuitable(
+            f"LISTEN does not work at {label}: a notification sent by DATABASE_URL did not arrive. Behind a"
+            " transaction-mode pooler set DATABASE_LISTEN_URL to a direct connection to the same database."
+        ) from error
+
+
+async def _assert_locks(first: "DedicatedConnection", second: "DedicatedConnection", *, label: str) -> None:
+    # A key of its own, so that processes that start together do not meet here.
+    key = -1 - secrets.randbelow(2**31 - 1)
+    taken = await first.fetchval(_TRY_LOCK, ADVISORY_LOCK_CLASS, key)
+    taken_twice = await second.fetchval(_TRY_LOCK, ADVISORY_LOCK_CLASS, key)
+    if not taken or taken_twice:
+        raise DatabaseUnsuitable(
+            f"Advisory locks do not work at {label}: two sessions do not see each other's. Behind a"
+            " transaction-mode pooler set DATABASE_LISTEN_URL to a direct connection to the same database."
+        )
+
+
+# Words for errors -------------------------------------------------------------------------------
+
+# A pooler that does not know our settings, or a DSN that makes no sense: for whoever starts. In a pool that was let in
+# once they are absences like others, since a pooler says the same of a server that is away.
+_UNFIT: Final = (asyncpg.ProtocolViolationError, asyncpg.ClientConfigurationError)
+
+
+def describe(dsn: str) -> str:
+    """Where a DSN leads, without who asks: `host:port/database`."""
+    parts = urlsplit(dsn)
+    hosts = parts.netloc.rpartition("@")[2] or ",".join(parse_qs(parts.query).get("host", ["localhost"]))
+    return f"{hosts}{parts.path}"
+
+
+def _refused(dsn: str, error: Exception) -> DatabaseUnavailable | DatabaseUnsuitable:
+    """Word an answer that trying again at once would not change: the server is there and says no."""
+    if isinstance(error, asyncpg.ProtocolViolationError):
+        return DatabaseUnsuitable(
+            f"{describe(dsn)} refuses session settings, as poolers do ({_one_line(error)}):"
+            " set DATABASE_LISTEN_URL to a direct connection to the same database."
+        )
+    return DatabaseUnavailable(f"The database at {describe(dsn)} refuses the connection: {_one_line(error)}")
+
+
+def _one_line(error: BaseException) -> str:
+    if isinstance(error, TimeoutError) and not str(error):
+        return "no answer in time"
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _server_settings(service: str) -> dict[str, str]:
+    return {"application_name": f"containerstacks-{service}", "timezone": "UTC"}
+
+
+def _milliseconds(duration: timedelta) -> str:
+    return str(round(duration.total_seconds() * 1000))
+
+
+# The server's side of noticing a dead peer; over a Unix socket these do nothing.
+_KEEPALIVES: Final = {
+    "tcp_keepalives_idle": "5",
+    "tcp_keepalives_interval": "2",
+    "tcp_keepalives_count": "3",
+    "tcp_user_timeout": "10000",
+}

@@ -1,0 +1,1 @@
+"""The VPS fleet and the people it belongs to: counts, organizations, users, keys and sessions."""

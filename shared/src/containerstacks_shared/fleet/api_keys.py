@@ -1,0 +1,146 @@
+"""Keys for scripts: `sk_live_` and 64 hexadecimal digits, of which the database knows the SHA-256."""
+
+import hashlib
+import secrets
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
+
+from .users import User, UserId, UserRole
+
+QUERIES = load(__name__)
+
+PREFIX: Final = "sk_live_"
+NAME_CHARACTERS_MAX: Final = 255
+# So much of a key is kept in clear, for telling keys apart in a list.
+_SHOWN_CHARACTERS: Final = 12
+_SCOPES: Final = "scopes"
+
+
+class ApiKeyScope(StrEnum):
+    """What a key may be used for; never for more than its user may do."""
+
+    STATUS = "status"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True)
+class NewApiKey:
+    """`key` exists nowhere else: it is shown once."""
+
+    id: UUID
+    key: str = field(repr=False)
+    created_at: datetime
+
+
+@dataclass(frozen=True)
+class PresentedApiKey:
+    """A key that was shown at the door and is good."""
+
+    id: UUID
+    user: User
+    scopes: frozenset[ApiKeyScope]
+    expires_at: datetime | None
+
+
+@dataclass(frozen=True)
+class ApiKeyRecord:
+    """A key as a list shows it: `prefix` is how it begins."""
+
+    id: UUID
+    user_id: UserId
+    email: str
+    name: str
+    prefix: str
+    scopes: frozenset[ApiKeyScope]
+    created_at: datetime | None
+    last_used_at: datetime | None
+    expires_at: datetime | None
+    active: bool
+
+
+async def find(connection: Connection, key: str) -> PresentedApiKey | None:
+    """Return whose key this is and what for, if it is active and unexpired."""
+    row = await connection.fetchrow(QUERIES["find_user"], _hash(key))
+    if row is None:
+        return None
+    return PresentedApiKey(
+        id=row["key_id"],
+        user=User(id=row["id"], name=row["name"], role=UserRole.of(row["role"])),
+        scopes=scopes_of(row["permissions"]),
+        expires_at=row["expires_at"],
+    )
+
+
+async def create(
+    connection: Connection,
+    user_id: UserId,
+    *,
+    name: str,
+    scopes: Collection[ApiKeyScope] = tuple(ApiKeyScope),
+    expires_at: datetime | None = None,
+) -> NewApiKey:
+    """Make a key; must be called in a transaction, which the row-level security setting lives in."""
+    key = PREFIX + secrets.token_hex(32)
+    await connection.execute(QUERIES["act_as_user"], str(user_id))
+    row = await connection.fetchrow(
+        QUERIES["create"],
+        user_id,
+        name,
+        _hash(key),
+        key[:_SHOWN_CHARACTERS],
+        {_SCOPES: sorted(scopes)},
+        expires_at,
+    )
+    assert row is not None
+    return NewApiKey(id=row["id"], key=key, created_at=row["created_at"])
+
+
+async def list_all(
+    connection: Connection, *, email: str | None = None, limit: int | None = None, offset: int = 0
+) -> list[ApiKeyRecord]:
+    """Every key, or those of one user, newest first; or so many of them."""
+    return [
+        ApiKeyRecord(
+            id=row["id"],
+            user_id=row["user_id"],
+            email=row["email"],
+            name=row["name"],
+            prefix=row["prefix"],
+            scopes=scopes_of(row["permissions"]),
+            created_at=row["created_at"],
+            last_used_at=row["last_used_at"],
+            expires_at=row["expires_at"],
+            active=row["active"],
+        )
+        for row in await connection.fetch(QUERIES["list"], email, limit, offset)
+    ]
+
+
+async def revoke(connection: Connection, key_id: UUID) -> bool:
+    """End a key for good; False when there is no such key or it had ended already."""
+    revoked: bool = await connection.fetchval(QUERIES["revoke"], key_id)
+    return revoked
+
+
+async def note_uses(connection: Connection, key_ids: Iterable[UUID]) -> None:
+    """Write down that these keys were used just now."""
+    await connection.execute(QUERIES["note_uses"], list(key_ids))
+
+
+def scopes_of(permissions: object) -> frozenset[ApiKeyScope]:
+    """Read the column: a key that says nothing of scopes is one of the original application, and unlimited."""
+    if not isinstance(permissions, dict) or _SCOPES not in permissions:
+        return frozenset(ApiKeyScope)
+    named = permissions[_SCOPES]
+    return frozenset(scope for scope in ApiKeyScope if isinstance(named, list) and scope in named)
+
+
+def _hash(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()

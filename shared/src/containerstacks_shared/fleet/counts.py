@@ -1,0 +1,201 @@
+"""The fleet by status, the all-time totals, and the two writers of `counts`: folding and reconciling.
+
+Readers add counts and unfolded deltas, so they are right whether anybody folds or not. Each function that
+reads runs the statements it needs one after the other: who wants one picture of several calls holds them
+in a repeatable-read transaction.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import Decimal
+
+import asyncpg
+
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
+
+from .platform import (
+    PlanDetails,
+    PlanTotals,
+    PlatformDetails,
+    PlatformStatistics,
+    SupportDetails,
+    SupportTotals,
+    Total,
+    UserDetails,
+    VpsTotalDetails,
+)
+from .vps import (
+    InvalidSpecification,
+    VpsDetails,
+    VpsPlanCount,
+    VpsRegionCount,
+    VpsResources,
+    VpsStatistics,
+    VpsStatusCounts,
+)
+
+QUERIES = load(__name__)
+
+_VPS_STATUSES = QUERIES["vps_statuses"]
+_VPS_BREAKDOWN = QUERIES["vps_breakdown"]
+_INVALID_SPECIFICATIONS = QUERIES["invalid_specifications"]
+_ALL_TIME_TOTALS = QUERIES["all_time_totals"]
+_OFFERS = QUERIES["offers"]
+_PLATFORM_DETAILS = QUERIES["platform_details"]
+_FOLD_DELTAS = QUERIES["fold_deltas"]
+_ANNOUNCE_COUNTS = QUERIES["announce_counts"]
+_PENDING_DELTAS = QUERIES["pending_deltas"]
+_PENDING_DELTAS_ESTIMATED = QUERIES["pending_deltas_estimated"]
+_HAS_DELTAS = QUERIES["has_deltas"]
+_HOLD_BASE_TABLES = QUERIES["hold_base_tables"]
+_RECONCILE = QUERIES["reconcile"]
+_IS_BELOW_ZERO = QUERIES["is_below_zero"]
+
+# Plans state megabytes, and providers sell a "2 GB" plan as 2048 of them.
+_MB_PER_GB = 1024
+_GB_STEP = Decimal("0.01")
+
+
+@dataclass(frozen=True)
+class Drift:
+    """A count that did not say what the base tables hold, and has been repaired."""
+
+    metric: str
+    status: str
+    plan_id: str
+    region: str
+    recorded: int
+    counted: int
+
+
+async def read_vps_statistics(connection: Connection) -> VpsStatistics:
+    """Count every instance there is, and add up what its plan allocates: 1024 MB are one GB."""
+    rows = await connection.fetch(_VPS_STATUSES)
+    by_status = VpsStatusCounts.of_raw_statuses({row["status"]: row["amount"] for row in rows})
+    return VpsStatistics(total=by_status.total, by_status=by_status, resources=_resources(rows))
+
+
+async def read_vps_details(connection: Connection) -> VpsDetails:
+    """Read the statistics and what they are made of; a NULL status appears as an empty one."""
+    rows = await connection.fetch(_VPS_BREAKDOWN)
+    invalid = await connection.fetch(_INVALID_SPECIFICATIONS)
+    statuses = [row for row in rows if row["kind"] == "status"]
+    by_raw_status = {row["status"]: row["amount"] for row in statuses}
+    by_status = VpsStatusCounts.of_raw_statuses(by_raw_status)
+    return VpsDetails(
+        total=by_status.total,
+        by_status=by_status,
+        resources=_resources(statuses),
+        by_raw_status=by_raw_status,
+        by_region=[
+            VpsRegionCount(region=row["region"], total=row["amount"])
+            for row in rows
+            if row["kind"] == "region"
+        ],
+        by_plan=[
+            VpsPlanCount(
+                plan_id=row["plan_id"],
+                vps_plan_id=row["vps_plan_id"],
+                name=row["name"],
+                total=row["amount"],
+            )
+            for row in rows
+            if row["kind"] == "plan"
+        ],
+        invalid_specifications=[
+            InvalidSpecification(vps_plan_id=row["vps_plan_id"], name=row["name"], problem=row["problem"])
+            for row in invalid
+        ],
+    )
+
+
+async def read_platform_statistics(connection: Connection) -> PlatformStatistics:
+    totals = await _all_time_totals(connection)
+    (offers,) = await connection.fetch(_OFFERS)
+    return PlatformStatistics(
+        users=Total(total=totals.get("users_total", 0)),
+        organizations=Total(total=totals.get("organizations_total", 0)),
+        vps=Total(total=totals.get("vps_instances_total", 0)),
+        containers=Total(total=totals.get("containers_total", 0)),
+        support=SupportTotals(total_tickets=totals.get("support_tickets_total", 0)),
+        plans=PlanTotals(vps_plans=offers["vps_plans"]),
+        regions=Total(total=offers["regions"]),
+    )
+
+
+async def read_platform_details(connection: Connection) -> PlatformDetails:
+    """Read the all-time totals, and beside them what is there now: an active VPS is one not deleted."""
+    public = await read_platform_statistics(connection)
+    (now,) = await connection.fetch(_PLATFORM_DETAILS)
+    return PlatformDetails(
+        users=UserDetails(total=public.users.total, admins=now["admins"], regular=now["regular_users"]),
+        organizations=public.organizations,
+        vps=VpsTotalDetails(total=public.vps.total, active=now["active_vps"]),
+        containers=public.containers,
+        support=SupportDetails(total_tickets=public.support.total_tickets, open_tickets=now["open_tickets"]),
+        plans=PlanDetails(vps_plans=public.plans.vps_plans, container_plans=now["container_plans"]),
+        regions=public.regions,
+    )
+
+
+async def fold_deltas(connection: Connection, limit: int) -> int:
+    """Move the oldest deltas into the counts, in a transaction that has checked its term; return how many."""
+    folded: int = await connection.fetchval(_FOLD_DELTAS, limit)
+    return folded
+
+
+async def announce_counts(connection: Connection) -> None:
+    """Tell every web process to read again; heard when the caller's transaction commits."""
+    await connection.execute(_ANNOUNCE_COUNTS)
+
+
+async def pending_deltas(connection: Connection) -> int:
+    pending: int = await connection.fetchval(_PENDING_DELTAS)
+    return pending
+
+
+async def pending_deltas_estimated(connection: Connection) -> int:
+    """Tell about how many there are, however many that is, without counting them."""
+    pending: int = await connection.fetchval(_PENDING_DELTAS_ESTIMATED)
+    return pending
+
+
+async def has_deltas(connection: Connection) -> bool:
+    """Look whether there is anything to fold, which writes nothing."""
+    some: bool = await connection.fetchval(_HAS_DELTAS)
+    return some
+
+
+async def reconcile(connection: Connection) -> list[Drift]:
+    """Recount from the base tables, repair what drifted, and return it.
+
+    Runs in a read-committed transaction that has checked its term: the recount takes its snapshot after the
+    lock that holds off TRUNCATE, and two who repaired the same drift at once would repair it twice.
+    """
+    await connection.execute(_HOLD_BASE_TABLES)
+    rows = await connection.fetch(_RECONCILE)
+    return [Drift(**dict(row)) for row in rows]
+
+
+async def is_below_zero(connection: Connection) -> bool:
+    """Tell whether some count has certainly drifted: less than nothing cannot be there."""
+    below: bool = await connection.fetchval(_IS_BELOW_ZERO)
+    return below
+
+
+async def _all_time_totals(connection: Connection) -> dict[str, int]:
+    return {row["metric"]: row["amount"] for row in await connection.fetch(_ALL_TIME_TOTALS)}
+
+
+def _resources(rows: Iterable[asyncpg.Record]) -> VpsResources:
+    rows = list(rows)
+    return VpsResources(
+        total_vcpus=sum((row["vcpus"] for row in rows), Decimal(0)),
+        total_memory_gb=_gigabytes(sum((row["memory_mb"] for row in rows), Decimal(0))),
+        total_disk_gb=_gigabytes(sum((row["disk_mb"] for row in rows), Decimal(0))),
+    )
+
+
+def _gigabytes(megabytes: Decimal) -> Decimal:
+    return (megabytes / _MB_PER_GB).quantize(_GB_STEP)

@@ -1,0 +1,25 @@
+"""Organizations, as operators name them."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from containerstacks_shared.core.errors import NotFound
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
+
+_QUERIES = load(__name__)
+
+
+@dataclass(frozen=True)
+class Organization:
+    id: UUID
+    name: str
+    slug: str
+
+
+async def find(connection: Connection, name: str) -> Organization:
+    """Find the organization with this id or slug. Raises `NotFound`."""
+    row = await connection.fetchrow(_QUERIES["find_organization"], name)
+    if row is None:
+        raise NotFound(f"there is no organization with the id or slug {name!r}")
+    return Organization(**dict(row))

@@ -1,0 +1,73 @@
+"""The people who may sign in."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import NewType
+from uuid import UUID
+
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
+
+QUERIES = load(__name__)
+
+UserId = NewType("UserId", UUID)
+
+
+class UserRole(StrEnum):
+    ADMIN = "admin"
+    USER = "user"
+
+    @classmethod
+    def of(cls, value: str | None) -> "UserRole":
+        """Read the column: nullable, and NULL gives no rights."""
+        return cls.ADMIN if value == cls.ADMIN else cls.USER
+
+
+@dataclass(frozen=True)
+class User:
+    id: UserId
+    name: str
+    role: UserRole
+
+
+@dataclass(frozen=True)
+class Account(User):
+    """A user with what signing in is checked against."""
+
+    password_hash: str
+
+
+async def find_by_id(connection: Connection, user_id: UserId) -> User | None:
+    row = await connection.fetchrow(QUERIES["find_by_id"], user_id)
+    return None if row is None else User(id=row["id"], name=row["name"], role=UserRole.of(row["role"]))
+
+
+async def find_by_email(connection: Connection, email: str) -> Account | None:
+    row = await connection.fetchrow(QUERIES["find_by_email"], email)
+    if row is None:
+        return None
+    return Account(
+        id=row["id"], name=row["name"], role=UserRole.of(row["role"]), password_hash=row["password_hash"]
+    )
+
+
+async def create(
+    connection: Connection, *, email: str, name: str, password_hash: str, role: UserRole
+) -> UserId | None:
+    """Add a user; None when the e-mail address is taken."""
+    identifier: UserId | None = await connection.fetchval(
+        QUERIES["create"], email, name, password_hash, role.value
+    )
+    return identifier
+
+
+async def set_password(
+    connection: Connection, user_id: UserId, *, password_hash: str, role: UserRole
+) -> None:
+    await connection.execute(QUERIES["set_password"], user_id, password_hash, role.value)
+
+
+async def upgrade_password_hash(connection: Connection, user_id: UserId, *, before: str, after: str) -> bool:
+    """Store a stronger hash of the same password, unless the original application must still read it."""
+    status = await connection.execute(QUERIES["upgrade_password_hash"], user_id, after, before)
+    return status == "UPDATE 1"

@@ -1,0 +1,58 @@
+"""Signed-in browsers, kept by the database so that a session can be ended from either side."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
+
+from .users import User, UserId, UserRole
+
+QUERIES = load(__name__)
+
+
+@dataclass(frozen=True)
+class WebSession:
+    """`user` is None in a session that only carries a form's token."""
+
+    data: dict[str, Any]
+    created_at: datetime
+    user: User | None
+
+
+async def find(connection: Connection, token_hash: str) -> WebSession | None:
+    """Return an unexpired session."""
+    row = await connection.fetchrow(QUERIES["find"], token_hash)
+    if row is None:
+        return None
+    user = None
+    if row["user_id"] is not None:
+        user = User(id=row["user_id"], name=row["name"], role=UserRole.of(row["role"]))
+    return WebSession(data=row["data"], created_at=row["created_at"], user=user)
+
+
+async def save(
+    connection: Connection,
+    token_hash: str,
+    *,
+    user_id: UserId | None,
+    data: dict[str, Any],
+    lifetime: timedelta,
+) -> None:
+    """Add or change a session; a change does not prolong it."""
+    await connection.execute(QUERIES["save"], token_hash, user_id, data, lifetime)
+
+
+async def delete(connection: Connection, token_hash: str) -> None:
+    await connection.execute(QUERIES["delete"], token_hash)
+
+
+async def delete_expired(connection: Connection) -> None:
+    await connection.execute(QUERIES["delete_expired"])
+
+
+async def delete_of_user(connection: Connection, user_id: UserId) -> int:
+    """Sign a user out everywhere; how many sessions that ended."""
+    status = await connection.execute(QUERIES["delete_of_user"], user_id)
+    return int(status.rpartition(" ")[2])

@@ -1,0 +1,1 @@
+"""One machine that runs everything: embedded PostgreSQL, data folder and supervisor."""

@@ -1,0 +1,268 @@
+"""One way to start, supervise and stop a process.
+
+Start: settings, address, database, jobs. Stop (SIGTERM, SIGINT, or a job that ended): not ready, jobs
+finish, sockets say goodbye, pool closes. Exit code 0 after a clean stop, 2 for a wrong setting, else 1;
+what an operator must know about a failed start is one line on standard error.
+"""
+
+import asyncio
+import errno
+import signal
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from types import FrameType
+from typing import Final, NoReturn
+
+import structlog
+from aiohttp import web
+
+from containerstacks_shared.core import tracing
+from containerstacks_shared.core.errors import CannotListen, ConfigurationError, ContainerStacksError
+
+from .http_connections import GuardedRunner
+from .probes import STOPPING
+from .service_manager import ServiceManager
+from .supervision import Account, report_until
+
+_EXIT_FAILURE: Final = 1
+_EXIT_CONFIGURATION: Final = 2
+_BACKLOG: Final = 1024
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something that must keep running: `run` returns only after its stop event is set."""
+
+    name: str
+    run: Callable[[asyncio.Event], Awaitable[None]]
+
+
+@dataclass
+class ServiceSpec:
+    """What a process is made of. `jobs` is called once the application has started."""
+
+    app: web.Application
+    jobs: Callable[[web.Application], Sequence[Job]]
+    host: str
+    port: int
+    name: str
+    # For the jobs, and once more for requests in flight.
+    shutdown_timeout: timedelta = timedelta(seconds=20)
+    port_variable: str = "PORT"
+    account: Account = field(default_factory=Account)
+
+
+def run_service(build: Callable[[], ServiceSpec]) -> NoReturn:
+    """Run the service to its end and exit the process. `build` reads the settings and may refuse them."""
+    sys.exit(_run(build))
+
+
+def _run(build: Callable[[], ServiceSpec]) -> int:
+    try:
+        spec = build()
+        with tracing.traced(spec.name), asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            tracing.follow_requests(spec.app)
+            return runner.run(serve(spec))
+    except ConfigurationError as error:
+        _tell(error)
+        return _EXIT_CONFIGURATION
+    except ContainerStacksError as error:
+        _tell(error)
+        return _EXIT_FAILURE
+    except KeyboardInterrupt:
+        # Before our own handlers were in place: nothing had begun.
+        return 0
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop  # noqa: PLC0415 - not to be had on Windows
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _tell(error: ContainerStacksError) -> None:
+    print(str(error).replace("\n", " "), file=sys.stderr, flush=True)  # noqa: T201 - before logging, or instead
+
+
+async def serve(spec: ServiceSpec) -> int:
+    """Run until a signal or a failure; the exit code. Raises `ContainerStacksError` when it cannot start."""
+    stop = asyncio.Event()
+    spec.app[STOPPING] = stop
+    runner = GuardedRunner(spec.app, access_log=None, shutdown_timeout=spec.shutdown_timeout.total_seconds())
+    with _signals(stop), _addresses(spec) as sockets:
+        try:
+            if not await _started(runner, stop):
+                return 0
+            for listening in sockets:
+                await web.SockSite(runner, listening, backlog=_BACKLOG).start()
+            _log.info("service.started", host=spec.host, port=sockets[0].getsockname()[1])
+            clean = await _supervise(_all_jobs(spec), stop, patience=spec.shutdown_timeout)
+        finally:
+            stop.set()
+            await runner.cleanup()
+    _log.info("service.stopped", clean=clean)
+    return 0 if clean else _EXIT_FAILURE
+
+
+def _all_jobs(spec: ServiceSpec) -> list[Job]:
+    jobs = list(spec.jobs(spec.app))
+    manager = ServiceManager.from_environment()
+    if manager is not None:
+        report = partial(report_until, app=spec.app, account=spec.account, manager=manager)
+        jobs.append(Job("reporting to the service manager", report))
+    return jobs
+
+
+async def _started(runner: web.AppRunner, stop: asyncio.Event) -> bool:
+    """Start the application, unless a signal comes first: connecting may take a while."""
+    starting = asyncio.create_task(runner.setup(), name="start")
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({starting, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        if starting.done():
+            starting.result()
+            return True
+        return False
+    finally:
+        for task in (starting, stopping):
+            task.cancel()
+        await asyncio.gather(starting, stopping, return_exceptions=True)
+
+
+async def _supervise(jobs: Sequence[Job], stop: asyncio.Event, *, patience: timedelta) -> bool:
+    """Run the jobs until `stop`, or until one of them ends before it. Whether all went as it should."""
+    tasks = {asyncio.create_task(_run_job(job, stop), name=job.name) for job in jobs}
+    stopping = asyncio.create_task(stop.wait(), name="stop")
+    try:
+        await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        clean = stop.is_set()
+        stop.set()
+        _log.info("service.stopping")
+        await stopping
+        pending: set[asyncio.Task[bool]] = set()
+        if tasks:
+            _, pending = await asyncio.wait(tasks, timeout=patience.total_seconds())
+        for task in pending:
+            _log.error("job.did_not_stop", job=task.get_name())
+        return clean and not pending and all(not task.cancelled() and task.result() for task in tasks)
+    finally:
+        for task in (*tasks, stopping):
+            task.cancel()
+        await asyncio.wait({*tasks, stopping})
+
+
+async def _run_job(job: Job, stop: asyncio.Event) -> bool:
+    try:
+        await job.run(stop)
+    except Exception:  # noqa: BLE001 - the edge: logged here once, and it takes the process down
+        _log.exception("job.crashed", job=job.name)
+        return False
+    if not stop.is_set():
+        _log.error("job.ended_early", job=job.name)
+        return False
+    return True
+
+
+# Signals ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _signals(stop: asyncio.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stop`. A second one changes nothing: terminals and supervisors send both."""
+    loop = asyncio.get_running_loop()
+    try:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+    except NotImplementedError:
+        # Windows: no handlers on the loop, and a plain one must wake the loop up.
+        def handle(_number: int, _frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(stop.set)
+
+        before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+        return
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
+
+
+# Addresses --------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _addresses(spec: ServiceSpec) -> Iterator[list[socket.socket]]:
+    """Bind before anything else happens, so that a busy port is told at once and nothing was touched."""
+    sockets: list[socket.socket] = []
+    absent: OSError | None = None
+    try:
+        for family, address in _resolve(spec):
+            try:
+                sockets.append(_bind(family, address))
+            except OSError as error:
+                # `localhost` may name an IPv6 address on a machine without IPv6.
+                if error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+                    raise CannotListen(_problem(spec, error)) from error
+                absent = error
+        if absent is not None and not sockets:
+            raise CannotListen(_problem(spec, absent)) from absent
+        yield sockets
+    finally:
+        for bound in sockets:
+            bound.close()
+
+
+def _resolve(spec: ServiceSpec) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
+    try:
+        found = socket.getaddrinfo(
+            spec.host or None, spec.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+    except OSError as error:
+        raise CannotListen(
+            f"HOST: {spec.host!r} is not a known name ({error.strerror})"
+            " (expected an address or name of this machine)"
+        ) from error
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
+
+
+def _bind(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.socket:
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":
+            # There it would let two processes share the port.
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind(address)
+        # Listening claims the port; nobody is answered until the application has started.
+        bound.listen(_BACKLOG)
+        bound.setblocking(False)
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+def _problem(spec: ServiceSpec, error: OSError) -> str:
+    where = f"{spec.host}:{spec.port}"
+    if error.errno == errno.EADDRINUSE:
+        return f"{spec.port_variable}: {where} is in use by another process (expected a free port)"
+    if error.errno == errno.EACCES:
+        return f"{spec.port_variable}: this user may not listen on {where} (expected a port above 1023)"
+    if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+        return f"HOST: {spec.host!r} is not an address of this machine (expected one that is)"
+    return f"{spec.port_variable}: cannot listen on {where}: {error.strerror}"

@@ -1,0 +1,165 @@
+"""The schema's history: plain SQL run by Alembic, one migrating session at a time, all or nothing."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, create_engine, text
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import NullPool
+
+from containerstacks_shared.billing import charge
+from containerstacks_shared.core.errors import DatabaseUnavailable, DatabaseUnsuitable
+from containerstacks_shared.database.locks import LOCK_CLASS, Role
+
+from .backlog import complete_pause
+from .steps import run_script
+
+_FOLDER = Path(__file__).parent
+_POSTGRESQL_OLDEST = 150000
+_LOCK_WAIT_MAX_SECONDS = 60.0
+_LOCK_PAUSE_SECONDS = 0.25
+# With what resuming would charge, where an adoption found something owed.
+_PAUSED = """
+select reason || coalesce(format('; resuming would charge %s USD of the %s USD that are owed in all',
+                                 trim_scale(amount_payable), trim_scale(amount_owed)), '')
+  from billing_control
+ where paused
+"""
+
+
+@dataclass(frozen=True)
+class Migration:
+    """What `migrate` did: made a fresh schema, adopted the original's, moved on, or found all current."""
+
+    kind: Literal["created", "adopted", "upgraded", "current"]
+    revision: str
+    billing_paused_reason: str | None
+    # On this server; what is new here is not granted to them yet.
+    services_have_roles: bool
+
+
+@cache
+def head_revision() -> str:
+    """The revision that this release needs."""
+    head = ScriptDirectory(str(_FOLDER)).get_current_head()
+    assert head is not None
+    return head
+
+
+def migrate(dsn: str) -> Migration:
+    """Bring the database at `dsn` to this release's schema. Safe to run twice, and from two places at once.
+
+    Raises `DatabaseUnavailable` when it cannot be reached, and `DatabaseUnsuitable` when it is too old,
+    is schema B, is in the middle of something else, or does not let this role change it.
+    """
+    with _migrating(dsn) as (connection, config):
+        before = _revision(connection)
+        command.upgrade(config, "head")
+        # Each release brings its rule about money, whether or not its tables are others.
+        run_script(connection, charge.FUNCTION)
+        adopted = bool(config.attributes.get("adopted"))
+        if adopted:
+            complete_pause(connection)
+        return Migration(
+            kind=_kind(before, adopted=adopted),
+            revision=head_revision(),
+            billing_paused_reason=connection.scalar(text(_PAUSED)),
+            services_have_roles=bool(
+                connection.scalar(text("select to_regrole('containerstacks_web') is not null"))
+            ),
+        )
+
+
+def leave(dsn: str) -> None:
+    """Take everything of this project out of the database again; every row of the application's tables stays.
+
+    Raises what `migrate` raises, and `DatabaseUnsuitable` when there is nothing to take out.
+    """
+    with _migrating(dsn) as (connection, config):
+        if _revision(connection) is None:
+            raise DatabaseUnsuitable("This database is not migrated, so there is nothing to take out.")
+        command.downgrade(config, "base")
+        connection.execute(text("drop table containerstacks_schema_version"))
+
+
+@contextmanager
+def _migrating(dsn: str) -> Iterator[tuple[Connection, Config]]:
+    """Give the one session that may change the schema; all that it does is committed at the end, or nothing is."""
+    engine = create_engine("postgresql+psycopg://", creator=lambda: _connect(dsn), poolclass=NullPool)
+    with engine.connect() as connection:
+        _assert_version(connection)
+        _lock(connection)
+        config = Config(attributes={"connection": connection})
+        config.set_main_option("script_location", str(_FOLDER))
+        try:
+            yield connection, config
+            connection.commit()
+        except DBAPIError as error:
+            raise _unsuitable(error.orig) from error
+        except psycopg.Error as error:
+            raise _unsuitable(error) from error
+
+
+def _connect(dsn: str) -> psycopg.Connection:
+    try:
+        return psycopg.connect(dsn, connect_timeout=10, application_name="containerstacks-migrate")
+    except psycopg.OperationalError as error:
+        raise DatabaseUnavailable(f"The database cannot be reached: {_first_line(error)}") from error
+
+
+def _assert_version(connection: Connection) -> None:
+    version = connection.scalar(text("select current_setting('server_version_num')::integer"))
+    if version is None or version < _POSTGRESQL_OLDEST:
+        raise DatabaseUnsuitable(f"PostgreSQL 15 or newer is needed; this server is {version}.")
+
+
+def _lock(connection: Connection) -> None:
+    """Held by the session until it closes. Try and pause: a blocking wait would be deaf to Ctrl-C."""
+    give_up = time.monotonic() + _LOCK_WAIT_MAX_SECONDS
+    while not connection.scalar(
+        text("select pg_try_advisory_lock(:class, :number)"),
+        {"class": LOCK_CLASS, "number": Role.MIGRATION.number},
+    ):
+        connection.rollback()
+        if time.monotonic() > give_up:
+            raise DatabaseUnsuitable("Another migration of this database has been running for a minute.")
+        time.sleep(_LOCK_PAUSE_SECONDS)
+    # The application may be running beside us: wait for its transactions, but never queue them up behind us for long.
+    connection.execute(text("set lock_timeout = '30s'"))
+    connection.commit()
+
+
+def _revision(connection: Connection) -> str | None:
+    known = connection.scalar(text("select to_regclass('public.containerstacks_schema_version')::text"))
+    if known is None:
+        return None
+    revision: str | None = connection.scalar(text("select version_num from containerstacks_schema_version"))
+    return revision
+
+
+def _kind(before: str | None, *, adopted: bool) -> Literal["created", "adopted", "upgraded", "current"]:
+    if before is None:
+        return "adopted" if adopted else "created"
+    return "current" if before == head_revision() else "upgraded"
+
+
+def _unsuitable(error: BaseException | None) -> DatabaseUnsuitable:
+    # What is in the way is named there: a view, a key.
+    detail = error.diag.message_detail if isinstance(error, psycopg.Error) else None
+    named = f" ({'; '.join(detail.splitlines())})" if detail else ""
+    return DatabaseUnsuitable(
+        f"The migration was refused by the database and nothing was changed: {_first_line(error)}{named}"
+    )
+
+
+def _first_line(error: BaseException | None) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)

@@ -1,0 +1,96 @@
+"""The fleet by status over time: recorded each minute, rolled up per hour and per day, read as series for charts."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum, IntEnum
+from typing import Final
+
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.fleet.vps import VpsHistoryPoint, VpsStatusCounts
+
+_QUERIES: Final = load(__name__)
+_RECORD_MINUTE: Final = _QUERIES["record_minute"]
+_ROLL_UP: Final = _QUERIES["roll_up"]
+_FORGET: Final = _QUERIES["forget"]
+_SECONDS_TO_NEXT_MINUTE: Final = _QUERIES["seconds_to_next_minute"]
+_SERIES: Final = _QUERIES["series"]
+
+
+class Resolution(IntEnum):
+    """How many minutes one row stands for."""
+
+    MINUTE = 1
+    HOUR = 60
+    DAY = 1440
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How long rows of each resolution are kept."""
+
+    minutes: timedelta
+    hours: timedelta
+    days: timedelta
+
+
+class Span(Enum):
+    """A chart's stretch of time: how far back it goes, in which steps, made of which rows; and runs."""
+
+    DAY = (timedelta(hours=24), timedelta(minutes=10), Resolution.MINUTE, timedelta(hours=1))
+    WEEK = (timedelta(days=7), timedelta(hours=1), Resolution.HOUR, timedelta(hours=6))
+    MONTH = (timedelta(days=30), timedelta(hours=6), Resolution.HOUR, timedelta(days=1))
+    QUARTER = (timedelta(days=90), timedelta(days=1), Resolution.DAY, timedelta(days=1))
+
+    @property
+    def length(self) -> timedelta:
+        return self.value[0]
+
+    @property
+    def step(self) -> timedelta:
+        return self.value[1]
+
+    @property
+    def resolution(self) -> Resolution:
+        return self.value[2]
+
+    @property
+    def run_step(self) -> timedelta:
+        """Billing runs once an hour: finer steps than that would stay empty."""
+        return self.value[3]
+
+
+async def record(connection: Connection, counts: VpsStatusCounts, retention: Retention) -> None:
+    """Write this minute down, add hours and days up, and forget what is too old.
+
+    Runs in a transaction that has checked its term. Rolling up comes before forgetting, so that a minute is
+    never gone before it is in its hour.
+    """
+    await connection.execute(
+        _RECORD_MINUTE,
+        counts.running,
+        counts.stopped,
+        counts.provisioning,
+        counts.rebooting,
+        counts.error,
+        counts.other,
+    )
+    await connection.execute(_ROLL_UP, Resolution.MINUTE, Resolution.HOUR)
+    await connection.execute(_ROLL_UP, Resolution.HOUR, Resolution.DAY)
+    for resolution, kept in (
+        (Resolution.MINUTE, retention.minutes),
+        (Resolution.HOUR, retention.hours),
+        (Resolution.DAY, retention.days),
+    ):
+        await connection.execute(_FORGET, resolution, kept)
+
+
+async def seconds_to_next_minute(connection: Connection) -> float:
+    seconds: float = await connection.fetchval(_SECONDS_TO_NEXT_MINUTE)
+    return seconds
+
+
+async def read_series(connection: Connection, span: Span) -> list[VpsHistoryPoint]:
+    """Read one point per step, oldest first; a step in which nobody looked is there and says so."""
+    rows = await connection.fetch(_SERIES, span.resolution, span.step, span.length)
+    return [VpsHistoryPoint(**dict(row)) for row in rows]

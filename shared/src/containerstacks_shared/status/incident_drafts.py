@@ -1,0 +1,107 @@
+"""What administrators send to open, plan or change an incident."""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    RootModel,
+    StringConstraints,
+)
+
+from containerstacks_shared.core.documents import Document
+
+from .documents import (
+    Component,
+    Impact,
+    IncidentKind,
+    IncidentStatus,
+)
+
+
+def _in_page_order(components: tuple[Component, ...]) -> tuple[Component, ...]:
+    return tuple(component for component in Component if component in components)
+
+
+def _text_only(value: object) -> object:
+    """Take a moment as text: a number would be seconds to one reader and milliseconds to the next."""
+    if value is not None and not isinstance(value, str | datetime):
+        raise ValueError("is not a date and time")
+    return value
+
+
+# Neither PostgreSQL nor a feed takes every character; a body may have lines and tabs.
+Title = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f\ufffe\uffff]*$"
+    ),
+]
+
+
+Body = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True,
+        min_length=1,
+        max_length=5000,
+        pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]*$",
+    ),
+]
+
+
+Moment = Annotated[AwareDatetime, BeforeValidator(_text_only)]
+
+
+Components = Annotated[tuple[Component, ...], Field(min_length=1), AfterValidator(_in_page_order)]
+
+
+class _Sent(Document):
+    model_config = ConfigDict(extra="forbid")
+
+
+class IncidentDraft(_Sent):
+    """What opens an incident."""
+
+    kind: Literal[IncidentKind.INCIDENT]
+    title: Title
+    body: Body
+    components: Components
+    impact: Impact = Impact.MINOR
+    status: Literal[IncidentStatus.INVESTIGATING, IncidentStatus.IDENTIFIED, IncidentStatus.MONITORING] = (
+        IncidentStatus.INVESTIGATING
+    )
+
+
+class MaintenanceDraft(_Sent):
+    """What plans a maintenance. It begins and ends by itself."""
+
+    kind: Literal[IncidentKind.MAINTENANCE]
+    title: Title
+    body: Body
+    components: Components
+    starts_at: Moment
+    ends_at: Moment
+
+
+class IncidentRequest(RootModel[Annotated[IncidentDraft | MaintenanceDraft, Field(discriminator="kind")]]):
+    """What is sent to open an incident, or to plan a maintenance."""
+
+
+class IncidentChange(_Sent):
+    """What is to change; a status or a body makes an update that everybody reads.
+
+    Of a maintenance the status may become `cancelled`, or `completed` to end it now.
+    """
+
+    title: Title | None = None
+    impact: Impact | None = None
+    components: Components | None = None
+    status: IncidentStatus | None = None
+    body: Body | None = None
+    starts_at: Moment | None = None
+    ends_at: Moment | None = None

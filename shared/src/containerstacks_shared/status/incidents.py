@@ -1,0 +1,258 @@
+"""Incidents and planned maintenance: opened, changed and closed by administrators, read by everybody.
+
+A maintenance needs nobody to begin and end: its status follows from its window and the database's time, and
+so do the two updates that tell of it. Whoever calls a function that writes opens the transaction.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from containerstacks_shared.core.errors import ChangeRefused, NotFound
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
+
+from .documents import Incident, IncidentId, IncidentKind, IncidentStatus, IncidentUpdate
+from .incident_drafts import IncidentChange, IncidentDraft, MaintenanceDraft
+
+# Longer ones, and later ones, are mistyped dates.
+WINDOW_MAX: Final = timedelta(days=31)
+AHEAD_MAX: Final = timedelta(days=366)
+# Between looking at a clock and sending what it said.
+_LATE_MAX: Final = timedelta(minutes=5)
+# A page with more than so many open at once helps nobody.
+CURRENT_MAX: Final = 50
+
+_BEGUN: Final = "The maintenance has begun."
+_COMPLETED: Final = "The maintenance has ended as planned."
+_STATUSES_OF_INCIDENTS: Final = frozenset(
+    {
+        IncidentStatus.INVESTIGATING,
+        IncidentStatus.IDENTIFIED,
+        IncidentStatus.MONITORING,
+        IncidentStatus.RESOLVED,
+    }
+)
+
+_QUERIES: Final = load(__name__)
+_INSERT_INCIDENT: Final = _QUERIES["insert_incident"]
+_INSERT_MAINTENANCE: Final = _QUERIES["insert_maintenance"]
+_INSERT_UPDATE: Final = _QUERIES["insert_update"]
+_LOCK_INCIDENT: Final = _QUERIES["lock_incident"]
+_CHANGE_INCIDENT: Final = _QUERIES["change_incident"]
+_READ_AT: Final = _QUERIES["read_at"]
+_FIND_INCIDENT: Final = _QUERIES["find_incident"]
+_CURRENT_INCIDENTS: Final = _QUERIES["current_incidents"]
+_PAGE_OF_INCIDENTS: Final = _QUERIES["page_of_incidents"]
+_UPDATES_OF: Final = _QUERIES["updates_of"]
+
+
+@dataclass(frozen=True)
+class IncidentPage:
+    """The newest first. `next_before` asks for what follows; None: that was all."""
+
+    incidents: list[Incident]
+    next_before: IncidentId | None
+
+
+async def open_incident(connection: Connection, draft: IncidentDraft, *, author: str) -> Incident:
+    incident_id = IncidentId(
+        await connection.fetchval(
+            _INSERT_INCIDENT, draft.title, draft.impact, draft.status, list(draft.components)
+        )
+    )
+    await connection.execute(_INSERT_UPDATE, incident_id, draft.status, draft.body, author)
+    return await read(connection, incident_id)
+
+
+async def plan_maintenance(connection: Connection, draft: MaintenanceDraft, *, author: str) -> Incident:
+    """Raises `ChangeRefused` when the window cannot be meant."""
+    now: datetime = await connection.fetchval(_READ_AT)
+    if draft.starts_at < now - _LATE_MAX:
+        raise ChangeRefused(f"a maintenance cannot begin in the past ({draft.starts_at:%Y-%m-%d %H:%M %Z})")
+    _assert_window(draft.starts_at, draft.ends_at, now)
+    incident_id = IncidentId(
+        await connection.fetchval(
+            _INSERT_MAINTENANCE, draft.title, list(draft.components), draft.starts_at, draft.ends_at
+        )
+    )
+    await connection.execute(_INSERT_UPDATE, incident_id, IncidentStatus.SCHEDULED, draft.body, author)
+    return await read(connection, incident_id)
+
+
+async def change(
+    connection: Connection, incident_id: IncidentId, wanted: IncidentChange, *, author: str
+) -> Incident:
+    """Change what is named. Raises `NotFound`, and `ChangeRefused` when it does not fit what is there."""
+    row = await connection.fetchrow(_LOCK_INCIDENT, incident_id)
+    if row is None:
+        raise NotFound(f"there is no incident {incident_id}")
+    if all(value is None for _, value in wanted):
+        raise ChangeRefused("nothing is to change")
+    if row["kind"] == IncidentKind.INCIDENT:
+        values, said = _changed_incident(row, wanted)
+    else:
+        values, said = _changed_maintenance(row, wanted)
+    await connection.execute(
+        _CHANGE_INCIDENT,
+        incident_id,
+        wanted.title or row["title"],
+        values.get("impact", row["impact"]),
+        values.get("status", row["status"]),
+        list(wanted.components or row["components"]),
+        values.get("closed_at", row["closed_at"]),
+        values.get("starts_at", row["starts_at"]),
+        values.get("ends_at", row["ends_at"]),
+    )
+    if wanted.status is not None or wanted.body is not None:
+        body = wanted.body or f"The status is now: {said.value.replace('_', ' ')}."
+        await connection.execute(_INSERT_UPDATE, incident_id, said, body, author)
+    return await read(connection, incident_id)
+
+
+async def read(connection: Connection, incident_id: IncidentId) -> Incident:
+    """Raises `NotFound`."""
+    rows = await connection.fetch(_FIND_INCIDENT, incident_id)
+    if not rows:
+        raise NotFound(f"there is no incident {incident_id}")
+    return (await _with_updates(connection, rows))[0]
+
+
+async def read_current(connection: Connection) -> list[Incident]:
+    """Read what is not over: open incidents, and maintenance that is planned or going on; the newest first."""
+    return await _with_updates(connection, await connection.fetch(_CURRENT_INCIDENTS, CURRENT_MAX))
+
+
+async def read_page(
+    connection: Connection,
+    *,
+    limit: int,
+    before: IncidentId | None = None,
+    kind: IncidentKind | None = None,
+) -> IncidentPage:
+    rows = await connection.fetch(_PAGE_OF_INCIDENTS, before, kind, limit + 1)
+    page = rows[:limit]
+    return IncidentPage(
+        incidents=await _with_updates(connection, page),
+        next_before=IncidentId(page[-1]["id"]) if len(rows) > limit else None,
+    )
+
+
+def _changed_incident(row: Any, wanted: IncidentChange) -> tuple[dict[str, object], IncidentStatus]:
+    if wanted.starts_at is not None or wanted.ends_at is not None:
+        raise ChangeRefused("an incident has no window; only a maintenance has")
+    status = wanted.status or IncidentStatus(row["status"])
+    if status not in _STATUSES_OF_INCIDENTS:
+        raise ChangeRefused(f"an incident cannot be {status.value}; only a maintenance can")
+    closed_at = None
+    if status is IncidentStatus.RESOLVED:
+        closed_at = row["closed_at"] or row["read_at"]
+    return {"status": status, "impact": wanted.impact or row["impact"], "closed_at": closed_at}, status
+
+
+def _changed_maintenance(row: Any, wanted: IncidentChange) -> tuple[dict[str, object], IncidentStatus]:
+    now: datetime = row["read_at"]
+    before = _status_of(row)
+    if before.is_over:
+        # What it was can still be explained, and its name corrected.
+        if wanted.status not in {None, before} or wanted.starts_at or wanted.ends_at or wanted.components:
+            raise ChangeRefused(f"the maintenance is {before.value}, and stays so")
+        return {}, before
+    if wanted.impact is not None:
+        raise ChangeRefused("a maintenance has no impact; its components are in maintenance")
+    if wanted.starts_at is not None and before is IncidentStatus.IN_PROGRESS:
+        raise ChangeRefused("the maintenance has begun already")
+    values: dict[str, object] = {}
+    match wanted.status:
+        case None:
+            pass
+        case IncidentStatus.CANCELLED:
+            return {"status": IncidentStatus.CANCELLED, "closed_at": now}, IncidentStatus.CANCELLED
+        case IncidentStatus.COMPLETED if before is IncidentStatus.IN_PROGRESS:
+            # Nothing is longer than nothing: a window that ends now has begun before.
+            return {"ends_at": now}, IncidentStatus.COMPLETED
+        case same if same is before:
+            pass
+        case other:
+            raise ChangeRefused(f"a maintenance that is {before.value} cannot be made {other.value}")
+    if wanted.starts_at is not None or wanted.ends_at is not None:
+        starts_at, ends_at = wanted.starts_at or row["starts_at"], wanted.ends_at or row["ends_at"]
+        _assert_window(starts_at, ends_at, now)
+        values = {"starts_at": starts_at, "ends_at": ends_at}
+    return values, before
+
+
+def _assert_window(starts_at: datetime, ends_at: datetime, now: datetime) -> None:
+    if ends_at <= starts_at:
+        raise ChangeRefused("a maintenance ends after it begins")
+    if ends_at <= now:
+        raise ChangeRefused("the maintenance would be over already")
+    if ends_at - starts_at > WINDOW_MAX:
+        raise ChangeRefused(f"a maintenance takes {WINDOW_MAX.days} days at most")
+    if starts_at - now > AHEAD_MAX:
+        raise ChangeRefused(f"a maintenance begins within {AHEAD_MAX.days} days")
+
+
+def _status_of(row: Any) -> IncidentStatus:
+    """Tell what a maintenance is at the time when its row was read; an incident's status is its own."""
+    status = IncidentStatus(row["status"])
+    if status is not IncidentStatus.SCHEDULED or row["read_at"] < row["starts_at"]:
+        return status
+    return IncidentStatus.IN_PROGRESS if row["read_at"] < row["ends_at"] else IncidentStatus.COMPLETED
+
+
+async def _with_updates(connection: Connection, rows: Sequence[Any]) -> list[Incident]:
+    updates: dict[int, list[IncidentUpdate]] = {row["id"]: [] for row in rows}
+    for update in await connection.fetch(_UPDATES_OF, list(updates)):
+        updates[update["incident_id"]].append(
+            IncidentUpdate(status=update["status"], body=update["body"], created_at=update["created_at"])
+        )
+    return [_incident(row, updates[row["id"]]) for row in rows]
+
+
+def _incident(row: Any, said: list[IncidentUpdate]) -> Incident:
+    status = _status_of(row)
+    updates = sorted([*_updates_by_time(row, status, said), *said], key=_moment, reverse=True)
+    closed_at = row["ends_at"] if status is IncidentStatus.COMPLETED else row["closed_at"]
+    return Incident(
+        id=row["id"],
+        kind=row["kind"],
+        title=row["title"],
+        impact=row["impact"],
+        status=status,
+        components=row["components"],
+        created_at=row["created_at"],
+        updated_at=max([row["updated_at"], *map(_moment, updates)]),
+        starts_at=row["starts_at"],
+        ends_at=row["ends_at"],
+        closed_at=closed_at,
+        updates=updates,
+    )
+
+
+def _moment(update: IncidentUpdate) -> datetime:
+    return update.created_at
+
+
+def _updates_by_time(row: Any, status: IncidentStatus, said: list[IncidentUpdate]) -> list[IncidentUpdate]:
+    """Return the beginning and the end of a maintenance, as far as the clock has told them and nobody else."""
+    if row["kind"] != IncidentKind.MAINTENANCE:
+        return []
+    until = row["closed_at"] or row["read_at"]
+    updates = []
+    if row["starts_at"] <= until:
+        updates.append(
+            IncidentUpdate(
+                status=IncidentStatus.IN_PROGRESS,
+                body=_BEGUN,
+                # Planned for now: said first, begun then.
+                created_at=max([row["starts_at"], *map(_moment, said[-1:])]),
+            )
+        )
+    told = any(update.status is IncidentStatus.COMPLETED for update in said)
+    if status is IncidentStatus.COMPLETED and not told:
+        updates.append(
+            IncidentUpdate(status=IncidentStatus.COMPLETED, body=_COMPLETED, created_at=row["ends_at"])
+        )
+    return updates

@@ -1,0 +1,27 @@
+"""What monitoring wants to know of the database, and of billing, whoever bills."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
+
+_MEASURE = load(__name__)["measure"]
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """`notification_queue_usage` is a share of 1; at 1, every transaction that notifies fails."""
+
+    notification_queue_usage: float
+    connections: int
+    connections_max: int
+    billing_paused: bool
+    last_success_at: datetime | None
+    audit_findings: int
+    plans_held: int
+
+
+async def measure(connection: Connection) -> Measurements:
+    (row,) = await connection.fetch(_MEASURE)
+    return Measurements(**dict(row))

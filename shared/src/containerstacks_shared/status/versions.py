@@ -1,0 +1,21 @@
+"""Version numbers of the live status."""
+
+from typing import Final
+
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import ADVISORY_LOCK_CLASS, VERSIONS_LOCK, Connection
+
+_QUERIES: Final = load(__name__)
+_DRAW_VERSION: Final = _QUERIES["draw_version"]
+
+
+async def next_version(connection: Connection) -> int:
+    """Draw the version for what the same transaction reads next.
+
+    Must be called inside a read committed transaction and before the read: then of two versions the
+    greater was read later, by whichever process.
+    """
+    if not connection.is_in_transaction():
+        raise RuntimeError("a version is drawn inside the transaction that reads what it stands for")
+    version: int = await connection.fetchval(_DRAW_VERSION, ADVISORY_LOCK_CLASS, VERSIONS_LOCK)
+    return version

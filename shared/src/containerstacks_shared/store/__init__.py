@@ -1,1 +1,0 @@
-"""Rows to models and back, one module per noun. Functions take a connection and never open a transaction."""
