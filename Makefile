@@ -52,7 +52,7 @@ format: $(STAMPS)/dev ## Bring the code into the form that `make check` wants
 bench: $(STAMPS)/dev ## Measure, print one table, write build/bench.json
 	@cd tests && exec ../$(BIN)/python -m benchmarks $(ARGS)
 
-screenshots: $(STAMPS)/dev ## Take the pictures of docs/pages.md, on the real platform
+screenshots: $(STAMPS)/dev ## Take pictures of every page in every state, into build/screenshots
 	@cd tests && exec ../$(BIN)/python -m screenshots $(ARGS)
 
 soak: $(STAMPS)/dev ## Break things at random for long, from a printed seed

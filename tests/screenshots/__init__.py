@@ -1,1 +1,1 @@
-"""Pictures of every page in every state, for docs/pages.md."""
+"""Pictures of every page in every state."""

@@ -1,10 +1,12 @@
-"""Take the pictures in docs/images and write docs/pages.md: `make screenshots`; given scenes, only their pictures.
+"""Take pictures of every page in every state: `make screenshots`; given scenes, only of these.
 
-The platform really runs, and each state is really brought about (`support/page_scenes.py`).
+The platform really runs, and each state is really brought about (`support/page_scenes.py`). All pictures go to
+`build/screenshots`. The few that the documentation shows also go to `docs/images`, and docs/pages.md is written around them.
 """
 
 import asyncio
 import io
+import shutil
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -21,6 +23,19 @@ from support.stage import open_stage
 
 DOCS: Final = Path(__file__).parents[2] / "docs"
 IMAGES: Final = DOCS / "images"
+ALL_IMAGES: Final = DOCS.parent / "build" / "screenshots"
+# What README and docs/pages.md show, in the order in which the page shows it.
+SHOWN: Final = (
+    "status-fresh-light-1440",
+    "status-fresh-dark-360",
+    "status-incident-light-1440",
+    "status-stale-light-1440",
+    "status-history-light-1440",
+    "about-fresh-light-1440",
+    "admin-light-1440",
+    "admin-debts-light-1440",
+    "api-docs-light-1440",
+)
 THEMES: Final[tuple[Literal["light", "dark"], ...]] = ("light", "dark")
 WIDTHS: Final = {360: 780, 1440: 900}
 _COLOURS: Final = 56
@@ -29,11 +44,10 @@ _ALIKE: Final = 9
 # Most pictures are of what a visitor sees first, and some more.
 _FIRST_HEIGHTS: Final = {360: 1100, 1440: 960}
 
-_INTRODUCTION: Final = """# The pages, in every state
+_INTRODUCTION: Final = """# The pages
 
-Each picture is of the real platform in that state: `make screenshots` starts it with the demo fleet, brings each state
-about, and writes the pictures and this page. The light desktop is shown; the others are linked. `make test` checks the
-same list by axe-core, in both themes, on a phone and on a desktop.
+`make screenshots` starts the platform with the demo fleet, brings each state about, and takes a picture of every page in every state,
+in both themes, on a phone and on a desktop, into `build/screenshots`. These are some of them.
 """
 
 
@@ -43,7 +57,11 @@ async def take(sight: Sight) -> None:
         await page.set_viewport_size({"width": width, "height": height})
         for theme in THEMES:
             await page.emulate_media(color_scheme=theme)
-            _save(await _picture(sight, width), IMAGES / f"{sight.name}-{theme}-{width}.png")
+            name = f"{sight.name}-{theme}-{width}"
+            taken = ALL_IMAGES / f"{name}.png"
+            _save(await _picture(sight, width), taken)
+            if name in SHOWN:
+                shutil.copy(taken, IMAGES)
 
 
 async def _picture(sight: Sight, width: int) -> bytes:
@@ -73,8 +91,8 @@ def _distance(one: tuple[int, int, int], other: tuple[int, int, int]) -> int:
 
 
 async def play(scenes: Sequence[Scene]) -> str:
-    """Take the pictures, and return what the page says of these scenes."""
-    sections: list[str] = []
+    """Take the pictures, and return the text of docs/pages.md."""
+    sections: dict[str, str] = {}
     with tempfile.TemporaryDirectory() as folder:
         async with open_stage(Path(folder)) as stage:
             await stage.grow_older()
@@ -83,18 +101,16 @@ async def play(scenes: Sequence[Scene]) -> str:
                 async with aclosing(scene.play(stage)) as sights:
                     async for sight in sights:
                         await take(sight)
-                        sections.append(_section(sight.name, sight.title, sight.tells, scene.happens))
+                        sections |= _sections(sight)
                 await stage.chromium.close_pages()
-    return "\n".join([_INTRODUCTION, *sections])
+    return "\n".join([_INTRODUCTION, *(sections[name] for name in SHOWN if name in sections)])
 
 
-def _section(name: str, title: str, tells: str, happens: str) -> str:
-    links = " · ".join(
-        f"[{'phone' if width < 1000 else 'desktop'}, {theme}](images/{name}-{theme}-{width}.png)"
-        for width in WIDTHS
-        for theme in THEMES
-    )
-    return f"## {title}\n\n{tells}\n*{happens}*\n\n![{title}](images/{name}-light-1440.png)\n\n{links}\n"
+def _sections(sight: Sight) -> dict[str, str]:
+    names = [name for name in SHOWN if name.rsplit("-", 2)[0] == sight.name]
+    return {
+        name: f"## {sight.title}\n\n{sight.tells}\n\n![{sight.title}](images/{name}.png)\n" for name in names
+    }
 
 
 def main() -> int:
@@ -107,6 +123,7 @@ def main() -> int:
         print(f"{unknown[0]!r} is none of {', '.join(known)}", file=sys.stderr)
         return 2
     IMAGES.mkdir(exist_ok=True)
+    ALL_IMAGES.mkdir(parents=True, exist_ok=True)
     text = asyncio.run(play([scene for scene in SCENES if not wanted or scene.name in wanted]))
     if not wanted:
         (DOCS / "pages.md").write_text(text, encoding="utf-8")
