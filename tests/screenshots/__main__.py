@@ -1,7 +1,7 @@
 """Take pictures of every page in every state: `make screenshots`; given scenes, only of these.
 
 The platform really runs, and each state is really brought about (`support/page_scenes.py`). All pictures go to
-`build/screenshots`. The few that the documentation shows also go to `docs/images`, and docs/pages.md is written around them.
+`build/screenshots`. The few that the documentation shows also go to `docs/images`, with docs/pages.md around them.
 """
 
 import asyncio
@@ -46,8 +46,8 @@ _FIRST_HEIGHTS: Final = {360: 1100, 1440: 960}
 
 _INTRODUCTION: Final = """# The pages
 
-`make screenshots` starts the platform with the demo fleet, brings each state about, and takes a picture of every page in every state,
-in both themes, on a phone and on a desktop, into `build/screenshots`. These are some of them.
+`make screenshots` starts the platform with the demo fleet, brings each state about, and takes a picture of every page in
+every state, in both themes, on a phone and on a desktop, into `build/screenshots`. These are some of them.
 """
 
 
