@@ -46,8 +46,8 @@ _FIRST_HEIGHTS: Final = {360: 1100, 1440: 960}
 
 _INTRODUCTION: Final = """# The pages
 
-`make screenshots` starts the platform with the demo fleet, brings each state about, and takes a picture of every page in
-every state, in both themes, on a phone and on a desktop, into `build/screenshots`. These are some of them.
+`make screenshots` starts the platform with the demo fleet, brings each state about, and takes a picture of every page
+in every state, in both themes, on a phone and on a desktop, into `build/screenshots`. These are some of them.
 """
 
 
