@@ -14,8 +14,9 @@ PACKAGES := shared services/web services/billing-daemon services/stats-aggregato
 SOURCES := $(foreach package,$(PACKAGES),$(package)/src)
 CODE := $(SOURCES) tests
 
-TESTS ?= tests
+TESTS ?=
 TEST_WORKERS ?= 2
+PYTEST = $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal
 UV ?= uv
 
 # The first of these that is new enough and can make an environment. A name alone says little: version
@@ -26,18 +27,21 @@ IS_USABLE := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 PIP_INSTALL := $(PIP) install --no-input --progress-bar off
 
-.PHONY: help up setup test check format bench screenshots soak requirements clean
+.PHONY: help up setup test test-all check format bench screenshots soak requirements clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 up: $(STAMPS)/local ## Run everything on this machine; Ctrl-C stops it
 	@exec $(BIN)/containerstacks up $(ARGS)
 
 setup: $(STAMPS)/dev ## Install everything that running, checking and testing need
 
-test: $(STAMPS)/dev ## Run all tests, and list what had to be skipped
-	@exec $(BIN)/python -m pytest -n $(TEST_WORKERS) --dist worksteal $(TESTS)
+test: $(STAMPS)/dev ## Run what every change must pass (five minutes), or TESTS="…"
+	@exec $(PYTEST) $(or $(TESTS),-m quick) $(ARGS)
+
+test-all: $(STAMPS)/dev ## Run every test, and say what to install for those that were skipped
+	@exec $(PYTEST) $(ARGS)
 
 check: $(STAMPS)/dev ## Format, lint, types, imports
 	$(BIN)/ruff format --check .

@@ -11,9 +11,12 @@ import uvloop
 
 from containerstacks_shared.database import db
 from containerstacks_shared.schema import migrate
-from support import databases, roles, schema_a_data
+from support import databases, packages, roles, schema_a_data
 from support.databases import DatabaseServer
 from support.processes import Processes
+
+TESTS = Path(__file__).parent
+QUICK_TIERS = {"unit", "integration"}
 
 
 def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], uvloop.Loop]]:
@@ -36,11 +39,31 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what a long test survived, though nobody sees the output of a test that passed."""
+    """Say what a long test survived, and what to install for those that were skipped."""
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             if name == "survived":
                 terminalreporter.write_line(str(value))
+    command = packages.command_that_installs(terminalreporter.getreports("skipped"))
+    if command:
+        terminalreporter.section("The skipped tests run after")
+        terminalreporter.write_line(command)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark `quick` what `make test` runs: what needs only PostgreSQL, and one test of each main path."""
+    for item in items:
+        tier = item.path.relative_to(TESTS).parts[0]
+        if tier == "browser":
+            item.add_marker(packages.needs("chromium"))
+        alone = tier in QUICK_TIERS and item.get_closest_marker("needs") is None
+        if alone or item.get_closest_marker("main_path"):
+            item.add_marker("quick")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    packages.skip_without_packages(item)
 
 
 def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:

@@ -6,6 +6,7 @@ from decimal import Decimal
 from uuid import UUID
 
 import asyncpg
+import pytest
 
 from support import charges, roles
 from support.billing_model import BEGINNING, BillingModel, Instance
@@ -48,6 +49,7 @@ def assert_kept(before: Rows, after: Rows, *, except_for: dict[str, set[str]]) -
                     assert after[table][key][name] == value, f"{table} {key}: {name}"
 
 
+@pytest.mark.main_path
 async def test_an_adopted_database_keeps_every_row_and_is_billed_by_the_rule(
     schema_a_url: str, processes: Processes
 ) -> None:

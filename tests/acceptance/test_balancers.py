@@ -21,13 +21,12 @@ from support.balancers import (
     Balancer,
     Certificate,
     caddy,
-    needs_caddy,
-    needs_nginx,
     nginx,
     run_to_end,
     write_nginx,
 )
 from support.live_page import LivePage
+from support.packages import needs
 from support.processes import LOCALHOST, Processes, Service
 
 # Only this address is a proxy; the visitors of the tests come from others of the loopback network.
@@ -46,7 +45,9 @@ async def webs(database_url: str, processes: Processes) -> list[Service]:
     return [await processes.start_web(database_url, TRUSTED_PROXIES=PROXY) for _ in range(2)]
 
 
-@pytest.fixture(params=[pytest.param(nginx, marks=needs_nginx), pytest.param(caddy, marks=needs_caddy)])
+@pytest.fixture(
+    params=[pytest.param(nginx, marks=needs("nginx-light")), pytest.param(caddy, marks=needs("caddy"))]
+)
 async def balancer(
     request: pytest.FixtureRequest, tmp_path: Path, webs: list[Service]
 ) -> AsyncIterator[Balancer]:
@@ -56,7 +57,7 @@ async def balancer(
         yield running
 
 
-@needs_nginx
+@needs("nginx-light")
 async def test_nginx_takes_the_shipped_settings(tmp_path: Path) -> None:
     assert NGINX is not None
     certificate = await Certificate.signed_by_itself(tmp_path)
@@ -66,7 +67,7 @@ async def test_nginx_takes_the_shipped_settings(tmp_path: Path) -> None:
     assert "[warn]" not in said, said
 
 
-@needs_caddy
+@needs("caddy")
 async def test_caddy_takes_the_shipped_settings(tmp_path: Path) -> None:
     assert CADDY is not None
     file = DEPLOY / "caddy" / "Caddyfile"

@@ -33,6 +33,7 @@ async def statistics(web: Service) -> dict[str, Any]:
     return dict(document["vps"])
 
 
+@pytest.mark.main_path
 async def test_a_changed_status_is_shown_within_a_second(
     database_url: str, connection: asyncpg.Connection, processes: Processes
 ) -> None:
@@ -78,6 +79,7 @@ async def test_counts_by_status_sum_to_the_total_whatever_the_provider_says(
     }
 
 
+@pytest.mark.main_path
 async def test_a_row_written_the_originals_way_is_counted_billed_and_shown(
     database_url: str, connection: asyncpg.Connection, processes: Processes
 ) -> None:

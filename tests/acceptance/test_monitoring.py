@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import yaml
 
+from support.packages import needs
 from support.processes import LOCALHOST, Processes, Service
-from support.prometheus import Ask, is_content, needs_prometheus, prometheus, promtool
+from support.prometheus import Ask, is_content, prometheus, promtool
 from support.waiting import eventually
 
-pytestmark = needs_prometheus
+pytestmark = needs("prometheus")
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 PROMETHEUS = DEPLOY / "prometheus"

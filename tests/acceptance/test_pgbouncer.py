@@ -7,7 +7,8 @@ import pytest
 
 from support import charges
 from support.live_page import open_page
-from support.pgbouncer import needs_pgbouncer, pgbouncer
+from support.packages import needs
+from support.pgbouncer import pgbouncer
 from support.processes import Processes
 from support.waiting import eventually
 
@@ -17,7 +18,7 @@ PATIENCE_SECONDS = 30.0
 POOL_SIZE = 3
 
 
-@needs_pgbouncer
+@needs("pgbouncer")
 @pytest.mark.timeout(180)
 async def test_all_services_and_commands_work_through_it(
     database_url: str, connection: asyncpg.Connection, processes: Processes
@@ -65,7 +66,7 @@ async def test_all_services_and_commands_work_through_it(
         assert '"level": "error"' not in web.log + daemon.log
 
 
-@needs_pgbouncer
+@needs("pgbouncer")
 async def test_an_empty_database_is_migrated_past_it(empty_database_url: str, processes: Processes) -> None:
     async with pgbouncer(empty_database_url) as pooled:
         done = await processes.run(
@@ -74,7 +75,7 @@ async def test_an_empty_database_is_migrated_past_it(empty_database_url: str, pr
     assert done.exit_code == 0, done.errors
 
 
-@needs_pgbouncer
+@needs("pgbouncer")
 async def test_without_a_direct_connection_beside_it_one_line_says_what_to_set(
     database_url: str, processes: Processes
 ) -> None:

@@ -15,8 +15,9 @@ from containerstacks_shared.core.waiting import happens_within
 from containerstacks_shared.database import locks
 from containerstacks_shared.database.locks import Role
 from support import charges
-from support.balancers import Balancer, needs_nginx, nginx
+from support.balancers import Balancer, nginx
 from support.charges import DueFleet
+from support.packages import needs
 from support.processes import LOCALHOST, Processes, Service
 from support.visitors import Browser, Requests
 from support.waiting import eventually, promised, session_waiting_for
@@ -97,7 +98,7 @@ async def load(database_url: str, processes: Processes, tmp_path: Path) -> Async
         yield Load(database_url, balancer, webs)
 
 
-@needs_nginx
+@needs("nginx-light")
 @pytest.mark.timeout(300)
 async def test_no_request_fails_no_browser_is_lost_and_no_hour_is_billed_twice(
     database_url: str,

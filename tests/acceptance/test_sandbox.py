@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import shutil
 import sys
 from asyncio.subprocess import PIPE
 from pathlib import Path
@@ -12,16 +11,15 @@ import pytest
 
 from support import charges
 from support.alert_receiver import alert_receiver
+from support.packages import find_program, needs
 from support.processes import Processes
 from support.trace_collector import trace_collector
 from support.waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 SANDBOX = ROOT / "tests" / "support" / "sandbox"
-ANALYZER = shutil.which("systemd-analyze")
-pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or ANALYZER is None, reason="systemd-analyze is not installed (Debian: systemd)"
-)
+ANALYZER = find_program("systemd")
+pytestmark = needs("systemd")
 
 
 async def sandbox_of(command: str) -> dict[str, str]:

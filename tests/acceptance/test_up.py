@@ -43,6 +43,7 @@ def ask(up: Up, query: str) -> tuple[object, ...]:
     return row
 
 
+@pytest.mark.main_path
 async def test_from_nothing_to_a_page_that_lives_and_back_to_nothing(up: Up) -> None:
     await up.start()
     status, page = await up.get("/status")

@@ -32,6 +32,7 @@ async def everything_is_billed(connection: asyncpg.Connection, due: DueFleet) ->
     return True
 
 
+@pytest.mark.main_path
 async def test_a_killed_daemon_is_succeeded_within_ten_seconds_and_every_hour_is_billed_once(
     database_url: str, connection: asyncpg.Connection, processes: Processes
 ) -> None:

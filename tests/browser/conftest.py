@@ -13,8 +13,6 @@ from support.chromium import Chromium
 
 @pytest.fixture
 async def chromium() -> AsyncIterator[Chromium]:
-    if support.EXECUTABLE is None:
-        pytest.skip("Chromium is not installed (Debian: chromium)")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=support.EXECUTABLE, args=support.ARGUMENTS)
         yield Chromium(browser)

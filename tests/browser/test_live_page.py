@@ -4,6 +4,7 @@ import signal
 import time
 
 import asyncpg
+import pytest
 from playwright.async_api import Page, WebSocketRoute, expect
 
 from containerstacks_shared.billing import control
@@ -69,6 +70,7 @@ async def expect_headline(page: Page, text: str, within: float = MOMENT_MILLISEC
     await expect(page.locator("[data-verdict-headline]")).to_have_text(text, timeout=promised(within))
 
 
+@pytest.mark.main_path
 async def test_a_changed_row_changes_the_page_without_a_reload(
     database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
 ) -> None:

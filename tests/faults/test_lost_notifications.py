@@ -8,7 +8,8 @@ from containerstacks_shared.database.db import assert_suitable
 from containerstacks_web.keys import LISTENER, SNAPSHOT_FEED
 from support import fleet
 from support.dark_proxy import dark_proxy
-from support.pgbouncer import needs_pgbouncer, pgbouncer
+from support.packages import needs
+from support.pgbouncer import pgbouncer
 from support.waiting import eventually, time_limit
 from support.web_site import Site, open_site
 
@@ -63,14 +64,14 @@ async def test_a_listener_behind_a_proxy_that_went_dark_costs_no_more(
         proxy.go_light()
 
 
-@needs_pgbouncer
+@needs("pgbouncer")
 async def test_a_transaction_pooler_in_between_by_mistake_is_refused_at_the_start(database_url: str) -> None:
     async with pgbouncer(database_url) as pooled:
         with pytest.raises(DatabaseUnsuitable, match="DATABASE_LISTEN_URL"):
             await assert_suitable(pooled, pooled, test_clock=False)
 
 
-@needs_pgbouncer
+@needs("pgbouncer")
 async def test_a_transaction_pooler_with_a_direct_connection_beside_it_serves(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
@@ -85,7 +86,7 @@ async def test_a_transaction_pooler_with_a_direct_connection_beside_it_serves(
                 pass
 
 
-@needs_pgbouncer
+@needs("pgbouncer")
 async def test_a_pooler_that_comes_in_between_later_costs_no_more(
     database_url: str, connection: asyncpg.Connection
 ) -> None:

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
-import pytest
 
+from support.packages import find_program
 from support.processes import LOCALHOST, free_port
 from support.waiting import eventually
 
@@ -21,10 +21,8 @@ NGINX_SITE = DEPLOY / "nginx" / "containerstacks.conf"
 NAME = "status.example.com"
 # Where the shipped settings expect the two web processes.
 UPSTREAMS = ("127.0.0.1:8080", "127.0.0.1:8090")
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/sbin")
-CADDY = shutil.which("caddy")
-needs_nginx = pytest.mark.skipif(NGINX is None, reason="needs the system package nginx-light")
-needs_caddy = pytest.mark.skipif(CADDY is None, reason="needs the system package caddy")
+NGINX = find_program("nginx-light")
+CADDY = find_program("caddy")
 
 _NGINX_MAIN = """
 daemon off;

@@ -1,14 +1,14 @@
 """Pages in a real Chromium, and what went wrong while they were open."""
 
-import shutil
 from dataclasses import dataclass, field
 from typing import Any
 
 from playwright.async_api import Browser, Page, Request, expect
 
-from .waiting import USUAL_SECONDS, promised
+from support.packages import find_program
+from support.waiting import USUAL_SECONDS, promised
 
-EXECUTABLE = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+EXECUTABLE = find_program("chromium")
 # Without a sandbox, as tests also run as root; and nothing of the browser's own talks to anybody.
 ARGUMENTS = [
     "--no-sandbox",

@@ -3,21 +3,18 @@
 import asyncio
 import contextlib
 import os
-import shutil
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import unquote, urlsplit, urlunsplit
 
-import pytest
-
 from support import roles
 from support.databases import database_name
+from support.packages import find_program
 from support.processes import LOCALHOST, free_port
 from support.waiting import eventually
 
-PROGRAM = shutil.which("pgbouncer") or shutil.which("pgbouncer", path="/usr/sbin:/sbin")
-needs_pgbouncer = pytest.mark.skipif(PROGRAM is None, reason="needs the system package pgbouncer")
+PROGRAM = find_program("pgbouncer")
 
 # What an operator copies, and then what is different here: where it listens, and whom it asks.
 SHIPPED = Path(__file__).parents[2] / "deploy" / "pgbouncer" / "pgbouncer.ini"

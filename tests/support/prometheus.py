@@ -1,7 +1,6 @@
 """Prometheus, the server and its tool for checking, from the system's package."""
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -9,12 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import pytest
 
+from support.packages import find_program
 from support.processes import LOCALHOST, free_port
 
-PROGRAM = shutil.which("prometheus")
-needs_prometheus = pytest.mark.skipif(PROGRAM is None, reason="needs the system package prometheus")
+PROGRAM = find_program("prometheus")
 
 Ask = Callable[..., Awaitable[Any]]
 

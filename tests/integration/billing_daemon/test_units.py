@@ -1,7 +1,6 @@
 """systemd's own opinion of the units."""
 
 import asyncio
-import shutil
 import subprocess
 import sys
 from asyncio.subprocess import PIPE, STDOUT
@@ -12,18 +11,17 @@ import pytest
 from containerstacks_billing_daemon import installing
 from containerstacks_billing_daemon.platforms import linux
 from containerstacks_billing_daemon.platforms.installation import Command, Question
+from support.packages import find_program, needs
 
 SYSTEMD = Path(__file__).parents[3] / "deploy" / "systemd"
 UNITS = sorted(path.name for path in SYSTEMD.glob("*.service"))
-ANALYZER = shutil.which("systemd-analyze")
+ANALYZER = find_program("systemd")
 # 1.3, as systemd-analyze counts: 0 is a service that can do nothing, 10 one that can do everything.
 EXPOSURE_TENTHS_MAX = 13
 # What a service is denied begins with this line.
 SANDBOX = "\nNoNewPrivileges="
 
-needs_systemd = pytest.mark.skipif(
-    ANALYZER is None, reason="systemd-analyze is not installed (Debian: systemd)"
-)
+needs_systemd = needs("systemd")
 
 
 @pytest.fixture(params=UNITS)

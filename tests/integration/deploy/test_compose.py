@@ -10,8 +10,9 @@ import pytest
 import yaml
 
 from containerstacks_shared.core.settings import load_settings
-from support.balancers import DEPLOY, NGINX, needs_nginx, run_to_end, write_nginx
+from support.balancers import DEPLOY, NGINX, run_to_end, write_nginx
 from support.deployment import COMMANDS, PORT_OF, ROOT, SETTINGS_OF, variables_of
+from support.packages import needs
 from support.processes import SCRIPTS
 
 FILE = ROOT / "docker-compose.yml"
@@ -149,7 +150,7 @@ def test_the_profile_has_a_balancer_replicas_and_what_they_share() -> None:
         assert not scaled & set(SERVICES[name].get("depends_on", ())), name
 
 
-@needs_nginx
+@needs("nginx-light")
 async def test_the_balancers_settings_and_certificate_are_good(tmp_path: Path) -> None:
     assert NGINX is not None
     _, tls = prepare(tmp_path)

@@ -3,16 +3,14 @@
 import asyncio
 import os
 import re
-import shutil
 import sys
 from pathlib import Path
 from typing import Final
 
-import pytest
-
 from containerstacks_shared.database.db import Connection
 from containerstacks_web.api.openapi import describe_api
 from support import web_site
+from support.packages import needs
 from support.web_site import Site
 
 DOCUMENT: Final = Path(__file__).parents[3] / "docs" / "api.md"
@@ -52,7 +50,7 @@ def test_every_endpoint_has_a_call_of_either_kind() -> None:
         assert blocks("python", text), call
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="needs the system package curl")
+@needs("curl")
 async def test_the_calls_work_as_they_stand(site: Site, connection: Connection) -> None:
     key = await web_site.add_api_key(connection, role="admin")
     text = DOCUMENT.read_text(encoding="utf-8")

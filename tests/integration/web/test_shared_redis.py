@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -13,19 +12,21 @@ from redis.exceptions import RedisError
 from containerstacks_shared.database.db import Connection
 from containerstacks_web.request_limits import VAIN_CREDENTIALS
 from support import fleet
+from support.packages import find_program, needs
 from support.processes import LOCALHOST, free_port
 from support.waiting import eventually
 from support.web_site import OpenSite
 
+pytestmark = needs("redis-server")
+
 
 @pytest.fixture
 async def redis_url(tmp_path: Path) -> AsyncIterator[str]:
-    program = shutil.which("redis-server")
-    if program is None:
-        pytest.skip("needs the system package redis-server")
+    server = find_program("redis-server")
+    assert server is not None
     port = free_port()
     process = await asyncio.create_subprocess_exec(
-        *(program, "--port", str(port), "--bind", LOCALHOST, "--save", "", "--dir", str(tmp_path)),
+        *(server, "--port", str(port), "--bind", LOCALHOST, "--save", "", "--dir", str(tmp_path)),
         stdout=asyncio.subprocess.DEVNULL,
     )
     url = f"redis://{LOCALHOST}:{port}/0"
