@@ -1,6 +1,7 @@
 """The pool and the probe of a database's suitability, on a real server."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import timedelta
 
 import asyncpg
@@ -10,9 +11,10 @@ from containerstacks_shared.core.errors import DatabaseUnavailable, DatabaseUnsu
 from containerstacks_shared.database import db
 from containerstacks_shared.schema import head_revision
 from support.clock import shift_clock
+from support.dark_proxy import DarkProxy, dark_proxy
 from support.databases import with_database
 from support.processes import LOCALHOST, free_port
-from support.waiting import USUAL_SECONDS
+from support.waiting import USUAL_SECONDS, time_limit
 
 
 async def test_json_columns_are_python_values(pool: db.Pool) -> None:
@@ -122,3 +124,62 @@ async def test_a_listen_url_that_leads_elsewhere_is_refused(
     monkeypatch.setattr(db, "_PROBE_SECONDS", 0.2)
     with pytest.raises(DatabaseUnsuitable, match="LISTEN does not work"):
         await db.assert_suitable(database_url, schema_a_url, test_clock=False)
+
+
+@pytest.fixture
+async def proxy(database_url: str) -> AsyncIterator[DarkProxy]:
+    async with dark_proxy(database_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def pool_through_proxy(proxy: DarkProxy) -> AsyncIterator[db.Pool]:
+    pool = await db.create_pool(proxy.dsn, service="tests")
+    yield pool
+    pool.terminate()
+
+
+async def ask(pool: db.Pool, *, in_transaction: bool) -> None:
+    async with pool.acquire() as connection:
+        if not in_transaction:
+            await connection.execute("select 1")
+            return
+        async with connection.transaction():
+            await connection.execute("select 1")
+
+
+@pytest.mark.parametrize("in_transaction", [True, False])
+async def test_a_time_limit_ends_a_session_that_does_not_answer(
+    proxy: DarkProxy, pool_through_proxy: db.Pool, *, in_transaction: bool
+) -> None:
+    proxy.go_dark_at(b"SELECT 1")
+    async with time_limit(3, "the limit did not end it"):
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await ask(pool_through_proxy, in_transaction=in_transaction)
+    assert pool_through_proxy.get_size() == 0
+
+
+@pytest.mark.parametrize("in_transaction", [True, False])
+async def test_work_that_is_cancelled_while_nobody_answers_stays_cancelled(
+    proxy: DarkProxy, pool_through_proxy: db.Pool, *, in_transaction: bool
+) -> None:
+    dark = proxy.go_dark_at(b"SELECT 1")
+    asking = asyncio.create_task(ask(pool_through_proxy, in_transaction=in_transaction))
+    await dark.wait()
+    asking.cancel()
+    async with time_limit(3, "the work did not end"):
+        await asyncio.wait([asking])
+    assert asking.cancelled()
+
+
+async def test_a_statement_that_outlasts_a_limit_is_cancelled_on_the_server_too(
+    pool: db.Pool, connection: asyncpg.Connection
+) -> None:
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.1), pool.acquire() as borrowed, borrowed.transaction():
+            await borrowed.execute("select pg_sleep(60)")
+    asleep = "select count(*) from pg_stat_activity where query like 'select pg_sleep%' and state = 'active'"
+    assert await connection.fetchval(asleep) == 0
+    # It answered, so its session goes on.
+    assert pool.get_size() == 1

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient
+from structlog.testing import capture_logs
 
 from containerstacks_shared.core.errors import ConfigurationError, ContainerStacksError
 from containerstacks_shared.database import db
@@ -80,6 +81,15 @@ def test_a_signal_ends_the_process_cleanly(by: signal.Signals) -> None:
 @pytest.mark.parametrize("job", [crashing, returning_early])
 def test_a_job_that_ends_before_it_should_takes_the_process_down(job: Run) -> None:
     assert exit_code_of(service(until_stopped, job)) == 1
+
+
+def test_a_job_that_was_cancelled_is_logged() -> None:
+    async def cancelled(_stop: asyncio.Event) -> None:
+        raise asyncio.CancelledError
+
+    with capture_logs() as logs:
+        assert exit_code_of(service(until_stopped, cancelled)) == 1
+    assert [(each["event"], each["job"]) for each in logs if "job" in each] == [("job.cancelled", "job-1")]
 
 
 def test_a_job_that_crashes_while_stopping_is_a_failure() -> None:

@@ -5,7 +5,7 @@ import gc
 
 import pytest
 
-from containerstacks_shared.core.waiting import all_of, first_of
+from containerstacks_shared.core.waiting import all_of, first_of, happens_within, in_own_task
 
 
 async def test_the_first_wait_to_end_ends_them_all() -> None:
@@ -71,3 +71,50 @@ async def test_the_first_failure_is_raised_as_it_is_and_calls_the_rest_off() -> 
         await all_of(waits(), fails())
     assert called_off.is_set()
     assert isinstance(failure.value.__context__, KeyError)
+
+
+async def loses_its_session() -> None:
+    # After the group has begun to wait for its tasks.
+    await asyncio.sleep(0)
+    raise ConnectionError
+
+
+async def test_a_time_limit_still_holds_after_a_group_failed() -> None:
+    async def fails_as_a_group() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(loses_its_session())
+
+    with pytest.raises(ExceptionGroup):
+        await in_own_task(fails_as_a_group())
+    assert not await happens_within(asyncio.Event(), 0)
+
+
+async def test_a_time_limit_still_holds_after_work_side_by_side_failed() -> None:
+    with pytest.raises(ConnectionError):
+        await all_of(asyncio.sleep(0), loses_its_session())
+    assert not await happens_within(asyncio.Event(), 0)
+
+
+async def test_work_in_a_task_of_its_own_is_cancelled_with_its_caller() -> None:
+    begun, cancelled = asyncio.Event(), asyncio.Event()
+
+    async def works() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    caller = asyncio.create_task(in_own_task(works()))
+    await begun.wait()
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert cancelled.is_set()
+
+
+async def test_work_in_a_task_of_its_own_hands_back_its_result() -> None:
+    async def works() -> int:
+        return 7
+
+    assert await in_own_task(works()) == 7

@@ -27,7 +27,7 @@ from containerstacks_shared.core.errors import (
     ContainerStacksError,
     LeadershipLost,
 )
-from containerstacks_shared.core.waiting import either, first_of, happens_within
+from containerstacks_shared.core.waiting import either, first_of, happens_within, in_own_task
 from containerstacks_shared.database.db import FAILURES, UNAVAILABLE, Pool
 from containerstacks_shared.database.leading import lead_until_stopped
 from containerstacks_shared.database.locks import Leadership, Role, Term
@@ -118,7 +118,7 @@ class BuiltinBilling:
         BUILTIN_BILLING_ACTIVE.set(1)
         try:
             async with either(stop, leadership.lost) as over:
-                await self._serve_term(presence, subscription, over)
+                await in_own_task(self._serve_term(presence, subscription, over))
         except* _GIVES_UP as group:
             _log.warning("builtin_billing.given_up", error=_describe(group.exceptions[0]))
         finally:

@@ -3,7 +3,9 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 
 async def happens_within(event: asyncio.Event, seconds: float) -> bool:
@@ -16,6 +18,15 @@ async def happens_within(event: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def in_own_task(work: Coroutine[Any, Any, Result]) -> Result:
+    """Do `work` in a task of its own, so that the caller can go on after a task group in it has failed.
+
+    A failing group may leave its task with a cancellation request that nobody takes back. In such a task Python before
+    3.11.3 raises `CancelledError` when a time limit passes, and an ordinary timeout ends the process.
+    """
+    return await asyncio.create_task(work)
 
 
 async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
@@ -37,11 +48,15 @@ async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
 
 async def all_of(*work: Coroutine[Any, Any, object]) -> None:
     """Wait until all have ended. The first failure calls the others off and is raised as it is, not in a group."""
-    failure = None
-    try:
+
+    async def side_by_side() -> None:
         async with asyncio.TaskGroup() as group:
             for part in work:
                 group.create_task(part)
+
+    failure = None
+    try:
+        await in_own_task(side_by_side())
     except BaseExceptionGroup as failures:
         failure = failures.exceptions[0]
     if failure is not None:

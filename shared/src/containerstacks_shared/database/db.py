@@ -26,6 +26,7 @@ from containerstacks_shared.core.errors import DatabaseUnavailable, DatabaseUnsu
 from containerstacks_shared.core.queries import load
 
 from . import servers
+from .bounded_pool import BoundedPool, BoundedSession
 
 if TYPE_CHECKING:
     Pool = asyncpg.Pool[asyncpg.Record]
@@ -70,6 +71,9 @@ IDLE_SESSION_TIMEOUT: Final = timedelta(seconds=5)
 _IDLE_IN_TRANSACTION_TIMEOUT: Final = timedelta(seconds=5)
 _COMMAND_TIMEOUT: Final = timedelta(seconds=30)
 _CONNECT_TIMEOUT_SECONDS: Final = 3.0
+# After so many a pooled session is replaced.
+_SESSION_QUERIES_MAX: Final = 50_000
+_SESSION_IDLE_MAX: Final = timedelta(minutes=5)
 _START_PATIENCE_SECONDS: Final = 10.0
 _START_PAUSE_SECONDS: Final = 0.5
 _PROBE_SECONDS: Final = 3.0
@@ -185,13 +189,18 @@ async def _create_pool(
             await pool.expire_connections()
             raise ConnectionError(_DEMOTED)
 
-    pool = await asyncpg.create_pool(
+    pool = await BoundedPool(
         dsn,
+        connection_class=BoundedSession,
         connect=partial(_connect, writable=writable),
         # No floor, which would be rebuilt noisily during an outage.
         min_size=0,
         init_size=init_size,
         max_size=size_max,
+        max_queries=_SESSION_QUERIES_MAX,
+        max_inactive_connection_lifetime=_SESSION_IDLE_MAX.total_seconds(),
+        loop=None,
+        record_class=asyncpg.Record,
         timeout=_CONNECT_TIMEOUT_SECONDS,
         command_timeout=command_timeout.total_seconds(),
         server_settings=settings,

@@ -1,19 +1,19 @@
 """Leading a role again and again: stand by, lead, lose it, stand by."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
 
 import structlog
 
 from containerstacks_shared.core.errors import LeadershipLost
-from containerstacks_shared.core.waiting import either, happens_within
+from containerstacks_shared.core.waiting import either, happens_within, in_own_task
 
 from .db import FAILURES
 from .locks import Leadership, Term
 
 # Called with each term, and an event that is set when the term is over or the process stops.
-Work = Callable[[Term, asyncio.Event], Awaitable[None]]
+Work = Callable[[Term, asyncio.Event], Coroutine[Any, Any, None]]
 
 _PAUSE_SECONDS: Final = 0.5
 _GIVES_UP: Final[tuple[type[Exception], ...]] = (LeadershipLost, *FAILURES)
@@ -34,7 +34,7 @@ async def lead_until_stopped(leadership: Leadership, work: Work, *, stop: asynci
                 continue
             async with either(stop, leadership.lost) as halt:
                 try:
-                    await work(term, halt)
+                    await in_own_task(work(term, halt))
                 except* _GIVES_UP as group:
                     _log.warning("leading.given_up", role=term.role, term=term.number, error=_first(group))
             await leadership.release()

@@ -148,16 +148,26 @@ async def _supervise(jobs: Sequence[Job], stop: asyncio.Event, *, patience: time
         stop.set()
         _log.info("service.stopping")
         await stopping
-        pending: set[asyncio.Task[bool]] = set()
         if tasks:
-            _, pending = await asyncio.wait(tasks, timeout=patience.total_seconds())
-        for task in pending:
-            _log.error("job.did_not_stop", job=task.get_name())
-        return clean and not pending and all(not task.cancelled() and task.result() for task in tasks)
+            await asyncio.wait(tasks, timeout=patience.total_seconds())
+        # Not short-circuited: each job that failed is logged.
+        return all([clean, *(_went_well(task) for task in tasks)])
     finally:
         for task in (*tasks, stopping):
             task.cancel()
         await asyncio.wait({*tasks, stopping})
+
+
+def _went_well(task: asyncio.Task[bool]) -> bool:
+    if not task.done():
+        _log.error("job.did_not_stop", job=task.get_name())
+        return False
+    try:
+        return task.result()
+    except asyncio.CancelledError as error:
+        # By nobody here: a cancellation that went astray inside the job.
+        _log.error("job.cancelled", job=task.get_name(), exc_info=error)
+        return False
 
 
 async def _run_job(job: Job, stop: asyncio.Event) -> bool:

@@ -1,0 +1,70 @@
+"""A pool whose sessions are given up soon after a time limit passed, when the server does not answer.
+
+Whoever limits work on the database (`asyncio.timeout`) or cancels it has the driver ask the server to cancel the
+statement, roll back and clean the session up. All three wait for answers, by default for as long as a statement may
+take. A server or network that caused the limit to pass gives none, so here each step has a second: then the session is
+closed without the server. What it had begun, the server rolls back by itself.
+"""
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncpg
+from asyncpg.pool import PoolConnectionProxy
+from asyncpg.transaction import Transaction
+
+if TYPE_CHECKING:
+    _Pool = asyncpg.Pool[asyncpg.Record]
+    _Connection = asyncpg.Connection[asyncpg.Record]
+else:
+    _Pool = asyncpg.Pool
+    _Connection = asyncpg.Connection
+
+# A server that answers at all does so in milliseconds.
+CLEANUP_SECONDS_MAX: Final = 1.0
+
+_FAILURES: Final = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
+
+
+class BoundedPool(_Pool):
+    async def release(
+        self,
+        connection: "PoolConnectionProxy[asyncpg.Record]",
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - the driver's signature
+    ) -> None:
+        # A session that cannot be cleaned up is closed. The work on it has ended before, well or badly.
+        with suppress(*_FAILURES):
+            await super().release(connection, timeout=timeout or CLEANUP_SECONDS_MAX)
+
+
+class BoundedSession(_Connection):
+    def transaction(
+        self, *, isolation: Any = None, readonly: bool = False, deferrable: bool = False
+    ) -> Transaction:
+        return _Transaction(self, isolation, readonly, deferrable)
+
+
+class _Transaction(Transaction):
+    def __init__(self, session: BoundedSession, *how: Any) -> None:
+        super().__init__(session, *how)
+        self._session = session
+
+    async def __aexit__(self, kind: object, error: object, traceback: object) -> None:
+        if kind is None:
+            await super().__aexit__(kind, error, traceback)
+            return
+        giving_up = asyncio.get_running_loop().call_later(CLEANUP_SECONDS_MAX, self._session.terminate)
+        try:
+            # The error that ended the transaction goes on, not the one that a dead session answers ROLLBACK with.
+            with suppress(*_FAILURES):
+                await super().__aexit__(kind, error, traceback)
+        finally:
+            giving_up.cancel()
