@@ -273,7 +273,7 @@ async def test_metrics_are_served_in_prometheus_format(aiohttp_client: Clients) 
 async def test_a_readiness_check_that_hangs_is_an_answer_too(
     aiohttp_client: Clients, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("containerstacks_shared.probes._READY_SECONDS_MAX", 0.05)
+    monkeypatch.setattr("containerstacks_shared.process.probes._READY_SECONDS_MAX", 0.05)
 
     async def ready(_app: web.Application) -> list[str]:
         await asyncio.Event().wait()
