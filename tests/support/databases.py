@@ -12,12 +12,17 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import psycopg
 from psycopg import sql
 
 from containerstacks_shared.local.embedded import EmbeddedPostgres
+
+_IN_MEMORY: Final = Path("/dev/shm")
+# For some servers at a time, each with its log and some databases of 10 MB.
+_ROOM_BYTES_MIN: Final = 2 * 1024**3
 
 
 @dataclass(frozen=True)
@@ -31,7 +36,7 @@ class DatabaseServer:
         """Create a database and return its DSN."""
         # Workers may share a server that somebody else runs, so the name carries the process id.
         name = f"{purpose}_{os.getpid()}_{next(self._numbers)}"
-        # By copying files: several times faster than through the log when nothing is flushed to disk.
+        # By copying files, a quarter of what it costs through the log: 17 ms of processor time to create, 7 to drop.
         self._execute(
             sql.SQL("create database {} template {} strategy file_copy").format(
                 sql.Identifier(name), sql.Identifier(template or "template0")
@@ -70,7 +75,7 @@ def embedded_postgres(settings: Mapping[str, str] | None = None) -> Iterator[Emb
 
     `settings` are PostgreSQL's, on top of those that make tests fast.
     """
-    folder = Path(tempfile.mkdtemp(prefix="containerstacks-tests-"))
+    folder = Path(tempfile.mkdtemp(prefix="containerstacks-tests-", dir=_memory()))
     # PostgreSQL refuses to run as root and then runs as somebody else, who must get into the folder.
     folder.chmod(0o755)
     postgres = EmbeddedPostgres(folder / "data", version=server_version(), fast=True, settings=settings)
@@ -79,6 +84,13 @@ def embedded_postgres(settings: Mapping[str, str] | None = None) -> Iterator[Emb
     finally:
         postgres.stop()
         shutil.rmtree(folder)
+
+
+def _memory() -> Path | None:
+    """Return the file system in memory, where a database is created at a third of the cost, if there is room in it."""
+    if not os.access(_IN_MEMORY, os.W_OK) or shutil.disk_usage(_IN_MEMORY).free < _ROOM_BYTES_MIN:
+        return None
+    return _IN_MEMORY
 
 
 def server_version() -> int:
