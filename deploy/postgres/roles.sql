@@ -170,7 +170,7 @@ begin
     grant execute on function hold_base_tables() to containerstacks_stats_aggregator;
     -- Whether billing goes on, for its metrics, the component on the status page, and alerts.
     grant select (paused, reason, changed_by, changed_at) on billing_control to containerstacks_stats_aggregator;
-    grant select (id, biller, occasion, status, started_at, finished_at, instances_billed, hours_billed,
+    grant select (id, biller, trigger, status, started_at, finished_at, instances_billed, hours_billed,
                   instances_unpaid, error_message)
         on billing_runs to containerstacks_stats_aggregator;
     grant select (daemon_instance_id, status, last_run_at, last_run_success, instances_billed, started_at,

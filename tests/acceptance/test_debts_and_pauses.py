@@ -60,7 +60,7 @@ async def test_a_top_up_settles_a_debt_within_a_second_whoever_bills(
         assert await in_debt(connection)
         took.append(await seconds_to_settle(connection, organization))
         assert await fleet.balance_of(connection, organization) == Decimal("4.97")
-        run = await connection.fetchrow("select biller, occasion from billing_runs order by id desc limit 1")
+        run = await connection.fetchrow("select biller, trigger from billing_runs order by id desc limit 1")
         assert run is not None
         assert tuple(run) == (biller, "top_up")
         if biller == "daemon":

@@ -59,7 +59,7 @@ async def test_a_billing_run_is_a_trace_of_its_batches_and_their_queries(
     assert (run.service, run.kind, run.parent_id) == (DAEMON, "INTERNAL", "")
     assert run.facts == {
         "containerstacks.biller": "daemon",
-        "containerstacks.occasion": run.facts["containerstacks.occasion"],
+        "containerstacks.trigger": run.facts["containerstacks.trigger"],
         "containerstacks.run_id": 1,
         "containerstacks.status": "succeeded",
         "containerstacks.instances_billed": 8,

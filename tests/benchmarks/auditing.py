@@ -10,7 +10,7 @@ import asyncpg
 from benchmarks.fleets import make_fleet
 from benchmarks.results import Result
 from containerstacks_shared.billing.audit import audit
-from containerstacks_shared.billing.documents import Biller, Occasion
+from containerstacks_shared.billing.documents import Biller, RunTrigger
 from containerstacks_shared.billing.run import run_hourly_billing
 from containerstacks_shared.core.settings import BillingSettings, load_settings
 from containerstacks_shared.database import db
@@ -87,7 +87,7 @@ async def _bill(dsn: str, pool: db.Pool, runs: int, *, hours: int) -> int:
             pool,
             listen_dsn=dsn,
             biller=Biller.DAEMON,
-            occasion=Occasion.SCHEDULE,
+            trigger=RunTrigger.SCHEDULE,
             settings=load_settings(BillingSettings, database_url=dsn),
         )
     async with pool.acquire() as connection:

@@ -19,7 +19,7 @@ import asyncpg
 from benchmarks.fleets import make_fleet
 from benchmarks.results import Result
 from containerstacks_shared.billing.credits import credit_wallet
-from containerstacks_shared.billing.documents import Biller, Occasion
+from containerstacks_shared.billing.documents import Biller, RunTrigger
 from containerstacks_shared.billing.run import run_hourly_billing
 from containerstacks_shared.core.settings import BillingSettings, load_settings
 from containerstacks_shared.database.db import create_pool
@@ -222,7 +222,7 @@ async def _run(dsn: str) -> float:
         pool,
         listen_dsn=dsn,
         biller=Biller.DAEMON,
-        occasion=Occasion.ONCE,
+        trigger=RunTrigger.ONCE,
         settings=load_settings(BillingSettings, database_url=dsn),
     )
     seconds = time.perf_counter() - began

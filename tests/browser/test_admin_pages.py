@@ -131,7 +131,7 @@ async def test_the_forms_work_without_scripts(web: Service, chromium: Chromium) 
 
 
 _BEGIN = """
-insert into billing_runs (biller, occasion, holder, term, started_at, hours_billed)
+insert into billing_runs (biller, trigger, holder, term, started_at, hours_billed)
 values ('daemon', 'schedule', 'one', 1, clock_now(), 12) returning id
 """
 _END = """

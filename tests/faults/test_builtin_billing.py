@@ -71,8 +71,8 @@ async def heartbeats(connection: Connection) -> int:
 
 
 async def runs(connection: Connection) -> list[tuple[str, str, str]]:
-    rows = await connection.fetch("select biller, occasion, status from billing_runs order by id")
-    return [(row["biller"], row["occasion"], row["status"]) for row in rows]
+    rows = await connection.fetch("select biller, trigger, status from billing_runs order by id")
+    return [(row["biller"], row["trigger"], row["status"]) for row in rows]
 
 
 async def test_without_a_daemon_it_bills_at_once_and_is_seen(

@@ -13,7 +13,7 @@ import asyncpg
 
 from containerstacks_shared.billing import credits as billing_credits
 from containerstacks_shared.billing.credits import Credit
-from containerstacks_shared.billing.documents import Biller, Occasion
+from containerstacks_shared.billing.documents import Biller, RunTrigger
 from containerstacks_shared.billing.run import RunSummary, run_hourly_billing
 from containerstacks_shared.billing.verify import Finding, Severity, verify
 from containerstacks_shared.core.settings import BillingSettings, load_settings
@@ -35,7 +35,7 @@ class Billing:
         self,
         *,
         biller: Biller = Biller.DAEMON,
-        occasion: Occasion = Occasion.SCHEDULE,
+        trigger: RunTrigger = RunTrigger.SCHEDULE,
         batch_size: int = 5000,
         concurrency: int = 2,
         stop: Event | None = None,
@@ -45,7 +45,7 @@ class Billing:
             self.pool,
             listen_dsn=self.dsn,
             biller=biller,
-            occasion=occasion,
+            trigger=trigger,
             settings=load_settings(
                 BillingSettings, database_url=self.dsn, batch_size=batch_size, concurrency=concurrency
             ),

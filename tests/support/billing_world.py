@@ -31,7 +31,7 @@ class World:
 
     async def begin(self) -> None:
         self.run_id = await self.connection.fetchval(
-            "insert into billing_runs (biller, occasion, holder, term) values ('daemon', 'once', 'world', 0)"
+            "insert into billing_runs (biller, trigger, holder, term) values ('daemon', 'once', 'world', 0)"
             " returning id"
         )
 

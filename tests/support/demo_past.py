@@ -83,7 +83,7 @@ select 1440, date_trunc('day', at, 'UTC'), component, sum(60 - degraded - down -
 # Once an hour; a few fail, and for four hours nobody bills. They have charged nobody, which an audit would find.
 # Their ids are below those of every real run.
 _RUNS = """
-insert into billing_runs (id, biller, occasion, holder, term, started_at, finished_at, status, instances_billed)
+insert into billing_runs (id, biller, trigger, holder, term, started_at, finished_at, status, instances_billed)
 overriding system value
 select number - 1000000000, 'daemon', 'schedule', 'demo', 1, at,
        at + (300 + number * 37 % 500) * interval '1 millisecond',

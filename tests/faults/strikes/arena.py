@@ -87,7 +87,7 @@ _FAILED_RUN = """
 select max(id)
   from billing_runs
  where status in ('failed', 'interrupted')
-   and id > (select coalesce(max(id), 0) from billing_runs where status = 'succeeded' and occasion <> 'top_up')
+   and id > (select coalesce(max(id), 0) from billing_runs where status = 'succeeded' and trigger <> 'top_up')
 """
 
 # Raises whatever the server is told to raise, for one organization, in the middle of a batch.

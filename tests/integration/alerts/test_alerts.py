@@ -90,7 +90,7 @@ async def test_failed_runs_in_a_row_are_one_alert(
     one = watcher(delay_minutes=1440)
     for status in [RunStatus.FAILED] * 3 + [RunStatus.SUCCEEDED] * 2:
         await billing.connection.execute(
-            "insert into billing_runs (biller, occasion, holder, term, status, finished_at, error_message)"
+            "insert into billing_runs (biller, trigger, holder, term, status, finished_at, error_message)"
             " values ('daemon', 'schedule', 'test', 1, $1, clock_now(), 'disk full')",
             status.value,
         )

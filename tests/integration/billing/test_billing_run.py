@@ -11,7 +11,7 @@ import pytest
 
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.charge import charge_organizations
-from containerstacks_shared.billing.documents import Biller, Occasion
+from containerstacks_shared.billing.documents import Biller, RunTrigger
 from containerstacks_shared.billing.schedule import read_next_run
 from containerstacks_shared.billing.status import read_daemon_details, read_daemon_status
 from containerstacks_shared.core.errors import (
@@ -272,9 +272,9 @@ async def test_the_next_run_closes_what_a_dead_process_left_running(
     billing: Billing, connection: asyncpg.Connection
 ) -> None:
     await connection.execute(
-        "insert into billing_runs (biller, occasion, holder, term) values ('daemon', 'once', 'dead-1', 0)"
+        "insert into billing_runs (biller, trigger, holder, term) values ('daemon', 'once', 'dead-1', 0)"
     )
-    await billing.run(occasion=Occasion.START)
+    await billing.run(trigger=RunTrigger.START)
     dead = await connection.fetchrow("select * from billing_runs where holder = 'dead-1'")
     assert dead is not None
     assert (dead["status"], dead["error_message"]) == ("interrupted", "the process ended before the run did")

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.billing import control
-from containerstacks_shared.billing.documents import Biller, DaemonDetails, DaemonStatus, Occasion
+from containerstacks_shared.billing.documents import Biller, DaemonDetails, DaemonStatus, RunTrigger
 from containerstacks_shared.billing.presence import STALE_AFTER, Presence
 from containerstacks_shared.billing.status import (
     WARNING_AFTER,
@@ -150,9 +150,9 @@ async def test_the_last_run_is_that_of_either_biller(
 async def test_a_run_after_a_top_up_is_history_and_not_the_last_run(billing: Billing) -> None:
     await billing.run()
     before = await status(billing)
-    await billing.run(biller=Biller.BUILTIN, occasion=Occasion.TOP_UP)
+    await billing.run(biller=Biller.BUILTIN, trigger=RunTrigger.TOP_UP)
     assert await status(billing) == before
-    assert [run.occasion for run in (await details(billing)).history] == ["top_up", "schedule"]
+    assert [run.trigger for run in (await details(billing)).history] == ["top_up", "schedule"]
 
 
 async def test_the_built_in_biller_is_named_while_it_is_active(billing: Billing) -> None:
@@ -175,7 +175,7 @@ async def test_the_next_run_is_an_interval_after_the_last_scheduled_one(
         assert (await status(billing)).next_scheduled_run == due
         await billing.pass_hours(0.5)
         await presence.beat()
-        await billing.run(occasion=Occasion.ONCE)
+        await billing.run(trigger=RunTrigger.ONCE)
         assert (await status(billing)).next_scheduled_run == due
         await billing.pass_hours(3)
         await presence.beat()

@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.billing import refunds
-from containerstacks_shared.billing.documents import Occasion
+from containerstacks_shared.billing.documents import RunTrigger
 from containerstacks_shared.billing.statement import Line, LineKind, Month, open_statement
 from support import fleet
 from support.billing import Billing
@@ -38,7 +38,7 @@ async def test_a_debt_goes_with_its_instance_and_is_settled_by_its_new_owners_mo
         await billing.run(batch_size=1, concurrency=1)
         assert (await billing.open_debts())[instance]["organization_id"] == taker.id
         await billing.credit(taker, "0.03", reference=f"payment-of-{taker.id}")
-        await billing.run(occasion=Occasion.TOP_UP)
+        await billing.run(trigger=RunTrigger.TOP_UP)
         assert await billing.open_debts() == {}
         assert await billing.hours_billed(instance) == 3
         await connection.execute("delete from vps_instances")

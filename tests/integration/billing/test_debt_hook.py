@@ -14,7 +14,7 @@ import pytest
 
 from containerstacks_shared.billing import debt_hook, debt_outbox, write_offs
 from containerstacks_shared.billing.debt_hook import DebtHook
-from containerstacks_shared.billing.documents import Occasion
+from containerstacks_shared.billing.documents import RunTrigger
 from containerstacks_shared.core.outbox import ATTEMPTS_MAX, pause_after
 from containerstacks_shared.core.settings import BillingSettings, load_settings
 from containerstacks_shared.database.notify import Channel, Listener
@@ -64,7 +64,7 @@ async def overdue(billing: Billing, organization: Organization, plan: Plan, *, i
 
 async def pay(billing: Billing, organization: Organization) -> None:
     await billing.credit(organization, "50")
-    await billing.run(occasion=Occasion.TOP_UP)
+    await billing.run(trigger=RunTrigger.TOP_UP)
 
 
 def outcomes(connection: asyncpg.Connection, *expected: str | None) -> Callable[[], object]:

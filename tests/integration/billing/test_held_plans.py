@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.billing import control
-from containerstacks_shared.billing.documents import Occasion
+from containerstacks_shared.billing.documents import RunTrigger
 from containerstacks_shared.billing.held_plans import read_held
 from support import fleet
 from support.billing import Billing
@@ -222,7 +222,7 @@ async def test_only_a_jump_is_out_of_proportion_not_a_long_catch_up_nor_a_first_
         connection, another, await fleet.add_plan(connection, base_price="730"), hours_due=1
     )
     await billing.pass_hours(700)
-    assert (await billing.run(occasion=Occasion.START)).problems == []
+    assert (await billing.run(trigger=RunTrigger.START)).problems == []
     assert await billing.hours_billed(instance) == 701
     assert await billing.hours_billed(dear) > 0
 
@@ -248,7 +248,7 @@ async def test_an_old_hour_paid_late_says_nothing_about_the_price_of_today(
     await billing.pass_hours(2)
     await billing.run()
     await connection.execute("update wallets set balance = 0.01 where id = $1", debtor.wallet_id)
-    await billing.run(occasion=Occasion.TOP_UP)
+    await billing.run(trigger=RunTrigger.TOP_UP)
     assert await fleet.balance_of(connection, debtor) == 0
     # Six times what the latest hour cost, and thirty times what the oldest did.
     await set_price(connection, plan, "219.00")

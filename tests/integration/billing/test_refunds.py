@@ -261,7 +261,7 @@ async def test_cycles_that_nobody_paid_to_us_are_refused(
 
 async def test_a_run_that_is_going_on_is_not_refunded(connection: asyncpg.Connection) -> None:
     run_id = await connection.fetchval(
-        "insert into billing_runs (biller, occasion, holder, term) values ('daemon', 'once', 'x', 0) returning id"
+        "insert into billing_runs (biller, trigger, holder, term) values ('daemon', 'once', 'x', 0) returning id"
     )
     with pytest.raises(BillingBusy, match="is going on"):
         await refunds.refund_run(connection, run_id, **OPERATOR)

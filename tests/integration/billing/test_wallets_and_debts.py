@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.billing import debt_outbox, debts, run_debts, run_records
-from containerstacks_shared.billing.documents import Occasion
+from containerstacks_shared.billing.documents import RunTrigger
 from containerstacks_shared.billing.owed_hours import read_owed_hours, stalled_since
 from containerstacks_shared.billing.run import is_debt_payable
 from containerstacks_shared.billing.status import read_daemon_details
@@ -202,7 +202,7 @@ async def test_a_debt_is_settled_when_money_arrives_and_history_keeps_it(
     await billing.run()
     await billing.credit(poor, "5.00")
     assert await is_debt_payable(connection)
-    summary = await billing.run(occasion=Occasion.TOP_UP)
+    summary = await billing.run(trigger=RunTrigger.TOP_UP)
     assert summary.charged.debts_settled == 1
     assert await billing.open_debts() == {}
     assert not await is_debt_payable(connection)
@@ -259,7 +259,7 @@ async def test_after_a_top_up_only_debtors_with_money_are_billed(
     await billing.run()
     other = await fleet.add_instance(connection, organization, plan, hours_due=1)
     await billing.credit(debtors[0], "1.00")
-    await billing.run(occasion=Occasion.TOP_UP)
+    await billing.run(trigger=RunTrigger.TOP_UP)
     assert [await billing.hours_billed(instance) for instance in (*owing, other)] == [1, 0, 0]
 
 
@@ -273,7 +273,7 @@ async def test_money_that_is_partly_spent_elsewhere_at_once_still_settles_a_debt
     # The application charges for something else before anybody looks.
     await connection.execute("update wallets set balance = 4.50")
     assert await is_debt_payable(connection)
-    await billing.run(occasion=Occasion.TOP_UP)
+    await billing.run(trigger=RunTrigger.TOP_UP)
     assert await billing.open_debts() == {}
 
 
@@ -288,7 +288,7 @@ async def test_a_top_up_that_began_before_a_run_and_ended_after_it_settles_a_deb
         await billing.run()
         await application.execute("update wallets set balance = balance + 5")
     assert await is_debt_payable(connection)
-    await billing.run(occasion=Occasion.TOP_UP)
+    await billing.run(trigger=RunTrigger.TOP_UP)
     assert await billing.open_debts() == {}
 
 
@@ -302,7 +302,7 @@ async def test_money_that_covers_no_hour_is_not_worth_a_run(
     assert not await is_debt_payable(connection)
     await billing.credit(poor, "0.004", reference="payment-2")
     assert await is_debt_payable(connection)
-    await billing.run(occasion=Occasion.TOP_UP)
+    await billing.run(trigger=RunTrigger.TOP_UP)
     assert await billing.balance(poor.wallet_id) == Decimal("0.003")
     assert not await is_debt_payable(connection)
 
@@ -315,7 +315,7 @@ async def test_a_debt_without_wallet_is_settled_once_there_is_one(
     await billing.run()
     await fleet.add_wallet(connection, organization.id, balance="1.00")
     assert await is_debt_payable(connection)
-    await billing.run(occasion=Occasion.TOP_UP)
+    await billing.run(trigger=RunTrigger.TOP_UP)
     assert await billing.hours_billed(instance) == 2
     assert await billing.open_debts() == {}
 

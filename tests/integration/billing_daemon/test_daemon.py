@@ -21,7 +21,7 @@ from support.daemons import Daemon, Start
 from support.waiting import eventually
 
 INTERVAL = timedelta(hours=1)
-RUNS = "select occasion, status from billing_runs order by id"
+RUNS = "select trigger, status from billing_runs order by id"
 OWN_ROW = "select * from billing_daemon_status where daemon_instance_id = $1"
 LEADER_SESSION = (
     "select pid from pg_locks where locktype = 'advisory' and classid = $1 and objid = $2 and granted"
@@ -29,7 +29,7 @@ LEADER_SESSION = (
 
 
 def runs(connection: asyncpg.Connection, *expected: tuple[str, str]) -> Callable[[], Awaitable[bool]]:
-    """Whether exactly these runs were recorded, by occasion and status."""
+    """Whether exactly these runs were recorded, by trigger and status."""
 
     async def recorded() -> bool:
         assert [tuple(row) for row in await connection.fetch(RUNS)] == list(expected)
@@ -173,7 +173,7 @@ async def test_a_run_that_cannot_even_begin_is_a_failed_run(
     start: Start, connection: asyncpg.Connection
 ) -> None:
     await connection.execute(
-        "insert into billing_runs (biller, occasion, holder, term, started_at, finished_at, status)"
+        "insert into billing_runs (biller, trigger, holder, term, started_at, finished_at, status)"
         " values ('daemon', 'start', 'the future', 0, now() + interval '1 day', now() + interval '1 day', 'succeeded')"
     )
     with capture_logs() as logs:
@@ -240,13 +240,13 @@ async def test_the_schedule_goes_on_from_the_last_run_in_the_database(
     monkeypatch.setattr(type(settings), "billing_interval", timedelta(seconds=0.3))
     async with start():
         await eventually(lambda: scheduled_runs(connection, at_least=2))
-    rows = await connection.fetch("select occasion, started_at from billing_runs order by id")
-    assert rows[0]["occasion"] == "start"
+    rows = await connection.fetch("select trigger, started_at from billing_runs order by id")
+    assert rows[0]["trigger"] == "start"
     for earlier, later in pairwise(rows):
-        assert later["occasion"] == "schedule"
+        assert later["trigger"] == "schedule"
         assert later["started_at"] - earlier["started_at"] >= timedelta(seconds=0.3)
 
 
 async def scheduled_runs(connection: asyncpg.Connection, *, at_least: int) -> bool:
-    count: int = await connection.fetchval("select count(*) from billing_runs where occasion = 'schedule'")
+    count: int = await connection.fetchval("select count(*) from billing_runs where trigger = 'schedule'")
     return count >= at_least

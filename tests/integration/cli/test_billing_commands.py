@@ -13,7 +13,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 
-from containerstacks_shared.billing.documents import Biller, Occasion
+from containerstacks_shared.billing.documents import Biller, RunTrigger
 from containerstacks_shared.billing.run import run_hourly_billing
 from containerstacks_shared.billing.statement import Month
 from containerstacks_shared.core.settings import BillingSettings, load_settings
@@ -57,7 +57,7 @@ async def bill(dsn: str) -> None:
         pool,
         listen_dsn=dsn,
         biller=Biller.DAEMON,
-        occasion=Occasion.ONCE,
+        trigger=RunTrigger.ONCE,
         settings=load_settings(BillingSettings, database_url=dsn),
     )
     await pool.close()

@@ -125,7 +125,7 @@ REFUSED: Final = {
         "select label from vps_instances",
         "select from web_sessions",
         "select * from list_api_keys()",
-        "insert into billing_runs (biller, occasion, holder, term) values ('daemon', 'once', 'me', 1)",
+        "insert into billing_runs (biller, trigger, holder, term) values ('daemon', 'once', 'me', 1)",
         "update billing_control set paused = true, reason = 'mine'",
         (
             "insert into incidents (kind, title, impact, status, components)"
@@ -294,7 +294,7 @@ async def test_a_process_looks_for_what_is_wrong_under_its_role(
 
 async def begin_run(session: asyncpg.Connection) -> int:
     run: int = await session.fetchval(
-        "insert into billing_runs (biller, occasion, holder, term) values ('builtin', 'once', 'me', 0) returning id"
+        "insert into billing_runs (biller, trigger, holder, term) values ('builtin', 'once', 'me', 0) returning id"
     )
     return run
 

@@ -11,7 +11,7 @@ from containerstacks_shared.billing import run_records
 from containerstacks_shared.status.history import Span
 
 ADD_RUN = """
-insert into billing_runs (biller, occasion, holder, term, started_at, finished_at, status, instances_billed)
+insert into billing_runs (biller, trigger, holder, term, started_at, finished_at, status, instances_billed)
 values ('daemon', 'schedule', 'test', 1, date_trunc('day', clock_now(), 'UTC') - $1::interval,
         case when $3 = 'running' then null
              else date_trunc('day', clock_now(), 'UTC') - $1::interval + $2::interval end, $3, $4)

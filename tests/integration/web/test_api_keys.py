@@ -167,7 +167,7 @@ async def test_runs_come_in_pages_that_no_new_run_shifts(
     site: Site, connection: Connection, admin_key: str
 ) -> None:
     add = (
-        "insert into billing_runs (biller, occasion, holder, term, status, finished_at)"
+        "insert into billing_runs (biller, trigger, holder, term, status, finished_at)"
         " values ('daemon', 'schedule', 'h', 1, 'failed', clock_now())"
     )
     for _ in range(7):

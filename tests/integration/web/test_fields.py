@@ -71,7 +71,7 @@ async def seed(connection: Connection) -> None:
     await fleet.add_instance(connection, organization, plan)
     await fleet.add_plan(connection, specifications={"vcpus": "many"})
     await connection.execute(
-        "insert into billing_runs (biller, occasion, holder, term, status, finished_at)"
+        "insert into billing_runs (biller, trigger, holder, term, status, finished_at)"
         " values ('daemon', 'schedule', 'host-1', 1, 'failed', clock_now())"
     )
     incident = await connection.fetchval(

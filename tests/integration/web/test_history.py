@@ -72,7 +72,7 @@ async def test_before_the_first_reading_the_page_says_so(open_site: OpenSite) ->
 
 async def test_nothing_about_money_is_told(open_site: OpenSite, connection: Connection) -> None:
     await connection.execute(
-        "insert into billing_runs (biller, occasion, holder, term, started_at, finished_at, status,"
+        "insert into billing_runs (biller, trigger, holder, term, started_at, finished_at, status,"
         " instances_billed, amount_billed, instances_unpaid, hours_unpaid, error_message) values ('daemon',"
         " 'schedule', 'a-secret-host', 1, clock_now(), clock_now(), 'failed', 3, 98765.43, 54321, 54322, 'secret')"
     )

@@ -84,7 +84,7 @@ async def seed(connection: Connection) -> Secrets:
     await connection.execute("update organizations set name = $1", kept.new("company"))
     await connection.execute(
         "insert into billing_runs"
-        " (biller, occasion, holder, term, status, finished_at, amount_billed, error_message)"
+        " (biller, trigger, holder, term, status, finished_at, amount_billed, error_message)"
         " values ('daemon', 'schedule', $1, 1, 'failed', clock_now(), 4711.08154711, $2)",
         kept.new("host"),
         kept.new("failure"),

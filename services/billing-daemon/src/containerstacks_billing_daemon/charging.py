@@ -16,7 +16,7 @@ from typing import Final, assert_never
 import structlog
 
 from containerstacks_shared.billing.control import read_control
-from containerstacks_shared.billing.documents import Biller, Occasion, RunStatus
+from containerstacks_shared.billing.documents import Biller, RunStatus, RunTrigger
 from containerstacks_shared.billing.presence import Presence
 from containerstacks_shared.billing.run import RunSummary, is_debt_payable, run_hourly_billing
 from containerstacks_shared.billing.schedule import NextRun, read_next_run
@@ -73,16 +73,16 @@ class Charging:
     async def charge_until(self, halt: asyncio.Event) -> None:
         """Setting `halt` ends a run after the batch in hand."""
         await self.reporter.report(FileStatus.RUNNING, next_run=None)
-        occasion: Occasion | None = Occasion.START
-        while occasion is not None and not halt.is_set():
-            outcome = await self._run(occasion, halt)
+        trigger: RunTrigger | None = RunTrigger.START
+        while trigger is not None and not halt.is_set():
+            outcome = await self._run(trigger, halt)
             match outcome:
                 case Outcome.ENDED:
-                    occasion = await self._next_occasion(halt)
+                    trigger = await self._next_trigger(halt)
                 case Outcome.PAUSED:
                     await self._wait_until_resumed(halt)
                     # What the pause held up is more than the debts that a top-up would settle.
-                    occasion = Occasion.SCHEDULE if occasion is Occasion.TOP_UP else occasion
+                    trigger = RunTrigger.SCHEDULE if trigger is RunTrigger.TOP_UP else trigger
                 case Outcome.BUSY:
                     # The wait for the run lock was wait enough.
                     continue
@@ -91,14 +91,14 @@ class Charging:
 
     # One run ------------------------------------------------------------------------------------
 
-    async def _run(self, occasion: Occasion, halt: asyncio.Event) -> Outcome:
+    async def _run(self, trigger: RunTrigger, halt: asyncio.Event) -> Outcome:
         started = asyncio.get_running_loop().time()
         try:
             summary = await run_hourly_billing(
                 self.pool,
                 listen_dsn=self.settings.listen_dsn,
                 biller=Biller.DAEMON,
-                occasion=occasion,
+                trigger=trigger,
                 settings=self.settings,
                 stop=halt,
                 lock_timeout=_LOCK_SECONDS,
@@ -114,7 +114,7 @@ class Charging:
             expected = isinstance(error, (ContainerStacksError, *UNAVAILABLE))
             _log.error("charging.failed", error=_describe(error), exc_info=None if expected else error)
             metrics.RUNS.labels(RunStatus.FAILED.value).inc()
-            if occasion is Occasion.TOP_UP:
+            if trigger is RunTrigger.TOP_UP:
                 self._settling_again.note_failure(asyncio.get_running_loop().time())
             else:
                 self._not_before = started + self.settings.billing_interval.total_seconds()
@@ -125,7 +125,7 @@ class Charging:
         metrics.RUNS.labels(summary.status.value).inc()
         metrics.INSTANCES_BILLED.inc(summary.charged.instances_billed)
         metrics.SECONDS_BILLED.inc(summary.charged.hours_billed * metrics.SECONDS_PER_HOUR)
-        if occasion is not Occasion.TOP_UP:
+        if trigger is not RunTrigger.TOP_UP:
             await self._record(summary)
         return Outcome.ENDED
 
@@ -167,7 +167,7 @@ class Charging:
 
     # Between runs -------------------------------------------------------------------------------
 
-    async def _next_occasion(self, halt: asyncio.Event) -> Occasion | None:
+    async def _next_trigger(self, halt: asyncio.Event) -> RunTrigger | None:
         """Wait until there is something to bill; None when `halt` comes first."""
         loop = asyncio.get_running_loop()
         while not halt.is_set():
@@ -176,13 +176,13 @@ class Charging:
             # Unknown means that the database is away, or that the only run was never recorded.
             wait = max(wait, due.due_in.total_seconds() if due is not None else 1.0)
             if wait <= 0:
-                return Occasion.SCHEDULE
+                return RunTrigger.SCHEDULE
             again = self._settling_again.seconds_left(loop.time())
             hints = await self._hints(halt, min(wait, again, _LOOK_AGAIN_SECONDS))
             again = self._settling_again.seconds_left(loop.time())
             if Channel.WALLET_TOPPED_UP in hints or RESYNC in hints or again == 0:
                 if await self._is_debt_payable():
-                    return Occasion.TOP_UP
+                    return RunTrigger.TOP_UP
                 await happens_within(halt, _SPACING_SECONDS)
         return None
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Final
 
-from containerstacks_shared.billing.documents import Biller, Occasion, RunStatus
+from containerstacks_shared.billing.documents import Biller, RunStatus, RunTrigger
 from containerstacks_shared.billing.forecast import OrganizationForecast, dry_run
 from containerstacks_shared.billing.run import RunSummary, run_hourly_billing
 from containerstacks_shared.core.errors import ContainerStacksError
@@ -33,7 +33,7 @@ async def bill_once(settings: BillingDaemonSettings) -> RunSummary:
                 pool,
                 listen_dsn=settings.listen_dsn,
                 biller=Biller.DAEMON,
-                occasion=Occasion.ONCE,
+                trigger=RunTrigger.ONCE,
                 settings=settings,
                 stop=stop,
                 lock_timeout=_LOCK_SECONDS,

@@ -15,7 +15,7 @@ import structlog
 
 from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.billing.debt_hook import DebtHook
-from containerstacks_shared.billing.documents import Biller, Occasion, RunStatus
+from containerstacks_shared.billing.documents import Biller, RunStatus, RunTrigger
 from containerstacks_shared.billing.presence import BEAT_INTERVAL, Presence, hand_back_if_last
 from containerstacks_shared.billing.run import RunSummary, is_debt_payable, run_hourly_billing
 from containerstacks_shared.billing.schedule import read_next_run
@@ -193,20 +193,20 @@ class _Charging:
 
     async def charge_until(self, halt: asyncio.Event) -> None:
         """Setting `halt` ends a run after the batch in hand."""
-        occasion: Occasion | None = Occasion.START
+        trigger: RunTrigger | None = RunTrigger.START
         while not halt.is_set():
-            if occasion is not None:
-                await self._run(occasion, halt)
-            occasion = await self._next_occasion()
+            if trigger is not None:
+                await self._run(trigger, halt)
+            trigger = await self._next_trigger()
 
-    async def _run(self, occasion: Occasion, halt: asyncio.Event) -> None:
+    async def _run(self, trigger: RunTrigger, halt: asyncio.Event) -> None:
         started = asyncio.get_running_loop().time()
         try:
             summary = await run_hourly_billing(
                 self.pool,
                 listen_dsn=self.settings.listen_dsn,
                 biller=Biller.BUILTIN,
-                occasion=occasion,
+                trigger=trigger,
                 settings=self.settings,
                 stop=halt,
                 lock_timeout=_BUSY_SECONDS,
@@ -221,7 +221,7 @@ class _Charging:
         except Exception as error:  # noqa: BLE001 - whatever failed a run, it is retried at the next cycle
             expected = isinstance(error, (ContainerStacksError, *UNAVAILABLE))
             _log.error("builtin_billing.failed", error=_describe(error), exc_info=None if expected else error)
-            if occasion is Occasion.TOP_UP:
+            if trigger is RunTrigger.TOP_UP:
                 self._settling_again.note_failure(asyncio.get_running_loop().time())
             else:
                 self._not_before = started + self.settings.billing_interval.total_seconds()
@@ -229,7 +229,7 @@ class _Charging:
         else:
             self._paused = False
             self._settling_again.note_success()
-            if occasion is not Occasion.TOP_UP:
+            if trigger is not RunTrigger.TOP_UP:
                 await self._record(summary)
 
     async def _record(self, summary: RunSummary) -> None:
@@ -252,22 +252,22 @@ class _Charging:
         except FAILURES as error:
             _log.warning("builtin_billing.not_recorded", error=_describe(error))
 
-    async def _next_occasion(self) -> Occasion | None:
+    async def _next_trigger(self) -> RunTrigger | None:
         """Wait a moment at most; None when nothing is to be done yet."""
         if self._paused:
             if not await self._is_paused():
-                return Occasion.SCHEDULE
+                return RunTrigger.SCHEDULE
             await self.heard.wait(_LOOK_SECONDS)
             return None
         wait = await self._seconds_until_due()
         if wait <= 0:
-            return Occasion.SCHEDULE
+            return RunTrigger.SCHEDULE
         hints = await self.heard.wait(min(wait, _LOOK_SECONDS))
         again = self._settling_again.seconds_left(asyncio.get_running_loop().time())
         topped_up = Channel.WALLET_TOPPED_UP in hints or RESYNC in hints
         if (topped_up or again == 0) and await self._can_settle():
             # An open debt is settled as soon as money arrives, not at the next hour.
-            return Occasion.TOP_UP
+            return RunTrigger.TOP_UP
         return None
 
     async def _seconds_until_due(self) -> float:

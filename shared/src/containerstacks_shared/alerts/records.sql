@@ -19,7 +19,7 @@ update alert_looks
 select id, biller, status, error_message
   from billing_runs
  where finished_at is not null
-   and occasion <> 'top_up'
+   and trigger <> 'top_up'
  order by id desc
  limit 1;
 

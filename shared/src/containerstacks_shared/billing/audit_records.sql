@@ -23,7 +23,7 @@ select id, started_at, covered_run_id, covered_ledger_entry_id, covered_correcti
           from billing_runs r
          where r.id <= billing_audits.covered_run_id
            and r.status = 'succeeded'
-           and r.occasion <> 'top_up') as tying_run_id
+           and r.trigger <> 'top_up') as tying_run_id
   from billing_audits
  where findings_own = 0
    and covered_run_id is not null

@@ -22,7 +22,7 @@ class ActiveBiller(StrEnum):
     NONE = "none"
 
 
-class Occasion(StrEnum):
+class RunTrigger(StrEnum):
     """Why a billing run began."""
 
     START = "start"
@@ -81,7 +81,7 @@ class BillingRunRecord(Document):
 
     run_id: int
     biller: Biller
-    occasion: Occasion
+    trigger: RunTrigger
     holder: str
     status: RunStatus
     started_at: Timestamp

@@ -78,7 +78,7 @@ select which, r.id, r.biller, r.started_at, r.finished_at, r.status, r.instances
      select id, biller, started_at, finished_at, status, instances_billed, hours_billed, instances_unpaid, error_message
        from billing_runs
       where finished_at is not null
-        and occasion <> 'top_up'
+        and trigger <> 'top_up'
         and (wanted.biller is null or biller = wanted.biller)
         and (wanted.status is null or status = wanted.status)
       order by id desc

@@ -33,7 +33,7 @@ from containerstacks_shared.database.notify import Channel
 
 from . import control, held_plans, run_records
 from .charge import Charged, charge_organizations
-from .documents import Biller, Occasion, RunStatus
+from .documents import Biller, RunStatus, RunTrigger
 
 log = structlog.get_logger(__name__)
 
@@ -73,7 +73,7 @@ class RunSummary:
 
 
 async def is_debt_payable(connection: Connection) -> bool:
-    """Whether a run for `Occasion.TOP_UP` would find work."""
+    """Whether a run for `RunTrigger.TOP_UP` would find work."""
     return bool(await connection.fetch(_BILLING["debtors_with_money"]))
 
 
@@ -82,7 +82,7 @@ async def run_hourly_billing(
     *,
     listen_dsn: str,
     biller: Biller,
-    occasion: Occasion,
+    trigger: RunTrigger,
     settings: BillingSettings,
     stop: asyncio.Event | None = None,
     lock_timeout: float = 30.0,
@@ -103,9 +103,9 @@ async def run_hourly_billing(
             raise BillingBusy("stopped before the run lock was to be had")
         if term is None:
             raise BillingBusy(f"another billing run has been going on for more than {lock_timeout:.0f} s")
-        with tracing.span("billing.run", biller=biller.value, occasion=occasion.value) as span:
-            summary = await _begin(pool, term, biller=biller, occasion=occasion)
-            run = _Run(pool, leadership, term, settings, stop, summary, occasion)
+        with tracing.span("billing.run", biller=biller.value, trigger=trigger.value) as span:
+            summary = await _begin(pool, term, biller=biller, trigger=trigger)
+            run = _Run(pool, leadership, term, settings, stop, summary, trigger)
             try:
                 async with _recorded(pool, summary):
                     await _make_ready(pool, term, settings)
@@ -143,16 +143,16 @@ async def _recorded(pool: Pool, summary: RunSummary) -> AsyncIterator[None]:
         await asyncio.shield(_finish(pool, summary, error))
 
 
-async def _begin(pool: Pool, term: Term, *, biller: Biller, occasion: Occasion) -> RunSummary:
+async def _begin(pool: Pool, term: Term, *, biller: Biller, trigger: RunTrigger) -> RunSummary:
     """Put the run on record before anything can fail it: what is not on record failed unseen."""
     async with pool.acquire() as connection, connection.transaction():
         await assert_term(connection, term)
         await control.assert_not_paused(connection)
         await run_records.abandon(connection)
         run_id, started_at = await run_records.start(
-            connection, biller=biller, occasion=occasion, holder=term.holder, term=term.number
+            connection, biller=biller, trigger=trigger, holder=term.holder, term=term.number
         )
-    log.info("billing_run.started", run_id=run_id, biller=biller.value, occasion=occasion.value)
+    log.info("billing_run.started", run_id=run_id, biller=biller.value, trigger=trigger.value)
     return RunSummary(run_id=run_id, started_at=started_at)
 
 
@@ -218,7 +218,7 @@ class _Run:
     settings: BillingSettings
     stop: asyncio.Event
     summary: RunSummary
-    occasion: Occasion
+    trigger: RunTrigger
     # How many instances are due, by organization.
     work: dict[UUID, int] = field(default_factory=dict)
 
@@ -250,7 +250,7 @@ class _Run:
 
     async def _list_work(self) -> dict[UUID, int]:
         async with self.pool.acquire() as connection:
-            if self.occasion is Occasion.TOP_UP:
+            if self.trigger is RunTrigger.TOP_UP:
                 rows = await connection.fetch(_BILLING["debtors_with_money"])
             else:
                 rows = await connection.fetch(_BILLING["organizations_due"], self.summary.started_at)

@@ -11,7 +11,7 @@ from containerstacks_shared.core.errors import NotFound
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
 
-from .documents import Biller, BillingRunRecord, Occasion, RunHistoryPoint, RunStatus
+from .documents import Biller, BillingRunRecord, RunHistoryPoint, RunStatus, RunTrigger
 
 _QUERIES = load(__name__)
 
@@ -39,9 +39,9 @@ async def abandon(connection: Connection) -> None:
 
 
 async def start(
-    connection: Connection, *, biller: Biller, occasion: Occasion, holder: str, term: int
+    connection: Connection, *, biller: Biller, trigger: RunTrigger, holder: str, term: int
 ) -> tuple[int, datetime]:
-    row = await connection.fetchrow(_QUERIES["start_run"], biller.value, occasion.value, holder, term)
+    row = await connection.fetchrow(_QUERIES["start_run"], biller.value, trigger.value, holder, term)
     assert row is not None
     return row["id"], row["started_at"]
 

@@ -7,7 +7,7 @@ update billing_runs
  where status = 'running';
 
 -- name: start_run
-insert into billing_runs (biller, occasion, holder, term)
+insert into billing_runs (biller, trigger, holder, term)
 values ($1, $2, $3, $4)
 returning id, started_at;
 
@@ -31,7 +31,7 @@ update billing_runs
    and status = 'running';
 
 -- name: recent_runs
-select id, biller, occasion, holder, status, started_at, finished_at, instances_billed, hours_billed,
+select id, biller, trigger, holder, status, started_at, finished_at, instances_billed, hours_billed,
        amount_billed, instances_unpaid, hours_unpaid, error_message
   from billing_runs
  order by id desc
@@ -39,7 +39,7 @@ select id, biller, occasion, holder, status, started_at, finished_at, instances_
 
 -- name: page_of_runs
 -- Downwards from a run; $2 only those that ended so (billing_runs_status).
-select id, biller, occasion, holder, status, started_at, finished_at, instances_billed, hours_billed,
+select id, biller, trigger, holder, status, started_at, finished_at, instances_billed, hours_billed,
        amount_billed, instances_unpaid, hours_unpaid, error_message
   from billing_runs
  where ($1::bigint is null or id < $1)
@@ -49,7 +49,7 @@ select id, biller, occasion, holder, status, started_at, finished_at, instances_
 
 -- name: page_of_later_runs
 -- Upwards from a run, for the way back.
-select id, biller, occasion, holder, status, started_at, finished_at, instances_billed, hours_billed,
+select id, biller, trigger, holder, status, started_at, finished_at, instances_billed, hours_billed,
        amount_billed, instances_unpaid, hours_unpaid, error_message
   from billing_runs
  where id > $1
@@ -58,7 +58,7 @@ select id, biller, occasion, holder, status, started_at, finished_at, instances_
  limit $3;
 
 -- name: find_run
-select id, biller, occasion, holder, status, started_at, finished_at, instances_billed, hours_billed,
+select id, biller, trigger, holder, status, started_at, finished_at, instances_billed, hours_billed,
        amount_billed, instances_unpaid, hours_unpaid, error_message, problems
   from billing_runs
  where id = $1;

@@ -6,6 +6,6 @@ select next_run_at, next_run_at - clock_now() as due_in
   from (select case when started_at <= clock_now() + interval '1 minute' then started_at + $1::interval
                     else clock_now() end as next_run_at
           from billing_runs
-         where occasion in ('start', 'schedule')
+         where trigger in ('start', 'schedule')
          order by id desc
          limit 1) as last;

@@ -32,7 +32,7 @@ def runs(limit: Limit = 24) -> None:
             "started (UTC)",
             "took",
             "by",
-            "occasion",
+            "trigger",
             "status",
             "billed",
             "hours",
@@ -48,7 +48,7 @@ def runs(limit: Limit = 24) -> None:
                 if run.finished_at is None
                 else f"{(run.finished_at - run.started_at).total_seconds():.1f} s",
                 run.biller.value,
-                run.occasion.value,
+                run.trigger.value,
                 run.status.value,
                 str(run.instances_billed),
                 str(run.hours_billed),

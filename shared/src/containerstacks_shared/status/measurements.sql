@@ -9,7 +9,7 @@ select pg_notification_queue_usage() as notification_queue_usage,
        (select finished_at
           from billing_runs
          where status = 'succeeded'
-           and occasion <> 'top_up'
+           and trigger <> 'top_up'
          order by id desc
          limit 1) as last_success_at,
        coalesce((select findings_own

@@ -86,7 +86,7 @@ insert into billing_control default values;
 create table billing_runs (
     id bigint generated always as identity primary key,
     biller text not null check (biller in ('daemon', 'builtin')),
-    occasion text not null check (occasion in ('start', 'schedule', 'once', 'top_up')),
+    trigger text not null check (trigger in ('start', 'schedule', 'once', 'top_up')),
     holder text not null,
     term bigint not null,
     started_at timestamptz not null default clock_now(),
