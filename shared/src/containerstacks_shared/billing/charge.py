@@ -4,25 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
+from importlib.resources import files
 from typing import Self
 from uuid import UUID
 
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
 
-_QUERIES = load(__name__, "billing")
-_PARTS = load(__name__, "charging")
-# The rule as the database runs it, in a function of its owner's: charging.sql says why.
-FUNCTION = "\n".join(
-    (
-        _PARTS["part_head"],
-        _QUERIES["lock_wallets"],
-        _PARTS["part_body"],
-        _QUERIES["part_charges"],
-        _QUERIES["part_charge"],
-        _PARTS["part_tail"],
-    )
-)
+_CHARGE = load(__name__, "billing")["charge"]
+# The rule, as `containerstacks migrate` installs it.
+RULE = (files(__package__) / "charge_organizations.sql").read_text(encoding="utf-8")
 _SERVERS_ANSWER_SECONDS = 5.0
 
 
@@ -74,6 +65,6 @@ async def charge_organizations(
     """
     # The server gives up first, and says so of this statement alone; who gives up here takes the server to be away.
     seconds = None if seconds_max is None else seconds_max + _SERVERS_ANSWER_SECONDS
-    row = await connection.fetchrow(_QUERIES["charge"], organizations, now, run_id, timeout=seconds)
+    row = await connection.fetchrow(_CHARGE, organizations, now, run_id, timeout=seconds)
     assert row is not None
     return Charged(**{field.name: row[field.name] for field in fields(Charged)})

@@ -21,7 +21,7 @@ from .debt_outbox import Debt
 # A transaction's worth; the rest follows at once.
 _AT_ONCE: Final = 500
 
-_OWED = load(__name__, "billing")["part_charges"] + load(__name__, "debt_outbox")["part_owed"]
+_OWED = load(__name__, "debt_outbox")["owed"]
 
 
 class DebtEvent(StrEnum):

@@ -17,10 +17,11 @@ select d.id as vps_debt_id, d.vps_instance_id, d.organization_id, d.opened_at, r
  order by d.id, receiver.name
  limit $3;
 
--- name: part_owed
--- What the rule says that each instance owes. $1 organizations, $2 the database's time, as for every part of the rule.
+-- name: owed
+-- What each instance owes. $1 organizations, $2 the database's time.
 select id, sum(hour_to - hour_from)::bigint as hours, sum(hourly_rate * (hour_to - hour_from)) as amount
-  from queue
+  from billing_queue($1, $2)
+ where not waits
  group by id;
 
 -- name: note

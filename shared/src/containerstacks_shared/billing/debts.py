@@ -12,7 +12,7 @@ from containerstacks_shared.database.db import Connection
 QUERIES = load(__name__)
 
 _OPEN_DEBTS = QUERIES["open_debts"]
-_DEBT_DETAILS = load(__name__, "billing")["part_charges"] + QUERIES["part_open_debts"]
+_DEBT_DETAILS = QUERIES["debt_details"]
 _RUNWAYS = QUERIES["runways"]
 _OPEN_DEBTS_COUNTED = QUERIES["open_debts_counted"]
 _ORGANIZATIONS_AT_ONCE = 500

@@ -8,16 +8,18 @@ select d.id, d.organization_id
  order by d.opened_at, d.id
  limit $1;
 
--- name: part_open_debts
--- What is unpaid of each open debt now, by the rule in billing.sql up to the CTE `charges`; $1 organizations, $2 the
--- database's time. Held hours are owed, but nobody knows yet at which price. What waits since before Christ is told as in
+-- name: debt_details
+-- What is unpaid of each open debt now; $1 organizations, $2 the database's time. Held hours are owed, but nobody knows yet at which price. What waits since before Christ is told as in
 -- owed_hours.sql.
+with queue as materialized (
+    select * from billing_queue($1, $2)
+)
 select d.id, d.vps_instance_id, d.organization_id, o.name as organization, instance.label, d.reason, d.opened_at,
        case when coalesce(unpaid.since, instance.billed_until) is not null
             then greatest(coalesce(unpaid.since, instance.billed_until), '0001-01-02 00:00+00') end as since,
        coalesce(unpaid.hours, 0)::bigint as hours,
        coalesce(unpaid.amount, 0) as amount,
-       held.id is not null as is_held
+       exists (select from queue q where q.id = d.vps_instance_id and q.waits) as is_held
   from vps_debts d
   left join organizations o on o.id = d.organization_id
   left join (select id, label, coalesce(last_billed_at, created_at) as billed_until
@@ -29,15 +31,13 @@ select d.id, d.vps_instance_id, d.organization_id, o.name as organization, insta
               where b.organization_id = any ($1::uuid[])
                 and not exists (select from vps_instances i where i.id = b.id)) as instance on instance.id = d.vps_instance_id
   left join (select q.id,
-                    min(q.billed_until + (q.hour_from + coalesce(a.hours, 0)) * interval '1 hour') as since,
-                    sum(q.hour_to - q.hour_from - coalesce(a.hours, 0)) as hours,
-                    sum((q.hour_to - q.hour_from - coalesce(a.hours, 0)) * q.hourly_rate) as amount
+                    min(q.billed_until + (q.hour_from + q.hours_paid) * interval '1 hour') as since,
+                    sum(q.hour_to - q.hour_from - q.hours_paid) as hours,
+                    sum((q.hour_to - q.hour_from - q.hours_paid) * q.hourly_rate) as amount
                from queue q
-               left join afforded a on a.id = q.id and a.hour_from = q.hour_from
-              where (q.wallet_id is null or q.owed > q.spendable)
-                and q.hour_to - q.hour_from > coalesce(a.hours, 0)
+              where q.hour_to - q.hour_from > q.hours_paid
+                and not q.waits
               group by q.id) as unpaid on unpaid.id = d.vps_instance_id
-  left join held on held.id = d.vps_instance_id
  where d.organization_id = any ($1::uuid[])
    and d.settled_at is null
    and d.written_off_at is null

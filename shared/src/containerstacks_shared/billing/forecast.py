@@ -7,9 +7,8 @@ from uuid import UUID
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
 
-_QUERIES = load(__name__, "billing")
-ORGANIZATIONS_DUE = _QUERIES["organizations_due"]
-FORECAST = _QUERIES["part_charges"] + _QUERIES["part_forecast"]
+ORGANIZATIONS_DUE = load(__name__, "billing")["organizations_due"]
+FORECAST = load(__name__)["forecast"]
 ORGANIZATIONS_AT_ONCE = 500
 
 
@@ -28,7 +27,7 @@ class OrganizationForecast:
 
 
 async def dry_run(connection: Connection) -> list[OrganizationForecast]:
-    """One snapshot, by the same statement that a run charges by; organizations with nothing due are left out."""
+    """One snapshot, by the same queue that a run charges; organizations with nothing due are left out."""
     forecasts: list[OrganizationForecast] = []
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         now = await connection.fetchval("select clock_now()")

@@ -20,10 +20,13 @@ from containerstacks_shared.database.db import Connection
 from .documents import RunStatus
 
 _QUERIES = load(__name__)
-LOCK = _QUERIES["part_targets"] + _QUERIES["part_lock"]
-REFUND = _QUERIES["part_targets"] + _QUERIES["part_refund"]
 _CYCLES_AT_ONCE = 5000
 _LOCK_WAIT_MAX = "10s"
+_ATTEMPTS_MAX = 5
+
+
+class _WalletAppeared(ContainerStacksError):  # noqa: N818 - named by what happened
+    """Roll back, and look again."""
 
 
 @dataclass(frozen=True)
@@ -109,18 +112,38 @@ async def _page(connection: Connection, run_id: int, *, after: UUID, last: UUID)
 async def _refund(
     connection: Connection, cycles: Sequence[UUID], decision: _Decision, *, decision_id: int | None
 ) -> tuple[int | None, Refund]:
-    async with connection.transaction():
-        await connection.execute(f"set local lock_timeout = '{_LOCK_WAIT_MAX}'")
+    for attempt in range(1, _ATTEMPTS_MAX + 1):
         try:
-            await connection.execute(_QUERIES["hold_archive"])
-            await connection.execute(LOCK, cycles)
+            return await _refund_once(connection, cycles, decision, decision_id)
+        except _WalletAppeared:
+            if attempt == _ATTEMPTS_MAX:
+                raise
         except asyncpg.LockNotAvailableError as error:
             raise BillingBusy(
                 "somebody else holds a wallet to refund into, or charges are being archived; try again"
             ) from error
+    raise AssertionError("unreachable")
+
+
+async def _refund_once(
+    connection: Connection, cycles: Sequence[UUID], decision: _Decision, decision_id: int | None
+) -> tuple[int | None, Refund]:
+    async with connection.transaction():
+        await connection.execute(f"set local lock_timeout = '{_LOCK_WAIT_MAX}'")
+        await connection.execute(_QUERIES["hold_archive"])
+        locked = {row["id"] for row in await connection.fetch(_QUERIES["lock_wallets"], cycles)}
         row = await connection.fetchrow(
-            REFUND, cycles, decision_id, decision.run_id, decision.cycle_id, decision.reason, decision.author
+            _QUERIES["refund"],
+            cycles,
+            decision_id,
+            decision.run_id,
+            decision.cycle_id,
+            decision.reason,
+            decision.author,
         )
         assert row is not None
+        if not locked.issuperset(row["wallets"] or ()):
+            # It could move meanwhile, and the balance in its ledger entry be wrong by now.
+            raise _WalletAppeared("a wallet to refund into appeared under a refund")
         left_over = await connection.fetchval(_QUERIES["still_billed"], cycles)
     return decision_id or row["decision_id"], Refund(row["cycles"], row["hours"], row["amount"], left_over)

@@ -31,9 +31,28 @@ select id
 select from billing_archive
    for share;
 
--- name: part_targets
--- What can be refunded of $1, and into which wallet: the one that paid; where that is gone, or in another currency by
--- now, the organization's wallet that would pay today. A cycle whose debit is missing was never paid, and is not refunded.
+-- name: lock_wallets
+-- Every wallet that a refund of the cycles $1 may go into: those that paid, and those that could pay today. Before the
+-- refund's own snapshot, and in id order like every writer of several wallets.
+select w.id
+  from wallets w
+ where w.currency = 'USD'
+   and (w.id in (select e.wallet_id
+                   from all_vps_billing_cycles() c
+                   join all_payment_transactions() t on t.id = c.payment_transaction_id
+                   join wallet_ledger_entries e on e.id = t.wallet_ledger_entry_id
+                  where c.id = any ($1::uuid[]))
+        or w.organization_id in (select c.organization_id
+                                   from all_vps_billing_cycles() c
+                                  where c.id = any ($1::uuid[])))
+ order by w.id
+   for no key update;
+
+-- name: refund
+-- $1 cycles, $2 the decision that this goes on with, NULL for the first page; $3 the run and $4 the cycle asked for, $5 the
+-- reason, $6 the author. `target` is what can be refunded, and into which wallet: the one that paid; where that is gone, or
+-- in another currency by now, the organization's wallet that would pay today. A cycle whose debit is missing was never
+-- paid, and is not refunded.
 with target as materialized (
     select c.id, t.description, coalesce(paid.id, today.id) as wallet_id
       from all_vps_billing_cycles() c
@@ -51,20 +70,7 @@ with target as materialized (
      where c.id = any ($1::uuid[])
        and c.billing_run_id is not null
        and c.status = 'billed'
-)
-
--- name: part_lock
--- Before the refund's own snapshot, and in id order like every writer of several wallets.
-select w.id
-  from wallets w
- where w.id in (select wallet_id from target)
- order by w.id
-   for no key update;
-
--- name: part_refund
--- $2 the decision that this goes on with, NULL for the first page; $3 the run and $4 the cycle asked for, $5 the
--- reason, $6 the author.
-, decision as materialized (
+), decision as materialized (
     select coalesce($2::bigint, nextval('billing_corrections_id_seq')) as id
 ), refunded_now as (
     -- The compare-and-set: the second of two refunds of one cycle finds it refunded.
@@ -75,7 +81,7 @@ select w.id
      where c.id = target.id
        and target.wallet_id is not null
        and c.status = 'billed'
-    returning c.id, c.organization_id, c.total_amount, c.payment_transaction_id, c.billing_period_start, c.billing_period_end
+    returning c.id, c.total_amount, c.payment_transaction_id, c.billing_period_start, c.billing_period_end
 ), refunded_in_archive as (
     update vps_billing_cycles_archive c
        set status = 'refunded',
@@ -84,9 +90,9 @@ select w.id
      where c.id = target.id
        and target.wallet_id is not null
        and c.status = 'billed'
-    returning c.id, c.organization_id, c.total_amount, c.payment_transaction_id, c.billing_period_start, c.billing_period_end
+    returning c.id, c.total_amount, c.payment_transaction_id, c.billing_period_start, c.billing_period_end
 ), refunded as (
-    select c.id, c.organization_id, c.total_amount as amount, c.payment_transaction_id, target.wallet_id,
+    select c.id, c.total_amount as amount, c.payment_transaction_id, target.wallet_id,
            target.description, decision.id as decision_id,
            (extract(epoch from c.billing_period_end - c.billing_period_start) / 3600)::bigint as hours
       from (select * from refunded_now union all select * from refunded_in_archive) as c
@@ -116,7 +122,8 @@ select w.id
      where w.id = e.wallet_id
        and e.amount <> 0
 ), credited as (
-    select r.*, e.id as entry_id,
+    -- In the books of whoever holds the wallet now, like the entry: it may have changed hands since it paid.
+    select r.*, w.organization_id, e.id as entry_id,
            wallet_balance(w.balance) + sum(r.amount) over (partition by r.wallet_id order by r.id) as balance_after
       from refunded r
       join entry e on e.wallet_id = r.wallet_id
@@ -133,7 +140,7 @@ select w.id
       from credited
 )
 select min(decision_id) as decision_id, count(*) as cycles, coalesce(sum(hours), 0)::bigint as hours,
-       coalesce(sum(amount), 0) as amount
+       coalesce(sum(amount), 0) as amount, array_remove(array_agg(distinct wallet_id), null) as wallets
   from refunded;
 
 -- name: still_billed

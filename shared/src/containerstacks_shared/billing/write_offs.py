@@ -16,10 +16,7 @@ from containerstacks_shared.database.db import Connection
 from containerstacks_shared.database.notify import Channel
 from containerstacks_shared.fleet import organizations
 
-_BILLING = load(__name__, "billing")
 _QUERIES = load(__name__)
-_WALLETS = _BILLING["lock_wallets"]
-WRITE_OFF = _BILLING["part_charges"] + _QUERIES["part_write_off"]
 _ATTEMPTS_MAX = 5
 _LOCK_WAIT_MAX = "10s"
 
@@ -78,9 +75,9 @@ async def _write_off_once(
     async with connection.transaction():
         await connection.execute(f"set local lock_timeout = '{_LOCK_WAIT_MAX}'")
         await connection.execute(_QUERIES["hold_billing"])
-        await connection.execute(_WALLETS, [organization])
+        await connection.execute(_QUERIES["lock_wallets"], [organization])
         now = await connection.fetchval("select clock_now()")
-        row = await connection.fetchrow(WRITE_OFF, [organization], now, instance, reason, author)
+        row = await connection.fetchrow(_QUERIES["write_off"], [organization], now, instance, reason, author)
         assert row is not None
         if row["hours_payable"]:
             raise BillingBusy(

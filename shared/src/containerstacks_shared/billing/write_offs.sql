@@ -1,4 +1,4 @@
--- The last part of a write-off; what it forgives is decided by the rule in billing.sql, up to the CTE `charges`.
+-- A write-off forgives what billing_queue() says is owed (charge_organizations.sql).
 
 -- name: hold_billing
 -- Every batch of a run holds this row shared until it commits. So no batch is half way while hours are forgiven, and
@@ -8,6 +8,10 @@ select term
  where role = 'billing_run'
    for update;
 
+-- name: lock_wallets
+-- So that the write-off's snapshot sees every top-up that committed first.
+select lock_paying_wallets($1);
+
 -- name: instance_organization
 select organization_id
   from (select organization_id, 1 as rank from vps_instances where id = $1
@@ -16,12 +20,14 @@ select organization_id
  order by rank
  limit 1;
 
--- name: part_write_off
+-- name: write_off
 -- $1 one organization, $2 the database's time, $3 an instance of it or NULL for all, $4 the reason, $5 the author.
 -- Hours that the wallet pays for are not forgiven, and the hours behind them cannot be: the chain would have a gap.
-, payable as materialized (
+with queue as materialized (
+    select * from billing_queue($1, $2)
+), payable as materialized (
     select coalesce(sum(hours_paid), 0)::bigint as hours
-      from charges
+      from queue
      where $3::uuid is null
         or id = $3
 ), forgiven as materialized (
@@ -29,6 +35,7 @@ select organization_id
       from queue q
      cross join payable
      where payable.hours = 0
+       and not q.waits
        and ($3::uuid is null or q.id = $3)
 ), decision as materialized (
     select nextval('billing_corrections_id_seq') as id
@@ -83,7 +90,7 @@ select organization_id
        and d.settled_at is null
        and d.written_off_at is null
        -- Held hours are owed on.
-       and not exists (select from held h where h.id = d.vps_instance_id)
+       and not exists (select from queue q where q.id = d.vps_instance_id and q.waits)
     returning d.id
 )
 select (select hours from payable) as hours_payable,

@@ -65,7 +65,7 @@ def migrate(dsn: str) -> Migration:
         before = _revision(connection)
         command.upgrade(config, "head")
         # Each release brings its rule about money, whether or not its tables are others.
-        run_script(connection, charge.FUNCTION)
+        run_script(connection, charge.RULE)
         adopted = bool(config.attributes.get("adopted"))
         if adopted:
             complete_pause(connection)

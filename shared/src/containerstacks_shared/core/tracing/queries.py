@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from asyncpg.connection import LoggedQuery
 
 _NANOSECONDS: Final = 1_000_000_000
-_PART: Final = "part_"
 
 
 def follow(connection: "asyncpg.Connection[asyncpg.Record]", tracer: trace.Tracer) -> None:
@@ -60,18 +59,14 @@ def _where(query: "LoggedQuery") -> dict[str, str | int]:
 
 @lru_cache(maxsize=512)
 def name_of(query: str) -> str:
-    """`file.name` of its `.sql` file; of one that was put together, the last part's; else its first word."""
-    named = _names().get(query)
-    if named is None:
-        last = max((text for text in _names() if query.endswith(text)), key=len, default=None)
-        named = None if last is None else _names()[last]
-    return named or (query.split(maxsplit=1) or ["?"])[0].strip(";").upper()
+    """`file.name` of its `.sql` file; else its first word."""
+    return _names().get(query) or (query.split(maxsplit=1) or ["?"])[0].strip(";").upper()
 
 
 @cache
 def _names() -> dict[str, str]:
     return {
-        query: f"{module.rpartition('.')[2]}.{name.removeprefix(_PART)}"
+        query: f"{module.rpartition('.')[2]}.{name}"
         for module in modules()
         for name, query in load(module).items()
     }

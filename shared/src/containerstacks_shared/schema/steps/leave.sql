@@ -42,7 +42,7 @@ alter table vps_billing_cycles drop column billing_run_id, drop column billing_c
 alter table vps_plans
     drop column vcpus, drop column memory_mb, drop column disk_mb, drop column specifications_problem;
 
-drop function charge_organizations, correct_held_rates, hold_base_tables;
+drop function charge_organizations, billing_queue, lock_paying_wallets, correct_held_rates, hold_base_tables;
 drop function vps_plans_changed, count_vps_instances, count_all_time, announce_count_deltas, remember_vps_plan, move_vps_debt, bury_vps_instances,
               truncate_vps_instances, write_off_organizations, record_wallet_movement, record_wallets_truncated, wallet_balance,
               refresh_rates, register_rates, current_hourly_rates, hourly_rate, monthly_price, match_vps_plan, rate_region,
