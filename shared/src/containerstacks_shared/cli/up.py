@@ -37,7 +37,7 @@ from .database import connected, is_database_given
 from .demo import seed_fleet
 from .migrate import report
 
-ADMIN_EMAIL = "admin@rows.example"
+ADMIN_EMAIL = "admin@demo.example"
 _PASSWORD_CHARACTERS = 16
 _SECRET_CHARACTERS = 64
 # Name for people, what the command is called, colour on a terminal.
