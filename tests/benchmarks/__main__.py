@@ -47,17 +47,24 @@ def main() -> int:
         print(f"{unknown[0]!r} is none of {', '.join(MEASUREMENTS)}", file=sys.stderr)
         return 2
     configure_logging("warning", "console", service="bench")
+    if (server := os.environ.get("TEST_DATABASE_SERVER")) is not None:
+        found = asyncio.run(measure(DatabaseServer(server), names))
+    else:
+        found = _on_embedded_server(names)
+    results.show(found)
+    results.save(found, BUILD / "bench.json")
+    return 0
+
+
+def _on_embedded_server(names: Sequence[str]) -> list[results.Result]:
     # Stock settings, durable: what an operator would run.
     folder = Path(tempfile.mkdtemp(prefix="containerstacks-bench-"))
     folder.chmod(0o755)
     postgres = EmbeddedPostgres(folder / "data", version=18)
     try:
-        found = asyncio.run(measure(DatabaseServer(postgres.start()), names))
+        return asyncio.run(measure(DatabaseServer(postgres.start()), names))
     finally:
         postgres.destroy()
-    results.show(found)
-    results.save(found, BUILD / "bench.json")
-    return 0
 
 
 if __name__ == "__main__":

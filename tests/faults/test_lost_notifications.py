@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.core.errors import DatabaseUnsuitable
-from containerstacks_shared.database.db import assert_suitable
+from containerstacks_shared.database.db import ADVISORY_LOCK_CLASS, HINT_LOCK, assert_suitable
 from containerstacks_web.keys import LISTENER, SNAPSHOT_FEED
 from support import fleet
 from support.dark_proxy import dark_proxy
@@ -42,13 +42,16 @@ async def test_a_change_while_the_listening_session_is_killed_is_shown_in_time(
         await eventually(lambda: shows(site, 1), WITHIN)
 
 
-async def test_a_change_that_notifies_nobody_is_shown_in_time_without_an_aggregator(
+async def test_a_change_beside_a_notifying_writer_is_shown_in_time_without_an_aggregator(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     async with open_site(database_url) as site:
-        await connection.execute("set containerstacks.notify = 'off'")
-        await add_instance(connection)
-        await eventually(lambda: shows(site, 1), WITHIN)
+        notifier = await asyncpg.connect(database_url)
+        async with notifier.transaction():
+            await notifier.execute("select pg_advisory_xact_lock($1, $2)", ADVISORY_LOCK_CLASS, HINT_LOCK)
+            await add_instance(connection)
+            await eventually(lambda: shows(site, 1), WITHIN)
+        await notifier.close()
 
 
 async def test_a_listener_behind_a_proxy_that_went_dark_costs_no_more(

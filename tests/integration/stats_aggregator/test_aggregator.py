@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from containerstacks_shared.core.errors import LeadershipLost
 from containerstacks_shared.database import db
+from containerstacks_shared.database.db import ADVISORY_LOCK_CLASS, HINT_LOCK
 from containerstacks_shared.database.locks import LOCK_CLASS, Leadership, Role
 from containerstacks_shared.database.notify import Channel, Listener
 from containerstacks_shared.fleet import counts
@@ -117,7 +118,7 @@ async def test_a_lost_hint_costs_latency_only(
             await eventually(lambda: folded(connection))
 
 
-async def test_writers_that_notify_nobody_are_found_and_announced(
+async def test_a_writer_beside_one_that_notifies_is_found_and_announced(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     async with (
@@ -128,13 +129,20 @@ async def test_writers_that_notify_nobody_are_found_and_announced(
         await eventually(lambda: folded(connection))
         announced.take_all()
         hints.take_all()
-        await connection.execute("set containerstacks.notify = 'off'")
+        async with (
+            asyncpg.create_pool(database_url, min_size=1, max_size=1) as pool,
+            pool.acquire() as notifier,
+            notifier.transaction(),
+        ):
+            await notifier.execute("select pg_advisory_xact_lock($1, $2)", ADVISORY_LOCK_CLASS, HINT_LOCK)
+            await fleet.add_user(connection)
+            await announced.next(2)
+
+            assert await folded(connection)
+            assert hints.take_all() == []
 
         await fleet.add_user(connection)
-        await announced.next(2)
-
-        assert await folded(connection)
-        assert hints.take_all() == []
+        await hints.next(2)
 
 
 async def test_the_fleet_is_recorded_when_leadership_begins(

@@ -65,6 +65,8 @@ SCHEMA_REVISION: Final = "0001"
 # The first of the two keys of every advisory lock of this project; the second names the lock.
 ADVISORY_LOCK_CLASS: Final = 0x4353_544B
 VERSIONS_LOCK: Final = 100
+# Held to its commit by the one writer that announces count_deltas (schema/steps/counting.sql has the numbers too).
+HINT_LOCK: Final = 101
 
 HEARTBEAT_SECONDS: Final = 2.0
 IDLE_SESSION_TIMEOUT: Final = timedelta(seconds=5)

@@ -1,14 +1,15 @@
 -- Triggers that append what changed to count_deltas, in the writer's own transaction. Statement triggers
 -- that sum: one pass over a bulk change, and nothing appended when status, plan and region stay.
 
--- A notification holds a lock that the whole server shares from here to the end of the commit, so many small writers
--- queue up behind each other. `alter database … set containerstacks.notify = 'off'` spares them that: the
--- aggregator then finds their deltas by looking, a few times a second, and tells the web processes itself.
+-- Tells whoever listens that there are deltas. PostgreSQL lets one notifying transaction at a time commit, and it waits
+-- for the disk meanwhile, so only one writer at a time notifies: the one that holds this lock until its commit.
+-- The others leave their deltas to the aggregator, which looks four times a second. The key follows those of the
+-- other advisory locks (database/locks.py, database/db.py).
 create function announce_count_deltas() returns void
     language plpgsql
     as $$
 begin
-    if coalesce(current_setting('containerstacks.notify', true), '') <> 'off' then
+    if pg_try_advisory_xact_lock(1129534539, 101) then
         perform pg_notify('count_deltas', '');
     end if;
 end;
@@ -17,16 +18,32 @@ $$;
 create function count_vps_instances() returns trigger
     language plpgsql security definer set search_path = public, pg_temp
     as $$
+declare
+    rows_changed integer;
+    old_row record;
+    new_row record;
 begin
-    if tg_op = 'INSERT' then
-        insert into count_deltas (metric, status, plan_id, region, amount)
-        select 'vps_instances', coalesce(status, ''), plan_id, configured_region(configuration), count(*)
-          from new_rows
-         group by 2, 3, 4;
-        if found then
-            insert into count_deltas (metric, amount) select 'vps_instances_total', count(*) from new_rows;
+    if tg_op = 'UPDATE' then
+        perform from new_rows limit 2;
+        get diagnostics rows_changed = row_count;
+        -- Most updates change one row, and summing costs more than the update itself: compare and append.
+        if rows_changed = 1 then
+            select coalesce(status, '') as status, plan_id, configured_region(configuration) as region
+              into old_row from old_rows;
+            select coalesce(status, '') as status, plan_id, configured_region(configuration) as region
+              into new_row from new_rows;
+            if old_row = new_row then
+                return null;
+            end if;
+            insert into count_deltas (metric, status, plan_id, region, amount)
+            values ('vps_instances', old_row.status, old_row.plan_id, old_row.region, -1),
+                   ('vps_instances', new_row.status, new_row.plan_id, new_row.region, 1);
+            if (old_row.plan_id, old_row.region) <> (new_row.plan_id, new_row.region) then
+                perform register_rates(array[new_row.plan_id], array[new_row.region]);
+            end if;
+            perform announce_count_deltas();
+            return null;
         end if;
-    elsif tg_op = 'UPDATE' then
         insert into count_deltas (metric, status, plan_id, region, amount)
         select 'vps_instances', coalesce(status, ''), plan_id, configured_region(configuration), sum(one)
           from (select status, plan_id, configuration, 1 as one from new_rows
@@ -34,6 +51,14 @@ begin
                 select status, plan_id, configuration, -1 from old_rows) as moved
          group by 2, 3, 4
         having sum(one) <> 0;
+    elsif tg_op = 'INSERT' then
+        insert into count_deltas (metric, status, plan_id, region, amount)
+        select 'vps_instances', coalesce(status, ''), plan_id, configured_region(configuration), count(*)
+          from new_rows
+         group by 2, 3, 4;
+        if found then
+            insert into count_deltas (metric, amount) select 'vps_instances_total', count(*) from new_rows;
+        end if;
     else
         insert into count_deltas (metric, status, plan_id, region, amount)
         select 'vps_instances', coalesce(status, ''), plan_id, configured_region(configuration), -count(*)
