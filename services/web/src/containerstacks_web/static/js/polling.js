@@ -46,5 +46,15 @@ async function ask() {
   if (!response.ok) throw new Error(`/status answered ${response.status}`);
   const page = new DOMParser().parseFromString(await response.text(), "text/html");
   const facts = JSON.parse(page.querySelector("[data-status]").dataset.facts);
-  return { answeredAt: page.documentElement.dataset.now, timestamp: facts.timestamp, facts, page };
+  return { answeredAt: later(page.documentElement.dataset.now, sentAt(response)), timestamp: facts.timestamp, facts, page };
+}
+
+// When the response left the nearest server. A cache in between may serve a page that was made long ago, and says so here.
+function sentAt(response) {
+  const sent = Date.parse(response.headers.get("Date")) + 1000 * Number(response.headers.get("Age") ?? 0);
+  return Number.isFinite(sent) ? new Date(sent).toISOString() : null;
+}
+
+function later(made, sent) {
+  return sent !== null && Date.parse(sent) > Date.parse(made) ? sent : made;
 }
