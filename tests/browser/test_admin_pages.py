@@ -4,7 +4,7 @@ from typing import Any
 
 import asyncpg
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from containerstacks_shared.billing import control
 from support import fleet, told
@@ -93,8 +93,8 @@ async def test_an_incident_is_opened_and_closed_by_keyboard(web: Service, chromi
     await page.get_by_label("Title").press("Enter")
     await expect(page.get_by_role("heading", level=1)).to_have_text("Slow disks")
     await page.get_by_label("Status").select_option("resolved")
-    await page.get_by_label("What everybody reads").fill("All well again.")
-    await page.get_by_role("button", name="Publish").press("Enter")
+    await page.get_by_label("Message").fill("All well again.")
+    await page.get_by_role("button", name="Publish update").press("Enter")
     await expect(page.get_by_text("All well again.")).to_be_visible()
     await expect(page.locator(".admin-tag")).to_have_text("resolved")
 
@@ -102,30 +102,68 @@ async def test_an_incident_is_opened_and_closed_by_keyboard(web: Service, chromi
 async def test_a_key_is_made_copied_and_gone(web: Service, chromium: Chromium) -> None:
     page = await enter(chromium, web, "/admin/keys", "API keys")
     await page.context.grant_permissions(["clipboard-read", "clipboard-write"])
-    await page.get_by_label("What it is for").fill("deploy")
-    await page.get_by_label("What it is for").press("Enter")
+    await page.get_by_label("Name").fill("deploy")
+    await page.get_by_label("Name").press("Enter")
     key = await page.get_by_label("The key").input_value()
     assert key.startswith("sk_live_")
     await page.get_by_role("button", name="Copy").click()
     await expect(page.get_by_role("status")).to_have_text("Copied")
     assert await page.evaluate("navigator.clipboard.readText()") == key
-    await page.get_by_role("link", name="I have it").click()
+    await page.reload()
     assert key not in await page.content()
+    await expect(page.locator("tbody tr")).to_have_count(1)
     assert await refused_by_policy(page) == []
+    # Whatever the width, what a row offers to do is in sight.
+    for width in (390, 1024, 1440):
+        await page.set_viewport_size({"width": width, "height": 900})
+        revoke = page.get_by_role("link", name="Revoke deploy")
+        await revoke.scroll_into_view_if_needed()
+        assert await is_inside(revoke, page.locator(".table-scroll").last), width
+    await revoke.click()
+    await page.get_by_role("button", name="Revoke key").click()
+    await expect(page.get_by_role("status").first).to_have_text("Key revoked.")
+
+
+async def is_inside(element: Locator, frame: Locator) -> bool:
+    inner, outer = await element.bounding_box(), await frame.bounding_box()
+    assert inner is not None
+    assert outer is not None
+    return outer["x"] <= inner["x"] and inner["x"] + inner["width"] <= outer["x"] + outer["width"] + 1
+
+
+async def test_what_was_typed_survives_a_session_that_ends(
+    web: Service, connection: asyncpg.Connection, chromium: Chromium
+) -> None:
+    page = await enter(chromium, web, "/admin/incidents/new", "Open an incident")
+    await page.get_by_label("Title").fill("Slow disks")
+    await page.get_by_label("Message").fill("A long text that took ten minutes.")
+    await page.get_by_label("Database").check()
+    await connection.execute("delete from web_sessions")
+    await page.get_by_role("button", name="Publish incident").click()
+    await page.get_by_label("E-mail").fill(EMAIL)
+    await page.get_by_label("Password").fill(fleet.PASSWORD)
+    await page.keyboard.press("Enter")
+    await page.wait_for_url("**/admin/incidents/new")
+    await expect(page.get_by_label("Message")).to_have_value("A long text that took ten minutes.")
+    await expect(page.get_by_label("Database")).to_be_checked()
+    await page.get_by_role("button", name="Publish incident").click()
+    await expect(page.get_by_role("status").first).to_have_text("Incident published.")
+    await page.goto(f"{web.url}/admin/incidents/new")
+    await expect(page.get_by_label("Message")).to_have_value("")
 
 
 async def test_the_forms_work_without_scripts(web: Service, chromium: Chromium) -> None:
-    page = await enter(chromium, web, "/admin/billing", "Pause and prices", java_script_enabled=False)
-    await page.get_by_label("Why it should stop").fill("Prices are wrong")
-    await page.get_by_role("button", name="Pause all billing").click()
+    page = await enter(chromium, web, "/admin/billing", "Billing controls", java_script_enabled=False)
+    await page.get_by_label("Reason").fill("Prices are wrong")
+    await page.get_by_role("button", name="Pause billing").click()
     await expect(page.get_by_role("heading", name="Billing is paused")).to_be_visible()
-    await page.get_by_label("Why it may go on").fill("Corrected")
+    await page.get_by_label("Reason").fill("Corrected")
     await page.get_by_role("button", name="Resume billing").click()
-    await expect(page.get_by_role("heading", name="Billing goes on")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Billing is active")).to_be_visible()
     await page.goto(f"{web.url}/admin/incidents/new")
     await page.get_by_label("Title").fill("Slow disks")
-    await page.get_by_label("What is known").fill("We look.")
-    await page.get_by_role("button", name="Tell everybody").click()
+    await page.get_by_label("Message").fill("We look.")
+    await page.get_by_role("button", name="Publish incident").click()
     await expect(page.get_by_role("alert")).to_have_text("Choose at least one.")
     await expect(page.get_by_label("Title")).to_have_value("Slow disks")
 

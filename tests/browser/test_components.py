@@ -52,7 +52,7 @@ async def test_an_incident_appears_changes_the_verdict_and_closes_without_a_relo
     await expect(shown).to_contain_text("<script>Slow disks", timeout=10_000)
     await expect(page.locator("#component-vps .component__state")).to_have_attribute("data-state", "down")
     await expect(page.locator("[data-told]")).to_contain_text("Slow disks")
-    await expect(page.locator("[data-verdict-headline]")).to_have_text("A component is down")
+    await expect(page.locator("[data-verdict-headline]")).to_have_text("Major outage: <script>Slow disks")
     await connection.execute(
         "update incidents set status = 'resolved', closed_at = clock_now() where id = $1", incident
     )
@@ -66,7 +66,7 @@ async def test_while_nobody_looks_at_the_components_the_page_is_not_green(
 ) -> None:
     page = await open_without_aggregator(database_url, processes, chromium)
     headline = page.locator("[data-verdict-headline]")
-    await expect(headline).to_have_text("Components are not being watched", timeout=10_000)
+    await expect(headline).to_have_text("Monitoring is interrupted", timeout=10_000)
     await expect(page.locator(".verdict")).to_have_attribute("data-verdict", "attention")
     await looks.find_all_well(connection)
-    await expect(headline).to_have_text("Everything works", timeout=10_000)
+    await expect(headline).to_have_text("All systems operational", timeout=10_000)

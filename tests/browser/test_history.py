@@ -106,7 +106,7 @@ async def test_a_cursor_in_one_picture_of_the_runs_stands_in_the_other_too(
 async def test_another_range_comes_without_leaving_the_page(chromium: Chromium, web: Service) -> None:
     page = await open_charts(chromium, web)
     await page.evaluate("window.loadedOnce = true")
-    await page.get_by_text("VPS by status in a table").click()
+    await page.get_by_text("Show data: VPS by status").click()
     await page.get_by_role("link", name="30 days", exact=True).click()
     chosen = page.locator("[data-range][aria-current]")
     await expect(chosen).to_have_text("30 days")
@@ -130,7 +130,7 @@ async def test_without_scripts_ranges_are_links_and_tables_have_the_numbers(
     await expect(page.locator("[data-range][aria-current]")).to_have_text("7 days")
     await expect(page.get_by_role("img", name="VPS by status, last 7 days")).to_be_visible()
     assert await page.get_by_role("slider").count() == 0
-    await page.get_by_text("Billing runs in a table").click()
+    await page.get_by_text("Show data: Billing runs").click()
     rows = page.locator("[data-chart]").last.locator("tbody tr")
     await expect(rows).to_have_count(28)
     await expect(rows.first).to_be_visible()

@@ -80,7 +80,7 @@ async def test_a_changed_row_changes_the_page_without_a_reload(
     await processes.start_billing_daemon(database_url)
     await looks.find_all_well(connection)
     page = await open_live(chromium, web)
-    await expect_headline(page, "Everything works", within=10_000)
+    await expect_headline(page, "All systems operational", within=10_000)
     await expect_value(page, "vps.byStatus.running", "10")
     await page.evaluate("window.loadedOnce = true")
 
@@ -91,16 +91,16 @@ async def test_a_changed_row_changes_the_page_without_a_reload(
     await expect_value(page, "vps.byStatus.running", "9")
     error = page.locator("[data-bar-part='vps.byStatus.error']")
     assert [await error.get_attribute(name) for name in ("x", "width")] == ["90%", "10%"]
-    await expect_headline(page, "Some VPS are in error")
+    await expect_headline(page, "Elevated VPS errors")
     await expect(page.locator(".verdict")).to_have_attribute("data-verdict", "attention")
-    await expect(page.locator("[data-rules] > [aria-current] strong")).to_have_text("Some VPS are in error")
+    await expect(page.locator("[data-rules] > [aria-current] strong")).to_have_text("Elevated VPS errors")
 
     await break_some(connection, 9)
-    await expect_headline(page, "Many VPS are in error")
+    await expect_headline(page, "Widespread VPS errors")
     await connection.execute("delete from vps_instances")
     await expect_value(page, "vps.total", "0")
     await expect(page.get_by_text("There is no VPS yet")).to_be_visible()
-    await expect_headline(page, "Everything works")
+    await expect_headline(page, "All systems operational")
     assert await page.evaluate("window.loadedOnce")
 
 
@@ -112,7 +112,7 @@ async def test_the_billing_card_follows_the_daemon(
     web = await processes.start_web(database_url)
     page = await open_live(chromium, web)
     state = page.locator("[data-case='daemon.status']:visible")
-    await expect(state).to_have_text("Daemon never seen")
+    await expect(state).to_have_text("Daemon never started")
 
     daemon = await processes.start_billing_daemon(database_url)
     await expect(state).to_have_text("Daemon running", timeout=10_000)
@@ -140,7 +140,7 @@ async def test_a_feed_that_dies_is_noticed_within_ten_seconds_and_one_that_retur
     # Stopped, not killed: the connection stays open and nothing comes any more.
     web.signal(signal.SIGSTOP)
     await expect_freshness(page, "stale", within=STALE_MILLISECONDS)
-    await expect_headline(page, "The figures are out of date")
+    await expect_headline(page, "Status is delayed")
     await expect(page.locator(".freshness")).to_contain_text("Last known, from")
     await expect_value(page, "vps.total", "10")
     await page.wait_for_function(f"{colour} !== '{lively}'")
@@ -201,7 +201,7 @@ async def test_without_a_database_the_page_keeps_the_last_figures_and_says_how_o
 
     without_scripts = await chromium.open(f"{web.url}/status", java_script_enabled=False)
     await expect_freshness(without_scripts, "stale", within=MOMENT_MILLISECONDS)
-    await expect_headline(without_scripts, "The figures are out of date")
+    await expect_headline(without_scripts, "Status is delayed")
     await expect_value(without_scripts, "vps.total", "10")
 
     own_postgres.start()
@@ -238,7 +238,7 @@ async def test_a_new_verdict_is_spoken_once_and_ticking_figures_and_ages_are_not
     await processes.start_billing_daemon(database_url)
     await looks.find_all_well(connection)
     page = await open_live(chromium, web)
-    await expect_headline(page, "Everything works", within=10_000)
+    await expect_headline(page, "All systems operational", within=10_000)
     await page.evaluate(NOTE_SPOKEN)
     age = await page.locator(".freshness__age").text_content()
     await break_some(connection, 1)
@@ -246,10 +246,10 @@ async def test_a_new_verdict_is_spoken_once_and_ticking_figures_and_ages_are_not
     await expect(page.locator(".freshness__age")).not_to_have_text(str(age), timeout=10_000)
     assert await page.evaluate("spoken") == []
     await break_some(connection, 1)
-    await expect_headline(page, "Some VPS are in error")
+    await expect_headline(page, "Elevated VPS errors")
     await break_some(connection, 1)
     await expect_value(page, "vps.byStatus.error", "3")
-    assert await page.evaluate("spoken") == ["Some VPS are in error"]
+    assert await page.evaluate("spoken") == ["Elevated VPS errors"]
 
 
 async def test_a_pause_is_on_the_open_page_at_once_and_gone_when_billing_goes_on(
@@ -259,10 +259,10 @@ async def test_a_pause_is_on_the_open_page_at_once_and_gone_when_billing_goes_on
     await processes.start_billing_daemon(database_url)
     await looks.find_all_well(connection)
     page = await open_live(chromium, web)
-    await expect_headline(page, "Everything works", within=10_000)
+    await expect_headline(page, "All systems operational", within=10_000)
     await control.pause(connection, reason="Prices under review", author="ada@example.com")
     await expect_headline(page, "Billing is paused")
     await expect(page.locator(".billing__paused")).to_be_visible()
     await control.resume(connection, reason="Done", author="ada@example.com")
-    await expect_headline(page, "Everything works", within=10_000)
+    await expect_headline(page, "All systems operational", within=10_000)
     await expect(page.locator(".billing__paused")).to_be_hidden()

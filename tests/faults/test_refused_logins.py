@@ -81,7 +81,7 @@ async def test_a_server_that_refuses_for_a_while_ends_no_service(
     for service in services:
         await eventually(partial(misses_the_database, service))
     status = await services[0].get_text("/status", Accept="text/html")
-    assert "The figures are out of date" in status
+    assert "Status is delayed" in status
 
     door.execute(admit)
     for service in services:

@@ -26,14 +26,14 @@ _POLL_SECONDS: Final = 16
 @scene("All three processes run, and the billing daemon has just billed the demo fleet.")
 async def everything_runs(stage: Stage) -> AsyncGenerator[Sight, None]:
     page = await stage.open("/status")
-    await expect_headline(page, "Everything works")
+    await expect_headline(page, "All systems operational")
     yield Sight(
         "status-fresh",
-        "Everything works",
+        "All systems operational",
         "The verdict, the fleet and its billing, live: nobody has to reload.",
         page,
     )
-    await page.get_by_text("How this line is decided").click()
+    await page.get_by_text("How this status is decided").click()
     yield Sight(
         "status-rule",
         "How the verdict is decided",
@@ -95,7 +95,7 @@ _ADMINISTRATION: Final = (
     ("admin/debts", "Debts and runway", "Who owes, and for how many hours money lasts."),
     ("admin/incidents", "Incidents", "What is open and planned, and how to say more."),
     ("admin/keys", "API keys", "Whose, for what, and when last used."),
-    ("admin/billing", "Pause and prices", "Whether billing is paused, and which prices are held."),
+    ("admin/billing", "Billing controls", "Whether billing is paused, and which prices are held."),
 )
 
 
@@ -144,7 +144,7 @@ async def administrators_tell(stage: Stage) -> AsyncGenerator[Sight, None]:
         await expect(page.locator(".incidents__list--current > li")).to_have_count(
             2, timeout=WITHIN_MILLISECONDS
         )
-        await expect_headline(page, "A component is degraded")
+        await expect_headline(page, "Minor incident: Slow disks in eu-central")
         yield Sight(
             "status-incident",
             "An incident",
@@ -203,7 +203,7 @@ async def the_network_goes_dark(stage: Stage) -> AsyncGenerator[Sight, None]:
         await expect_state(page, "[data-status]", "stale")
         yield Sight(
             "status-stale",
-            "The figures are out of date",
+            "Status is delayed",
             "The page noticed by itself within ten seconds: the last known figures in grey, and since when.",
             page,
         )
@@ -332,8 +332,8 @@ async def many_errors(stage: Stage) -> AsyncGenerator[Sight, None]:
         ids = [row["id"] for row in before]
         await connection.execute("update vps_instances set status = 'error' where id = any($1)", ids)
         try:
-            await expect_headline(page, "Many VPS are in error")
-            yield Sight("status-problem", "Many VPS are in error", "What is wrong, first of all.", page)
+            await expect_headline(page, "Widespread VPS errors")
+            yield Sight("status-problem", "Widespread VPS errors", "What is wrong, first of all.", page)
         finally:
             await connection.execute("update vps_instances set status = 'running' where id = any($1)", ids)
 
@@ -346,7 +346,7 @@ async def the_first_day(stage: Stage) -> AsyncGenerator[Sight, None]:
     aggregator = await stage.processes.start_stats_aggregator(dsn)
     try:
         page = await stage.open("/status", at=web.url)
-        await expect_headline(page, "Everything works")
+        await expect_headline(page, "All systems operational")
         yield Sight("status-first-run", "The first day", "No VPS yet, nothing to bill, and no alarm.", page)
         page = await stage.open("/about", at=web.url)
         yield Sight(
@@ -383,8 +383,8 @@ async def nothing_is_known(stage: Stage) -> AsyncGenerator[Sight, None]:
         await stage.is_alive(web)
         try:
             page = await stage.open("/status", at=web.url, live=False)
-            await expect_headline(page, "Nothing is known yet")
-            yield Sight("status-unknown", "Nothing is known yet", "Dashes instead of guesses.", page)
+            await expect_headline(page, "Status is not known yet")
+            yield Sight("status-unknown", "Status is not known yet", "Dashes instead of guesses.", page)
             page = await stage.open("/about", at=web.url)
             await expect(page.locator(".about__taken")).to_be_visible(timeout=WITHIN_MILLISECONDS)
             yield Sight("about-unknown", "At a glance, not known yet", "Dashes instead of guesses.", page)

@@ -45,7 +45,7 @@ async def test_people_get_a_page(site: Site) -> None:
     answer = await site.get("/nothing", accept="text/html,application/xhtml+xml")
     assert answer.status == 404
     assert answer.content_type == "text/html"
-    assert "There is no such page" in await answer.text()
+    assert "Page not found" in await answer.text()
 
 
 async def test_a_wrong_method_is_told_the_right_ones(site: Site) -> None:

@@ -106,7 +106,7 @@ def test_before_the_first_reading_nothing_is_claimed() -> None:
 
 def test_before_the_components_were_read_nobody_is_said_to_watch_them() -> None:
     page = present_status(snapshot(running=1), None, age_seconds=0.0, now=NOW)
-    assert page.rule.headline == "Components are not being watched"
+    assert page.rule.headline == "Monitoring is interrupted"
 
 
 def test_a_page_starts_unconnected() -> None:

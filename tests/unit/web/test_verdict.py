@@ -23,7 +23,7 @@ from support import verdict_cases
 )
 def test_the_first_rule_that_applies_decides(facts: dict[str, Any], verdict: Verdict, headline: str) -> None:
     rule = decide(facts)
-    assert (rule.verdict, rule.headline) == (verdict, headline)
+    assert (rule.verdict, rule.headline_for(facts)) == (verdict, headline)
 
 
 def test_every_rule_decides_some_case() -> None:

@@ -19,6 +19,7 @@ def add_routes(app: web.Application) -> None:
             web.get("/login", pages.login_form),
             web.post("/login", sign_in.sign_in),
             web.post("/logout", sign_in.sign_out),
+            web.get("/logout/everywhere", pages.sign_out_everywhere_form),
             web.post("/logout/everywhere", sign_in.sign_out_everywhere),
             web.get("/api/health", health.health),
             web.get("/api/health/stats", health.statistics),

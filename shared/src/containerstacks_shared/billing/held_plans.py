@@ -28,6 +28,11 @@ class HeldPlan:
     hourly_rate: Decimal
     instances: int
 
+    @property
+    def can_be_released(self) -> bool:
+        """A negative price waits for its correction: nobody can approve it."""
+        return self.hourly_rate >= 0
+
 
 @dataclass(frozen=True)
 class WaitingPlan:

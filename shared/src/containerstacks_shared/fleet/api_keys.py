@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
+from containerstacks_shared.core.errors import NotFound
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
 
@@ -106,21 +107,15 @@ async def list_all(
     connection: Connection, *, email: str | None = None, limit: int | None = None, offset: int = 0
 ) -> list[ApiKeyRecord]:
     """Every key, or those of one user, newest first; or so many of them."""
-    return [
-        ApiKeyRecord(
-            id=row["id"],
-            user_id=row["user_id"],
-            email=row["email"],
-            name=row["name"],
-            prefix=row["prefix"],
-            scopes=scopes_of(row["permissions"]),
-            created_at=row["created_at"],
-            last_used_at=row["last_used_at"],
-            expires_at=row["expires_at"],
-            active=row["active"],
-        )
-        for row in await connection.fetch(QUERIES["list"], email, limit, offset)
-    ]
+    return [_record(row) for row in await connection.fetch(QUERIES["list"], email, limit, offset)]
+
+
+async def find_listed(connection: Connection, key_id: UUID) -> ApiKeyRecord:
+    """Raises `NotFound`."""
+    row = await connection.fetchrow(QUERIES["find_listed"], key_id)
+    if row is None:
+        raise NotFound(f"there is no API key {key_id}")
+    return _record(row)
 
 
 async def revoke(connection: Connection, key_id: UUID) -> bool:
@@ -132,6 +127,21 @@ async def revoke(connection: Connection, key_id: UUID) -> bool:
 async def note_uses(connection: Connection, key_ids: Iterable[UUID]) -> None:
     """Write down that these keys were used just now."""
     await connection.execute(QUERIES["note_uses"], list(key_ids))
+
+
+def _record(row: Any) -> ApiKeyRecord:
+    return ApiKeyRecord(
+        id=row["id"],
+        user_id=row["user_id"],
+        email=row["email"],
+        name=row["name"],
+        prefix=row["prefix"],
+        scopes=scopes_of(row["permissions"]),
+        created_at=row["created_at"],
+        last_used_at=row["last_used_at"],
+        expires_at=row["expires_at"],
+        active=row["active"],
+    )
 
 
 def scopes_of(permissions: object) -> frozenset[ApiKeyScope]:

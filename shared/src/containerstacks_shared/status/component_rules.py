@@ -107,7 +107,7 @@ RULES: Final[Mapping[Component, tuple[Rule, ...]]] = {
             "No billing run has succeeded for 90 minutes, or for half an hour more than the billing interval.",
             _is_overdue,
         ),
-        _otherwise("Somebody bills, and the last run succeeded in time."),
+        _otherwise("Billing runs on schedule."),
     ),
     Component.LIVE_DATA: (
         Rule(

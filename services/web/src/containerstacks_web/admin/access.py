@@ -65,10 +65,16 @@ async def _enter(request: web.Request) -> Identity:
     if identity.role is RequestRole.ANONYMOUS:
         # Somebody whose session could not be looked up is no stranger: the database is away, which this then tells.
         await get_session(request)
-        # What was sent is lost; the page that it was sent from is not.
-        is_form = request.method == hdrs.METH_POST
-        target = "/".join(request.path.split("/")[:3]) if is_form else request.path_qs
-        raise web.HTTPSeeOther(URL.build(path="/login", query={"next": target}))
+        raise web.HTTPSeeOther(URL.build(path="/login", query={"next": _way_back(request)}))
     if not identity.is_admin:
         raise RequestRefused(HTTPStatus.FORBIDDEN, "Only administrators may see this.")
     return identity
+
+
+def _way_back(request: web.Request) -> str:
+    """Return the page that a form was sent from, where its script restores what was typed."""
+    if request.method != hdrs.METH_POST:
+        return request.path_qs
+    resource = request.match_info.route.resource
+    has_page = any(route.method == hdrs.METH_GET for route in resource or ())
+    return request.path if has_page else "/".join(request.path.split("/")[:3])

@@ -1,17 +1,17 @@
-"""/admin/billing: pause and resume all billing, release plans whose price is held."""
+"""/admin/billing: pause and resume all billing, and see which prices are on hold."""
 
 from http import HTTPStatus
 from typing import Final
-from uuid import UUID
 
 import structlog
 from aiohttp import web
 
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.held_plans import read_held
-from containerstacks_shared.core.errors import ChangeRefused, NotFound
+from containerstacks_shared.core.errors import ChangeRefused
 from containerstacks_web.pages.rendering import render
 from containerstacks_web.sign_in.identity import Identity
+from containerstacks_web.sign_in.messages import leave_message
 
 from .access import database
 from .forms import Form, read_form, read_reason
@@ -34,9 +34,10 @@ async def pause(request: web.Request, identity: Identity) -> web.Response:
         async with database(request) as connection, connection.transaction():
             await control.pause(connection, reason=reason, author=identity.author)
     except ChangeRefused:
-        problem = "Billing is paused already, for the reason above. Resume it first, or leave it at that."
+        problem = "Billing is already paused, for the reason above."
         return await _page(request, form.with_problems({"": problem}), status=HTTPStatus.CONFLICT)
     _log.warning("billing.paused", author=identity.author, reason=reason)
+    await leave_message(request, "Billing is paused.")
     raise web.HTTPSeeOther(_PATH)
 
 
@@ -48,22 +49,7 @@ async def resume(request: web.Request, identity: Identity) -> web.Response:
         resumed = await control.resume(connection, reason=reason, author=identity.author)
     if resumed:
         _log.warning("billing.resumed", author=identity.author, reason=reason)
-    raise web.HTTPSeeOther(_PATH)
-
-
-async def release(request: web.Request, identity: Identity) -> web.Response:
-    """Bill a held plan's hours at its price. Done twice, it is done once."""
-    form = await read_form(request)
-    try:
-        plan_id = UUID(form.value("plan_id"))
-        async with database(request) as connection:
-            reason = await control.release_plan(connection, plan_id=plan_id, author=identity.author)
-    except (ValueError, NotFound):
-        return await _page(
-            request, form.with_problems({"": "There is no such plan."}), status=HTTPStatus.NOT_FOUND
-        )
-    if reason is not None:
-        _log.warning("billing.plan_released", author=identity.author, vps_plan_id=str(plan_id), reason=reason)
+        await leave_message(request, "Billing has resumed.")
     raise web.HTTPSeeOther(_PATH)
 
 

@@ -11,12 +11,12 @@ Wanted = TypeVar("Wanted", bound=BaseModel)
 
 _TEXT_CHARACTERS_MAX: Final = 500
 _SENTENCES: Final = {
-    "string_too_short": "This is needed.",
-    "missing": "This is needed.",
+    "string_too_short": "Required.",
+    "missing": "Required.",
     "too_short": "Choose at least one.",
-    "string_pattern_mismatch": "This has a character that cannot be shown.",
-    "enum": "This is none of the choices.",
-    "literal_error": "This is none of the choices.",
+    "string_pattern_mismatch": "Contains a character that cannot be displayed.",
+    "enum": "Not one of the options.",
+    "literal_error": "Not one of the options.",
 }
 
 
@@ -49,10 +49,10 @@ def read_reason(form: Form) -> tuple[str, Form]:
     """Return why something is done, and the form with what is wrong with that."""
     reason = form.value("reason").strip()
     if not reason:
-        return reason, form.with_problems({"reason": "Say why, for the record."})
+        return reason, form.with_problems({"reason": "Required."})
     if len(reason) > _TEXT_CHARACTERS_MAX or not reason.isprintable():
         return reason, form.with_problems(
-            {"reason": f"Say it in one line of at most {_TEXT_CHARACTERS_MAX} characters."}
+            {"reason": f"Use one line of at most {_TEXT_CHARACTERS_MAX} characters."}
         )
     return reason, form
 
@@ -71,5 +71,5 @@ def checked(model: type[Wanted], values: Mapping[str, object]) -> tuple[Wanted |
 def _sentence(problem: Mapping[str, object]) -> str:
     kind = str(problem["type"])
     if kind.startswith(("datetime", "timezone", "value_error")):
-        return "Give a date and a time, like 2030-01-31 22:00."
+        return "Enter a date and time, like 2030-01-31 22:00."
     return _SENTENCES.get(kind, f"{problem['msg']}.")

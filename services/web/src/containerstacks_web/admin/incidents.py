@@ -21,6 +21,7 @@ from containerstacks_shared.status.incident_drafts import IncidentChange, Incide
 from containerstacks_web.api.exchange import whole_number
 from containerstacks_web.pages.rendering import render
 from containerstacks_web.sign_in.identity import Identity
+from containerstacks_web.sign_in.messages import leave_message
 
 from .access import database, number_in_path
 from .forms import Form, checked, read_form
@@ -71,6 +72,7 @@ async def open_incident(request: web.Request, identity: Identity) -> web.Respons
     async with database(request) as connection, connection.transaction():
         incident = await incidents.open_incident(connection, draft, author=identity.author)
     _log.info("incidents.opened", incident_id=incident.id, kind="incident", author=identity.author)
+    await leave_message(request, "Incident published.")
     raise web.HTTPSeeOther(f"{_PATH}/{incident.id}")
 
 
@@ -87,6 +89,7 @@ async def plan_maintenance(request: web.Request, identity: Identity) -> web.Resp
         refused = form.with_problems({"starts_at": _sentence(error)})
         return await _draft_page(request, IncidentKind.MAINTENANCE, refused)
     _log.info("incidents.opened", incident_id=incident.id, kind="maintenance", author=identity.author)
+    await leave_message(request, "Maintenance scheduled.")
     raise web.HTTPSeeOther(f"{_PATH}/{incident.id}")
 
 
@@ -102,7 +105,7 @@ async def change(request: web.Request, identity: Identity) -> web.Response:
     wanted, problems = checked(IncidentChange, _values(form, *_FIELDS, empty=False))
     is_update = form.value("form") == "update"
     if is_update and not form.value("body").strip() and form.value("status") in {"", incident.status}:
-        problems["body"] = "Say what is new, or choose another status."
+        problems["body"] = "Enter a message or choose another status."
     if wanted is None or problems:
         return await _refused(request, incident, form, problems)
     try:
@@ -115,6 +118,7 @@ async def change(request: web.Request, identity: Identity) -> web.Response:
     _log.info(
         "incidents.changed", incident_id=changed.id, status=changed.status.value, author=identity.author
     )
+    await leave_message(request, "Update published." if is_update else "Changes saved.")
     raise web.HTTPSeeOther(f"{_PATH}/{incident.id}")
 
 

@@ -1,5 +1,6 @@
-"""/admin/keys: API keys are listed, made (and shown once) and revoked."""
+"""/admin/keys: API keys are listed, created (and shown once) and revoked."""
 
+import re
 from datetime import UTC, date, datetime, time
 from http import HTTPStatus
 from typing import Final
@@ -8,13 +9,16 @@ from uuid import UUID
 import structlog
 from aiohttp import web
 
+from containerstacks_shared.core.errors import NotFound
 from containerstacks_shared.fleet import api_keys
-from containerstacks_shared.fleet.api_keys import ApiKeyScope, NewApiKey
+from containerstacks_shared.fleet.api_keys import ApiKeyScope
 from containerstacks_shared.fleet.users import UserId
 from containerstacks_web.api.documents import ApiKeyRequest
 from containerstacks_web.api.exchange import whole_number
+from containerstacks_web.keys import TRUSTED_PROXIES
 from containerstacks_web.pages.rendering import render
 from containerstacks_web.sign_in.identity import Identity
+from containerstacks_web.sign_in.messages import leave_message
 
 from .access import database
 from .forms import Form, checked, read_form
@@ -22,16 +26,20 @@ from .forms import Form, checked, read_form
 _PATH: Final = "/admin/keys"
 _KEYS_ON_PAGE: Final = 50
 _PAGES_MAX: Final = 100_000
+# Long enough for the next page to load.
+_COOKIE: Final = "containerstacks_new_key"
+_COOKIE_SECONDS: Final = 60
+_KEY: Final = re.compile(rf"{api_keys.PREFIX}[0-9a-f]{{64}}")
 
 _log = structlog.get_logger(__name__)
 
 
 async def show(request: web.Request, _identity: Identity) -> web.Response:
-    return await _page(request, Form({"scopes": [ApiKeyScope.STATUS]}))
+    return await _page(request, Form({"scopes": [ApiKeyScope.STATUS]}), made=_just_made(request))
 
 
 async def create(request: web.Request, identity: Identity) -> web.Response:
-    """Make a key for whoever asks, and answer with it: it is kept nowhere, so there is no page to go back to."""
+    """Create a key. It is stored nowhere: a cookie carries it to the next page, which shows it once."""
     form = await read_form(request)
     wanted, problems = _read_wish(form, identity)
     if wanted is None or problems:
@@ -46,7 +54,27 @@ async def create(request: web.Request, identity: Identity) -> web.Response:
             expires_at=wanted.expires_at,
         )
     _log.info("api_key.created", key_id=str(made.id), user_id=str(identity.user_id))
-    return await _page(request, Form(), made=made, status=HTTPStatus.CREATED)
+    # Not this answer: loading it again would create another key.
+    following = web.HTTPSeeOther(_PATH)
+    following.set_cookie(
+        _COOKIE,
+        made.key,
+        max_age=_COOKIE_SECONDS,
+        path=_PATH,
+        secure=request.app[TRUSTED_PROXIES].visitor(request).secure,
+        httponly=True,
+        samesite="Strict",
+    )
+    raise following
+
+
+async def show_revoking(request: web.Request, _identity: Identity) -> web.Response:
+    try:
+        async with database(request) as connection:
+            key = await api_keys.find_listed(connection, UUID(request.query.get("key_id", "")))
+    except (ValueError, NotFound):
+        raise web.HTTPNotFound from None
+    return await render(request, "admin/revoke.html", {"key": key})
 
 
 async def revoke(request: web.Request, identity: Identity) -> web.Response:
@@ -60,6 +88,7 @@ async def revoke(request: web.Request, identity: Identity) -> web.Response:
         revoked = await api_keys.revoke(connection, key_id)
     if revoked:
         _log.info("api_key.revoked", key_id=str(key_id), user_id=str(identity.user_id))
+    await leave_message(request, "Key revoked." if revoked else "This key had been revoked before.")
     raise web.HTTPSeeOther(_PATH)
 
 
@@ -70,20 +99,25 @@ def _read_wish(form: Form, identity: Identity) -> tuple[ApiKeyRequest | None, di
         try:
             expires_at = datetime.combine(date.fromisoformat(text), time(), UTC)
         except ValueError:
-            problems["expires_on"] = "Give a date, like 2030-01-31."
+            problems["expires_on"] = "Enter a date, like 2030-01-31."
         else:
             if expires_at <= datetime.now(UTC):
-                problems["expires_on"] = "This is not in the future."
+                problems["expires_on"] = "Must be in the future."
     own_end = identity.credential_expires_at
     if own_end is not None and (expires_at is None or expires_at > own_end):
-        problems.setdefault("expires_on", "A key that ends makes no key that outlives it.")
+        problems.setdefault("expires_on", "A key that expires cannot create one that outlives it.")
     values = {"name": form.value("name").strip(), "scopes": list(form.values.get("scopes", ()))}
     wanted, other = checked(ApiKeyRequest, {**values, "expires_at": expires_at})
     return wanted, other | problems
 
 
+def _just_made(request: web.Request) -> str | None:
+    key = request.cookies.get(_COOKIE, "")
+    return key if _KEY.fullmatch(key) else None
+
+
 async def _page(
-    request: web.Request, form: Form, *, made: NewApiKey | None = None, status: int = HTTPStatus.OK
+    request: web.Request, form: Form, *, made: str | None = None, status: int = HTTPStatus.OK
 ) -> web.Response:
     number = whole_number(request, "page", most=_PAGES_MAX) or 1
     async with database(request) as connection:
@@ -99,4 +133,7 @@ async def _page(
         "older": f"{_PATH}?page={number + 1}" if len(found) > _KEYS_ON_PAGE else None,
     }
     # What holds a secret is not compressed beside what somebody else may have typed.
-    return await render(request, "admin/keys.html", context, status=status, compressed=made is None)
+    response = await render(request, "admin/keys.html", context, status=status, compressed=made is None)
+    if made is not None:
+        response.del_cookie(_COOKIE, path=_PATH)
+    return response

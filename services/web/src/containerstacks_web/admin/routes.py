@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from . import billing, debts, incidents, keys, overview, runs
+from . import billing, debts, incidents, keys, overview, price_holds, runs
 from .access import form, page
 
 
@@ -19,7 +19,8 @@ def routes() -> Sequence[web.RouteDef]:
         page("/billing", billing.show),
         form("/billing/pause", billing.pause),
         form("/billing/resume", billing.resume),
-        form("/billing/release", billing.release),
+        page("/billing/release", price_holds.show),
+        form("/billing/release", price_holds.release),
         page("/incidents", incidents.show_list),
         page("/incidents/new", incidents.show_opening),
         form("/incidents/new", incidents.open_incident),
@@ -29,5 +30,6 @@ def routes() -> Sequence[web.RouteDef]:
         form("/incidents/{id}", incidents.change),
         page("/keys", keys.show),
         form("/keys", keys.create),
+        page("/keys/revoke", keys.show_revoking),
         form("/keys/revoke", keys.revoke),
     ]

@@ -5,7 +5,7 @@
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Final, Literal
 
@@ -100,15 +100,21 @@ def moment(value: datetime) -> str:
     return f"{utc.day} {_MONTHS[utc.month - 1]} {utc.year}, {utc:%H:%M} UTC"
 
 
-def day(value: datetime) -> str:
-    """'23 Nov', where the year goes without saying."""
-    utc = value.astimezone(UTC)
+def day(value: date) -> str:
+    """'23 Nov', where the year goes without saying; of a moment its day in UTC."""
+    utc = value.astimezone(UTC) if isinstance(value, datetime) else value
     return f"{utc.day} {_MONTHS[utc.month - 1]}"
 
 
 def clock(value: datetime) -> str:
     """'06:46:12 UTC', for what happened moments ago."""
     return f"{value.astimezone(UTC):%H:%M:%S} UTC"
+
+
+def money_short(amount: Decimal) -> str:
+    """Two decimal places, four below one: what a person wants to know of a sum."""
+    places = Decimal("0.01") if abs(amount) >= 1 or amount == 0 else Decimal("0.0001")
+    return format_amount(amount.quantize(places, rounding=ROUND_HALF_UP))
 
 
 def money_in_column(amount: Decimal) -> Markup:

@@ -31,8 +31,8 @@ from containerstacks_web.sign_in.csrf import csrf_token
 from containerstacks_web.sign_in.identity import CredentialKind
 from containerstacks_web.sign_in.local_path import local_path
 
-from .components import told
 from .history import ChartRange, present_history
+from .incidents import told
 from .presenter import Details, StatusPage, present_about, present_details, present_status
 from .rendering import render, render_for_strangers, render_part
 
@@ -94,6 +94,12 @@ async def login_form(request: web.Request) -> web.StreamResponse:
     return await login_page(request, target=target)
 
 
+async def sign_out_everywhere_form(request: web.Request) -> web.StreamResponse:
+    if request[IDENTITY].credential is not CredentialKind.SESSION:
+        raise web.HTTPSeeOther("/login")
+    return await render(request, "sign_out_everywhere.html", {})
+
+
 async def login_page(
     request: web.Request,
     *,
@@ -104,7 +110,13 @@ async def login_page(
 ) -> web.Response:
     """Render the form again after a refusal, saying why and keeping the address that was typed."""
     form_token = await csrf_token(request)
-    context = {"problem": problem, "email": email, "target": target, "form_token": form_token}
+    context = {
+        "problem": problem,
+        "email": email,
+        "target": target,
+        "form_token": form_token,
+        "signed_out": request.query.get("signed-out", ""),
+    }
     return await render(request, "login.html", context, status=status)
 
 
@@ -128,9 +140,10 @@ def _parts(request: web.Request, page: StatusPage, board: Board | None) -> Mappi
     }
     return {
         "page": page,
+        "current": render_part(request, "parts/current.html", shown, subject=board),
         "components": render_part(request, "parts/components.html", shown, subject=board),
-        "incidents": render_part(request, "parts/incidents.html", shown, subject=board),
         "history": render_part(request, "parts/history.html", shown, subject=past, variant=chosen),
+        "past": render_part(request, "parts/past.html", shown, subject=board),
     }
 
 

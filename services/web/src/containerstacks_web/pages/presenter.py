@@ -43,6 +43,14 @@ class StatusPage:
     bar: list[BarPart]
     rules: tuple[Rule, ...] = RULES
 
+    @property
+    def headline(self) -> str:
+        return self.rule.headline_for(self.facts)
+
+    @property
+    def because(self) -> str:
+        return self.rule.because_for(self.facts)
+
     def value(self, path: str) -> object:
         return look_up(self.facts, path)
 

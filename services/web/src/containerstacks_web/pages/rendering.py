@@ -16,8 +16,9 @@ from containerstacks_web.compression import compress
 from containerstacks_web.keys import IDENTITY, SETTINGS
 from containerstacks_web.sign_in.csrf import csrf_token
 from containerstacks_web.sign_in.identity import ANONYMOUS, CredentialKind
+from containerstacks_web.sign_in.messages import take_message
 
-from . import charts, components, formats
+from . import charts, components, formats, incidents
 from .assets import Assets
 from .brand import Brand
 from .history import ChartRange
@@ -29,15 +30,20 @@ _THEMES: Final = ("light", "dark")
 
 _FILTERS: Final[Mapping[str, Callable[..., str]]] = {
     "name_of_day": components.name_of_day,
-    "percent_up": components.percent_up,
-    "known_part": components.known_part,
+    "bad_tenths": components.bad_tenths,
+    "uptime_in_sight": components.uptime_in_sight,
+    "uptimes_in_words": components.uptimes_in_words,
     "state_word": components.state_word,
+    "status_word": components.status_word,
+    "grade": incidents.grade,
     "shown": formats.shown,
     "number": formats.number,
     "money": format_amount,
+    "money_short": formats.money_short,
     "money_in_column": formats.money_in_column,
     "percent_of": formats.percent,
     "moment": formats.moment,
+    "day": formats.day,
     "clock": formats.clock,
     "relative": formats.relative,
     "counted": formats.counted,
@@ -123,5 +129,6 @@ async def _shared_context(request: web.Request) -> dict[str, object]:
         "identity": identity,
         "signed_in": signed_in,
         "csrf_token": await csrf_token(request) if signed_in else None,
+        "message": await take_message(request) if signed_in else None,
         "now": datetime.now(UTC),
     }

@@ -2,15 +2,19 @@
 
 The rule is a list, and the first entry that applies decides. The page prints the list for its readers, with
 each condition in data- attributes; the page's script evaluates that printed list when newer figures arrive.
-So there is one rule, and what is explained is what decides.
+So there is one rule, and what is explained is what decides. An open incident gives the headline its title.
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from .formats import number
+
 FRESH_SECONDS_MAX: Final = 10
+_PATHS: Final = re.compile(r"\{([^}]+)\}")
 
 
 class Freshness(StrEnum):
@@ -81,28 +85,50 @@ class Otherwise:
 
 @dataclass(frozen=True)
 class Rule:
-    """`because` is true whenever the condition is, so it explains the rule and the verdict alike."""
+    """`because` is true whenever the condition is, so it explains the rule and the verdict alike.
+
+    `headline_now` and `because_now` name what they are about by paths in braces: '{vps.total} VPS'. They stand above
+    the page where each of their paths has a value; elsewhere, and in the printed list, the plain ones do.
+    """
 
     condition: Equals | ShareAtLeast | Otherwise
     verdict: Verdict
     headline: str
     because: str
+    headline_now: str = ""
+    because_now: str = ""
+
+    def headline_for(self, facts: Facts) -> str:
+        return _filled(self.headline_now, facts) or self.headline
+
+    def because_for(self, facts: Facts) -> str:
+        return _filled(self.because_now, facts) or self.because
 
 
 _ERRORS = "vps.byStatus.error"
+_ERRORS_NOW = "{vps.byStatus.error} of {vps.total} VPS report an error."
+_INCIDENT_NOW = "{incident.status}. The latest update is below."
 
 RULES: Final = (
     Rule(
         Equals("freshness", Freshness.UNKNOWN.value),
         Verdict.UNKNOWN,
-        "Nothing is known yet",
+        "Status is not known yet",
         "No figures have been read since this server started.",
     ),
     Rule(
         Equals("freshness", Freshness.STALE.value),
         Verdict.STALE,
-        "The figures are out of date",
-        "Nothing new has arrived. The figures in grey are the last we knew.",
+        "Status is delayed",
+        "No new figures have arrived. Those in grey are the last known.",
+    ),
+    Rule(
+        Equals("incident.grade", "major"),
+        Verdict.PROBLEM,
+        "Major outage",
+        "An incident of major or critical impact is open.",
+        headline_now="Major outage: {incident.title}",
+        because_now=_INCIDENT_NOW,
     ),
     Rule(
         Equals("daemon.activeBiller", "none"),
@@ -113,38 +139,55 @@ RULES: Final = (
     Rule(
         ShareAtLeast(_ERRORS, "vps.total", 25),
         Verdict.PROBLEM,
-        "Many VPS are in error",
+        "Widespread VPS errors",
         "At least a quarter of all VPS report an error.",
+        because_now=_ERRORS_NOW,
+    ),
+    Rule(
+        Equals("names.all", "down"),
+        Verdict.PROBLEM,
+        "Major outage",
+        "All components are down.",
     ),
     Rule(
         Equals("overall", "down"),
         Verdict.PROBLEM,
-        "A component is down",
-        "At least one component is down, as measured or as an incident says.",
+        "Partial outage",
+        "At least one component is down.",
+        headline_now="Partial outage: {names.down}",
+    ),
+    Rule(
+        Equals("incident.grade", "minor"),
+        Verdict.ATTENTION,
+        "Minor incident",
+        "An incident of minor impact is open.",
+        headline_now="Minor incident: {incident.title}",
+        because_now=_INCIDENT_NOW,
     ),
     Rule(
         Equals("billingPaused", value=True),
         Verdict.ATTENTION,
         "Billing is paused",
-        "An operator has paused it. Nothing is charged until it goes on, and no hour is lost.",
+        "An operator has paused billing. Nothing is charged until it resumes, and no hour is lost.",
     ),
     Rule(
         Equals("daemon.lastRunSuccess", value=False),
         Verdict.ATTENTION,
         "The last billing run failed",
-        "It is tried again at the next run, and no hour is lost.",
+        "The next run bills its hours too; no hour is lost.",
     ),
     Rule(
         Equals("daemon.status", "error"),
         Verdict.ATTENTION,
         "The billing daemon reports an error",
-        "It is alive, but its own last run failed.",
+        "The daemon is running, but its last run failed.",
     ),
     Rule(
         ShareAtLeast(_ERRORS, "vps.total", 5),
         Verdict.ATTENTION,
-        "Some VPS are in error",
+        "Elevated VPS errors",
         "At least one in twenty VPS reports an error.",
+        because_now=_ERRORS_NOW,
     ),
     Rule(
         Equals("daemon.warningThresholdExceeded", value=True),
@@ -155,33 +198,44 @@ RULES: Final = (
     Rule(
         Equals("overall", "degraded"),
         Verdict.ATTENTION,
-        "A component is degraded",
-        "At least one component is degraded, as measured or as an incident says.",
+        "Degraded performance",
+        "At least one component is degraded.",
+        headline_now="Degraded performance: {names.degraded}",
     ),
     Rule(
         Equals("overall", "no_data"),
         Verdict.ATTENTION,
-        "Components are not being watched",
-        "Nothing was recorded of at least one component within the last minute."
-        " After a start the first look takes half a minute.",
+        "Monitoring is interrupted",
+        "At least one component was not measured within the last minute."
+        " After a start the first measurement takes half a minute.",
     ),
     Rule(
         Equals("overall", "maintenance"),
         Verdict.ATTENTION,
-        "Maintenance is going on",
+        "Maintenance in progress",
         "At least one component is in planned maintenance.",
+        because_now="In planned maintenance: {names.maintenance}.",
     ),
     Rule(
         Otherwise(),
         Verdict.OK,
-        "Everything works",
-        "Figures are fresh, billing runs, and few or no VPS are in error.",
+        "All systems operational",
+        "Figures are fresh, billing runs on schedule, and few or no VPS report an error.",
     ),
 )
 
 
 def decide(facts: Facts) -> Rule:
     return next(rule for rule in RULES if rule.condition.applies(facts))
+
+
+def _filled(template: str, facts: Facts) -> str:
+    """Return '' where a path of the template has no value."""
+    values = {path: look_up(facts, path) for path in _PATHS.findall(template)}
+    if any(value in (None, "") for value in values.values()):
+        return ""
+    texts = {path: number(value) if isinstance(value, int) else str(value) for path, value in values.items()}
+    return _PATHS.sub(lambda found: texts[found[1]], template)
 
 
 def look_up(document: Facts, path: str) -> object:

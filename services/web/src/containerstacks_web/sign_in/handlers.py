@@ -72,7 +72,7 @@ async def sign_out_everywhere(request: web.Request) -> web.StreamResponse:
             ended = await web_sessions.delete_of_user(connection, UserId(UUID(user_id)))
         _log.info("sign_in.signed_out_everywhere", user_id=user_id, sessions=ended)
     session.invalidate()
-    raise web.HTTPSeeOther(AFTER_SIGN_IN)
+    raise web.HTTPSeeOther("/login?signed-out=everywhere")
 
 
 async def _authenticate(request: web.Request, email: str, password: str) -> Account | None:

@@ -1,4 +1,7 @@
-// Administrators' pages: a key is copied by one press, no form is sent twice by two, and what goes on is followed.
+// Administrators' pages: a key is copied by one press, no form is sent twice by two, what was typed survives a sign-in,
+// and what goes on is followed.
+
+import { keepDrafts } from "./drafts.js";
 
 const FOLLOW_EVERY = 2_000;
 
@@ -17,6 +20,8 @@ async function copy(field) {
   }
   document.querySelector("[data-copied]").textContent = "Copied";
 }
+
+keepDrafts(document.querySelectorAll("[data-draft]"));
 
 for (const form of document.querySelectorAll(".admin form[method='post']")) {
   form.addEventListener("submit", (event) => {

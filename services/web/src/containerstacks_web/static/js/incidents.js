@@ -5,6 +5,25 @@
 const SPREAD = 1_000;
 const AGAIN = 5_000;
 
+const IMPACTS = ["none", "minor", "major", "critical"];
+
+// The components' names by state, and in `all` the state that they share: as pages/components.py has them.
+export function namesByState(components) {
+  const names = {};
+  for (const { state, name } of components) names[state] = names[state] ? `${names[state]}, ${name}` : name;
+  const states = Object.keys(names);
+  return { ...names, all: states.length === 1 ? states[0] : null };
+}
+
+// The open incident that the page names first: the worst, and of equals the newest.
+export function firstNamed(incidents) {
+  const graded = incidents.filter(({ kind, impact }) => kind === "incident" && impact !== "none");
+  graded.sort((one, other) => IMPACTS.indexOf(other.impact) - IMPACTS.indexOf(one.impact) || other.id - one.id);
+  if (graded.length === 0) return null;
+  const [{ title, impact, status }] = graded;
+  return { title, grade: impact === "minor" ? "minor" : "major", status: status[0].toUpperCase() + status.slice(1).replaceAll("_", " ") };
+}
+
 export class Incidents {
   #root;
   #shown = null;
@@ -23,20 +42,21 @@ export class Incidents {
     if (!isThere) this.#fetchWithin(SPREAD);
   }
 
-  // Takes what a newer page tells of incidents.
+  // Takes what a newer page tells of incidents, open and past.
   takePage(page) {
-    const section = page.querySelector("#incidents");
-    const before = this.#root.querySelector("#incidents");
-    if (section.textContent !== before.textContent) this.#replace(before, section);
+    for (const id of ["incidents", "past"]) {
+      const section = page.getElementById(id);
+      const before = this.#root.querySelector(`#${id}`);
+      if (signature(section) !== signature(before)) this.#replace(before, section);
+    }
   }
 
   #isRendered(incidents) {
     const section = this.#root.querySelector("#incidents");
-    if (section.querySelector(".incidents__none, .incidents__list--current") === null) return false;
-    const rendered = [...section.querySelectorAll(".incidents__list--current > .incident")].map((incident) => (
-      [incident.id, incident.querySelectorAll(".incident__updates > li").length]
-    ));
-    return JSON.stringify(rendered) === JSON.stringify(incidents.map(({ id, updates }) => [`incident-${id}`, updates.length]));
+    if (section.hidden && section.dataset.none === undefined) return false;
+    const rendered = [...section.querySelectorAll(".incident")].map(({ id, dataset }) => `${id} ${dataset.updates}`);
+    const told = incidents.map(({ id, updates }) => `incident-${id} ${updates.length}`);
+    return JSON.stringify(rendered.sort()) === JSON.stringify(told.sort());
   }
 
   #fetchWithin(longest) {
@@ -56,8 +76,16 @@ export class Incidents {
 
   #replace(before, section) {
     before.replaceWith(section);
-    const titles = [...section.querySelectorAll(".incidents__list--current .incident__title")];
+    if (section.id !== "incidents") return;
+    const titles = [...section.querySelectorAll(".incident__title")];
     const said = titles.map((title) => title.textContent).join(", ");
-    this.#root.querySelector("[data-told]").textContent = said ? `Incidents and maintenance: ${said}` : "No incident is open.";
+    this.#root.querySelector("[data-told]").textContent = said ? `Incidents and maintenance: ${said}` : "All incidents are resolved.";
   }
+}
+
+// What a section says, apart from its ages.
+function signature(section) {
+  const copy = section.cloneNode(true);
+  for (const age of copy.querySelectorAll("time[data-format='relative']")) age.remove();
+  return `${copy.hidden} ${copy.textContent}`;
 }

@@ -3,7 +3,7 @@
 
 import { correct, now, observe } from "./clock.js";
 import { answerWasFresh, connectionState, freshness, isFresh } from "./connection.js";
-import { Incidents } from "./incidents.js";
+import { firstNamed, Incidents, namesByState } from "./incidents.js";
 import { Polling } from "./polling.js";
 import { ReconnectingSocket } from "./socket.js";
 import { show } from "./values.js";
@@ -66,7 +66,9 @@ export class LivePage {
 
   #takeIncidents({ overall, components, incidents, billingPaused }) {
     const states = Object.fromEntries(components.map(({ component, state, because }) => [component, { state, because }]));
-    this.#facts = { ...this.#facts, overall, components: states, billingPaused };
+    this.#facts = {
+      ...this.#facts, overall, components: states, names: namesByState(components), incident: firstNamed(incidents), billingPaused,
+    };
     this.#incidents.take(incidents);
     this.#render();
   }

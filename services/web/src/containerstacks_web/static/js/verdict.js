@@ -1,6 +1,7 @@
 // Decides the verdict by the rule that is printed on the page (pages/verdict.py writes it): the first entry
 // of the list whose condition holds.
 
+import { number } from "./format.js";
 import { asCase, lookUp } from "./values.js";
 
 export function holds(condition, facts) {
@@ -12,15 +13,31 @@ export function holds(condition, facts) {
   return whole > 0 && value * 100 >= whole * percentMin;
 }
 
+// '' where a path of the template has no value.
+function filled(template = "", facts) {
+  let complete = true;
+  const text = template.replace(/\{([^}]+)\}/g, (_, path) => {
+    const value = lookUp(facts, path);
+    if (value === null || value === "") complete = false;
+    return typeof value === "number" ? number(value) : value;
+  });
+  return complete ? text : "";
+}
+
 export function showVerdict(root, facts) {
   const entries = [...root.querySelectorAll("[data-rules] > li")];
   const decided = entries.find((entry) => holds(entry.dataset, facts));
   const headline = root.querySelector("[data-verdict-headline]");
-  const text = decided.querySelector("[data-headline]").textContent;
+  const text = filled(decided.dataset.headlineNow, facts) || decided.querySelector("[data-headline]").textContent;
+  const because = root.querySelector("[data-verdict-because]");
+  const explained = filled(decided.dataset.becauseNow, facts) || decided.querySelector("[data-because]").textContent;
+  if (because.textContent !== explained) because.textContent = explained;
   // Written only when it differs: a screen reader speaks whenever this text is set.
-  if (headline.textContent === text) return;
-  headline.textContent = text;
-  root.querySelector("[data-verdict-because]").textContent = decided.querySelector("[data-because]").textContent;
+  if (headline.textContent === text && headline.closest("[data-verdict]").dataset.verdict === decided.dataset.verdict) return;
+  if (headline.textContent !== text) {
+    document.title = document.title.replace(headline.textContent, () => text);
+    headline.textContent = text;
+  }
   headline.closest("[data-verdict]").dataset.verdict = decided.dataset.verdict;
   for (const entry of entries) {
     if (entry === decided) entry.setAttribute("aria-current", "true");

@@ -1,0 +1,94 @@
+"""/admin/billing/release: what a held price would cost, and the form that releases it for a reason."""
+
+from decimal import Decimal, InvalidOperation
+from http import HTTPStatus
+from typing import Final
+from uuid import UUID
+
+import structlog
+from aiohttp import web
+
+from containerstacks_shared.billing import control
+from containerstacks_shared.billing.held_plans import HeldPlan, read_held
+from containerstacks_shared.core.errors import NotFound
+from containerstacks_web.pages.rendering import render
+from containerstacks_web.sign_in.identity import Identity
+from containerstacks_web.sign_in.messages import leave_message
+
+from .access import database
+from .forms import Form, read_form, read_reason
+
+_BACK: Final = "/admin/billing"
+_CHANGED: Final = (
+    "The price has changed since this page was opened. Check the new figures before you release it."
+)
+
+_log = structlog.get_logger(__name__)
+
+
+async def show(request: web.Request, _identity: Identity) -> web.Response:
+    return await _page(request, await _find(request, request.query.get("plan_id", "")), Form())
+
+
+async def release(request: web.Request, identity: Identity) -> web.Response:
+    """Bill a held plan's hours at the price that was shown. Done twice, it is done once."""
+    form = await read_form(request)
+    plan = await _find(request, form.value("plan_id"))
+    reason, form = read_reason(form)
+    if _amount(form.value("hourly_rate")) != plan.hourly_rate:
+        form = form.with_problems({**form.problems, "": _CHANGED})
+    if form.problems:
+        return await _page(request, plan, form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    try:
+        async with database(request) as connection:
+            held_for = await control.release_plan(
+                connection, plan_id=plan.vps_plan_id, author=identity.author
+            )
+    except NotFound:
+        raise web.HTTPNotFound from None
+    if held_for is not None:
+        _log.warning(
+            "billing.plan_released",
+            author=identity.author,
+            reason=reason,
+            vps_plan_id=str(plan.vps_plan_id),
+            hourly_rate=str(plan.hourly_rate),
+            held_for=held_for,
+        )
+        noun = "instance bills" if plan.instances == 1 else "instances bill"
+        await leave_message(request, f"Price released. {plan.instances:,} {noun} at the next run.")
+    raise web.HTTPSeeOther(_BACK)
+
+
+async def _find(request: web.Request, plan_id: str) -> HeldPlan:
+    try:
+        wanted = UUID(plan_id)
+    except ValueError:
+        raise web.HTTPNotFound from None
+    async with database(request) as connection:
+        held = await read_held(connection)
+    found = next((plan for plan in held if plan.vps_plan_id == wanted and plan.can_be_released), None)
+    if found is None:
+        await leave_message(request, "This price is no longer on hold.")
+        raise web.HTTPSeeOther(_BACK)
+    return found
+
+
+def _amount(text: str) -> Decimal | None:
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        return None
+
+
+async def _page(
+    request: web.Request, plan: HeldPlan, form: Form, *, status: int = HTTPStatus.OK
+) -> web.Response:
+    before = plan.hourly_rate_before
+    context = {
+        "form": form,
+        "plan": plan,
+        "factor": plan.hourly_rate / before if before else None,
+        "per_hour": plan.hourly_rate * plan.instances,
+    }
+    return await render(request, "admin/release.html", context, status=status)

@@ -1,0 +1,24 @@
+"""What an action did, shown once on the page that follows it."""
+
+from typing import Final
+
+from aiohttp import web
+from aiohttp_session import get_session
+
+from containerstacks_web.keys import IDENTITY
+
+from .identity import CredentialKind
+
+_KEY: Final = "message"
+
+
+async def leave_message(request: web.Request, text: str) -> None:
+    """Keep a message for the next page; without a session there is no next page."""
+    if request[IDENTITY].credential is CredentialKind.SESSION:
+        (await get_session(request))[_KEY] = text
+
+
+async def take_message(request: web.Request) -> str | None:
+    session = await get_session(request)
+    message = session.pop(_KEY, None) if _KEY in session else None
+    return message if isinstance(message, str) else None
