@@ -101,24 +101,33 @@ begin
     grant select, update on alert_looks
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
 
+    -- What the guard did, but for the amounts.
+    grant select on guard_installation, application_charges_refused, application_charge_refused_at
+        to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
+    grant select (id, kind, intervened_at) on guard_interventions
+        to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
+
     -- Whoever bills: the daemon, and web while there is none ---------------------------------------
 
     -- Money is read here, and moved by the functions below alone.
     grant select on wallets, payment_transactions, payment_transactions_archive, vps_billing_cycles,
         vps_billing_cycles_archive, wallet_ledger_entries, vps_debts, hourly_rates, plan_charges,
         plan_quarantines, vps_plan_changes, deleted_vps_instances, billing_corrections, ledger_explanations,
-        billing_control, billing_runs, billing_audits, billing_daemon_status, debt_notices
+        billing_control, billing_runs, billing_audits, billing_daemon_status, debt_notices, guard_interventions,
+        application_debits
         to containerstacks_web, containerstacks_billing_daemon;
     grant select (id, organization_id, plan_id, label, status, configuration, last_billed_at, created_at)
         on vps_instances
         to containerstacks_web, containerstacks_billing_daemon;
     grant select (id, name, slug) on organizations to containerstacks_web, containerstacks_billing_daemon;
     grant execute on function charge_organizations(uuid[], timestamptz, bigint), register_rates(text[], text[]),
-        refresh_rates(text[]), correct_held_rates(uuid)
+        refresh_rates(text[]), correct_held_rates(uuid), give_back_lost_debits()
         to containerstacks_web, containerstacks_billing_daemon;
     -- What a run says of itself, the heartbeat, held prices, and what the debt hook is told.
     grant insert, update on billing_runs, billing_daemon_status, debt_notices
         to containerstacks_web, containerstacks_billing_daemon;
+    -- A single run takes its heartbeat away again.
+    grant delete on billing_daemon_status to containerstacks_billing_daemon;
     grant insert on plan_quarantines to containerstacks_web, containerstacks_billing_daemon;
     grant update (released_at) on plan_quarantines to containerstacks_web, containerstacks_billing_daemon;
     sequence_name := pg_get_serial_sequence('public.billing_daemon_status', 'id');

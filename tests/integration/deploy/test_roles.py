@@ -208,7 +208,13 @@ async def test_the_aggregator_can_read_no_amount_of_money(connection: asyncpg.Co
 async def test_functions_with_their_owners_rights_are_for_whom_they_are_named(
     connection: asyncpg.Connection,
 ) -> None:
-    bills = {"charge_organizations", "register_rates", "refresh_rates", "correct_held_rates"}
+    bills = {
+        "charge_organizations",
+        "register_rates",
+        "refresh_rates",
+        "correct_held_rates",
+        "give_back_lost_debits",
+    }
     allowed = {
         roles.WEB: bills | {"find_api_key", "list_api_keys", "revoke_api_key", "note_api_key_uses"},
         roles.BILLING_DAEMON: bills,

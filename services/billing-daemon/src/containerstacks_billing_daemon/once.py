@@ -9,6 +9,7 @@ from typing import Final
 
 from containerstacks_shared.billing.documents import Biller, RunStatus, RunTrigger
 from containerstacks_shared.billing.forecast import OrganizationForecast, dry_run
+from containerstacks_shared.billing.presence import present_once
 from containerstacks_shared.billing.run import RunSummary, run_hourly_billing
 from containerstacks_shared.core.errors import ContainerStacksError
 from containerstacks_shared.database import db
@@ -28,16 +29,17 @@ async def bill_once(settings: BillingDaemonSettings) -> RunSummary:
     stop = asyncio.Event()
     pool = await open_database(settings)
     try:
-        with _stopped_by_signals(stop):
-            summary = await run_hourly_billing(
-                pool,
-                listen_dsn=settings.listen_dsn,
-                biller=Biller.DAEMON,
-                trigger=RunTrigger.ONCE,
-                settings=settings,
-                stop=stop,
-                lock_timeout=_LOCK_SECONDS,
-            )
+        async with present_once(pool):
+            with _stopped_by_signals(stop):
+                summary = await run_hourly_billing(
+                    pool,
+                    listen_dsn=settings.listen_dsn,
+                    biller=Biller.DAEMON,
+                    trigger=RunTrigger.ONCE,
+                    settings=settings,
+                    stop=stop,
+                    lock_timeout=_LOCK_SECONDS,
+                )
     except db.FAILURES as error:
         raise RunFailed(f"The run failed: {error}") from error
     finally:

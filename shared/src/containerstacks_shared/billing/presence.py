@@ -6,16 +6,19 @@ leaves its last beat standing as long as another of ours is there to take over, 
 takes the beats away.
 """
 
+import asyncio
 import os
 import platform
 import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
 from containerstacks_shared.core.errors import LeadershipLost
 from containerstacks_shared.core.queries import load
-from containerstacks_shared.database.db import Connection, Pool, application_version
+from containerstacks_shared.database.db import FAILURES, Connection, Pool, application_version
 from containerstacks_shared.database.locks import Role, Term, is_held
 from containerstacks_shared.database.notify import Channel
 
@@ -76,15 +79,45 @@ class Presence:
             await _announce(connection)
 
     def _metadata(self) -> dict[str, object]:
-        return {
-            "biller": self._biller.value,
-            "os": platform.system().lower(),
-            "hostname": socket.gethostname(),
-            "pid": os.getpid(),
-            "billingIntervalMinutes": round(self._interval.total_seconds() / 60),
-            "pythonVersion": platform.python_version(),
-            "version": application_version(),
-        }
+        minutes = round(self._interval.total_seconds() / 60)
+        return _metadata(self._biller.value) | {"billingIntervalMinutes": minutes}
+
+
+@asynccontextmanager
+async def present_once(pool: Pool) -> AsyncIterator[None]:
+    """Keep the application's own biller out during a single run, and leave no heartbeat behind."""
+    holder = f"{socket.gethostname()}-{os.getpid()}-once"
+    async with pool.acquire() as connection:
+        await connection.execute(_QUERIES["beat_once"], holder, _metadata("once"))
+    beating = asyncio.create_task(_beat_once(pool, holder))
+    try:
+        yield
+    finally:
+        beating.cancel()
+        await asyncio.wait([beating])
+        with suppress(*FAILURES):
+            async with pool.acquire() as connection:
+                await connection.execute(_QUERIES["leave_once"], holder)
+
+
+async def _beat_once(pool: Pool, holder: str) -> None:
+    while True:
+        await asyncio.sleep(BEAT_INTERVAL.total_seconds())
+        # One beat that is missed is no reason to stop: what the guard lets through is given back.
+        with suppress(*FAILURES):
+            async with pool.acquire() as connection:
+                await connection.execute(_QUERIES["beat_once"], holder, _metadata("once"))
+
+
+def _metadata(biller: str) -> dict[str, object]:
+    return {
+        "biller": biller,
+        "os": platform.system().lower(),
+        "hostname": socket.gethostname(),
+        "pid": os.getpid(),
+        "pythonVersion": platform.python_version(),
+        "version": application_version(),
+    }
 
 
 async def hand_back_if_last(pool: Pool) -> None:

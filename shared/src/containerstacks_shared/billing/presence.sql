@@ -47,6 +47,17 @@ update billing_daemon_status
    set status = 'stopped'
  where daemon_instance_id = $1;
 
+-- name: beat_once
+-- Of a single run, which holds no role. Its own name of a biller: nobody takes it for the daemon.
+insert into billing_daemon_status (daemon_instance_id, status, started_at, heartbeat_at, metadata)
+values ($1, 'running', clock_now(), clock_now(), $2)
+    on conflict (daemon_instance_id) do update
+   set heartbeat_at = clock_now();
+
+-- name: leave_once
+delete from billing_daemon_status
+ where daemon_instance_id = $1;
+
 -- name: hand_back
 -- Nobody of ours bills, or is there to take over: the original application may resume at its next tick.
 update billing_daemon_status

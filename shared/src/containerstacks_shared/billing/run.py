@@ -31,7 +31,7 @@ from containerstacks_shared.database.db import UNAVAILABLE, Connection, Pool
 from containerstacks_shared.database.locks import Leadership, Role, Term, assert_term
 from containerstacks_shared.database.notify import Channel
 
-from . import control, held_plans, run_records
+from . import control, guard, held_plans, run_records
 from .charge import Charged, charge_organizations
 from .documents import Biller, RunStatus, RunTrigger
 
@@ -167,6 +167,8 @@ async def _make_ready(pool: Pool, term: Term, settings: BillingSettings) -> None
             )
         await _bring_rates_up_to_date(connection)
         await held_plans.hold_and_lift(connection, factor_max=settings.price_factor_max)
+    async with pool.acquire() as connection:
+        await guard.give_back_lost_debits(connection)
 
 
 async def _bring_rates_up_to_date(connection: Connection) -> None:

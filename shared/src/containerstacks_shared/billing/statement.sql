@@ -88,7 +88,7 @@ with entry as materialized (
       left join billing_corrections b on b.id = c.billing_correction_id
      union all
     select e.wallet_id, e.id, e.recorded_at,
-           case when e.kind in ('charge', 'credit', 'refund') then 'unexplained' else e.kind end,
+           case when e.kind in ('charge', 'credit', 'refund', 'application') then 'unexplained' else e.kind end,
            null, null, null, e.amount - coalesce(sum(t.amount), 0), e.id::text,
            case when e.kind not in ('opening', 'closing')
                 then concat_ws('; ', known.reason, format('written by %s (%s)', e.written_by,

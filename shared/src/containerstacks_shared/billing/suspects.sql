@@ -208,6 +208,6 @@ select 'run' as kind, coalesce(r.id, c.run_id, charge.run_id) as id
 select 'entry', coalesce(id, entry_id)
   from booked
  where id is null
-    or kind in ('charge', 'credit', 'refund')
+    or kind in ('charge', 'credit', 'refund', 'application')
        and (amount <> coalesce(transacted, 0)
             or organizations <> others * uuid_hash_extended(organization_id, 0)::numeric);

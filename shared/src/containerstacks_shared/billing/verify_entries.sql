@@ -9,7 +9,7 @@ select e.id::text as key, format('%s entry of %s, its transactions sum to %s', e
               where wallet_ledger_entry_id = any ($1::bigint[])
               group by wallet_ledger_entry_id) as t on t.id = e.id
  where e.id = any ($1::bigint[])
-   and e.kind in ('charge', 'credit', 'refund')
+   and e.kind in ('charge', 'credit', 'refund', 'application')
    and e.amount is distinct from coalesce(t.total, 0)
  order by e.id;
 
@@ -28,6 +28,6 @@ select t.id::text as key,
   from wallet_ledger_entries e
   join all_payment_transactions() t on t.wallet_ledger_entry_id = e.id
  where e.id = any ($1::bigint[])
-   and e.kind in ('credit', 'refund')
+   and e.kind in ('credit', 'refund', 'application')
    and t.organization_id <> e.organization_id
  order by key;

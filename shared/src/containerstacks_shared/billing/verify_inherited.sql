@@ -56,18 +56,21 @@ select c.id::text as key,
 select organization_id::text as key,
        format('hourly debits of %s, hourly cycles of %s', debited, charged) as detail
   from (select organization_id, sum(debited) as debited, sum(charged) as charged
-          from (select organization_id, -amount as debited, 0 as charged
-                  from payment_transactions
-                 where wallet_ledger_entry_id is null
-                   and payment_method = 'wallet_debit'
-                   and status = 'completed'
-                   and description like 'VPS Hourly Billing - %'
+          from (select t.organization_id, -t.amount as debited, 0 as charged
+                  from payment_transactions t
+                  left join wallet_ledger_entries e on e.id = t.wallet_ledger_entry_id
+                 where (t.wallet_ledger_entry_id is null or e.kind = 'application')
+                   and t.payment_method = 'wallet_debit'
+                   and t.status = 'completed'
+                   and t.description like 'VPS Hourly Billing - %'
+                   -- Given back since, or its cycle has not come yet.
+                   and not exists (select from application_debits d where d.payment_transaction_id = t.id)
                  union all
                 select organization_id, 0, total_amount
                   from vps_billing_cycles
                  where billing_run_id is null
                    and billing_correction_id is null
-                   and status = 'billed') as movement
+                   and (status = 'billed' or status = 'refunded' and metadata ? 'given_back')) as movement
          group by organization_id) as organization
  where debited <> charged
  order by key;

@@ -37,17 +37,40 @@ select e.id::text as key,
  order by e.id;
 
 -- name: refunds_unlike_their_cycles
--- Each refund gives one cycle's money back, by somebody's decision.
+-- Each refund gives one cycle's money back, by somebody's decision; or the application's own, by the guard's: of a cycle, or
+-- of a debit that never got one.
 select t.id::text as key,
        format('refund of %s for cycle %s, which is %s at %s', t.amount, t.provider_transaction_id,
               coalesce(c.status, 'not there'), coalesce(c.total_amount, 0)) as detail
   from all_payment_transactions() t
-  left join all_vps_billing_cycles() c
-         on c.id = case when t.provider_transaction_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-                        then t.provider_transaction_id::uuid end
+ cross join lateral (
+     select case when t.provider_transaction_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                 then t.provider_transaction_id::uuid end as id) as reference
+  left join all_vps_billing_cycles() c on c.id = reference.id
   left join billing_corrections b on b.id = c.billing_correction_id and b.kind = 'refund'
+  left join guard_interventions g on g.payment_transaction_id = t.id and g.kind = 'given_back'
  where t.payment_method = 'wallet_refund'
    and t.wallet_ledger_entry_id > $1::bigint
-   and (c.id is null or c.status <> 'refunded' or c.billing_run_id is null or c.total_amount <> t.amount
-        or t.status <> 'completed' or b.id is null)
+   and case when g.id is null
+            then c.id is null or c.status <> 'refunded' or c.billing_run_id is null or c.total_amount <> t.amount
+                 or t.status <> 'completed' or b.id is null
+            when c.id is not null
+            then c.status <> 'refunded' or c.billing_run_id is not null or c.total_amount <> t.amount
+            else not exists (select from all_payment_transactions() d
+                              where d.id = reference.id
+                                and d.amount = -t.amount) end
+ order by key;
+
+-- name: given_back_without_a_refund
+-- What the guard says that it gave back, is there.
+select g.id::text as key, format('%s given back in transaction %s, which has %s', g.amount, g.payment_transaction_id,
+                                 coalesce(t.amount::text, 'nothing')) as detail
+  from guard_interventions g
+  left join all_payment_transactions() t
+         on t.id = g.payment_transaction_id
+        and t.payment_method = 'wallet_refund'
+        and t.wallet_ledger_entry_id is not null
+ where g.kind = 'given_back'
+   and t.wallet_ledger_entry_id > $1::bigint is not false
+   and t.amount is distinct from g.amount
  order by key;

@@ -21,6 +21,11 @@ drop trigger containerstacks_organizations_gone on organizations;
 drop trigger containerstacks_ledger on wallets;
 drop trigger containerstacks_ledger_truncated on wallets;
 
+drop trigger containerstacks_guard_inserted on payment_transactions;
+drop trigger containerstacks_guard_updated on payment_transactions;
+drop trigger containerstacks_guard_inserted on vps_billing_cycles;
+drop trigger containerstacks_guard_mark on vps_instances;
+
 -- What was archived goes back to where the application looks for it.
 drop trigger if exists containerstacks_archived_once on vps_billing_cycles;
 do $$
@@ -36,12 +41,17 @@ drop function all_vps_billing_cycles, all_payment_transactions, refuse_archived_
               add_archive_month, archive_charges;
 
 drop view vps_plan_matches, vps_counts_now, totals_now;
-drop index containerstacks_api_keys_hash, containerstacks_vps_instances_organization, payment_transactions_credit_reference;
+drop index containerstacks_api_keys_hash, containerstacks_vps_instances_organization, containerstacks_vps_instances_label, payment_transactions_credit_reference;
 alter table payment_transactions drop column wallet_ledger_entry_id;
 alter table vps_billing_cycles drop column billing_run_id, drop column billing_correction_id;
 alter table vps_plans
     drop column vcpus, drop column memory_mb, drop column disk_mb, drop column specifications_problem;
 
+drop function guard_application_payment, guard_application_cycle, keep_last_billed_at, give_back_lost_debits, take_application_debit,
+              give_back, explain_earlier_movement, settle_application_payment, refuse_application_charge, note_refused_charge,
+              biller_is_alive, guard_clock, guard_is_on, metadata_amount;
+drop table application_debits, guard_interventions, guard_installation;
+drop sequence application_charges_refused, application_charge_refused_at;
 drop function charge_organizations, billing_queue, lock_paying_wallets, correct_held_rates, hold_base_tables;
 drop function vps_plans_changed, count_vps_instances, count_all_time, announce_count_deltas, remember_vps_plan, move_vps_debt, bury_vps_instances,
               truncate_vps_instances, write_off_organizations, record_wallet_movement, record_wallets_truncated, wallet_balance,

@@ -31,6 +31,7 @@ def upgrade() -> None:
         "debt_notices",
         "alerts",
         "support",
+        "guard",
         "backfill",
     ):
         run_step(connection, step)

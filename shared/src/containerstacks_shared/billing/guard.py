@@ -1,0 +1,63 @@
+"""What the database did to keep the application's own biller out, and money from being lost in its wallet writes."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+import asyncpg
+import structlog
+
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.database.db import Connection
+
+log = structlog.get_logger(__name__)
+
+_QUERIES = load(__name__)
+
+
+@dataclass(frozen=True)
+class GuardRecord:
+    """All counts are since `installed_at`. The application's roundings, which are mended as well, are not counted."""
+
+    is_on: bool
+    installed_at: datetime
+    read_at: datetime
+    refused: int
+    refused_at: datetime | None
+    given_back: int
+    given_back_at: datetime | None
+    mended: int
+    mended_at: datetime | None
+
+
+@dataclass(frozen=True)
+class GuardAmounts:
+    """In the wallets' currencies: money given back, and by how much wallets would have been wrong."""
+
+    given_back: Decimal
+    mended: Decimal
+
+
+async def read_guard(connection: Connection) -> GuardRecord:
+    row = await connection.fetchrow(_QUERIES["read"])
+    assert row is not None
+    return GuardRecord(**row)
+
+
+async def read_amounts(connection: Connection) -> GuardAmounts:
+    row = await connection.fetchrow(_QUERIES["amounts"])
+    assert row is not None
+    return GuardAmounts(**row)
+
+
+async def give_back_lost_debits(connection: Connection) -> None:
+    """Give back what the application debited and never recorded. A wallet in use waits for the next run."""
+    try:
+        async with connection.transaction():
+            await connection.execute("set local lock_timeout = '2s'")
+            given = await connection.fetchval(_QUERIES["give_back_lost_debits"])
+    except asyncpg.LockNotAvailableError:
+        log.warning("guard.debits_left")
+    else:
+        if given:
+            log.warning("guard.debits_given_back", debits=given)

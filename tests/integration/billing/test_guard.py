@@ -1,0 +1,409 @@
+"""Beside any version of the application: its hourly charges wait for ours, and its wallet writes lose no money."""
+
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from decimal import Decimal
+
+import asyncpg
+import pytest
+
+from support import fleet
+from support.billing import Billing
+from support.fleet import Organization, Plan
+from support.guard import assert_sound, beat, fall_silent, interventions, refusals
+from support.original_application import session_of_its_role
+from support.original_biller import OriginalBiller, Payment, Version
+
+VERSIONS = list(Version)
+# An hour costs 0.0054794…, which no column of the application holds.
+ODD_PRICE = "4.00"
+
+
+@pytest.fixture
+async def odd_plan(connection: asyncpg.Connection) -> Plan:
+    return await fleet.add_plan(connection, base_price=ODD_PRICE, markup_price="0")
+
+
+def once(then: Callable[[], Awaitable[object]], at: str) -> Callable[[str], Awaitable[None]]:
+    """A step of the application before which something happens, the first time."""
+    done = False
+
+    async def step(name: str) -> None:
+        nonlocal done
+        if name == at and not done:
+            done = True
+            await then()
+
+    return step
+
+
+# Refuse -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_no_version_charges_while_a_biller_of_ours_is_alive(
+    billing: Billing, organization: Organization, plan: Plan, version: Version
+) -> None:
+    instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=3)
+    await beat(billing.connection)
+    application = OriginalBiller(billing.dsn, version)
+    assert [charge.debited for charge in await application.run()] == [False]
+    assert application.refusals == ["hourly charge refused: ContainerStacks bills this database"]
+    assert await refusals(billing.connection) == 1
+    assert await billing.balance(organization.wallet_id) == 100
+    # The failed cycle that follows is nobody's: no customer is chased for it.
+    assert await billing.cycles(instance, status="failed") == []
+    await billing.run()
+    await assert_sound(billing, hours={instance: 3})
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_every_version_charges_what_is_due_when_none_of_ours_is_alive(
+    billing: Billing, organization: Organization, odd_plan: Plan, version: Version
+) -> None:
+    instance = await fleet.add_instance(billing.connection, organization, odd_plan, hours_due=3)
+    await beat(billing.connection, age=11)
+    application = OriginalBiller(billing.dsn, version)
+    assert [charge.debited for charge in await application.run()] == [True]
+    (cycle,) = await billing.cycles(instance)
+    assert await refusals(billing.connection) == 0
+    assert await billing.balance(organization.wallet_id) == 100 - cycle["total_amount"]
+    await assert_sound(billing)
+    # And ours goes on where it stopped.
+    await billing.pass_hours(2)
+    await billing.run()
+    await assert_sound(billing)
+
+
+async def test_a_clean_stop_lets_the_application_bill_at_its_next_tick(
+    billing: Billing, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=1)
+    await beat(billing.connection)
+    application = OriginalBiller(billing.dsn)
+    await application.run()
+    await billing.run()
+    await fall_silent(billing.connection)
+    assert await application.run() == []
+    await billing.pass_hours(1)
+    assert [charge.debited for charge in await application.run()] == [True]
+    await assert_sound(billing, hours={instance: 2})
+
+
+async def test_hours_that_we_billed_since_it_read_are_refused_though_we_are_dead_by_now(
+    billing: Billing, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=2)
+    application = OriginalBiller(billing.dsn)
+    (charge,) = await application.read_due()
+    await billing.run()
+    await application.bill(charge)
+    assert "2 hours of vps-" in application.refusals[0]
+    assert await billing.cycles(instance, status="failed") == []
+    await assert_sound(billing, hours={instance: 2})
+
+
+@pytest.mark.parametrize("change", ["renamed", "deleted", "recreated"])
+async def test_an_instance_that_changed_since_the_application_read_it_is_paid_once(
+    billing: Billing, organization: Organization, plan: Plan, change: str
+) -> None:
+    connection = billing.connection
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=2, label="shop")
+    application = OriginalBiller(billing.dsn)
+    (charge,) = await application.read_due()
+    if change == "renamed":
+        await connection.execute("update vps_instances set label = 'store' where id = $1", instance)
+    else:
+        await connection.execute("delete from vps_instances where id = $1", instance)
+    if change == "recreated":
+        await fleet.add_instance(connection, organization, plan, label="shop")
+    await application.bill(charge)
+    await billing.run()
+    await assert_sound(billing, hours={instance: 2})
+
+
+async def test_the_guard_can_be_turned_off(billing: Billing, organization: Organization, plan: Plan) -> None:
+    await fleet.add_instance(billing.connection, organization, plan, hours_due=1)
+    await beat(billing.connection)
+    name = await billing.connection.fetchval("select quote_ident(current_database())")
+    await billing.connection.execute(f"alter database {name} set containerstacks.guard = 'off'")
+    assert [charge.debited for charge in await OriginalBiller(billing.dsn).run()] == [True]
+    assert await refusals(billing.connection) == 0
+
+
+@pytest.mark.parametrize(("skew", "debited"), [(3, False), (-1, True), (-3, False)])
+async def test_a_clock_that_is_wrong_charges_no_hour_that_is_not_over(
+    billing: Billing, organization: Organization, plan: Plan, skew: int, debited: bool
+) -> None:
+    instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=2)
+    application = OriginalBiller(billing.dsn, skew=timedelta(hours=skew))
+    assert any(charge.debited for charge in await application.run()) is debited
+    await billing.run()
+    await assert_sound(billing, hours={instance: 2})
+
+
+async def test_an_hour_charged_too_early_is_given_back(
+    billing: Billing, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=2)
+    await OriginalBiller(billing.dsn, skew=timedelta(hours=1)).run()
+    assert await interventions(billing.connection, "given_back") == [Decimal("0.03")]
+    assert await billing.balance(organization.wallet_id) == 100
+    await billing.run()
+    await assert_sound(billing, hours={instance: 2})
+
+
+async def test_a_failure_of_its_own_stays_on_record_while_none_of_ours_is_alive(
+    billing: Billing, plan: Plan
+) -> None:
+    poor = await fleet.add_organization(billing.connection, balance="0")
+    instance = await fleet.add_instance(billing.connection, poor, plan, hours_due=1)
+    await OriginalBiller(billing.dsn).run()
+    assert len(await billing.cycles(instance, status="failed")) == 1
+    await beat(billing.connection)
+    await OriginalBiller(billing.dsn).run()
+    assert len(await billing.cycles(instance, status="failed")) == 1
+    assert await refusals(billing.connection) == 1
+
+
+# Give back --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_charge_in_flight_when_ours_bills_is_given_back(
+    billing: Billing, organization: Organization, odd_plan: Plan, version: Version
+) -> None:
+    instance = await fleet.add_instance(billing.connection, organization, odd_plan, hours_due=3)
+    application = OriginalBiller(billing.dsn, version, step=once(billing.run, "between debit and cycle"))
+    await application.run()
+    (given,) = await interventions(billing.connection, "given_back")
+    (refunded,) = await billing.cycles(instance, status="refunded")
+    (ours,) = await billing.cycles(instance)
+    assert (ours["billing_run_id"], refunded["billing_run_id"]) == (1, None)
+    assert given == refunded["total_amount"] or version is Version.EARLY
+    assert await billing.balance(organization.wallet_id) == 100 - ours["total_amount"]
+    mark = await billing.connection.fetchval("select last_billed_at from vps_instances")
+    assert mark == ours["billing_period_end"]
+    await billing.pass_hours(2)
+    await billing.run()
+    await assert_sound(billing)
+
+
+async def test_a_charge_in_flight_is_given_back_where_ours_could_bill_only_a_part(
+    billing: Billing, plan: Plan
+) -> None:
+    poor = await fleet.add_organization(billing.connection, balance="0.04")
+    instance = await fleet.add_instance(billing.connection, poor, plan, hours_due=3)
+    application = OriginalBiller(billing.dsn, step=once(billing.run, "between debit and cycle"))
+    await application.run()
+    # One hour was ours; the debit of three came back, and pays for the other two.
+    await billing.run()
+    assert await billing.balance(poor.wallet_id) == Decimal("0.01")
+    await assert_sound(billing, hours={instance: 3})
+
+
+async def test_equal_labels_are_told_apart_by_their_cycles(
+    billing: Billing, organization: Organization, plan: Plan
+) -> None:
+    twins = [
+        await fleet.add_instance(billing.connection, organization, plan, hours_due=hours, label="web")
+        for hours in (1, 1)
+    ]
+    application = OriginalBiller(billing.dsn)
+    first, second = await application.read_due()
+    await application.bill(first)
+    await application.debit(second)
+    await billing.run()
+    await application.record(second)
+    await assert_sound(billing, hours=dict.fromkeys(twins, 1))
+
+
+async def test_an_instance_deleted_between_debit_and_cycle_is_paid_once(
+    billing: Billing, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=2)
+
+    async def delete() -> None:
+        await billing.connection.execute("delete from vps_instances where id = $1", instance)
+
+    await OriginalBiller(billing.dsn, step=once(delete, "between debit and cycle")).run()
+    await billing.run()
+    await assert_sound(billing, hours={instance: 2})
+
+
+async def test_a_debit_whose_cycle_never_comes_is_given_back_by_the_next_run_but_one(
+    billing: Billing, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=1)
+    application = OriginalBiller(billing.dsn)
+    (charge,) = await application.read_due()
+    assert await application.debit(charge)
+    await billing.run()
+    assert await interventions(billing.connection, "given_back") == []
+    await billing.connection.execute(
+        "update application_debits set debited_at = debited_at - interval '16 minutes'"
+    )
+    await billing.run()
+    assert await interventions(billing.connection, "given_back") == [Decimal("0.01")]
+    # It wakes up after all, and is told that this was not paid.
+    with pytest.raises(asyncpg.PostgresError, match="its debit was given back"):
+        await application.record(charge)
+    await assert_sound(billing, hours={instance: 1})
+
+
+# Keep the mark ----------------------------------------------------------------------------------
+
+
+async def test_a_mark_cut_to_milliseconds_does_not_replace_ours(
+    billing: Billing, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=1)
+    await billing.run()
+    mark = await billing.connection.fetchval("select last_billed_at from vps_instances")
+    for earlier in (
+        "date_trunc('milliseconds', last_billed_at)",
+        "last_billed_at - interval '1 hour'",
+        "null",
+    ):
+        await billing.connection.execute(f"update vps_instances set last_billed_at = {earlier}")
+        assert await billing.connection.fetchval("select last_billed_at from vps_instances") == mark
+    await assert_sound(billing, hours={instance: 1})
+
+
+async def test_a_mark_that_nobody_of_ours_made_may_be_moved_back(
+    billing: Billing, organization: Organization, plan: Plan
+) -> None:
+    moment = await billing.connection.fetchval("select now()")
+    await fleet.add_instance(billing.connection, organization, plan, last_billed_at=moment)
+    await billing.connection.execute(
+        "update vps_instances set last_billed_at = last_billed_at - interval '1 hour'"
+    )
+    assert (
+        await billing.connection.fetchval("select last_billed_at from vps_instances")
+    ) == moment - timedelta(hours=1)
+
+
+# Mend absolute writes ---------------------------------------------------------------------------
+
+
+async def top_up(application: OriginalBiller, organization: Organization) -> None:
+    assert await application.top_up(organization.id, 10.0)
+
+
+async def paypal(application: OriginalBiller, organization: Organization) -> None:
+    payment = await application.begin_paypal(organization.id, 10.0)
+    await application.complete_paypal(organization.id, payment, 10.0)
+
+
+@pytest.mark.parametrize("version", [Version.A, Version.LATE])
+@pytest.mark.parametrize("pay", [top_up, paypal])
+async def test_a_run_during_a_top_up_is_not_undone(
+    billing: Billing,
+    organization: Organization,
+    odd_plan: Plan,
+    pay: Callable[[OriginalBiller, Organization], Awaitable[None]],
+    version: Version,
+) -> None:
+    instance = await fleet.add_instance(billing.connection, organization, odd_plan, hours_due=5)
+    await pay(OriginalBiller(billing.dsn, version, step=once(billing.run, "before the wallet")), organization)
+    (cycle,) = await billing.cycles(instance)
+    assert await billing.balance(organization.wallet_id) == 110 - cycle["total_amount"]
+    await assert_sound(billing, hours={instance: 5})
+    entries = await billing.entries(organization.wallet_id)
+    assert [entry["kind"] for entry in entries] == ["opening", "charge", "application"]
+    assert entries[-1]["amount"] == 10
+
+
+async def test_top_ups_at_once_all_arrive(billing: Billing, organization: Organization) -> None:
+    second = OriginalBiller(billing.dsn)
+
+    async def another() -> None:
+        assert await second.top_up(organization.id, 7.0)
+
+    application = OriginalBiller(billing.dsn, step=once(another, "before the wallet"))
+    assert await application.top_up(organization.id, 10.0)
+    assert await billing.balance(organization.wallet_id) == 117
+    assert await interventions(billing.connection, "mended") == [Decimal(7)]
+    await assert_sound(billing)
+
+
+async def test_a_rounding_is_mended_and_nobodys_alarm(billing: Billing, organization: Organization) -> None:
+    await OriginalBiller(billing.dsn).deduct(organization.id, 0.0411, "VPS Creation - web (Initial Hour)")
+    assert await billing.balance(organization.wallet_id) == Decimal("99.9589")
+    assert await interventions(billing.connection, "mended") == []
+    await assert_sound(billing)
+
+
+async def test_of_several_wallets_one_is_meant_and_the_others_get_back_what_they_held(
+    billing: Billing, organization: Organization
+) -> None:
+    connection = billing.connection
+    euros = await fleet.add_wallet(connection, organization.id, balance="50", currency="EUR")
+    dollars = await fleet.add_wallet(connection, organization.id, balance="7.5")
+    assert await OriginalBiller(billing.dsn).top_up(organization.id, 10.0)
+    balances = [await billing.balance(wallet) for wallet in (organization.wallet_id, euros, dollars)]
+    assert balances == [110, 50, Decimal("7.5")]
+    await assert_sound(billing)
+
+
+async def test_a_payment_in_another_currency_goes_into_a_wallet_of_that_currency(
+    billing: Billing, organization: Organization
+) -> None:
+    euros = await fleet.add_wallet(billing.connection, organization.id, balance="50", currency="EUR")
+    application = OriginalBiller(billing.dsn)
+    payment = await application.begin_paypal(organization.id, 10.0, currency="EUR")
+    await application.complete_paypal(organization.id, payment, 10.0)
+    assert await billing.balance(organization.wallet_id) == 100
+    assert await billing.balance(euros) == 60
+    await assert_sound(billing)
+
+
+async def test_an_adjustment_in_two_transactions_is_explained_by_the_second(
+    billing: Billing, organization: Organization
+) -> None:
+    await OriginalBiller(billing.dsn).adjust(organization.id, 3.21)
+    await assert_sound(billing)
+
+
+async def test_what_nobody_explains_stays_red(billing: Billing, organization: Organization) -> None:
+    connection = billing.connection
+    await connection.execute("update wallets set balance = balance + 1")
+    # A payment of another amount, and one that means another balance, explain nothing.
+    for amount, after in ((2.0, "101"), (1.0, "999")):
+        payment = Payment(organization.id, amount, "manual_adjustment", "Goodwill", {"balance_after": after})
+        await OriginalBiller(billing.dsn).insert_payment(connection, payment)
+    assert [finding.check for finding in await billing.verify()] == ["unexplained_entries"]
+
+
+async def test_a_payment_that_is_not_a_number_empties_no_wallet(
+    billing: Billing, organization: Organization
+) -> None:
+    payment = Payment(organization.id, float("nan"), "wallet_debit", "VPS Creation")
+    async with billing.pool.acquire() as session:
+        transaction = session.transaction()
+        await transaction.start()
+        await session.execute("update wallets set balance = 0")
+        with pytest.raises(asyncpg.PostgresError, match="not a number"):
+            await OriginalBiller(billing.dsn, Version.LATE).insert_payment(session, payment)
+        await transaction.rollback()
+    assert await billing.balance(organization.wallet_id) == 100
+    await assert_sound(billing)
+
+
+async def test_the_applications_own_role_needs_no_right_of_ours(
+    billing: Billing, organization: Organization, plan: Plan
+) -> None:
+    await fleet.add_instance(billing.connection, organization, plan, hours_due=1)
+    async with session_of_its_role(billing.dsn) as session:
+        role = await session.fetchval("select session_user")
+        host = billing.dsn.partition("@")[2]
+        application = OriginalBiller(f"postgresql://{role}:panel@{host}")
+        await application.top_up(organization.id, 10.0)
+        (charge,) = await application.read_due()
+        await application.debit(charge)
+        await billing.run()
+        await application.record(charge)
+        await beat(billing.connection)
+        assert not await application.debit(charge)
+    assert await refusals(billing.connection) == 1
+    await assert_sound(billing)
