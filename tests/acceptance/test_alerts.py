@@ -21,7 +21,6 @@ TITLES = LOW, DAMAGE, MENDED, LOW_OVER, DOWN, BACK = (
     "The billing daemon is back",
 )
 # A look is made every quarter of a minute, and a busy machine takes its time.
-TOLD_SECONDS = 60.0
 
 
 async def told(receiver: AlertReceiver, *titles: str) -> None:
@@ -30,7 +29,7 @@ async def told(receiver: AlertReceiver, *titles: str) -> None:
         assert not missing, f"{missing} not among {receiver.titles}"
         return True
 
-    await eventually(all_of_them, TOLD_SECONDS, pause=0.2)
+    await eventually(all_of_them, pause=0.2)
 
 
 @pytest.mark.timeout(400)

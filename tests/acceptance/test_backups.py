@@ -25,7 +25,6 @@ from support.live_page import open_page
 from support.processes import Processes
 from support.waiting import eventually, session_waiting_for
 
-PATIENCE_SECONDS = 60.0
 ONE_ORGANIZATION = {"BILLING_BATCH_INSTANCES": "4", "BILLING_CONCURRENCY": "1"}
 
 
@@ -53,7 +52,7 @@ async def test_services_go_on_from_a_restored_backup_and_bill_what_it_holds_once
         with backup.restored(lost) as restored:
             server.stop("immediate")
             connection = await asyncpg.connect(restored)
-            await eventually(lambda: connection.fetchval("select not pg_is_in_recovery()"), PATIENCE_SECONDS)
+            await eventually(lambda: connection.fetchval("select not pg_is_in_recovery()"))
             if isinstance(backup, ArchivedBaseBackup):
                 assert await charges.hours_billed(connection) == due.expected
             else:
@@ -72,15 +71,15 @@ async def live_through_a_backup(
     async with statuses_change(dsn):
         async with charges.wallet_locked(dsn, due.organizations[3]) as holder:
             services.append(await processes.start_billing_daemon(dsn, **ONE_ORGANIZATION))
-            await session_waiting_for(connection, holder, PATIENCE_SECONDS)
+            await session_waiting_for(connection, holder)
             await credit(processes, dsn, due, "before the backup")
             await asyncio.to_thread(backup.take, server, dsn)
-        await eventually(lambda: all_billed(connection, due), PATIENCE_SECONDS)
+        await eventually(lambda: all_billed(connection, due))
         await credit(processes, dsn, due, "after the backup")
     if isinstance(backup, ArchivedBaseBackup):
         segment = await connection.fetchval("select pg_walfile_name(pg_switch_wal())")
         archived = "select last_archived_wal >= $1 from pg_stat_archiver"
-        await eventually(lambda: connection.fetchval(archived, segment), PATIENCE_SECONDS)
+        await eventually(lambda: connection.fetchval(archived, segment))
     for service in services:
         assert await service.terminate() == 0, service.log
     await connection.close()
@@ -103,13 +102,13 @@ async def goes_on(connection: asyncpg.Connection, dsn: str, due: DueFleet, proce
     web = await processes.start_web(dsn)
     await processes.start_stats_aggregator(dsn)
     await processes.start_billing_daemon(dsn)
-    await eventually(lambda: all_billed(connection, due), PATIENCE_SECONDS)
+    await eventually(lambda: all_billed(connection, due))
     spent = charges.RATE * due.hours * len(due.instances[due.organizations[0].id])
     balance = await fleet.balance_of(connection, due.organizations[0])
     assert balance == 100 + 2 * Decimal("5.00") - spent
     async with open_page(web) as page:
         await connection.execute("update vps_instances set status = 'stopped'")
-        await page.next_with(PATIENCE_SECONDS, stopped=len(due.expected))
+        await page.next_with(stopped=len(due.expected))
     await verify(processes, dsn)
 
 

@@ -13,13 +13,12 @@ import pytest
 from containerstacks_shared.local.embedded import EmbeddedPostgres
 from containerstacks_shared.local.embedded.server import StopMode
 from containerstacks_shared.schema import migrate
-from support import fleet, roles
+from support import fleet, promises, roles
 from support.live_page import open_page
 from support.processes import Processes, Service
-from support.waiting import eventually, promised, time_passes
+from support.waiting import eventually, time_passes
 
 OUTAGE_SECONDS = float(os.environ.get("TEST_OUTAGE_SECONDS", "5"))
-RECOVERY_SECONDS = 5.0
 # A connection or two may be on their way when we look.
 FILES_TOLERATED = 4
 
@@ -45,16 +44,16 @@ async def test_a_database_outage_ends_no_process_and_all_recover_within_five_sec
 
         own_postgres.stop(mode)
         for service in services:
-            await eventually(partial(not_ready, service), 15)
+            await eventually(partial(not_ready, service))
         before = await web.get_json("/api/health/stats")
         await time_passes(OUTAGE_SECONDS)
         await assert_alive_and_honest(services, web, before)
 
         own_postgres.start()
         await change_status(dsn, instances[0])
-        await page.next_with(RECOVERY_SECONDS, running=len(instances) - 1, error=1)
-        await eventually(lambda: all_recovered(dsn, services), RECOVERY_SECONDS)
-        await eventually(lambda: daemon_bills(web), RECOVERY_SECONDS)
+        await page.next_with(promises.RECOVERED_SECONDS, running=len(instances) - 1, error=1)
+        await eventually(lambda: all_recovered(dsn, services), promises.RECOVERED_SECONDS)
+        await eventually(lambda: daemon_bills(web), promises.RECOVERED_SECONDS)
         assert page.versions == sorted(set(page.versions))
 
     after = await web.get_json("/api/health/stats")
@@ -111,7 +110,7 @@ async def all_recovered(dsn: str, services: list[Service]) -> bool:
         beat_age = await connection.fetchval(
             "select extract(epoch from clock_now() - max(heartbeat_at)) from billing_daemon_status"
         )
-        assert beat_age < promised(RECOVERY_SECONDS)
+        assert beat_age < promises.RECOVERED_SECONDS
     finally:
         await connection.close()
     return True

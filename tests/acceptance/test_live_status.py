@@ -7,7 +7,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from support import fleet
+from support import fleet, promises
 from support.live_page import open_page
 from support.processes import Processes, Service
 from support.waiting import eventually
@@ -86,7 +86,7 @@ async def test_a_row_written_the_originals_way_is_counted_billed_and_shown(
     web = await processes.start_web(database_url)
     await processes.start_stats_aggregator(database_url)
     # The built-in biller bills once when it starts, and then on the hour: what comes now is left for the daemon.
-    await eventually(lambda: connection.fetchval(STARTING_RUN), 15)
+    await eventually(lambda: connection.fetchval(STARTING_RUN))
     async with open_page(web) as page:
         assert (await page.next())["vps"]["total"] == 0
         organization = await fleet.add_organization(connection, balance="10.00")
@@ -160,13 +160,13 @@ async def test_without_an_aggregator_the_counts_stay_exact_and_none_is_lost_or_d
         )
         await connection.execute("delete from vps_instances where status = 'running' and label like '%'")
         await fleet.add_instance(connection, organization, plan, status="rebooting")
-        await page.next_with(5, running=0, stopped=4, rebooting=1)
+        await page.next_with(promises.SHOWN_WITHOUT_HINT_SECONDS, running=0, stopped=4, rebooting=1)
         shown = await statistics(web)
         assert (shown["total"], shown["byStatus"]["stopped"], shown["byStatus"]["rebooting"]) == (5, 4, 1)
         assert await connection.fetchval("select count(*) from count_deltas") > 0
 
         await processes.start_stats_aggregator(database_url)
-        await eventually(lambda: all_is_folded(connection), 10)
+        await eventually(lambda: all_is_folded(connection))
         assert await statistics(web) == shown
     assert (
         await connection.fetchval("select amount from totals_now where metric = 'vps_instances_total'") == 11

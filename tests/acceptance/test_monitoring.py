@@ -111,16 +111,16 @@ async def test_a_prometheus_with_the_example_finds_everything_well(
             up = await ask("query", query="up")
             return [target["value"][1] for target in up["result"]] == ["1", "1", "1"]
 
-        await eventually(all_answer, 60, pause=0.2)
+        await eventually(all_answer, pause=0.2)
 
         async def rules_have_looked() -> bool:
             groups = (await ask("rules"))["groups"]
             rules = [rule for group in groups for rule in group["rules"]]
             return {rule["health"] for rule in rules} == {"ok"}
 
-        await eventually(rules_have_looked, 60, pause=0.2)
+        await eventually(rules_have_looked, pause=0.2)
         # Some are pending until each process has begun.
-        await eventually(lambda: nothing_is_wrong(ask), 60, pause=0.2)
+        await eventually(lambda: nothing_is_wrong(ask), pause=0.2)
         for expression in dashboard_expressions():
             assert (await ask("query", query=expression))["resultType"] == "vector"
 

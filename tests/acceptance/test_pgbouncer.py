@@ -12,7 +12,6 @@ from support.pgbouncer import pgbouncer
 from support.processes import Processes
 from support.waiting import eventually
 
-PATIENCE_SECONDS = 30.0
 # Of each role; fewer than its processes would open, so that transactions of both web processes follow each other on one
 # session.
 POOL_SIZE = 3
@@ -31,14 +30,14 @@ async def test_all_services_and_commands_work_through_it(
         await processes.start_stats_aggregator(pooled, **direct)
         daemon = await processes.start_billing_daemon(pooled, **direct, BILLING_BATCH_INSTANCES="4")
         async with open_page(web) as page:
-            await page.next_with(PATIENCE_SECONDS, running=16)
+            await page.next_with(running=16)
             for instance in due.expected:
                 await connection.execute(
                     "update vps_instances set status = 'stopped' where id = $1", instance
                 )
-            await page.next_with(PATIENCE_SECONDS, stopped=16)
-        await eventually(lambda: billed(connection, due.expected), PATIENCE_SECONDS)
-        await eventually(lambda: folded(connection), PATIENCE_SECONDS)
+            await page.next_with(stopped=16)
+        await eventually(lambda: billed(connection, due.expected))
+        await eventually(lambda: folded(connection))
 
         async def run(command: str, *arguments: str) -> str:
             done = await processes.run(command, *arguments, database_url=pooled, **direct)
@@ -82,7 +81,7 @@ async def test_without_a_direct_connection_beside_it_one_line_says_what_to_set(
     async with pgbouncer(database_url) as pooled:
         for command in ("containerstacks-web", "containerstacks-billing-daemon"):
             service = await processes.launch(command, pooled)
-            assert await service.exited(PATIENCE_SECONDS) == 1
+            assert await service.exited() == 1
             lines = [line for line in service.log.splitlines() if not line.startswith("{")]
             assert len(lines) == 1, service.log
             assert "set DATABASE_LISTEN_URL" in lines[0]

@@ -12,8 +12,6 @@ from support.previous_release import Release
 from support.processes import Processes, Service
 from support.waiting import eventually
 
-PATIENCE_SECONDS = 30.0
-
 
 @pytest.fixture
 def release(tmp_path: Path) -> Release:
@@ -58,11 +56,11 @@ async def test_the_previous_release_bills_and_shows_until_this_one_takes_over(
         await start(processes, database_url, **release.environment)
         for start in (Processes.start_web, Processes.start_stats_aggregator, Processes.start_billing_daemon)
     ]
-    await eventually(lambda: billed(connection, before.expected), PATIENCE_SECONDS)
+    await eventually(lambda: billed(connection, before.expected))
     async with open_page(old[0]) as page:
-        await page.next_with(PATIENCE_SECONDS, running=12)
+        await page.next_with(running=12)
         await connection.execute("update vps_instances set status = 'stopped'")
-        await page.next_with(PATIENCE_SECONDS, stopped=12)
+        await page.next_with(stopped=12)
     credited = await processes.run(
         *("containerstacks", "wallet", "credit", "--organization", str(before.organizations[0].id)),
         *("--amount", "5.00", "--reference", "payment-1"),
@@ -79,9 +77,9 @@ async def test_the_previous_release_bills_and_shows_until_this_one_takes_over(
     after = await charges.add_due_fleet(connection, organizations=2)
     for service in old:
         assert await service.terminate() == 0, service.log
-    await eventually(lambda: billed(connection, before.expected | after.expected), PATIENCE_SECONDS)
+    await eventually(lambda: billed(connection, before.expected | after.expected))
     async with open_page(new[0]) as page:
-        await page.next_with(PATIENCE_SECONDS, stopped=12, running=8)
+        await page.next_with(stopped=12, running=8)
     audit = await processes.run("containerstacks", "verify", "--full", database_url=database_url)
     assert audit.exit_code == 0, audit.output + audit.errors
     assert not any(complaints(service) for service in (*old, *new))

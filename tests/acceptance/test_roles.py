@@ -22,7 +22,7 @@ async def test_each_service_has_its_own_role_and_web_moves_money_by_billing_only
     due = await charges.add_due_fleet(connection, organizations=2, instances=2, hours=2)
     # No daemon yet: web bills.
     web = await processes.start_web(database_url)
-    await eventually(lambda: charged(connection, due.expected), 30)
+    await eventually(lambda: charged(connection, due.expected))
     written_by = await connection.fetch(
         "select distinct written_by from wallet_ledger_entries where kind = 'charge'"
     )

@@ -14,16 +14,14 @@ import pytest
 from containerstacks_shared.core.waiting import happens_within
 from containerstacks_shared.database import locks
 from containerstacks_shared.database.locks import Role
-from support import charges
+from support import charges, promises
 from support.balancers import Balancer, nginx
 from support.charges import DueFleet
 from support.packages import needs
 from support.processes import LOCALHOST, Processes, Service
 from support.visitors import Browser, Requests
-from support.waiting import eventually, promised, session_waiting_for
+from support.waiting import eventually, session_waiting_for
 
-PATIENCE_SECONDS = 60.0
-BACK_SECONDS_MAX = 5.0
 BROWSERS = 20
 VISITORS = (
     ("/status", "/api/health/stats", "/about"),
@@ -72,9 +70,7 @@ class Load:
     async def answers(self, more: int = 60) -> None:
         """Wait until so many further requests were answered."""
         enough = sum(visitor.answered for visitor in self.requests) + more
-        await eventually(
-            lambda: sum(visitor.answered for visitor in self.requests) >= enough, PATIENCE_SECONDS
-        )
+        await eventually(lambda: sum(visitor.answered for visitor in self.requests) >= enough)
 
     async def _change_statuses(self) -> None:
         connection = await asyncpg.connect(self._database_url)
@@ -110,27 +106,27 @@ async def test_no_request_fails_no_browser_is_lost_and_no_hour_is_billed_twice(
     due = await charges.add_due_fleet(connection, organizations=4)
     daemons = [await processes.start_billing_daemon(database_url, **SETTINGS) for _ in range(2)]
     aggregators = [await processes.start_stats_aggregator(database_url) for _ in range(2)]
-    await eventually(lambda: all_billed(connection, due), PATIENCE_SECONDS)
+    await eventually(lambda: all_billed(connection, due))
     async with load.going_on():
-        await eventually(lambda: load.everybody_is_here, PATIENCE_SECONDS)
+        await eventually(lambda: load.everybody_is_here)
 
         # The aggregators: whichever leads, the other one goes on.
         for aggregator in aggregators:
             assert await aggregator.terminate() == 0, aggregator.log
             await processes.start_stats_aggregator(database_url, STATS_AGGREGATOR_PORT=str(aggregator.port))
-            await eventually(lambda: locks.is_held(connection, Role.STATS_AGGREGATOR), PATIENCE_SECONDS)
+            await eventually(lambda: locks.is_held(connection, Role.STATS_AGGREGATOR))
 
         # The daemons: the one that takes over has hours to bill, and is itself restarted in the middle of that.
         more = await charges.add_due_fleet(connection, organizations=8)
         async with charges.wallet_locked(database_url, more.organizations[4]) as holder:
             await restart_daemon(processes, database_url, daemons[0])
-            await session_waiting_for(connection, holder, PATIENCE_SECONDS)
+            await session_waiting_for(connection, holder)
             billed = await charges.hours_billed(connection)
             assert len(due.expected) < len(billed) < len(due.expected | more.expected)
             daemons[1].signal(signal.SIGTERM)
-            await eventually(lambda: is_stopping(daemons[1]), PATIENCE_SECONDS)
+            await eventually(lambda: is_stopping(daemons[1]))
         await restart_daemon(processes, database_url, daemons[1])
-        await eventually(lambda: all_billed(connection, due, more), PATIENCE_SECONDS)
+        await eventually(lambda: all_billed(connection, due, more))
 
         # The web processes: the next one goes when nginx has sent visitors to the one before it again.
         for web in load.webs:
@@ -138,9 +134,9 @@ async def test_no_request_fails_no_browser_is_lost_and_no_hour_is_billed_twice(
             restarted = await start_web(processes, database_url, PORT=str(web.port))
             await has_visitors(restarted)
         await load.answers()
-        await eventually(lambda: load.everybody_is_here, PATIENCE_SECONDS)
+        await eventually(lambda: load.everybody_is_here)
         load.calm()
-        await eventually(lambda: everybody_sees_the_truth(connection, load), PATIENCE_SECONDS)
+        await eventually(lambda: everybody_sees_the_truth(connection, load))
 
     failed = [failure for visitor in load.requests for failure in visitor.failed]
     assert failed == []
@@ -152,7 +148,7 @@ async def test_no_request_fails_no_browser_is_lost_and_no_hour_is_billed_twice(
         f"a rolling restart under {sum(visitor.answered for visitor in load.requests)} requests;"
         f" browsers were back after {max(absences):.1f} s at most",
     )
-    assert max(absences) <= promised(BACK_SECONDS_MAX)
+    assert max(absences) <= promises.BACK_SECONDS
     assert await charges.hours_billed(connection) == due.expected | more.expected
     done = await processes.run("containerstacks", "verify", "--full", database_url=database_url)
     assert done.exit_code == 0, done.output + done.errors
@@ -171,7 +167,7 @@ async def restart_daemon(processes: Processes, database_url: str, daemon: Servic
 
 async def has_visitors(web: Service) -> None:
     """Wait until the balancer sends requests to it again."""
-    await eventually(lambda: '"path": "/about"' in web.log, PATIENCE_SECONDS)
+    await eventually(lambda: '"path": "/about"' in web.log)
 
 
 async def is_stopping(service: Service) -> bool:

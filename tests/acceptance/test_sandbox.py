@@ -74,7 +74,7 @@ async def test_the_daemon_bills_and_tells_of_it_in_its_sandbox(
     command = "containerstacks-billing-daemon"
     daemon = await processes.launch(command, database_url, **await sandbox_of(command))
     await daemon.ready()
-    await eventually(lambda: processes.read_status_file() is not None, 30)
+    await eventually(lambda: processes.read_status_file() is not None)
     assert is_filtered(daemon.pid)
     assert await charges.hours_billed(connection) == due.expected
     assert await daemon.terminate() == 0
@@ -92,8 +92,8 @@ async def test_alerts_and_traces_go_out_of_the_sandbox(database_url: str, proces
             OTEL_BSP_SCHEDULE_DELAY="100",
             **await sandbox_of(command),
         )
-        await eventually(lambda: receiver.titles, 60)
-        await eventually(lambda: collector.named("billing.run"), 60)
+        await eventually(lambda: receiver.titles)
+        await eventually(lambda: collector.named("billing.run"))
         assert is_filtered(daemon.pid)
         assert await daemon.terminate() == 0
 

@@ -14,8 +14,6 @@ from support.trace_collector import Told, TraceCollector, trace_collector
 from support.waiting import eventually
 
 DAEMON = "containerstacks-billing-daemon"
-# What a process may take to send what it has, on a busy machine.
-SENT_SECONDS = 30.0
 # Sent as soon as possible.
 QUICKLY = {"OTEL_BSP_SCHEDULE_DELAY": "100"}
 TYPED = "typed-by-somebody"
@@ -29,14 +27,14 @@ async def first(collector: TraceCollector, name: str) -> Told:
     def found() -> Told | None:
         return next(iter(collector.named(name)), None)
 
-    return await eventually(found, SENT_SECONDS)
+    return await eventually(found)
 
 
 async def inside(collector: TraceCollector, parent: Told, name: str) -> Told:
     def found() -> Told | None:
         return next((span for span in collector.inside(parent) if span.name == name), None)
 
-    return await eventually(found, SENT_SECONDS)
+    return await eventually(found)
 
 
 def logged(service: Service, event: str) -> dict[str, object]:
@@ -110,7 +108,7 @@ async def test_folding_is_a_trace(
                 None,
             )
 
-        fold = await eventually(folded, SENT_SECONDS)
+        fold = await eventually(folded)
         assert fold.service == "containerstacks-stats-aggregator"
         await inside(collector, fold, "counts.fold_deltas")
         assert await aggregator.terminate() == 0
@@ -165,14 +163,12 @@ async def test_a_collector_that_is_away_or_hangs_keeps_no_process_from_its_work_
         daemon = await processes.start_billing_daemon(
             database_url, OTEL_EXPORTER_OTLP_ENDPOINT=url, **QUICKLY
         )
-        await eventually(
-            lambda: collector.calls > 0 if hanging else "opentelemetry" in daemon.log, SENT_SECONDS
-        )
+        await eventually(lambda: collector.calls > 0 if hanging else "opentelemetry" in daemon.log)
 
         async def billed() -> bool:
             return await charges.hours_billed(connection) == due.expected
 
-        await eventually(billed, SENT_SECONDS)
+        await eventually(billed)
         daemon.signal(signal.SIGTERM)
         asked = time.monotonic()
         assert await daemon.exited() == 0

@@ -60,7 +60,7 @@ async def test_from_nothing_to_a_page_that_lives_and_back_to_nothing(up: Up) -> 
         assert sum(now["byStatus"].values()) == now["total"]
         return bool(now["byStatus"] != before)
 
-    await eventually(changed, 30)
+    await eventually(changed)
 
     # The administrator that it prints is there, and the password nowhere but in the data folder.
     found = re.search(r"as (\S+@\S+), password (\S+)", up.output)
@@ -96,9 +96,9 @@ async def test_a_service_that_dies_is_started_again(up: Up) -> None:
     first = up.children
     for pid in first.values():
         os.kill(pid, signal.SIGKILL)
-    await eventually(lambda: not set(first.values()) & set(up.children.values()), 15)
+    await eventually(lambda: not set(first.values()) & set(up.children.values()))
     assert up.output.count("killed by SIGKILL; starting again") == 3
-    await eventually(lambda: up.answers("/readyz"), 30)
+    await eventually(lambda: up.answers("/readyz"))
     assert (await up.get("/status"))[0] == 200
     assert await up.stop() == 0
     await up.nothing_is_left()
@@ -108,14 +108,14 @@ async def test_a_postgresql_that_dies_is_started_again(up: Up) -> None:
     await up.start("--no-demo")
     pid = (up.data / "postgresql" / "postmaster.pid").read_text(encoding="utf-8").split()[0]
     os.kill(int(pid), signal.SIGKILL)
-    await up.says("PostgreSQL ended; starting it again", 15)
+    await up.says("PostgreSQL ended; starting it again")
 
     async def recovered() -> bool:
         with contextlib.suppress(psycopg.OperationalError):
             return bool(await up.answers("/readyz")) and ask(up, "select 1") == (1,)
         return False
 
-    await eventually(recovered, 30)
+    await eventually(recovered)
     assert await up.stop() == 0
     await up.nothing_is_left()
 
@@ -135,7 +135,7 @@ async def test_a_killed_up_leaves_nothing_that_stops_the_next_one(up: Up) -> Non
 async def test_what_a_killed_up_started_ends_by_itself(up: Up) -> None:
     await up.start("--no-demo")
     os.kill(up.pid, signal.SIGKILL)
-    await up.nothing_is_left(within=60)
+    await up.nothing_is_left()
 
 
 async def test_a_second_up_in_the_same_place_is_refused_in_one_line(up: Up) -> None:

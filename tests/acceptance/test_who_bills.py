@@ -9,7 +9,7 @@ import pytest
 
 from containerstacks_shared.database import locks
 from containerstacks_shared.database.locks import Role
-from support import charges
+from support import charges, promises
 from support.charges import DueFleet
 from support.processes import Processes, Service
 from support.waiting import eventually, session_waiting_for
@@ -46,7 +46,7 @@ async def test_a_killed_daemon_is_succeeded_within_ten_seconds_and_every_hour_is
         assert 0 < len(billed_so_far) < len(due.expected)
         await daemon.kill()
 
-    await eventually(lambda: everything_is_billed(connection, due), 10)
+    await eventually(lambda: everything_is_billed(connection, due), promises.SUCCEEDED_SECONDS)
     assert await active_biller(web) == "builtin"
     assert (await daemon_status(web))["status"] == "stopped"
     await assert_money_is_right(connection, processes, database_url, due)
@@ -57,7 +57,7 @@ async def test_a_killed_daemon_is_succeeded_within_ten_seconds_and_every_hour_is
         assert await active_biller(web) == "daemon"
         return not await locks.is_held(connection, Role.BUILTIN_BILLING)
 
-    await eventually(builtin_pauses, 10)
+    await eventually(builtin_pauses, promises.SUCCEEDED_SECONDS)
     status = await daemon_status(web)
     assert status["status"] == "running"
     assert status["isStale"] is False
@@ -122,9 +122,9 @@ async def test_the_heartbeat_stays_fresh_until_the_last_biller_stops(
 
     web = await processes.start_web(database_url)
     # A daemon that starts at the same time gets the first turn.
-    await eventually(beating, 15)
+    await eventually(beating)
     daemon = await processes.start_billing_daemon(database_url)
-    await eventually(lambda: is_active(web, "daemon"), 10)
+    await eventually(lambda: is_active(web, "daemon"))
     assert await beating()
     last_run = await eventually(
         lambda: connection.fetchval("select max(last_run_at) from billing_daemon_status")
@@ -132,7 +132,7 @@ async def test_the_heartbeat_stays_fresh_until_the_last_biller_stops(
 
     assert await daemon.terminate() == 0, daemon.log
     assert await beating()
-    await eventually(lambda: is_active(web, "builtin"), 10)
+    await eventually(lambda: is_active(web, "builtin"))
     assert await beating()
     assert await web.terminate() == 0, web.log
 

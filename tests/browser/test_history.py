@@ -8,9 +8,6 @@ from support import accessibility
 from support.chromium import Chromium, refused_by_policy
 from support.demo_past import add_past, add_past_runs
 from support.processes import Processes, Service
-from support.waiting import promised
-
-WITHIN_MILLISECONDS = promised(30_000)
 
 
 @pytest.fixture
@@ -23,7 +20,7 @@ async def web(database_url: str, connection: asyncpg.Connection, processes: Proc
 async def open_charts(chromium: Chromium, web: Service, query: str = "") -> Page:
     page = await chromium.open(f"{web.url}/status{query}")
     # Right after the start of the service the page has nothing to draw, and fetches what it lacks by itself.
-    await expect(page.locator("[data-chart]")).to_have_count(2, timeout=WITHIN_MILLISECONDS)
+    await expect(page.locator("[data-chart]")).to_have_count(2)
     return page
 
 

@@ -21,7 +21,7 @@ async def until_everything_is_read(web: Service) -> None:
         page = await web.get_text("/status?range=7d")
         return "data-chart" in page and "data-days" in page
 
-    await eventually(is_drawn, 30)
+    await eventually(is_drawn)
 
 
 async def add_instance(connection: asyncpg.Connection) -> None:

@@ -46,12 +46,12 @@ async def test_the_standby_takes_over_and_counts_nothing_twice(
         await fleet.add_instance(connection, organization, "some-plan")
 
     await eventually(lambda: leads(connection, standby), within)
-    await eventually(lambda: all_folded(connection), 5)
+    await eventually(lambda: all_folded(connection))
     if blow is signal.SIGSTOP:
         leader.signal(signal.SIGCONT)
         await fleet.add_instance(connection, organization, "some-plan")
-        await eventually(lambda: "leadership.lost" in leader.log, 5)
-        await eventually(lambda: all_folded(connection), 5)
+        await eventually(lambda: "leadership.lost" in leader.log)
+        await eventually(lambda: all_folded(connection))
         assert await leads(connection, standby)
     assert (await counts.read_vps_statistics(connection)).total == await connection.fetchval(
         "select count(*) from vps_instances"
@@ -69,4 +69,4 @@ async def test_one_stopped_cleanly_is_succeeded_at_once(
 
     await eventually(lambda: leads(connection, standby), 2)
     await fleet.add_user(connection)
-    await eventually(lambda: all_folded(connection), 5)
+    await eventually(lambda: all_folded(connection))

@@ -21,7 +21,7 @@ async def test_what_a_killed_process_was_sending_is_sent_by_another_one_once(
         settings = {"ALERT_URLS": receiver.url, "ALERT_DELAY_MINUTES": "0", "TEST_CLOCK": "1"}
         receiver.open.clear()
         killed = await processes.start_stats_aggregator(database_url, LOG_LEVEL="debug", **settings)
-        await eventually(lambda: receiver.calls > 0, 30)
+        await eventually(lambda: receiver.calls > 0)
         await killed.kill()
         receiver.open.set()
         assert TOKEN not in killed.log
@@ -35,7 +35,7 @@ async def test_what_a_killed_process_was_sending_is_sent_by_another_one_once(
         async def all_told() -> bool:
             return bool(await connection.fetchval(waiting) == 0)
 
-        await eventually(all_told, 30)
+        await eventually(all_told)
         assert receiver.titles[begun:].count(NOBODY) == 1
         assert (first.running, second.running) == (True, True)
 

@@ -18,14 +18,13 @@ from containerstacks_shared.database import db
 from containerstacks_shared.database.db import Connection, Pool
 from containerstacks_shared.database.locks import Leadership, Role, is_held
 from containerstacks_web.keys import POOL
-from support import charges, fleet
+from support import charges, fleet, promises
 from support.clock import shift_clock
 from support.waiting import eventually, session_waiting_for
 from support.web_site import Site, open_site
 
 HOUR = timedelta(hours=1)
 # Seconds: it looks every second, and a daemon must be gone for two.
-TAKEOVER = 10.0
 
 
 @contextlib.asynccontextmanager
@@ -80,7 +79,7 @@ async def test_without_a_daemon_it_bills_at_once_and_is_seen(
 ) -> None:
     due = await charges.add_due_fleet(connection)
     async with open_site(database_url, without=()) as site:
-        await eventually(lambda: everything_is_billed(connection, due), TAKEOVER)
+        await eventually(lambda: everything_is_billed(connection, due))
         await eventually(lambda: bills(site, "builtin"))
 
         async def is_told() -> bool:
@@ -109,21 +108,21 @@ async def test_it_pauses_for_the_daemon_and_takes_over_again(
     database_url: str, connection: Connection, pool: Pool
 ) -> None:
     async with open_site(database_url, without=()) as site:
-        await eventually(lambda: bills(site, "builtin"), TAKEOVER)
+        await eventually(lambda: bills(site, "builtin"))
         async with daemon_alive(database_url, pool):
 
             async def steps_back() -> bool:
                 assert await bills(site, "daemon")
                 return not await is_held(connection, Role.BUILTIN_BILLING)
 
-            await eventually(steps_back, TAKEOVER)
+            await eventually(steps_back)
             due = await charges.add_due_fleet(connection, organizations=1)
             # Long enough for several looks; a biller that were not paused would bill at the first.
             await asyncio.sleep(2.5)
             assert await charges.hours_billed(connection) == {}
         # The daemon left its last beat standing: somebody is there to take over.
         assert await heartbeats(connection) > 0
-        await eventually(lambda: everything_is_billed(connection, due), TAKEOVER)
+        await eventually(lambda: everything_is_billed(connection, due), promises.SUCCEEDED_SECONDS)
         await eventually(lambda: bills(site, "builtin"))
 
 
@@ -142,14 +141,14 @@ async def test_of_two_web_processes_one_bills_and_the_other_succeeds_it(
 ) -> None:
     async with contextlib.AsyncExitStack() as stack:
         first = await stack.enter_async_context(open_site(database_url, without=()))
-        await eventually(lambda: bills(first, "builtin"), TAKEOVER)
+        await eventually(lambda: bills(first, "builtin"))
         await eventually(lambda: runs(connection))
         async with open_site(database_url, without=()) as second:
             await eventually(lambda: bills(second, "builtin"))
             due = await charges.add_due_fleet(connection, organizations=1)
             await stack.aclose()
             # Whoever takes over bills at once what is due, whatever the schedule says.
-            await eventually(lambda: everything_is_billed(connection, due), TAKEOVER)
+            await eventually(lambda: everything_is_billed(connection, due), promises.SUCCEEDED_SECONDS)
             await eventually(lambda: bills(second, "builtin"))
     assert await runs(connection) == [("builtin", "start", "succeeded")] * 2
     assert await heartbeats(connection) == 0
@@ -159,17 +158,17 @@ async def test_a_pause_is_obeyed_and_ends_at_once(database_url: str, connection:
     await control.pause(connection, reason="looking into it", author="tests")
     due = await charges.add_due_fleet(connection, organizations=1)
     async with open_site(database_url, without=()) as site:
-        await eventually(lambda: bills(site, "builtin"), TAKEOVER)
+        await eventually(lambda: bills(site, "builtin"))
         await asyncio.sleep(1.5)
         assert await charges.hours_billed(connection) == {}
         assert await runs(connection) == []
         await control.resume(connection, reason="all is well", author="tests")
-        await eventually(lambda: everything_is_billed(connection, due), TAKEOVER)
+        await eventually(lambda: everything_is_billed(connection, due))
 
 
 async def test_it_keeps_the_schedule(database_url: str, connection: Connection) -> None:
     async with open_site(database_url, without=(), test_clock=True) as site:
-        await eventually(lambda: runs(connection), TAKEOVER)
+        await eventually(lambda: runs(connection))
         due = await charges.add_due_fleet(connection, organizations=1, hours=1)
         # Due, but the run is not: half an hour is left of the interval.
         await shift_clock(connection, timedelta(minutes=30), pool=site.app[POOL])
@@ -180,7 +179,7 @@ async def test_it_keeps_the_schedule(database_url: str, connection: Connection) 
         async def is_billed() -> bool:
             return await charges.hours_billed(connection) == dict.fromkeys(due.expected, 2)
 
-        await eventually(is_billed, TAKEOVER)
+        await eventually(is_billed)
         assert await runs(connection) == [
             ("builtin", "start", "succeeded"),
             ("builtin", "schedule", "succeeded"),
@@ -199,7 +198,7 @@ async def test_a_failed_run_is_recorded_and_retried_at_the_next_cycle(
                 "select error_message from billing_daemon_status where not last_run_success"
             )
 
-        message = await eventually(has_failed, TAKEOVER)
+        message = await eventually(has_failed)
         assert "vps_billing_cycles" in message
         assert (await runs(connection))[0] == ("builtin", "start", "failed")
         await connection.execute("alter table elsewhere rename to vps_billing_cycles")
@@ -209,7 +208,7 @@ async def test_a_failed_run_is_recorded_and_retried_at_the_next_cycle(
             hours = await charges.hours_billed(connection)
             return set(hours) == set(due.expected) and set(hours.values()) == {due.hours + 1}
 
-        await eventually(is_billed, TAKEOVER)
+        await eventually(is_billed)
 
 
 async def test_it_beats_on_while_a_run_is_held_up(database_url: str, connection: Connection) -> None:
@@ -222,9 +221,9 @@ async def test_it_beats_on_while_a_run_is_held_up(database_url: str, connection:
             async def beats_again() -> bool:
                 return bool(await newest_beat(connection) > first)
 
-            await eventually(beats_again, 5)
+            await eventually(beats_again)
             await session_waiting_for(connection, holder)
-        await eventually(lambda: everything_is_billed(connection, due), TAKEOVER)
+        await eventually(lambda: everything_is_billed(connection, due))
 
 
 async def test_money_that_arrives_settles_a_debt_at_once(database_url: str, connection: Connection) -> None:
@@ -236,26 +235,26 @@ async def test_money_that_arrives_settles_a_debt_at_once(database_url: str, conn
         async def owes() -> bool:
             return bool(await connection.fetchval("select count(*) from vps_debts where settled_at is null"))
 
-        await eventually(owes, TAKEOVER)
+        await eventually(owes)
         await connection.execute("update wallets set balance = balance + 10")
 
         async def is_billed() -> bool:
             return await charges.hours_billed(connection) == {instance: 3}
 
-        await eventually(is_billed, 5)
+        await eventually(is_billed)
         assert not await owes()
 
 
 async def test_it_rides_out_a_killed_session(database_url: str, connection: Connection) -> None:
     async with open_site(database_url, without=()) as site:
-        await eventually(lambda: bills(site, "builtin"), TAKEOVER)
+        await eventually(lambda: bills(site, "builtin"))
         term = await connection.fetchval("select term from leaderships where role = 'builtin_billing'")
         await connection.execute(
             "select pg_terminate_backend(pid) from pg_stat_activity"
             " where datname = current_database() and pid <> pg_backend_pid()"
         )
         due = await charges.add_due_fleet(connection, organizations=1)
-        await eventually(lambda: everything_is_billed(connection, due), 10)
+        await eventually(lambda: everything_is_billed(connection, due), promises.SUCCEEDED_SECONDS)
         assert await connection.fetchval("select term from leaderships where role = 'builtin_billing'") > term
         await eventually(lambda: bills(site, "builtin"))
 

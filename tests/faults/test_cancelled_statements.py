@@ -81,7 +81,7 @@ async def test_cancelled_statements_end_no_service(
             tables = await holder.fetchval(EVERY_TABLE)
             # Whoever has one of them and waits for another is struck before that is a deadlock.
             locking = asyncio.create_task(holder.execute(f"lock table {tables} in access exclusive mode"))
-            await eventually(struck, 30, pause=0.05)
+            await eventually(struck, pause=0.05)
             await locking
     for service in services:
         await service.ready()

@@ -16,15 +16,14 @@ from containerstacks_shared.database.db import UNAVAILABLE, Pool
 from containerstacks_shared.database.locks import Leadership, Role
 from containerstacks_shared.database.notify import RESYNC, Channel, Listener
 from containerstacks_shared.process.runtime import Job
+from support import promises
 from support.dark_proxy import DarkProxy, dark_proxy
 from support.fleet import add_organization
 from support.jobs import running
-from support.waiting import USUAL_SECONDS, eventually, promised
+from support.waiting import LIMIT_SECONDS, eventually
 
 ROLE = Role.STATS_AGGREGATOR
 LOCK_HOLDER = Path(__file__).parents[1] / "support" / "lock_holder.py"
-# What the architecture allows a stalled leader to stand in the way.
-TAKEOVER_SECONDS = 10.0
 
 
 @pytest.fixture
@@ -49,7 +48,7 @@ async def lock_holder(dsn: str) -> AsyncIterator[Process]:
 
 async def next_line(process: Process) -> str:
     assert process.stdout is not None
-    async with asyncio.timeout(USUAL_SECONDS):
+    async with asyncio.timeout(LIMIT_SECONDS):
         return (await process.stdout.readline()).decode().strip()
 
 
@@ -66,7 +65,7 @@ async def test_a_stopped_leader_loses_the_lock_and_writes_nothing_when_it_wakes(
     ):
         assert await told_to_write(holder) == "wrote"
         holder.send_signal(signal.SIGSTOP)
-        term = await successor.acquire(stop=asyncio.Event(), timeout=TAKEOVER_SECONDS)
+        term = await successor.acquire(stop=asyncio.Event(), timeout=promises.SUCCEEDED_SECONDS)
         assert term is not None
         assert term.number == 2
         holder.send_signal(signal.SIGCONT)
@@ -88,20 +87,20 @@ async def test_a_leader_notices_that_its_network_went_dark_and_loses_the_lock(
     async with Leadership(proxy.dsn, ROLE, service="tests") as leadership:
         assert await leadership.try_acquire() is not None
         proxy.go_dark()
-        async with asyncio.timeout(USUAL_SECONDS):
+        async with asyncio.timeout(LIMIT_SECONDS):
             await leadership.lost.wait()
 
         async def released() -> bool:
             return not await locks.is_held(connection, ROLE)
 
         # The server cannot know; it drops the session for its silence.
-        await eventually(released, within=TAKEOVER_SECONDS)
+        await eventually(released, within=promises.SUCCEEDED_SECONDS)
 
 
 async def test_a_candidate_in_the_dark_gives_up_in_time_and_leads_in_the_light(proxy: DarkProxy) -> None:
     async with Leadership(proxy.dsn, ROLE, service="tests") as leadership:
         proxy.go_dark()
-        async with asyncio.timeout(USUAL_SECONDS):
+        async with asyncio.timeout(LIMIT_SECONDS):
             assert await leadership.acquire(stop=asyncio.Event(), timeout=0.1) is None
         proxy.go_light()
         assert await leadership.acquire(stop=asyncio.Event(), timeout=5) is not None
@@ -113,12 +112,12 @@ async def test_a_listener_in_the_dark_reconnects_and_resynchronises(
     listener = Listener(proxy.dsn, [Channel.COUNT_DELTAS], service="tests")
     subscription = listener.subscribe()
     async with running(Job("listener", listener.run), stops_within=10):
-        assert await subscription.wait(USUAL_SECONDS) == {RESYNC}
+        assert await subscription.wait(LIMIT_SECONDS) == {RESYNC}
         proxy.go_dark()
         await connection.execute("select pg_notify($1, '')", Channel.COUNT_DELTAS)
-        await eventually(lambda: not listener.connected, within=5)
+        await eventually(lambda: not listener.connected, within=promises.RECOVERED_SECONDS)
         proxy.go_light()
-        assert RESYNC in await subscription.wait(USUAL_SECONDS)
+        assert RESYNC in await subscription.wait(LIMIT_SECONDS)
         assert listener.connected
 
 
@@ -136,7 +135,7 @@ async def test_a_leader_stopped_in_the_middle_of_a_statement_is_replaced(
         await locks.assert_term(writing, term)
         await writing.prepare("select $1::integer")
         await one.release()
-        async with asyncio.timeout(promised(TAKEOVER_SECONDS)):
+        async with asyncio.timeout(promises.SUCCEEDED_SECONDS):
             successor = await two.acquire(stop=asyncio.Event())
         assert successor is not None
         assert successor.holder == "two"
@@ -156,7 +155,7 @@ async def test_who_leads_frees_the_rows_that_a_stopped_process_holds(
         await charging.prepare("select $1::integer")
         await leadership.try_acquire()
         idle_for_long = await pool.fetchval("select pg_backend_pid()")
-        async with asyncio.timeout(promised(TAKEOVER_SECONDS)):
+        async with asyncio.timeout(promises.SUCCEEDED_SECONDS):
             await connection.execute(
                 "update wallets set balance = balance + 1 where organization_id = $1", organization
             )

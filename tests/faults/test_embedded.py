@@ -147,7 +147,7 @@ async def test_it_starts_again_after_it_was_killed(postgres: EmbeddedPostgres) -
 async def test_a_killed_owner_takes_its_server_along(folder: Path) -> None:
     with owner_of(folder / "data") as (owner, pid):
         owner.kill()
-        await eventually(lambda: not is_running(pid), within=15)
+        await eventually(lambda: not is_running(pid))
 
 
 def test_a_server_left_behind_is_stopped_by_the_next_owner(folder: Path, postgres: EmbeddedPostgres) -> None:

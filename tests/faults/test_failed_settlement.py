@@ -38,16 +38,16 @@ async def test_a_settlement_that_lost_its_session_is_tried_again_without_another
         connection, organization, await fleet.add_plan(connection), hours_due=2
     )
     async with biller(kind, database_url, tmp_path):
-        await eventually(debts(connection, 1), 30)
+        await eventually(debts(connection, 1))
         async with in_the_way(
             database_url, "select from vps_instances where id = $1 for update", instance
         ) as holder:
             await connection.execute(
                 "update wallets set balance = balance + 10 where id = $1", organization.wallet_id
             )
-            victim = await session_waiting_for(connection, holder.get_server_pid(), 30)
+            victim = await session_waiting_for(connection, holder.get_server_pid())
             await connection.execute("select pg_terminate_backend($1)", victim)
-        await eventually(debts(connection, 0), 30)
+        await eventually(debts(connection, 0))
 
 
 def debts(connection: asyncpg.Connection, expected: int) -> Callable[[], Awaitable[bool]]:

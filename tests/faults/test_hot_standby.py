@@ -110,14 +110,14 @@ async def test_a_standby_that_keeps_up_is_read(primary: db.Pool, standby: db.Poo
         found = await caught_up(reader, 1)
         return found is not None and found.as_of >= before
 
-    await eventually(as_of_now, 30)
+    await eventually(as_of_now)
 
 
 async def test_one_that_falls_behind_is_left_for_the_primary_and_comes_back(
     primary: db.Pool, standby: db.Pool, replay: Replay
 ) -> None:
     reader = Reader(primary, standby, behind_max=timedelta(0))
-    await eventually(lambda: caught_up(reader, 0), 30)
+    await eventually(lambda: caught_up(reader, 0))
     await replay.pause()
     async with primary.acquire() as connection:
         await fleet.add_user(connection)
@@ -127,14 +127,14 @@ async def test_one_that_falls_behind_is_left_for_the_primary_and_comes_back(
         assert (found.value, found.from_standby) == (1, False)
         await reader.read(users)
         await replay.resume()
-        await eventually(lambda: caught_up(reader, 1), 30)
+        await eventually(lambda: caught_up(reader, 1))
     assert [entry["event"] for entry in logs] == ["standby.left_alone", "standby.read_again"]
     assert "behind" in logs[0]["reason"]
 
 
 async def test_what_is_old_says_so(primary: db.Pool, standby: db.Pool, replay: Replay) -> None:
     reader = Reader(primary, standby, behind_max=AGES)
-    await eventually(lambda: caught_up(reader, 0), 30)
+    await eventually(lambda: caught_up(reader, 0))
     await replay.pause()
     async with primary.acquire() as connection:
         await fleet.add_user(connection)
@@ -160,7 +160,7 @@ async def test_a_standby_that_is_away_is_not_missed_and_not_asked_again_at_once(
 async def test_with_the_primary_away_the_standby_still_answers(primary: db.Pool, standby: db.Pool) -> None:
     async with primary.acquire() as connection:
         await fleet.add_user(connection)
-    await eventually(lambda: caught_up(Reader(primary, standby, behind_max=AGES), 1), 30)
+    await eventually(lambda: caught_up(Reader(primary, standby, behind_max=AGES), 1))
     away = await db.create_standby_pool(NOWHERE, service="tests")
     found = await Reader(away, standby, behind_max=AGES).read(users)
     # What has not been heard from the primary since is unknown, so it is as old as the last commit.
@@ -182,7 +182,7 @@ async def test_a_standby_that_ends_a_reading_hands_it_to_the_primary(
     primary: db.Pool, standby: db.Pool
 ) -> None:
     reader = Reader(primary, standby, behind_max=AGES)
-    await eventually(lambda: caught_up(reader, 0), 30)
+    await eventually(lambda: caught_up(reader, 0))
     asked = 0
 
     async def cancelled_once(connection: db.Connection) -> int:
@@ -203,7 +203,7 @@ async def test_the_about_page_is_as_old_as_it_says(
     async with open_site(
         dsn, database_read_url=standby_dsn(pair, dsn), database_read_behind_seconds_max=86_400
     ) as site:
-        await eventually(lambda: caught_up(site.app[READER], 0), 30)
+        await eventually(lambda: caught_up(site.app[READER], 0))
         await replay.pause()
         async with primary.acquire() as connection:
             await fleet.add_user(connection)
@@ -223,7 +223,7 @@ async def test_web_starts_and_serves_while_its_standby_is_away(dsn: str, process
 
 async def test_many_readers_at_once_share_few_connections(primary: db.Pool, standby: db.Pool) -> None:
     reader = Reader(primary, standby, behind_max=AGES)
-    await eventually(lambda: caught_up(reader, 0), 30)
+    await eventually(lambda: caught_up(reader, 0))
     found = await asyncio.gather(*(reader.read(users) for _ in range(50)))
     assert {one.value for one in found} == {0}
     assert standby.get_size() <= standby.get_max_size()

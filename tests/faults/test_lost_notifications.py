@@ -6,15 +6,13 @@ import pytest
 from containerstacks_shared.core.errors import DatabaseUnsuitable
 from containerstacks_shared.database.db import ADVISORY_LOCK_CLASS, HINT_LOCK, assert_suitable
 from containerstacks_web.keys import LISTENER, SNAPSHOT_FEED
-from support import fleet
+from support import fleet, promises
 from support.dark_proxy import dark_proxy
 from support.packages import needs
 from support.pgbouncer import pgbouncer
 from support.waiting import eventually, time_limit
 from support.web_site import Site, open_site
 
-# What a lost notification may cost.
-WITHIN = 5.0
 LISTENING = (
     "select pid from pg_stat_activity where datname = current_database()"
     " and application_name = 'containerstacks-web' and query ilike 'listen%'"
@@ -39,7 +37,7 @@ async def test_a_change_while_the_listening_session_is_killed_is_shown_in_time(
         async with connection.transaction():
             await add_instance(connection)
             await connection.execute(f"select pg_terminate_backend(pid) from ({LISTENING}) as listening")
-        await eventually(lambda: shows(site, 1), WITHIN)
+        await eventually(lambda: shows(site, 1), promises.SHOWN_WITHOUT_HINT_SECONDS)
 
 
 async def test_a_change_beside_a_notifying_writer_is_shown_in_time_without_an_aggregator(
@@ -50,7 +48,7 @@ async def test_a_change_beside_a_notifying_writer_is_shown_in_time_without_an_ag
         async with notifier.transaction():
             await notifier.execute("select pg_advisory_xact_lock($1, $2)", ADVISORY_LOCK_CLASS, HINT_LOCK)
             await add_instance(connection)
-            await eventually(lambda: shows(site, 1), WITHIN)
+            await eventually(lambda: shows(site, 1), promises.SHOWN_WITHOUT_HINT_SECONDS)
         await notifier.close()
 
 
@@ -63,7 +61,7 @@ async def test_a_listener_behind_a_proxy_that_went_dark_costs_no_more(
     ):
         proxy.go_dark()
         await add_instance(connection)
-        await eventually(lambda: shows(site, 1), WITHIN)
+        await eventually(lambda: shows(site, 1), promises.SHOWN_WITHOUT_HINT_SECONDS)
         proxy.go_light()
 
 
@@ -84,7 +82,7 @@ async def test_a_transaction_pooler_with_a_direct_connection_beside_it_serves(
         site.client.ws_connect("/ws/status") as browser,
     ):
         await add_instance(connection)
-        async with time_limit(WITHIN, "no browser heard of the change"):
+        async with time_limit("no browser heard of the change", within=promises.SHOWN_WITHOUT_HINT_SECONDS):
             while (await browser.receive_json())["vps"]["total"] != 1:
                 pass
 
@@ -98,4 +96,4 @@ async def test_a_pooler_that_comes_in_between_later_costs_no_more(
         site.app[LISTENER]._dsn = pooled
         await connection.execute(f"select pg_terminate_backend(pid) from ({LISTENING}) as listening")
         await add_instance(connection)
-        await eventually(lambda: shows(site, 1), WITHIN)
+        await eventually(lambda: shows(site, 1), promises.SHOWN_WITHOUT_HINT_SECONDS)

@@ -11,12 +11,9 @@ from containerstacks_shared.database.notify import RESYNC, Channel, Listener
 from containerstacks_shared.local.embedded import EmbeddedPostgres
 from containerstacks_shared.process.runtime import Job
 from containerstacks_shared.schema import migrate
-from support import databases
+from support import databases, promises
 from support.jobs import running
-from support.waiting import USUAL_SECONDS, eventually, promised
-
-# What the requirements allow from the database's return to business as usual.
-RECOVERY_SECONDS = 5.0
+from support.waiting import LIMIT_SECONDS, eventually
 
 
 @pytest.fixture
@@ -38,11 +35,11 @@ async def test_all_recover_by_themselves_when_the_database_returns(postgres: Emb
     ):
         first = await leadership.acquire(stop=asyncio.Event())
         assert first is not None
-        assert await subscription.wait(USUAL_SECONDS) == {RESYNC}
+        assert await subscription.wait(LIMIT_SECONDS) == {RESYNC}
 
         # Not "immediate": this server does not flush, and would forget the term.
         await asyncio.to_thread(postgres.stop, "fast")
-        async with asyncio.timeout(promised(RECOVERY_SECONDS)):
+        async with asyncio.timeout(promises.RECOVERED_SECONDS):
             await leadership.lost.wait()
             await eventually(lambda: not listener.connected)
         with pytest.raises(db.UNAVAILABLE):
@@ -50,8 +47,8 @@ async def test_all_recover_by_themselves_when_the_database_returns(postgres: Emb
         async with asyncio.TaskGroup() as group:
             leading = group.create_task(leadership.acquire(stop=asyncio.Event()))
             await asyncio.to_thread(postgres.start)
-            async with asyncio.timeout(promised(RECOVERY_SECONDS)):
-                assert await subscription.wait(USUAL_SECONDS) == {RESYNC}
+            async with asyncio.timeout(promises.RECOVERED_SECONDS):
+                assert await subscription.wait(LIMIT_SECONDS) == {RESYNC}
                 assert await pool.fetchval("select 1") == 1
                 second = await leading
         assert second is not None

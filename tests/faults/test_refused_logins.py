@@ -10,12 +10,11 @@ from psycopg import sql
 from containerstacks_shared.core.errors import DatabaseUnavailable
 from containerstacks_shared.database import db
 from containerstacks_shared.schema import migrate
+from support import promises
 from support.databases import DatabaseServer, database_name
 from support.processes import Processes, Service
 from support.waiting import eventually
 
-# What the requirements allow from the database's return to business as usual.
-RECOVERY_SECONDS = 5.0
 PASSWORD = "sesame"
 # Each refuses new sessions and leaves those alone that are there; and what takes it back.
 REFUSALS = {
@@ -85,7 +84,7 @@ async def test_a_server_that_refuses_for_a_while_ends_no_service(
 
     door.execute(admit)
     for service in services:
-        await service.ready(RECOVERY_SECONDS)
+        await service.ready(promises.RECOVERED_SECONDS)
         assert await service.terminate() == 0, service.log
 
 

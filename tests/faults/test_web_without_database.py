@@ -12,14 +12,12 @@ import pytest
 from containerstacks_shared.local.embedded import EmbeddedPostgres
 from containerstacks_shared.schema import migrate
 from containerstacks_web.keys import SNAPSHOT_FEED
-from support import databases, fleet, web_site
+from support import databases, fleet, promises, web_site
 from support.dark_proxy import DarkProxy, dark_proxy
 from support.processes import Processes
 from support.waiting import eventually
 from support.web_site import SESSION_COOKIE, Site, open_site
 
-# What the requirements allow from the database's return to business as usual.
-RECOVERY_SECONDS = 5.0
 EMAIL = "ada@example.com"
 
 
@@ -91,7 +89,7 @@ async def test_what_is_known_stays_and_its_age_is_told(postgres: EmbeddedPostgre
                 during["lastUpdated"]
             )
 
-        await eventually(recovered, RECOVERY_SECONDS)
+        await eventually(recovered, promises.RECOVERED_SECONDS)
 
 
 async def test_a_site_that_never_read_anything_says_so(postgres: EmbeddedPostgres) -> None:
@@ -116,10 +114,10 @@ async def test_a_network_that_goes_dark_is_noticed_and_recovered_from(
         async def not_ready() -> bool:
             return await status_of(site, "/readyz") == 503
 
-        await eventually(not_ready, 10)
+        await eventually(not_ready)
         assert (await site.json("/api/health/stats"))["vps"] == known["vps"]
         # No hint tells the board to look; that the figures cannot be read tells it as much.
-        await eventually(lambda: not site.app[SNAPSHOT_FEED].healthy, 10)
+        await eventually(lambda: not site.app[SNAPSHOT_FEED].healthy)
         during = await state_of_database(site)
         connection = await asyncpg.connect(database_url)
         organization = await fleet.add_organization(connection)
@@ -131,7 +129,7 @@ async def test_a_network_that_goes_dark_is_noticed_and_recovered_from(
             document = await site.json("/api/health/stats")
             return bool(document["vps"]["total"] == 1)
 
-        await eventually(shows_the_change, RECOVERY_SECONDS)
+        await eventually(shows_the_change, promises.RECOVERED_SECONDS)
         assert during == "down"
 
 
@@ -160,18 +158,18 @@ async def test_a_daemon_that_nobody_can_ask_for_is_not_called_alive(
             assert [answer["daemon"]["status"] for answer in answers] == [status] * 2
             return answers[0]
 
-        alive = await eventually(lambda: says("running"), 10, pause=0.5)
+        alive = await eventually(lambda: says("running"), pause=0.5)
         assert (alive["daemon"]["isStale"], alive["daemon"]["activeBiller"]) == (False, "daemon")
         proxy.go_dark()
         known = (await site.get("/api/health/billing-daemon")).headers["ETag"]
-        silent = await eventually(lambda: says("stopped"), 20, pause=0.5)
+        silent = await eventually(lambda: says("stopped"), pause=0.5)
         assert (silent["daemon"]["isStale"], silent["daemon"]["activeBiller"]) == (True, "none")
         assert silent["daemon"]["lastRun"] == alive["daemon"]["lastRun"]
         for headers in ({}, {"origin": origin}):
             answer = await site.get("/api/health/billing-daemon", if_none_match=known, **headers)
             assert answer.status == 200
         proxy.go_light()
-        await eventually(lambda: says("running"), RECOVERY_SECONDS, pause=0.5)
+        await eventually(lambda: says("running"), promises.RECOVERED_SECONDS, pause=0.5)
 
 
 @pytest.fixture

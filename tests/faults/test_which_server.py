@@ -120,9 +120,9 @@ async def test_sessions_leave_a_primary_that_was_demoted_under_them() -> None:
             pair.promote()
 
             await asyncio.wait_for(leadership.lost.wait(), 15)
-            await eventually(lambda: takes_writes(pool), 15)
+            await eventually(lambda: takes_writes(pool))
             hints = listener.subscribe()
-            await eventually(lambda: hears(pool, hints), 15)
+            await eventually(lambda: hears(pool, hints))
             assert await leadership.try_acquire() is not None
 
 

@@ -8,7 +8,7 @@ import pytest
 from containerstacks_shared.core.errors import DatabaseUnsuitable, LeadershipLost
 from containerstacks_shared.database import db, locks
 from containerstacks_shared.database.locks import Leadership, Role, Term
-from support.waiting import USUAL_SECONDS, session_waiting_for
+from support.waiting import LIMIT_SECONDS, session_waiting_for
 
 ROLE = Role.STATS_AGGREGATOR
 HOLDER_PID = "select pid from pg_locks where locktype = 'advisory' and granted and objid = $1::integer::oid"
@@ -53,7 +53,7 @@ async def test_a_waiting_candidate_takes_over_when_the_leader_is_killed(
 ) -> None:
     async with candidate(database_url, "one") as one, candidate(database_url, "two") as two:
         await one.try_acquire()
-        async with asyncio.timeout(USUAL_SECONDS), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(LIMIT_SECONDS), asyncio.TaskGroup() as group:
             taking_over = group.create_task(two.acquire(stop=asyncio.Event(), pause=0.01))
             pid = await connection.fetchval(HOLDER_PID, ROLE.number)
             await connection.execute("select pg_terminate_backend($1, 5000)", pid)
@@ -67,7 +67,7 @@ async def test_acquiring_gives_up_when_stopped_or_out_of_time(database_url: str)
         await one.try_acquire()
         stop = asyncio.Event()
         assert await two.acquire(stop=stop, timeout=0.05, pause=0.01) is None
-        async with asyncio.timeout(USUAL_SECONDS), asyncio.TaskGroup() as group:
+        async with asyncio.timeout(LIMIT_SECONDS), asyncio.TaskGroup() as group:
             waiting = group.create_task(two.acquire(stop=stop))
             stop.set()
         assert waiting.result() is None
@@ -111,7 +111,7 @@ async def test_a_successor_waits_for_its_predecessors_transaction_in_flight(
         old = await one.try_acquire()
         assert old is not None
         # The group waits after the transaction has ended, so these are two blocks.
-        async with asyncio.timeout(USUAL_SECONDS), asyncio.TaskGroup() as group:  # noqa: SIM117
+        async with asyncio.timeout(LIMIT_SECONDS), asyncio.TaskGroup() as group:  # noqa: SIM117
             async with pool.acquire() as writing, writing.transaction():
                 await locks.assert_term(writing, old)
                 await one.release()
@@ -142,7 +142,7 @@ async def test_many_transactions_of_one_term_do_not_wait_for_each_other(
         term = await leadership.try_acquire()
         assert term is not None
         async with (
-            asyncio.timeout(USUAL_SECONDS),
+            asyncio.timeout(LIMIT_SECONDS),
             pool.acquire() as first,
             pool.acquire() as second,
             first.transaction(),

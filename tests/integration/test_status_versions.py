@@ -7,7 +7,7 @@ import pytest
 
 from containerstacks_shared.database import db
 from containerstacks_shared.status import versions
-from support.waiting import USUAL_SECONDS, session_waiting_for
+from support.waiting import LIMIT_SECONDS, session_waiting_for
 
 
 async def test_a_version_is_drawn_and_read_by_one_process_at_a_time(
@@ -18,7 +18,7 @@ async def test_a_version_is_drawn_and_read_by_one_process_at_a_time(
             return await versions.next_version(other)
 
     # The group waits after the transaction has ended, so these are two blocks.
-    async with asyncio.timeout(USUAL_SECONDS), asyncio.TaskGroup() as group:  # noqa: SIM117
+    async with asyncio.timeout(LIMIT_SECONDS), asyncio.TaskGroup() as group:  # noqa: SIM117
         async with pool.acquire() as reading, reading.transaction():
             first = await versions.next_version(reading)
             second = group.create_task(draw())

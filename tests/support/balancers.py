@@ -188,7 +188,7 @@ async def _running(
                 return False
 
     try:
-        await eventually(answers, 20)
+        await eventually(answers)
         yield balancer
     finally:
         if process.returncode is None:

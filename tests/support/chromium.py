@@ -6,7 +6,7 @@ from typing import Any
 from playwright.async_api import Browser, Page, Request, expect
 
 from support.packages import find_program
-from support.waiting import USUAL_SECONDS, promised
+from support.waiting import LIMIT_SECONDS
 
 EXECUTABLE = find_program("chromium")
 # Without a sandbox, as tests also run as root; and nothing of the browser's own talks to anybody.
@@ -20,7 +20,7 @@ ARGUMENTS = [
     "--disable-sync",
 ]
 HEIGHT = 900
-expect.set_options(timeout=promised(USUAL_SECONDS) * 1000)
+expect.set_options(timeout=LIMIT_SECONDS * 1000)
 # What the page itself cannot tell afterwards: noted before anything of it runs.
 _WATCH = """
     window.refused = [];

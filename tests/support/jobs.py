@@ -5,11 +5,10 @@ import contextlib
 from collections.abc import AsyncIterator
 
 from containerstacks_shared.process.runtime import Job
-from support.waiting import promised
 
 
 @contextlib.asynccontextmanager
-async def running(job: Job, *, stops_within: float = 5.0) -> AsyncIterator[asyncio.Event]:
+async def running(job: Job, *, stops_within: float = 10.0) -> AsyncIterator[asyncio.Event]:
     """Give the job's stop event; when the block ends, the job must return in time and without an error."""
     stop = asyncio.Event()
 
@@ -22,5 +21,5 @@ async def running(job: Job, *, stops_within: float = 5.0) -> AsyncIterator[async
             yield stop
         finally:
             stop.set()
-            async with asyncio.timeout(promised(stops_within)):
+            async with asyncio.timeout(stops_within):
                 await asyncio.wait([task])

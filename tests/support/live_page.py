@@ -7,7 +7,7 @@ from typing import Any
 import aiohttp
 
 from support.processes import Service
-from support.waiting import time_limit
+from support.waiting import LIMIT_SECONDS, time_limit
 
 
 class LivePage:
@@ -17,17 +17,17 @@ class LivePage:
         self._socket = socket
         self.versions: list[int] = []
 
-    async def next(self, within: float = 10.0) -> dict[str, Any]:
-        async with time_limit(within, "no message on the socket"):
+    async def next(self, within: float = LIMIT_SECONDS) -> dict[str, Any]:
+        async with time_limit("no message on the socket", within=within):
             message: dict[str, Any] = await self._socket.receive_json()
         assert message["type"] == "status", message
         self.versions.append(message["version"])
         return message
 
-    async def next_with(self, within: float = 10.0, **by_status: int) -> dict[str, Any]:
+    async def next_with(self, within: float = LIMIT_SECONDS, **by_status: int) -> dict[str, Any]:
         """Return the first message that shows these counts."""
         message = None
-        async with time_limit(within, f"no message with {by_status}"):
+        async with time_limit(f"no message with {by_status}", within=within):
             while message is None or not by_status.items() <= message["vps"]["byStatus"].items():
                 message = await self.next(within)
         return message

@@ -7,9 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from support.waiting import time_limit
-
-WITHIN_SECONDS = 30.0
+from support.waiting import LIMIT_SECONDS, time_limit
 
 
 @dataclass
@@ -20,9 +18,9 @@ class NotifySocket:
     channel: socket.socket
     told: list[dict[str, str]] = field(default_factory=list)
 
-    async def next_with(self, within: float = WITHIN_SECONDS, **facts: str) -> dict[str, str]:
+    async def next_with(self, within: float = LIMIT_SECONDS, **facts: str) -> dict[str, str]:
         """Read until a datagram has these facts; a value need only begin like this."""
-        async with time_limit(within, f"nobody told {facts}; told was {self.told[-5:]}"):
+        async with time_limit(f"nobody told {facts}; told was {self.told[-5:]}", within=within):
             while True:
                 found = await self.next()
                 if all(name in found and found[name].startswith(value) for name, value in facts.items()):

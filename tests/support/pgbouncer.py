@@ -63,7 +63,7 @@ async def pgbouncer(dsn: str, *, mode: str = "transaction", pool_size: int = 20)
             PROGRAM, "-q", *as_somebody, settings, stderr=asyncio.subprocess.DEVNULL
         )
         try:
-            await eventually(lambda: _listens(port), 10)
+            await eventually(lambda: _listens(port))
             yield urlunsplit(target._replace(netloc=f"{target.username}@{LOCALHOST}:{port}"))
         finally:
             process.kill()

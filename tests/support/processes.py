@@ -17,13 +17,10 @@ from typing import Any
 import aiohttp
 
 from support import roles
-from support.waiting import eventually, time_limit
+from support.waiting import LIMIT_SECONDS, eventually, time_limit
 
 # Console scripts of the environment that runs the tests.
 SCRIPTS = Path(sys.executable).parent
-READY_SECONDS = 20.0
-STOP_SECONDS = 20.0
-RUN_SECONDS = 60.0
 LOCALHOST = "127.0.0.1"
 # Not the seeded one, which would give two workers the same ports.
 _CHANCE = random.SystemRandom()
@@ -82,7 +79,7 @@ class Service:
         ):
             return await response.text()
 
-    async def ready(self, within: float = READY_SECONDS) -> None:
+    async def ready(self, within: float = LIMIT_SECONDS) -> None:
         await eventually(self._is_ready, within, pause=0.05)
 
     async def _is_ready(self) -> bool:
@@ -103,12 +100,12 @@ class Service:
     def signal(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
-    async def exited(self, within: float = STOP_SECONDS) -> int:
+    async def exited(self, within: float = LIMIT_SECONDS) -> int:
         """Wait for the end of the process and return its exit code."""
-        async with time_limit(within, f"{self.command} did not end"):
+        async with time_limit(f"{self.command} did not end", within=within):
             return await self._process.wait()
 
-    async def terminate(self, within: float = STOP_SECONDS) -> int:
+    async def terminate(self, within: float = LIMIT_SECONDS) -> int:
         """Ask it to stop, and return its exit code."""
         if self.running:
             self.signal(signal.SIGTERM)
@@ -187,7 +184,7 @@ class Processes:
             stderr=asyncio.subprocess.PIPE,
         )
         try:
-            async with asyncio.timeout(RUN_SECONDS):
+            async with asyncio.timeout(LIMIT_SECONDS):
                 output, errors = await process.communicate()
         except TimeoutError:
             process.kill()

@@ -114,7 +114,7 @@ class Stage:
             document = await self.web.get_json("/api/health/billing-daemon")
             return bool(predicate(document["daemon"]))
 
-        await eventually(is_told, 30)
+        await eventually(is_told)
 
     async def grow_older(self) -> None:
         """Wait until each component was measured and the money audited, and give billing a past as well."""
@@ -143,7 +143,7 @@ class Stage:
                 return bool(await service.get_text("/healthz"))
             return False
 
-        await eventually(answers, 30)
+        await eventually(answers)
 
     # Pages --------------------------------------------------------------------------------------
 

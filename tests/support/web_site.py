@@ -55,7 +55,7 @@ class Site:
         reader, writer = await asyncio.open_connection(self.client.host, self.client.port)
         try:
             writer.write(request)
-            async with time_limit(20, "the server did not close the connection"):
+            async with time_limit("the server did not close the connection"):
                 return await reader.read()
         finally:
             writer.transport.abort()

@@ -15,6 +15,7 @@ from containerstacks_shared.billing.forecast import dry_run
 from containerstacks_shared.database.db import UNAVAILABLE
 from containerstacks_shared.local.embedded import EmbeddedPostgres
 from containerstacks_shared.schema import migrate
+from faults.strikes import LIMIT_SECONDS
 from support import databases
 from support.billing_model import BEGINNING, HOUR
 from support.clock import shift_clock
@@ -198,7 +199,7 @@ class Arena:
         async def gone() -> bool:
             return bool(await connection.fetchval(_END_SESSIONS, moment) == 0)
 
-        await eventually(gone, 20)
+        await eventually(gone, LIMIT_SECONDS)
 
     async def sessions(self) -> list[int]:
         """Give the backends of the billers' sessions."""
@@ -238,7 +239,7 @@ class Arena:
                 return None
             return Run(row["id"], row["holder"], row["biller"], row["pid"])
 
-        return await eventually(blocked, 60)
+        return await eventually(blocked, LIMIT_SECONDS)
 
     async def let_batch_write(self, run: Run, obstacle: Obstacle) -> None:
         """Move the obstacle to the end of the batch: all of it is written then, and nothing committed."""
@@ -254,7 +255,7 @@ class Arena:
         """Wait until somebody else has begun a run, and return its id."""
         connection = await self.connection()
         query = "select max(id) from billing_runs where id > $1 and holder <> $2"
-        return await eventually(lambda: connection.fetchval(query, run.id, run.holder), 60)
+        return await eventually(lambda: connection.fetchval(query, run.id, run.holder), LIMIT_SECONDS)
 
     async def written_by(self, run: Run) -> asyncpg.Record:
         connection = await self.connection()

@@ -5,6 +5,7 @@ from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from faults.strikes import LIMIT_SECONDS
 from support.dark_proxy import DarkProxy, dark_proxy
 from support.processes import Processes, Service
 
@@ -14,7 +15,6 @@ PLACES = {DAEMON: 4, WEB: 2}
 
 # Small batches, so that a run has a middle.
 _ENVIRONMENT = {"TEST_CLOCK": "1", "BILLING_BATCH_INSTANCES": "150"}
-_READY_SECONDS = 90.0
 _ATTEMPTS_MAX = 3
 
 # asyncpg's pool shields the reset of a connection that it takes back, and forgets it when the caller is cancelled.
@@ -104,7 +104,7 @@ class Billers:
         for attempt in range(1, _ATTEMPTS_MAX + 1):
             member = await self._launch(command)
             try:
-                await member.service.ready(_READY_SECONDS)
+                await member.service.ready(LIMIT_SECONDS)
             except RuntimeError:
                 # It was starting while the database was struck, or somebody took its port: a supervisor's matter.
                 await member.kill()

@@ -10,6 +10,7 @@ from signal import SIGCONT, SIGSTOP
 from typing import Final
 
 from containerstacks_shared.database.locks import LOCK_CLASS, Leadership, Role
+from faults.strikes import LIMIT_SECONDS
 from support.waiting import eventually, time_limit
 
 from .arena import FAILING_RELATIONS, OURS, Arena, Obstacle, Run
@@ -109,7 +110,7 @@ async def kill_at_random(strike: Strike) -> None:
         run = await strike.arena.run_with(strike.run.id)
         return bool(run["instances_billed"] >= enough or run["status"] != "running")
 
-    await eventually(far_enough, 60, pause=0.002)
+    await eventually(far_enough, LIMIT_SECONDS, pause=0.002)
     strike.detail = f"{victim.name} after {enough} instances"
     await strike.billers.kill(victim)
 
@@ -135,9 +136,9 @@ async def _be_replaced(strike: Strike, vanish: Callable[[], None], come_back: Ca
     written = await strike.arena.written_by(strike.run)
     if strike.random.random() < 0.5:
         # Else it comes back into the middle of its successor's run.
-        await eventually(strike.arena.is_settled, 60, pause=0.1)
+        await eventually(strike.arena.is_settled, LIMIT_SECONDS, pause=0.1)
     come_back()
-    await eventually(lambda: victim.has_ended_run(strike.run.id), 60)
+    await eventually(lambda: victim.has_ended_run(strike.run.id), LIMIT_SECONDS)
     assert await strike.arena.written_by(strike.run) == written
 
 
@@ -151,7 +152,7 @@ async def stall(strike: Strike) -> None:
     strike.detail = victim.name
     committed = victim.wire.go_dark_at(b"COMMIT\x00")
     await strike.obstacle.let_go()
-    async with time_limit(60, "no batch was committed"):
+    async with time_limit("no batch was committed", LIMIT_SECONDS):
         await committed.wait()
     victim.service.signal(SIGSTOP)
     written = await strike.arena.written_by(strike.run)
@@ -161,7 +162,7 @@ async def stall(strike: Strike) -> None:
         assert term is not None
         victim.wire.let_answer_pass()
         victim.service.signal(SIGCONT)
-        await eventually(lambda: victim.has_ended_run(strike.run.id), 60)
+        await eventually(lambda: victim.has_ended_run(strike.run.id), LIMIT_SECONDS)
         assert await strike.arena.written_by(strike.run) == written
     victim.wire.go_light()
 
@@ -211,13 +212,13 @@ async def fail(strike: Strike) -> None:
     strike.detail = f"{name} in {relation}"
     await strike.arena.fail_in(unlucky, relation=relation, code=code)
     await strike.obstacle.let_go()
-    await eventually(lambda: strike.arena.is_settled(but=(unlucky,)), 60, pause=0.1)
+    await eventually(lambda: strike.arena.is_settled(but=(unlucky,)), LIMIT_SECONDS, pause=0.1)
 
     async def says_so() -> bool:
         run = await strike.arena.run_with(strike.run.id)
         return run["status"] == "failed" and str(unlucky) in run["error_message"]
 
-    await eventually(says_so, 30)
+    await eventually(says_so, LIMIT_SECONDS)
     assert not await strike.arena.is_settled()
     await strike.arena.fail_no_more()
     await strike.billers.bill_once()
@@ -228,7 +229,7 @@ async def outlast_lock_timeout(strike: Strike) -> None:
     victim = strike.victim
     strike.detail = victim.name
     before = victim.service.log.count(_POSTPONED)
-    await eventually(lambda: victim.service.log.count(_POSTPONED) > before, 60, pause=0.1)
+    await eventually(lambda: victim.service.log.count(_POSTPONED) > before, LIMIT_SECONDS, pause=0.1)
 
 
 async def kill_all_daemons(strike: Strike) -> None:

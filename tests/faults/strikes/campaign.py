@@ -13,6 +13,7 @@ from random import Random
 from uuid import UUID
 
 from containerstacks_shared.billing.verify import verify
+from faults.strikes import LIMIT_SECONDS
 from support.processes import Processes
 from support.waiting import eventually
 
@@ -22,7 +23,6 @@ from .blows import BEFORE_WRITING, BLOWS, DECK, Kind, Strike
 from .customers import Customers
 from .meddling import Meddling
 
-_SETTLES_WITHIN_SECONDS = 90.0
 _HOURS_AT_ONCE = (1, 4)
 _EARLY_SHARE = 0.3
 _WRITTEN_SHARE = 0.5
@@ -65,7 +65,7 @@ class Campaign:
                 async with asyncio.TaskGroup() as group:
                     deeds = group.create_task(meddling.meddle())
                     # Some deed has met the batch in hand, before that is struck.
-                    await eventually(meddling.is_under_way, 60)
+                    await eventually(meddling.is_under_way, LIMIT_SECONDS)
                     await BLOWS[kind](strike)
                     await obstacle.let_go()
                     group.create_task(self.billers.fill_places())
@@ -107,7 +107,7 @@ class Campaign:
                 await self.arena.end_sessions()
             return False
 
-        await eventually(settled, _SETTLES_WITHIN_SECONDS, pause=0.1)
+        await eventually(settled, LIMIT_SECONDS, pause=0.1)
 
     async def _audit(self, since: datetime) -> None:
         connection = await self.arena.connection()

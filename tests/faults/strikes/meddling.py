@@ -14,6 +14,7 @@ import asyncpg
 
 from containerstacks_shared.billing.credits import credit_wallet
 from containerstacks_shared.database.db import FAILURES
+from faults.strikes import LIMIT_SECONDS
 from support.billing_model import Instance
 from support.waiting import time_limit, time_passes
 
@@ -22,7 +23,6 @@ from .customers import Customers
 
 Deed = Callable[[asyncpg.Connection], Awaitable[None]]
 
-_PATIENCE_SECONDS = 90.0
 _PAUSE_SECONDS = 0.1
 _NEAR_SHARE = 0.3
 _NEEDY_SHARE = 0.8
@@ -62,7 +62,7 @@ class Meddling:
         return bool(self.done) or await self.arena.is_waiting()
 
     async def _insist(self, deed: Deed) -> None:
-        async with time_limit(_PATIENCE_SECONDS, f"the database did not take {deed.__qualname__}"):
+        async with time_limit(f"the database did not take {deed.__qualname__}", LIMIT_SECONDS):
             while True:
                 try:
                     session = await self.arena.session()

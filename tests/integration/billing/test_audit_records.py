@@ -124,7 +124,7 @@ async def test_a_run_that_is_going_on_is_audited_as_a_whole_next_time(
     organizations.sort(key=lambda organization: organization.id)
     instances = [await fleet.add_instance(connection, o, plan, hours_due=2) for o in organizations]
     async with (
-        time_limit(20, "the run or the audit did not end"),
+        time_limit("the run or the audit did not end"),
         asyncio.TaskGroup() as group,
         in_the_way(database_url, LOCK_WALLET, organizations[1].wallet_id) as obstacle,
     ):
@@ -166,7 +166,7 @@ async def test_an_audit_waits_for_those_who_are_writing(
     connection: asyncpg.Connection, database_url: str, organization: Organization
 ) -> None:
     await audit(connection)
-    async with time_limit(10, "the audit did not end"), another_session(database_url) as other:
+    async with time_limit("the audit did not end"), another_session(database_url) as other:
         transaction = other.transaction()
         await transaction.start()
         await other.execute("update wallets set balance = balance + 1 where id = $1", organization.wallet_id)

@@ -13,7 +13,7 @@ from containerstacks_shared.database import db
 from support import fleet
 from support.billing import Billing, another_session, in_the_way
 from support.fleet import Organization, Plan
-from support.waiting import USUAL_SECONDS, eventually, session_waiting_for, time_limit
+from support.waiting import LIMIT_SECONDS, eventually, session_waiting_for, time_limit
 
 # The first thing that a run reads after it began, and nothing else in it waits for this table.
 LOCK_WORK = "lock table deleted_vps_instances in access exclusive mode"
@@ -25,7 +25,7 @@ TOP_UP = "update wallets set balance = balance + 10 where id = $1"
 async def run_into(billing: Billing, statement: str, *values: object) -> None:
     """Bill while somebody has run `statement` and commits it only when the run waits for that."""
     async with (
-        time_limit(10, "the run did not end"),
+        time_limit("the run did not end"),
         asyncio.TaskGroup() as group,
         in_the_way(billing.dsn, statement, *values) as obstacle,
     ):
@@ -76,7 +76,7 @@ async def test_a_first_wallet_that_appears_while_a_batch_waits_for_another_one_i
     await fleet.add_instance(connection, organization, plan, hours_due=2)
     instance = await fleet.add_instance(connection, walletless, plan, hours_due=2)
     async with (
-        time_limit(20, "the run did not end"),
+        time_limit("the run did not end"),
         asyncio.TaskGroup() as group,
         in_the_way(billing.dsn, LOCK_INSTANCE, instance) as second,
     ):
@@ -158,7 +158,7 @@ async def test_a_batch_killed_after_its_last_write_leaves_nothing_behind(
 @contextlib.asynccontextmanager
 async def charged_but_not_committed(billing: Billing) -> AsyncIterator[int]:
     """A run that has written every row of its first batch; gives the pid of the session that did."""
-    async with time_limit(10, "the run did not end"), another_session(billing.dsn) as second:
+    async with time_limit("the run did not end"), another_session(billing.dsn) as second:
         async with in_the_way(billing.dsn, LOCK_WORK) as first:
             run = asyncio.create_task(billing.run())
             await session_waiting_for(billing.connection, first.get_server_pid())
@@ -185,7 +185,7 @@ async def test_an_organization_that_is_locked_for_a_while_is_billed_last(
         return await billing.balance(last.wallet_id) == Decimal("99.99")
 
     async with (
-        time_limit(10, "the run did not end"),
+        time_limit("the run did not end"),
         asyncio.TaskGroup() as group,
         in_the_way(billing.dsn, LOCK_WALLET, locked.wallet_id) as obstacle,
     ):
@@ -227,7 +227,7 @@ async def test_a_price_change_that_nobody_commits_stops_nobody(
     monkeypatch.setattr(billing_run, "_RATES_WAIT_MAX", "50ms")
     instance = await fleet.add_instance(connection, organization, plan, hours_due=1)
     change = "update vps_plans set base_price = 12.30"
-    async with time_limit(5, "the run waited for it"), in_the_way(billing.dsn, change):
+    async with time_limit("the run waited for it", within=5), in_the_way(billing.dsn, change):
         summary = await billing.run()
     assert summary.status == "succeeded"
     assert [cycle["hourly_rate"] for cycle in await billing.cycles(instance)] == [Decimal("0.01")]
@@ -279,6 +279,6 @@ async def test_a_long_transaction_of_somebody_who_only_reads_hinders_nothing(
 ) -> None:
     await fleet.add_instance(connection, organization, plan, hours_due=1)
     read = "select count(*) from wallets, vps_instances, vps_billing_cycles, payment_transactions"
-    async with asyncio.timeout(USUAL_SECONDS), in_the_way(billing.dsn, read):
+    async with asyncio.timeout(LIMIT_SECONDS), in_the_way(billing.dsn, read):
         await billing.run()
     assert await billing.balance(organization.wallet_id) == Decimal("99.99")

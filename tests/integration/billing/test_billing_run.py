@@ -25,7 +25,7 @@ from containerstacks_shared.database.locks import Leadership, Role
 from support import fleet
 from support.billing import Billing, another_session, in_the_way
 from support.fleet import Organization, Plan
-from support.waiting import USUAL_SECONDS, eventually, session_waiting_for, time_limit
+from support.waiting import LIMIT_SECONDS, eventually, session_waiting_for, time_limit
 
 LOCK_WALLET = "select from wallets where id = $1 for update"
 # The first thing that a run reads after it began, and nothing else in it waits for this table.
@@ -49,7 +49,7 @@ async def test_two_billers_at_once_bill_each_hour_once(
     billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     fleets = await organizations_in_order(connection, plan, count=5)
-    async with asyncio.timeout(USUAL_SECONDS):
+    async with asyncio.timeout(LIMIT_SECONDS):
         first, second = await asyncio.gather(
             billing.run(batch_size=1, concurrency=1), billing.run(biller=Biller.BUILTIN, batch_size=1)
         )
@@ -76,7 +76,7 @@ async def test_batches_of_a_run_go_on_at_once_and_wait_for_nothing_of_each_other
         )
         return waiting == 2
 
-    async with time_limit(10, "the run did not end"), asyncio.TaskGroup() as group:
+    async with time_limit("the run did not end"), asyncio.TaskGroup() as group:
         async with in_the_way(database_url, LOCK_WORK) as starting:
             run = group.create_task(billing.run(batch_size=1, concurrency=2))
             await session_waiting_for(connection, starting.get_server_pid())
@@ -102,7 +102,7 @@ async def test_two_charges_without_any_run_lock_bill_each_hour_once(
             wanted = [organization.id for organization, _ in fleets]
             return (await charge_organizations(session, wanted, now=now, run_id=run_id)).hours_billed
 
-    async with asyncio.timeout(USUAL_SECONDS):
+    async with asyncio.timeout(LIMIT_SECONDS):
         assert sorted(await asyncio.gather(*(charge() for _ in range(4)))) == [0, 0, 0, 6]
     assert {finding.check for finding in await billing.verify()} == {"runs_unlike_their_cycles"}
 
@@ -112,7 +112,7 @@ async def test_a_leader_replaced_before_its_first_batch_writes_nothing(
 ) -> None:
     ((organization, instance),) = await organizations_in_order(connection, plan, count=1)
     async with (
-        time_limit(10, "the run did not end"),
+        time_limit("the run did not end"),
         asyncio.TaskGroup() as group,
         in_the_way(database_url, LOCK_WORK) as obstacle,
     ):
@@ -134,7 +134,7 @@ async def test_a_run_that_loses_its_lock_stops_and_another_bills_everybody_once(
     billing: Billing, database_url: str, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     fleets = await organizations_in_order(connection, plan, count=3)
-    async with time_limit(10, "the runs did not end"), asyncio.TaskGroup() as group:
+    async with time_limit("the runs did not end"), asyncio.TaskGroup() as group:
         async with in_the_way(database_url, LOCK_WALLET, fleets[0][0].wallet_id) as obstacle:
             replaced = group.create_task(_lost(billing))
             # Its first batch is in hand: the successor has to wait for that one, and no longer.
@@ -195,7 +195,7 @@ async def test_a_pause_in_the_middle_of_a_run_ends_it_after_the_batch_in_hand(
             await billing.run(batch_size=1, concurrency=1)
 
     async with (
-        time_limit(10, "the run did not end"),
+        time_limit("the run did not end"),
         asyncio.TaskGroup() as group,
         in_the_way(database_url, LOCK_WALLET, fleets[0][0].wallet_id) as obstacle,
     ):
@@ -213,7 +213,7 @@ async def test_stopping_a_run_ends_it_after_the_batch_in_hand(
     fleets = await organizations_in_order(connection, plan, count=2)
     stop = asyncio.Event()
     async with (
-        time_limit(10, "the run did not end"),
+        time_limit("the run did not end"),
         asyncio.TaskGroup() as group,
         in_the_way(database_url, LOCK_WALLET, fleets[0][0].wallet_id) as obstacle,
     ):
@@ -252,7 +252,7 @@ async def test_a_run_whose_sessions_die_is_closed_by_the_next_and_billed_once(
             await billing.run(batch_size=1, concurrency=1)
 
     async with (
-        time_limit(10, "the run did not end"),
+        time_limit("the run did not end"),
         asyncio.TaskGroup() as group,
         in_the_way(database_url, LOCK_WALLET, fleets[1][0].wallet_id) as obstacle,
     ):
@@ -328,6 +328,6 @@ async def test_billing_begins_while_the_application_uses_its_tables(
     async with another_session(database_url) as application, application.transaction():
         await application.execute("select * from wallets, vps_instances, vps_plans, organizations")
         await application.execute("update organizations set name = 'Renamed' where id = $1", organization.id)
-        async with asyncio.timeout(USUAL_SECONDS):
+        async with asyncio.timeout(LIMIT_SECONDS):
             await billing.run()
     assert await billing.hours_billed(instance) == 2

@@ -22,7 +22,7 @@ from containerstacks_shared.core.errors import ContainerStacksError
 from support import fleet
 from support.billing import Billing
 from support.fleet import Organization, Plan
-from support.waiting import USUAL_SECONDS
+from support.waiting import LIMIT_SECONDS
 
 # Digits that have no end in binary.
 CREDIT = Decimal("0.10000001")
@@ -101,7 +101,7 @@ async def test_duplicate_submission_is_a_no_op(billing: Billing, organization: O
 
 
 async def test_concurrent_duplicates_collapse_to_one(billing: Billing, organization: Organization) -> None:
-    async with asyncio.timeout(USUAL_SECONDS):
+    async with asyncio.timeout(LIMIT_SECONDS):
         written = await asyncio.gather(*(credit(billing, organization, "payment-1") for _ in range(8)))
     assert sum(written) == 1
     assert await billing.balance(organization.wallet_id) == 100 + CREDIT
@@ -118,7 +118,7 @@ async def test_no_lost_update_on_a_hot_account(
         async with billing.pool.acquire() as session:
             await session.execute("update wallets set balance = balance + 1")
 
-    async with asyncio.timeout(USUAL_SECONDS):
+    async with asyncio.timeout(LIMIT_SECONDS):
         await asyncio.gather(
             *(credit(billing, organization, f"payment-{number}") for number in range(10)),
             *(top_up() for _ in range(10)),
@@ -135,7 +135,7 @@ async def test_value_conserved_under_concurrent_credits_and_charges(
     for organization in organizations:
         for hours in (1, 3):
             await fleet.add_instance(connection, organization, plan, hours_due=hours)
-    async with asyncio.timeout(USUAL_SECONDS), asyncio.TaskGroup() as group:
+    async with asyncio.timeout(LIMIT_SECONDS), asyncio.TaskGroup() as group:
         for organization in organizations:
             group.create_task(credit(billing, organization, str(organization.id)))
         charges = [
@@ -165,7 +165,7 @@ async def test_overdraft_guard_holds_under_a_concurrent_drain(
     poor = await fleet.add_organization(connection, balance="0.07")
     for hours in (1, 2, 3, 4, 5):
         await fleet.add_instance(connection, poor, plan, hours_due=hours)
-    async with asyncio.timeout(USUAL_SECONDS):
+    async with asyncio.timeout(LIMIT_SECONDS):
         amounts = await asyncio.gather(*(charge(billing, [poor], run_id) for _ in range(6)))
     assert sum(amounts) == Decimal("0.07")
     balances = [entry["balance_after"] for entry in await billing.entries(poor.wallet_id)]

@@ -11,7 +11,7 @@ from containerstacks_shared.core.errors import ContainerStacksError, NotFound
 from support import fleet
 from support.billing import Billing
 from support.fleet import Organization
-from support.waiting import USUAL_SECONDS
+from support.waiting import LIMIT_SECONDS
 
 
 async def credit_at_once(billing: Billing, organization: Organization, references: list[str]) -> list[Credit]:
@@ -27,7 +27,7 @@ async def credit_at_once(billing: Billing, organization: Organization, reference
                 author="tests",
             )
 
-    async with asyncio.timeout(USUAL_SECONDS):
+    async with asyncio.timeout(LIMIT_SECONDS):
         return await asyncio.gather(*(credit(reference) for reference in references))
 
 

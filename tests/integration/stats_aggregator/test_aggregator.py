@@ -23,7 +23,7 @@ from containerstacks_stats_aggregator.app import LISTENER, create_app, jobs
 from containerstacks_stats_aggregator.folding import FoldProgress, fold_until
 from containerstacks_stats_aggregator.reconciling import reconcile_until
 from containerstacks_stats_aggregator.settings import StatsAggregatorSettings
-from support import fleet, roles
+from support import fleet, promises, roles
 from support.jobs import running
 from support.waiting import eventually, listening
 
@@ -136,13 +136,13 @@ async def test_a_writer_beside_one_that_notifies_is_found_and_announced(
         ):
             await notifier.execute("select pg_advisory_xact_lock($1, $2)", ADVISORY_LOCK_CLASS, HINT_LOCK)
             await fleet.add_user(connection)
-            await announced.next(2)
+            await announced.next(promises.SHOWN_WITHOUT_HINT_SECONDS)
 
             assert await folded(connection)
             assert hints.take_all() == []
 
         await fleet.add_user(connection)
-        await hints.next(2)
+        await hints.next(promises.SHOWN_WITHOUT_HINT_SECONDS)
 
 
 async def test_the_fleet_is_recorded_when_leadership_begins(
@@ -206,7 +206,7 @@ async def test_a_standby_takes_over_when_the_leaders_session_dies(
         async def succeeded() -> bool:
             return bool(await connection.fetchval(LEADER) > before)
 
-        await eventually(succeeded, 3)
+        await eventually(succeeded, promises.SUCCEEDED_SECONDS)
         await fleet.add_user(connection)
         await eventually(lambda: folded(connection))
 

@@ -15,7 +15,7 @@ from containerstacks_shared.database import db
 from containerstacks_shared.fleet import counts
 from support import fleet
 from support.fleet import Organization, Plan
-from support.waiting import USUAL_SECONDS, session_waiting_for
+from support.waiting import LIMIT_SECONDS, session_waiting_for
 
 TRUTH = "select coalesce(status, '') as status, count(*) as amount from vps_instances group by 1"
 
@@ -140,7 +140,7 @@ async def test_truncating_during_a_recount_is_no_drift(
             await writer.execute("truncate vps_instances")
             recount = asyncio.create_task(repair(connection))
             await session_waiting_for(observer, writer.get_server_pid())
-        async with asyncio.timeout(USUAL_SECONDS):
+        async with asyncio.timeout(LIMIT_SECONDS):
             assert await recount == []
     assert (await counts.read_vps_statistics(connection)).total == 0
 

@@ -87,7 +87,7 @@ async def seed(connection: Connection) -> None:
 
 async def test_everybody_sees_exactly_the_fields_of_the_table(site: Site, connection: Connection) -> None:
     await seed(connection)
-    await eventually(lambda: site.version > 3, 8)
+    await eventually(lambda: site.version > 3)
     headers: dict[str, dict[str, str]] = {
         "anonymous": {},
         "user": {"x_api_key": await web_site.add_api_key(connection, role="user")},

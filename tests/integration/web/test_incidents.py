@@ -220,9 +220,9 @@ async def test_a_planned_window_turns_its_components_to_maintenance_by_itself(
     await record(connection)
     await opened(site, key, maintenance(timedelta(seconds=2), timedelta(seconds=4)))
     await eventually(lambda: is_overall(site, ComponentState.OPERATIONAL))
-    await eventually(lambda: is_overall(site, ComponentState.MAINTENANCE), 10)
+    await eventually(lambda: is_overall(site, ComponentState.MAINTENANCE))
     assert (await states(site))["database"] == "maintenance"
-    await eventually(lambda: is_overall(site, ComponentState.OPERATIONAL), 10)
+    await eventually(lambda: is_overall(site, ComponentState.OPERATIONAL))
     (over,) = await shown(site, 1)
     assert [update["status"] for update in over["updates"]] == ["completed", "in_progress", "scheduled"]
 

@@ -95,7 +95,7 @@ async def test_credentials_that_are_none_run_out_and_are_looked_up_no_more(
     site = await open_site(rate_limit_anonymous="1000/hour")
     for _ in range(VAIN_CREDENTIALS.amount):
         assert (await site.get(path, **credential())).status == status
-    async with connection.transaction(), time_limit(10, "a refusal asked the database"):
+    async with connection.transaction(), time_limit("a refusal asked the database"):
         await connection.execute("lock table user_api_keys, web_sessions in access exclusive mode")
         for headers in (some_key(), some_session()):
             for asked in (PATH, "/status", SOCKET_PATH):

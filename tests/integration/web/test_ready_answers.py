@@ -116,7 +116,7 @@ async def ask(site: Site, head: str, *, answers: int = 1) -> list[str]:
     reader, writer = await asyncio.open_connection(url.host, url.port)
     heads: list[str] = []
     try:
-        async with time_limit(10, "the answers did not come"):
+        async with time_limit("the answers did not come"):
             writer.write(head.replace("\n", "\r\n").encode())
             while len(heads) < answers:
                 heads.append((await reader.readuntil(b"\r\n\r\n")).decode())

@@ -129,7 +129,7 @@ async def test_no_answer_to_a_stranger_holds_a_secret(open_site: OpenSite, conne
     site = await open_site(rate_limit_anonymous="1000000/minute", **SETTINGS)
     kept = await seed(connection)
     kept.values += [value.rpartition("://")[2] for value in SETTINGS.values()]
-    await eventually(lambda: site.version > 3, 8)
+    await eventually(lambda: site.version > 3)
     # The secrets are really there: an administrator sees them.
     admin = await web_site.add_api_key(connection, role="admin")
     details = ""

@@ -10,7 +10,7 @@ import pytest
 
 from containerstacks_shared.database.db import Connection
 from containerstacks_web.keys import HUB
-from support import fleet
+from support import fleet, promises
 from support.waiting import eventually, time_limit
 from support.web_site import OpenSite, Site
 
@@ -46,7 +46,7 @@ async def test_a_change_reaches_every_browser_within_a_second(site: Site, connec
     async with site.client.ws_connect(PATH) as one, site.client.ws_connect(PATH) as another:
         versions = [(await receive(browser))["version"] for browser in (one, another)]
         await fleet.add_instance(connection, organization, plan, status="failed")
-        async with time_limit(1.5, "no browser heard of the change"):
+        async with time_limit("no browser heard of the change", within=promises.SHOWN_SECONDS):
             for browser, version in zip((one, another), versions, strict=True):
                 message = await receive(browser)
                 while message["vps"]["byStatus"]["error"] != 1:
@@ -122,7 +122,7 @@ async def test_control_frames_count_like_messages(site: Site, kind: str) -> None
 
 
 async def test_a_ping_is_answered(site: Site) -> None:
-    async with site.client.ws_connect(PATH, autoping=False) as polite, time_limit(20, "no pong came"):
+    async with site.client.ws_connect(PATH, autoping=False) as polite, time_limit("no pong came"):
         await polite.ping(b"are you there")
         while (answer := await polite.receive()).type is not aiohttp.WSMsgType.PONG:
             pass
@@ -165,7 +165,7 @@ async def test_a_browser_gets_at_most_twenty_messages_a_second(open_site: OpenSi
 
 async def closed(browser: aiohttp.ClientWebSocketResponse) -> int | None:
     """Wait for the end of the connection and return its code."""
-    async with time_limit(20, "the connection was not closed"):
+    async with time_limit("the connection was not closed"):
         async for _ in browser:
             pass
     return browser.close_code

@@ -24,7 +24,7 @@ DOCUMENTED = {1000, 1002, 1003, 1007, 1008, 1009, 1012, ENDED, 1006, None}
 
 
 async def until_details(browser: aiohttp.ClientWebSocketResponse) -> Any:
-    async with time_limit(20, "no details came"):
+    async with time_limit("no details came"):
         while True:
             message = json.loads(await browser.receive_str())
             if message["type"] == "details":
@@ -32,7 +32,7 @@ async def until_details(browser: aiohttp.ClientWebSocketResponse) -> Any:
 
 
 async def closed_with(browser: aiohttp.ClientWebSocketResponse) -> int | None:
-    async with time_limit(20, "the socket was not closed"):
+    async with time_limit("the socket was not closed"):
         async for _ in browser:
             pass
     return browser.close_code

@@ -1,0 +1,18 @@
+"""What the documents and the requirements promise in seconds. Tests hold the platform to it, also on a busy machine."""
+
+from typing import Final
+
+# README: a change is on every open page.
+SHOWN_SECONDS: Final = 1.0
+# ARCHITECTURE.md: the same while hints get lost, or nobody folds.
+SHOWN_WITHOUT_HINT_SECONDS: Final = 5.0
+# docs/pages.md: a page notices by itself that nothing arrives any more.
+STALE_SECONDS: Final = 10.0
+# README: when a biller or a leader dies, another one acts.
+SUCCEEDED_SECONDS: Final = 10.0
+# The requirements: everything works again, after the database came back.
+RECOVERED_SECONDS: Final = 5.0
+# docs/operations.md: nobody is without an answer for longer during a rolling restart.
+BACK_SECONDS: Final = 5.0
+# docs/debts.md: money that arrives pays what is owed.
+SETTLED_SECONDS: Final = 1.0
