@@ -134,12 +134,11 @@ begin
     if sequence_name is not null then
         execute format('grant usage on sequence %s to containerstacks_web, containerstacks_billing_daemon', sequence_name);
     end if;
-
-    -- The billing daemon alone: audits ------------------------------------------------------------
-
-    grant insert, update on billing_audits to containerstacks_billing_daemon;
-    grant select on sequence wallet_ledger_entries_id_seq, billing_corrections_id_seq to containerstacks_billing_daemon;
-    grant select (id, name) on vps_plans to containerstacks_billing_daemon;
+    -- The daily audit.
+    grant insert, update on billing_audits to containerstacks_web, containerstacks_billing_daemon;
+    grant select on sequence wallet_ledger_entries_id_seq, billing_corrections_id_seq
+        to containerstacks_web, containerstacks_billing_daemon;
+    grant select (id, name) on vps_plans to containerstacks_web, containerstacks_billing_daemon;
 
     -- Web alone: pages, signing in, what administrators do there ------------------------------------
 

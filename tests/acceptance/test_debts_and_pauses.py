@@ -119,7 +119,7 @@ async def test_a_pause_holds_the_daemon_and_the_builtin_biller_until_it_ends(
     assert "stocktaking" in once.errors
 
     daemon.signal(signal.SIGKILL)
-    await eventually(lambda: obeys(web, "builtin_billing.paused"))
+    await eventually(lambda: obeys(web, "charging.paused"))
     assert await charges.hours_billed(connection) == {}
     assert await connection.fetchval("select count(*) from billing_runs") == 0
 

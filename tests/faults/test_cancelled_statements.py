@@ -7,6 +7,7 @@ import aiohttp
 import asyncpg
 import pytest
 
+from containerstacks_shared.database.locks import Role, is_held
 from containerstacks_shared.database.notify import Channel
 from containerstacks_shared.demo.seeding import seed
 from containerstacks_shared.demo.simulation import simulate
@@ -57,7 +58,7 @@ async def test_cancelled_statements_end_no_service(
         await service.ready()
     key = await web_site.add_api_key(connection, role="admin")
     if len(commands) == 1:
-        await eventually(lambda: "builtin_billing.took_over" in services[0].log)
+        await eventually(lambda: is_held(connection, Role.BUILTIN_BILLING))
     blows: Counter[str] = Counter()
     async with (
         aiohttp.ClientSession(headers={"X-API-Key": key}) as browser,

@@ -1,35 +1,20 @@
 """A top-up whose run fails: nobody needs to say it again."""
 
-import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import asyncpg
 import pytest
-from pydantic import SecretStr
 
-from containerstacks_billing_daemon.settings import BillingDaemonSettings
 from support import fleet
+from support.billers import KINDS, biller
 from support.billing import in_the_way
-from support.daemons import running_daemon
 from support.waiting import eventually, session_waiting_for
-from support.web_site import open_site
 
 OPEN_DEBTS = "select count(*) from vps_debts where settled_at is null"
 
 
-@contextlib.asynccontextmanager
-async def biller(kind: str, database_url: str, folder: Path) -> AsyncIterator[None]:
-    if kind == "daemon":
-        settings = BillingDaemonSettings(database_url=SecretStr(database_url))
-        async with running_daemon(settings, folder / "billing-daemon.json"):
-            yield
-    else:
-        async with open_site(database_url, without=()):
-            yield
-
-
-@pytest.mark.parametrize("kind", ["daemon", "builtin"])
+@pytest.mark.parametrize("kind", KINDS)
 async def test_a_settlement_that_lost_its_session_is_tried_again_without_another_hint(
     kind: str, database_url: str, connection: asyncpg.Connection, tmp_path: Path
 ) -> None:

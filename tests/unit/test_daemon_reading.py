@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from containerstacks_shared.billing.documents import ActiveBiller, Biller, DaemonState, DaemonStatus
-from containerstacks_shared.billing.presence import STALE_AFTER
+from containerstacks_shared.billing.heartbeat import STALE_AFTER
 from containerstacks_shared.billing.status import DaemonReading
 
 SECOND = timedelta(seconds=1)

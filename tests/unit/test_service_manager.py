@@ -7,11 +7,9 @@ from typing import cast
 
 import pytest
 from aiohttp import web
-from pydantic import SecretStr
 
-from containerstacks_billing_daemon import progress_watch
-from containerstacks_billing_daemon.progress_watch import ProgressWatch
-from containerstacks_billing_daemon.settings import BillingDaemonSettings
+from containerstacks_shared.billing import stall_watch
+from containerstacks_shared.billing.stall_watch import StallWatch
 from containerstacks_shared.database.db import Pool
 from containerstacks_shared.process.service_manager import ServiceManager
 from containerstacks_web import app as web_service
@@ -41,10 +39,10 @@ def test_without_a_service_manager_there_is_nobody_to_tell() -> None:
 
 
 async def test_a_daemon_that_leads_and_cannot_look_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:
-    watch = ProgressWatch(BillingDaemonSettings(database_url=SecretStr("postgresql://x/y")))
+    watch = StallWatch(timedelta(hours=1))
     assert watch.stuck is None
     watch._read_at = 0.0
-    monkeypatch.setattr(progress_watch, "patience", lambda _interval: timedelta(seconds=-1))
+    monkeypatch.setattr(stall_watch, "patience", lambda _interval: timedelta(seconds=-1))
     assert watch.stuck is not None
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.documents import Biller, DaemonDetails, DaemonStatus, RunTrigger
-from containerstacks_shared.billing.presence import STALE_AFTER, Presence
+from containerstacks_shared.billing.heartbeat import STALE_AFTER, Heartbeat
 from containerstacks_shared.billing.status import (
     WARNING_AFTER,
     is_daemon_alive,
@@ -28,16 +28,16 @@ SECOND = timedelta(seconds=1)
 
 
 @asynccontextmanager
-async def alive(billing: Billing, biller: Biller = Biller.DAEMON) -> AsyncIterator[Presence]:
+async def alive(billing: Billing, biller: Biller = Biller.DAEMON) -> AsyncIterator[Heartbeat]:
     role = Role.BILLING_DAEMON if biller is Biller.DAEMON else Role.BUILTIN_BILLING
     async with Leadership(billing.dsn, role, service="tests", holder=f"{biller}-1") as leadership:
         term = await leadership.try_acquire()
         assert term is not None
-        presence = Presence(billing.pool, biller, term, interval=2 * HOUR)
-        await presence.start()
-        yield presence
+        heartbeat = Heartbeat(billing.pool, biller, term, interval=2 * HOUR)
+        await heartbeat.register()
+        yield heartbeat
         await leadership.release()
-        await presence.stop()
+        await heartbeat.deregister()
 
 
 async def status(billing: Billing) -> DaemonStatus:
@@ -98,7 +98,7 @@ async def test_a_daemon_that_lost_its_lock_is_stopped_however_fresh_its_beat(
     async with Leadership(billing.dsn, Role.BILLING_DAEMON, service="tests") as leadership:
         term = await leadership.try_acquire()
         assert term is not None
-        await Presence(billing.pool, Biller.DAEMON, term, interval=HOUR).start()
+        await Heartbeat(billing.pool, Biller.DAEMON, term, interval=HOUR).register()
     assert (await status(billing)).status == "stopped"
     assert not await is_daemon_alive(connection)
 
@@ -106,14 +106,14 @@ async def test_a_daemon_that_lost_its_lock_is_stopped_however_fresh_its_beat(
 async def test_a_daemon_that_holds_its_lock_and_fell_silent_is_stale(
     billing: Billing, connection: asyncpg.Connection
 ) -> None:
-    async with alive(billing) as presence:
+    async with alive(billing) as heartbeat:
         await billing.pass_time(STALE_AFTER - SECOND)
         assert (await status(billing)).status == "running"
         await billing.pass_time(2 * SECOND)
         seen = await status(billing)
         assert (seen.status, seen.is_stale, seen.active_biller) == ("stopped", True, "none")
         assert not await is_daemon_alive(connection)
-        await presence.beat()
+        await heartbeat.beat()
         assert (await status(billing)).status == "running"
 
 
@@ -166,7 +166,7 @@ async def test_the_built_in_biller_is_named_while_it_is_active(billing: Billing)
 async def test_the_next_run_is_an_interval_after_the_last_scheduled_one(
     billing: Billing, connection: asyncpg.Connection
 ) -> None:
-    async with alive(billing) as presence:
+    async with alive(billing) as heartbeat:
         never = await status(billing)
         assert never.next_scheduled_run is not None
         assert abs(never.next_scheduled_run - await clock_now(connection)) < 5 * SECOND
@@ -174,11 +174,11 @@ async def test_the_next_run_is_an_interval_after_the_last_scheduled_one(
         due = (await billing.last_run())["started_at"] + 2 * HOUR
         assert (await status(billing)).next_scheduled_run == due
         await billing.pass_hours(0.5)
-        await presence.beat()
+        await heartbeat.beat()
         await billing.run(trigger=RunTrigger.ONCE)
         assert (await status(billing)).next_scheduled_run == due
         await billing.pass_hours(3)
-        await presence.beat()
+        await heartbeat.beat()
         at_once = (await status(billing)).next_scheduled_run
         assert at_once is not None
         assert abs(at_once - await clock_now(connection)) < 5 * SECOND
@@ -188,10 +188,10 @@ async def test_the_next_run_is_an_interval_after_the_last_scheduled_one(
 
 @pytest.mark.parametrize("hours", [-3, 3])
 async def test_a_clock_that_was_set_is_no_reason_to_say_nothing(billing: Billing, hours: int) -> None:
-    async with alive(billing) as presence:
+    async with alive(billing) as heartbeat:
         await billing.run()
         await billing.pass_hours(hours)
-        await presence.beat()
+        await heartbeat.beat()
         seen = await details(billing)
     assert seen.status == "running"
     assert seen.uptime_minutes == max(hours, 0) * 60

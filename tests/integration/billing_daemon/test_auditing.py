@@ -1,4 +1,4 @@
-"""The daemon that leads audits the money once a day, between two runs."""
+"""The active biller audits the money once a day, between two runs."""
 
 import asyncio
 from datetime import timedelta
@@ -8,9 +8,8 @@ import pytest
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from containerstacks_billing_daemon import auditing
 from containerstacks_billing_daemon.settings import BillingDaemonSettings
-from containerstacks_shared.billing import control
+from containerstacks_shared.billing import control, daily_audit
 from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.database import db
 from support import charges
@@ -102,12 +101,12 @@ async def test_an_audit_that_takes_too_long_is_cut_off_and_not_begun_again_at_on
         await audited_with.execute("insert into billing_audits (is_full) values (true)")
         await asyncio.Event().wait()
 
-    monkeypatch.setattr(auditing, "audit", endless)
-    monkeypatch.setattr(auditing, "_LASTS_MAX", timedelta(seconds=0.05))
-    monkeypatch.setattr(auditing, "_LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(daily_audit, "audit", endless)
+    monkeypatch.setattr(daily_audit, "_LASTS_MAX", timedelta(seconds=0.05))
+    monkeypatch.setattr(daily_audit, "_LOOK_SECONDS", 0.02)
     with capture_logs() as logs:
         async with start() as daemon:
-            await eventually(lambda: [entry for entry in logs if entry["event"] == "auditing.cut_off"])
+            await eventually(lambda: [entry for entry in logs if entry["event"] == "audit.cut_off"])
             due = await charges.add_due_fleet(connection, organizations=1, instances=1)
             await connection.execute("update billing_runs set started_at = started_at - interval '1 hour'")
             await control.resume(connection, reason="a hint", author="tests")
@@ -123,8 +122,8 @@ async def test_an_audit_that_fails_does_not_end_billing(
     async def broken(_connection: db.Connection) -> None:
         raise ArithmeticError("wrong")
 
-    monkeypatch.setattr(auditing, "audit", broken)
+    monkeypatch.setattr(daily_audit, "audit", broken)
     with capture_logs() as logs:
         async with start() as daemon:
-            await eventually(lambda: [entry for entry in logs if entry["event"] == "auditing.failed"])
+            await eventually(lambda: [entry for entry in logs if entry["event"] == "audit.failed"])
             assert await daemon.is_ready()

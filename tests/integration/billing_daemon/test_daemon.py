@@ -9,10 +9,9 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from containerstacks_billing_daemon import charging, heartbeat
 from containerstacks_billing_daemon.settings import BillingDaemonSettings
 from containerstacks_billing_daemon.status_file import FileStatus
-from containerstacks_shared.billing import control
+from containerstacks_shared.billing import charging_loop, control, heartbeat
 from containerstacks_shared.billing.documents import ActiveBiller, DaemonState, DaemonStatus
 from containerstacks_shared.billing.status import read_daemon_status
 from containerstacks_shared.database.locks import LOCK_CLASS, Role, holder_name
@@ -119,7 +118,7 @@ async def beaten_since(connection: asyncpg.Connection, before: object) -> bool:
 async def test_a_pause_is_obeyed_and_logged_once_and_its_end_is_heard(
     start: Start, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(charging, "_LOOK_AGAIN_SECONDS", 0.05)
+    monkeypatch.setattr(charging_loop, "_LOOK_AGAIN_SECONDS", 0.05)
     due = await charges.add_due_fleet(connection, organizations=1, instances=1)
     await control.pause(connection, reason="stocktaking", author="a test")
 
@@ -127,7 +126,7 @@ async def test_a_pause_is_obeyed_and_logged_once_and_its_end_is_heard(
         async with start() as daemon:
             await eventually(lambda: paused(daemon))
             assert await charges.hours_billed(connection) == {}
-            monkeypatch.setattr(charging, "_LOOK_AGAIN_SECONDS", 30.0)
+            monkeypatch.setattr(charging_loop, "_LOOK_AGAIN_SECONDS", 30.0)
             await control.resume(connection, reason="done", author="a test")
             await eventually(written(daemon, FileStatus.RUNNING))
 

@@ -6,8 +6,7 @@ from decimal import Decimal
 import asyncpg
 import pytest
 
-from containerstacks_billing_daemon import progress_watch
-from containerstacks_shared.billing import control
+from containerstacks_shared.billing import control, stall_watch
 from containerstacks_shared.billing.owed_hours import stalled_since
 from containerstacks_shared.billing.status import read_daemon_details
 from support import charges, fleet
@@ -21,8 +20,8 @@ HOUR = 3600
 
 @pytest.fixture(autouse=True)
 def looks_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(progress_watch, "_PAUSE_SECONDS_MIN", 0.02)
-    monkeypatch.setattr(progress_watch, "_PAUSE_PER_LOOK", 0.0)
+    monkeypatch.setattr(stall_watch, "_PAUSE_SECONDS_MIN", 0.02)
+    monkeypatch.setattr(stall_watch, "_PAUSE_PER_LOOK", 0.0)
 
 
 async def reasons(daemon: Daemon) -> list[str]:

@@ -27,7 +27,7 @@ from support.databases import DatabaseServer, server_version
 OpenPool = Callable[[str], AbstractAsyncContextManager[db.Pool]]
 
 # What a service may write, by table; of some only the columns that follow.
-BILLS: Final = {"billing_runs", "billing_daemon_status", "debt_notices", "plan_quarantines"}
+BILLS: Final = {"billing_runs", "billing_audits", "billing_daemon_status", "debt_notices", "plan_quarantines"}
 ALERTS: Final = {"alerts", "alert_messages", "alert_looks"}
 WRITES: Final = {
     roles.WEB: {
@@ -35,7 +35,7 @@ WRITES: Final = {
         *("leaderships", "billing_control", "web_sessions", "incidents", "incident_updates"),
         *("users", "user_api_keys"),
     },
-    roles.BILLING_DAEMON: {*(BILLS | ALERTS), "leaderships", "billing_audits"},
+    roles.BILLING_DAEMON: {*(BILLS | ALERTS), "leaderships"},
     roles.STATS_AGGREGATOR: {
         *ALERTS,
         *("leaderships", "counts", "count_deltas", "vps_history", "component_states", "component_history"),
@@ -83,7 +83,6 @@ REFUSED: Final = {
         "select api_key_encrypted from service_providers",
         "select ip_address from vps_instances",
         "select message from support_tickets",
-        "insert into billing_audits (is_full) values (true)",
         "update counts set amount = 0",
         "set role containerstacks_billing_daemon",
         "create table public.mine ()",

@@ -16,12 +16,11 @@ from containerstacks_shared.core.settings import load_settings
 from containerstacks_shared.process.runtime import run_service
 
 from . import installing, once, platforms, state
-from .app import build, status_file_candidates
+from .app import SERVICE, build, status_file_candidates
 from .instructions import instructions
 from .platforms import System
 from .platforms.installation import Installation
 from .settings import BillingDaemonSettings
-from .tenure import SERVICE
 
 _EXIT_FAILURE: Final = 1
 _EXIT_CONFIGURATION: Final = 2

@@ -1,9 +1,11 @@
 """How the billing daemon is built: one process leads and bills, every other one stands by."""
 
+import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -13,6 +15,10 @@ from platformdirs import user_state_path
 
 from containerstacks_shared.alerts.alerting import Alerting
 from containerstacks_shared.alerts.receivers import Receiver, receivers
+from containerstacks_shared.billing.charging_loop import CHANNELS
+from containerstacks_shared.billing.documents import Biller
+from containerstacks_shared.billing.heartbeat import hand_back_if_last
+from containerstacks_shared.billing.term import BillingTerm
 from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.core.settings import load_settings
 from containerstacks_shared.database import db
@@ -22,12 +28,11 @@ from containerstacks_shared.process.runtime import Job, ServiceSpec
 from containerstacks_shared.process.supervision import Account
 
 from . import platforms, status_file
-from .charging import CHANNELS
-from .progress_watch import ProgressWatch
 from .reporting import Reporter
 from .settings import BillingDaemonSettings
 from .status_file import StatusFile
-from .tenure import SERVICE, Tenure
+
+SERVICE: Final = "billing-daemon"
 
 # A run, a heartbeat, the status file, a probe, the debt hook, the watch over progress, an audit and alerts may each
 # want one.
@@ -40,7 +45,8 @@ SETTINGS: Final = web.AppKey("settings", BillingDaemonSettings)
 STATUS_FILE: Final = web.AppKey("status_file", StatusFile)
 POOL: Final = web.AppKey("pool", db.Pool)
 LISTENER: Final = web.AppKey("listener", Listener)
-PROGRESS: Final = web.AppKey("progress", ProgressWatch)
+REPORTER: Final = web.AppKey("reporter", Reporter)
+TERM: Final = web.AppKey("term", BillingTerm)
 ALERT_RECEIVERS: Final[web.AppKey[Sequence[Receiver]]] = web.AppKey("alert_receivers")
 
 _log = structlog.get_logger(__name__)
@@ -72,21 +78,25 @@ def create_app(settings: BillingDaemonSettings, file: StatusFile) -> web.Applica
     app[STATUS_FILE] = file
     app[ALERT_RECEIVERS] = receivers(settings)
     app[LISTENER] = Listener(settings.listen_dsn, CHANNELS, service=SERVICE)
-    app[PROGRESS] = ProgressWatch(settings)
     app.cleanup_ctx.append(_database)
+    app.on_startup.append(_build_term)
     add_probes(app, _reasons_not_ready)
     return app
 
 
 def jobs(app: web.Application) -> Sequence[Job]:
-    reporter = Reporter(app[POOL], app[SETTINGS], app[STATUS_FILE])
-    tenure = Tenure(app[POOL], app[SETTINGS], app[LISTENER], reporter, app[PROGRESS])
     alerting = Alerting(app[POOL], app[SETTINGS], app[ALERT_RECEIVERS], sees_money=True)
     return [
         Job("listening", app[LISTENER].run),
-        Job("billing", tenure.serve),
+        Job("billing", partial(_bill, app)),
         Job("alerting", alerting.run),
     ]
+
+
+async def _bill(app: web.Application, stop: asyncio.Event) -> None:
+    await app[TERM].serve(stop)
+    await hand_back_if_last(app[POOL])
+    await app[REPORTER].stopped()
 
 
 def status_file_candidates(system: platforms.System) -> tuple[Path, Path]:
@@ -114,8 +124,20 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
     await db.close_pool(app[POOL])
 
 
+async def _build_term(app: web.Application) -> None:
+    app[REPORTER] = Reporter(app[POOL], app[STATUS_FILE])
+    app[TERM] = BillingTerm(
+        app[POOL],
+        app[SETTINGS],
+        app[LISTENER],
+        Biller.DAEMON,
+        service=SERVICE,
+        observer=app[REPORTER],
+    )
+
+
 async def _reasons_not_ready(app: web.Application) -> list[str]:
-    reasons = app[PROGRESS].reasons_not_ready
+    reasons = app[TERM].stall_watch.reasons_not_ready
     if not app[LISTENER].connected:
         reasons.append("not listening for changes")
     try:
@@ -127,14 +149,14 @@ async def _reasons_not_ready(app: web.Application) -> list[str]:
 
 
 def _activity(app: web.Application) -> str:
-    if not app[PROGRESS].leads:
+    if not app[TERM].stall_watch.leads:
         return "Standing by: another daemon bills, or the database is away"
     return f"Billing: {status_file.describe_runs(app[STATUS_FILE].last)}"
 
 
 def _stuck(app: web.Application, _allowed: timedelta) -> str | None:
     # Billing has a patience of its own, of hours.
-    return app[PROGRESS].stuck
+    return app[TERM].stall_watch.stuck
 
 
 def _tell(detection: platforms.Detection) -> None:

@@ -9,7 +9,7 @@ from typing import Final
 
 from containerstacks_shared.billing.documents import Biller, RunStatus, RunTrigger
 from containerstacks_shared.billing.forecast import OrganizationForecast, dry_run
-from containerstacks_shared.billing.presence import present_once
+from containerstacks_shared.billing.heartbeat import present_once
 from containerstacks_shared.billing.run import RunSummary, run_hourly_billing
 from containerstacks_shared.core.errors import ContainerStacksError
 from containerstacks_shared.database import db

@@ -8,12 +8,17 @@ from typing import Final
 
 import structlog
 
+from containerstacks_shared.billing.audit_records import AuditRecord
+from containerstacks_shared.billing.charge import Charged
+from containerstacks_shared.billing.documents import RunStatus
+from containerstacks_shared.billing.progress import Progress, progress_is_healthy
 from containerstacks_shared.billing.status import read_last_runs
+from containerstacks_shared.billing.term_observer import TermObserver
+from containerstacks_shared.core.errors import describe
 from containerstacks_shared.database.db import FAILURES, Pool, application_version
 from containerstacks_shared.database.locks import holder_name
 
 from . import metrics
-from .settings import BillingDaemonSettings
 from .status_file import FileStatus, StatusDocument, StatusFile
 
 # A stop must not wait for a database that does not answer.
@@ -22,13 +27,13 @@ _DATABASE_SECONDS: Final = 5.0
 _log: Final = structlog.get_logger(__name__)
 
 
-class Reporter:
+class Reporter(TermObserver):
     """Says what the database says of the last runs, and what this process knows of itself."""
 
-    def __init__(self, pool: Pool, settings: BillingDaemonSettings, file: StatusFile) -> None:
+    def __init__(self, pool: Pool, file: StatusFile) -> None:
         self._pool = pool
-        self._settings = settings
         self._file = file
+        self._has_led = False
         self._document = StatusDocument(
             status=FileStatus.RUNNING,
             instance_id=holder_name(),
@@ -36,13 +41,49 @@ class Reporter:
             version=application_version(),
         )
 
-    async def report(self, status: FileStatus, *, next_run: datetime | None) -> None:
+    async def began(self) -> None:
+        self._has_led = True
+        metrics.LEADER.set(1)
+        await self._report(FileStatus.RUNNING, next_run=None)
+
+    def ended(self) -> None:
+        metrics.LEADER.set(0)
+
+    async def stopped(self) -> None:
+        """At the end of the process. One that only stood by leaves the file to the daemon that bills."""
+        if self._has_led:
+            await self._report(FileStatus.STOPPED, next_run=None)
+
+    def paused(self, *, now: bool) -> None:
+        metrics.PAUSED.set(now)
+
+    def run_ended(self, status: RunStatus, charged: Charged) -> None:
+        metrics.RUNS.labels(status.value).inc()
+        metrics.INSTANCES_BILLED.inc(charged.instances_billed)
+        metrics.SECONDS_BILLED.inc(charged.hours_billed * metrics.SECONDS_PER_HOUR)
+
+    async def scheduled(self, next_run: datetime, *, failed: bool) -> None:
+        await self._report(FileStatus.ERROR if failed else FileStatus.RUNNING, next_run=next_run)
+
+    def progress_read(self, progress: Progress) -> None:
+        owed = progress.owed
+        metrics.SECONDS_OWED.set(owed.hours * metrics.SECONDS_PER_HOUR)
+        metrics.set_moment(metrics.OWED_SINCE, owed.since)
+        metrics.SECONDS_UNPAID.set(owed.hours_unpaid * metrics.SECONDS_PER_HOUR)
+        metrics.set_moment(metrics.UNPAID_SINCE, owed.unpaid_since)
+        metrics.PROGRESS_HEALTHY.set(progress_is_healthy(progress))
+
+    def audit_read(self, audit: AuditRecord) -> None:
+        metrics.set_moment(metrics.AUDIT_AT, audit.finished_at)
+        metrics.AUDIT_FINDINGS.set(audit.findings_own)
+
+    async def _report(self, status: FileStatus, *, next_run: datetime | None) -> None:
         """Write the status file; with the database away, what was known of the runs stands."""
         self._document = self._document.model_copy(update={"status": status, "next_scheduled_run": next_run})
         try:
             await self._read_runs()
         except FAILURES as error:
-            _log.info("reporting.database_away", error=str(error) or type(error).__name__)
+            _log.info("reporting.database_away", error=describe(error))
         metrics.set_moment(metrics.LAST_SUCCESS_AT, self._document.last_successful_run)
         metrics.set_moment(metrics.NEXT_RUN_AT, next_run)
         await asyncio.to_thread(self._file.write, self._document)

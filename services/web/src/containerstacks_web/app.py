@@ -11,6 +11,7 @@ from aiohttp import web
 
 from containerstacks_shared.alerts.alerting import Alerting
 from containerstacks_shared.alerts.receivers import receivers
+from containerstacks_shared.billing import charging_loop
 from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.core.settings import load_settings
 from containerstacks_shared.core.waiting import first_of
@@ -134,7 +135,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
 async def _parts(app: web.Application) -> AsyncIterator[None]:
     settings, pool = app[SETTINGS], app[POOL]
     redis_pool = create_redis_pool(settings)
-    channels = {*feed.CHANNELS, *board.CHANNELS, *builtin_billing.CHANNELS}
+    channels = {*feed.CHANNELS, *board.CHANNELS, *charging_loop.CHANNELS}
     app[LISTENER] = Listener(settings.listen_dsn, channels, service="web")
     app[HUB] = Hub(clients_max=settings.ws_clients_max, clients_per_address=settings.ws_clients_per_address)
     app[SNAPSHOT_FEED] = SnapshotFeed(

@@ -62,6 +62,13 @@ class RunSummary:
     status: RunStatus = RunStatus.RUNNING
     charged: Charged = field(default_factory=Charged)
     failures: list[dict[str, object]] = field(default_factory=list)
+    # How many of them by contention.
+    contended: int = 0
+
+    @property
+    def failed_by_contention(self) -> bool:
+        """Whether all that failed was kept waiting by somebody's locks, so that it may well succeed in a moment."""
+        return bool(self.failures) and self.contended == len(self.failures)
 
     @property
     def problems(self) -> list[dict[str, object]]:
@@ -274,6 +281,7 @@ class _Run:
                 raise
             message = f"organization {organization}: {_describe(error)}"
             self.summary.failures.append({"problem": "organization_failed", "error": message})
+            self.summary.contended += isinstance(error, _CONTENTION)
 
     async def _bill(self, organizations: Sequence[UUID]) -> None:
         for attempt in range(1, _ATTEMPTS_MAX + 1):

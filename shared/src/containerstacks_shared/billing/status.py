@@ -12,15 +12,15 @@ from containerstacks_shared.database.locks import Role, is_held
 from . import audit_records, run_records
 from .control import read_pause
 from .documents import ActiveBiller, AuditSummary, Biller, DaemonDetails, DaemonState, DaemonStatus, RunStatus
+from .heartbeat import STALE_AFTER
 from .owed_hours import OwedHours, read_owed_hours
-from .presence import STALE_AFTER
 from .schedule import read_next_run
 
 # requirements.md 4.4: a daemon that has not billed for so long deserves a warning.
 WARNING_AFTER: Final = timedelta(minutes=90)
 _CLOCK_SLACK: Final = timedelta(minutes=1)
 
-_QUERIES = load(__name__, "presence")
+_QUERIES = load(__name__, "heartbeat")
 
 
 @dataclass(frozen=True)

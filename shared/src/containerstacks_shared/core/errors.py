@@ -51,3 +51,8 @@ class NotFound(ContainerStacksError):  # noqa: N818
 
 class ChangeRefused(ContainerStacksError):  # noqa: N818
     """What is asked for does not fit what is there; the message says why."""
+
+
+def describe(error: BaseException) -> str:
+    """Return its message, or its name where it has none: a `TimeoutError`, for instance."""
+    return str(error) or type(error).__name__

@@ -1,4 +1,4 @@
-"""Tell everybody, the original application included, that one of ours bills.
+"""Tell everybody, the original application included, that one of our billers is active.
 
 Whichever of our billers is active beats on its own row of `billing_daemon_status`. The original pauses while
 the greatest `heartbeat_at` is younger than 90 minutes, and resumes when there is none. So a biller that stops
@@ -16,8 +16,11 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
-from containerstacks_shared.core.errors import LeadershipLost
+import structlog
+
+from containerstacks_shared.core.errors import LeadershipLost, describe
 from containerstacks_shared.core.queries import load
+from containerstacks_shared.core.waiting import happens_within
 from containerstacks_shared.database.db import FAILURES, Connection, Pool, application_version
 from containerstacks_shared.database.locks import Role, Term, is_held
 from containerstacks_shared.database.notify import Channel
@@ -26,22 +29,28 @@ from .documents import Biller
 
 BEAT_INTERVAL: Final = timedelta(seconds=3)
 STALE_AFTER: Final = timedelta(seconds=10)
+ROLES: Final = {Biller.DAEMON: Role.BILLING_DAEMON, Biller.BUILTIN: Role.BUILTIN_BILLING}
+
+_BEAT_SECONDS_MAX: Final = 2.0
+# A stop must not wait for a database that does not answer.
+_GOODBYE_SECONDS_MAX: Final = 5.0
 
 _QUERIES = load(__name__)
-_ROLES = {Biller.DAEMON: Role.BILLING_DAEMON, Biller.BUILTIN: Role.BUILTIN_BILLING}
+
+_log = structlog.get_logger(__name__)
 
 
-class Presence:
-    """The row of one biller that leads in `term`; the caller beats every `BEAT_INTERVAL`, also during a run."""
+class Heartbeat:
+    """The row of one biller that leads in `term`."""
 
     def __init__(self, pool: Pool, biller: Biller, term: Term, *, interval: timedelta) -> None:
-        assert term.role is _ROLES[biller]
+        assert term.role is ROLES[biller]
         self._pool = pool
         self._biller = biller
         self._term = term
         self._interval = interval
 
-    async def start(self) -> None:
+    async def register(self) -> None:
         """Write the first beat, then clear the rows of dead processes: never a moment without any beat."""
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(_QUERIES["lock_rows"])
@@ -50,6 +59,23 @@ class Presence:
                 _QUERIES["clear_dead"], self._term.holder, self._biller.value, STALE_AFTER
             )
             await _announce(connection)
+
+    async def beat_until(self, halt: asyncio.Event) -> None:
+        """Beat, also while a run is in progress. Raises `LeadershipLost` when somebody else took the role.
+
+        A beat that fails is no reason to stop billing: the lock and its term decide who bills.
+        """
+        missed = False
+        while not await happens_within(halt, BEAT_INTERVAL.total_seconds()):
+            try:
+                async with asyncio.timeout(_BEAT_SECONDS_MAX):
+                    await self.beat()
+            except FAILURES as error:
+                if not missed:
+                    _log.warning("heartbeat.missed", error=describe(error))
+                missed = True
+            else:
+                missed = False
 
     async def beat(self) -> None:
         """Raises `LeadershipLost` when somebody else took the role since."""
@@ -70,13 +96,21 @@ class Presence:
         async with self._pool.acquire() as connection:
             await connection.execute(_QUERIES["record_failure"], self._term.holder, message)
 
-    async def stop(self) -> None:
-        """Say goodbye. Call it after the role was released, so that of several that stop at once one is the last."""
+    async def deregister(self) -> None:
+        """Call it after the role was released: of several that stop at once, one then sees that it is the last."""
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(_QUERIES["lock_rows"])
             await connection.execute(_QUERIES["stop"], self._term.holder)
             await _hand_back_if_last(connection)
             await _announce(connection)
+
+    async def deregister_if_possible(self) -> None:
+        """Without an answer in time the row goes stale, and the next biller that starts clears it."""
+        try:
+            async with asyncio.timeout(_GOODBYE_SECONDS_MAX):
+                await self.deregister()
+        except FAILURES as error:
+            _log.warning("heartbeat.not_deregistered", error=describe(error))
 
     def _metadata(self) -> dict[str, object]:
         minutes = round(self._interval.total_seconds() / 60)
@@ -121,14 +155,24 @@ def _metadata(biller: str) -> dict[str, object]:
 
 
 async def hand_back_if_last(pool: Pool) -> None:
-    """For a standby that stops without ever having billed, after it let go of `BUILTIN_STANDBY`."""
-    async with pool.acquire() as connection, connection.transaction():
-        await connection.execute(_QUERIES["lock_rows"])
-        await _hand_back_if_last(connection)
+    """Let the original application bill again when none of ours is left.
+
+    For a process that stops, after it has let go of its roles, `BUILTIN_STANDBY` included.
+    """
+    try:
+        async with (
+            asyncio.timeout(_GOODBYE_SECONDS_MAX),
+            pool.acquire() as connection,
+            connection.transaction(),
+        ):
+            await connection.execute(_QUERIES["lock_rows"])
+            await _hand_back_if_last(connection)
+    except FAILURES as error:
+        _log.warning("heartbeat.not_handed_back", error=describe(error))
 
 
 async def _hand_back_if_last(connection: Connection) -> None:
-    for role in (Role.BILLING_DAEMON, Role.BUILTIN_BILLING, Role.BUILTIN_STANDBY):
+    for role in (*ROLES.values(), Role.BUILTIN_STANDBY):
         if await is_held(connection, role):
             return
     await connection.execute(_QUERIES["hand_back"])

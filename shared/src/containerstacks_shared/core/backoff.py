@@ -1,8 +1,4 @@
-"""When to try again to settle debts, after the run that a top-up asked for failed.
-
-The hint is used up by then, and the next hour would settle them too late. So the job that heard it tries again by
-itself, at pauses that double up to a minute, until a run has gone through.
-"""
+"""When to try again what failed: after a pause that doubles with each failure in a row, up to a minute."""
 
 import math
 from typing import Final
@@ -11,7 +7,7 @@ _PAUSE_MIN_SECONDS: Final = 1.0
 _PAUSE_MAX_SECONDS: Final = 60.0
 
 
-class SettlingAgain:
+class Backoff:
     """Moments are of the event loop's clock."""
 
     def __init__(self) -> None:
@@ -23,7 +19,7 @@ class SettlingAgain:
         self._pause = min(2 * self._pause, _PAUSE_MAX_SECONDS)
 
     def note_success(self) -> None:
-        """Also after a look that found nothing to settle."""
+        """Also when there turned out to be nothing to do."""
         self._pause = _PAUSE_MIN_SECONDS
         self._due_at = math.inf
 

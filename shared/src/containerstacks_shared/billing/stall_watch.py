@@ -1,17 +1,18 @@
-"""Watching whether billing gets anywhere while this process leads: for readiness, a watchdog, and the metrics."""
+"""Watching whether billing gets anywhere while this process leads: for the log, readiness, a watchdog, and metrics."""
 
 import asyncio
+from datetime import timedelta
 from typing import Final
 
 import structlog
 
-from containerstacks_shared.billing.progress import Progress, patience, progress_is_healthy, read_progress
+from containerstacks_shared.core.errors import describe
 from containerstacks_shared.core.waiting import first_of, happens_within
 from containerstacks_shared.database.db import FAILURES, Pool
 from containerstacks_shared.database.notify import Subscription
 
-from . import metrics
-from .settings import BillingDaemonSettings
+from .progress import Progress, patience, progress_is_healthy, read_progress
+from .term_observer import TermObserver
 
 # Hours become due, and stay so, without anybody announcing it.
 _LOOK_SECONDS: Final = 60.0
@@ -22,11 +23,11 @@ _PAUSE_PER_LOOK: Final = 19.0
 _log = structlog.get_logger(__name__)
 
 
-class ProgressWatch:
+class StallWatch:
     """Knows nothing while another process leads, or nobody does."""
 
-    def __init__(self, settings: BillingDaemonSettings) -> None:
-        self._interval = settings.billing_interval
+    def __init__(self, interval: timedelta) -> None:
+        self._interval = interval
         self._progress: Progress | None = None
         # When the last look succeeded, or the first was to come, by the loop's clock; None while we do not lead.
         self._read_at: float | None = None
@@ -59,7 +60,9 @@ class ProgressWatch:
             return f"what is due could not be read for {allowed / 60:.0f} minutes"
         return None
 
-    async def watch(self, pool: Pool, heard: Subscription, halt: asyncio.Event) -> None:
+    async def watch(
+        self, pool: Pool, observer: TermObserver, heard: Subscription, halt: asyncio.Event
+    ) -> None:
         """`heard` hears `BILLING_CHANGED`: a run began or ended, or there is a pause."""
         clock = asyncio.get_running_loop().time
         pause = _PAUSE_SECONDS_MIN
@@ -68,7 +71,7 @@ class ProgressWatch:
             # Whoever takes over finds hours that have waited, and deserves a moment to begin.
             while not await happens_within(halt, pause):
                 started = clock()
-                await self._look(pool)
+                await self._look(pool, observer)
                 pause = max(_PAUSE_SECONDS_MIN, _PAUSE_PER_LOOK * (clock() - started))
                 if self.is_healthy:
                     await first_of(halt.wait(), heard.wait(_LOOK_SECONDS))
@@ -76,20 +79,16 @@ class ProgressWatch:
             self._progress = None
             self._read_at = None
 
-    async def _look(self, pool: Pool) -> None:
+    async def _look(self, pool: Pool, observer: TermObserver) -> None:
         try:
             async with pool.acquire() as connection:
                 progress = await read_progress(connection, interval=self._interval)
         except FAILURES as error:
-            _log.info("progress.not_read", error=str(error) or type(error).__name__)
+            _log.info("progress.not_read", error=describe(error))
             return
         self._read_at = asyncio.get_running_loop().time()
         was_healthy, self._progress = self.is_healthy, progress
-        metrics.SECONDS_OWED.set(progress.owed.hours * metrics.SECONDS_PER_HOUR)
-        metrics.set_moment(metrics.OWED_SINCE, progress.owed.since)
-        metrics.SECONDS_UNPAID.set(progress.owed.hours_unpaid * metrics.SECONDS_PER_HOUR)
-        metrics.set_moment(metrics.UNPAID_SINCE, progress.owed.unpaid_since)
-        metrics.PROGRESS_HEALTHY.set(self.is_healthy)
+        observer.progress_read(progress)
         if was_healthy and not self.is_healthy:
             _log.error("progress.stalled", since=str(progress.stalled_since), hours_owed=progress.owed.hours)
         elif self.is_healthy and not was_healthy:

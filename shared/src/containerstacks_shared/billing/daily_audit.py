@@ -1,4 +1,4 @@
-"""Auditing the money once a day, by the daemon that leads, at a quiet moment between two runs.
+"""Auditing the money once a day, by the active biller, at a quiet moment between two runs.
 
 An audit reads one snapshot and locks nothing, so it keeps no run waiting; it is cut off all the same before the next
 scheduled one, and tried again later.
@@ -10,16 +10,17 @@ from typing import Final
 
 import structlog
 
-from containerstacks_shared.billing import audit_records
-from containerstacks_shared.billing.audit import audit
-from containerstacks_shared.billing.owed_hours import run_is_under_way
-from containerstacks_shared.billing.progress import patience
-from containerstacks_shared.billing.schedule import read_next_run
+from containerstacks_shared.core.errors import describe
 from containerstacks_shared.core.waiting import first_of
 from containerstacks_shared.database.db import UNAVAILABLE, Connection, Pool
 from containerstacks_shared.database.notify import Subscription
 
-from . import metrics
+from . import audit_records
+from .audit import audit
+from .owed_hours import run_is_under_way
+from .progress import patience
+from .schedule import read_next_run
+from .term_observer import TermObserver
 
 EVERY: Final = timedelta(days=1)
 # After one that was cut off or failed.
@@ -31,9 +32,10 @@ _LOOK_SECONDS: Final = 60.0
 _log = structlog.get_logger(__name__)
 
 
-class Auditing:
-    def __init__(self, pool: Pool, *, interval: timedelta) -> None:
+class DailyAudit:
+    def __init__(self, pool: Pool, observer: TermObserver, *, interval: timedelta) -> None:
         self._pool = pool
+        self._observer = observer
         self._interval = interval
 
     async def audit_until(self, halt: asyncio.Event, heard: Subscription) -> None:
@@ -42,14 +44,14 @@ class Auditing:
             try:
                 await first_of(halt.wait(), self._audit_when_due())
             except UNAVAILABLE as error:
-                _log.info("auditing.not_done", error=_describe(error))
+                _log.info("audit.not_done", error=describe(error))
             except Exception as error:  # noqa: BLE001 - whatever is wrong with the audit, billing goes on
-                _log.error("auditing.failed", error=_describe(error), exc_info=error)
+                _log.error("audit.failed", error=describe(error), exc_info=error)
             await first_of(halt.wait(), heard.wait(_LOOK_SECONDS))
 
     async def _audit_when_due(self) -> None:
         async with self._pool.acquire() as connection:
-            await _tell(connection)
+            await self._tell(connection)
             if not await audit_records.is_due(connection, every=EVERY, again_after=_AGAIN_AFTER):
                 return
             limit = await self._quiet_time(connection)
@@ -59,8 +61,8 @@ class Auditing:
                 async with asyncio.timeout(limit.total_seconds()):
                     await audit(connection)
             except TimeoutError:
-                _log.warning("auditing.cut_off", after_seconds=round(limit.total_seconds()))
-            await _tell(connection)
+                _log.warning("audit.cut_off", after_seconds=round(limit.total_seconds()))
+            await self._tell(connection)
 
     async def _quiet_time(self, connection: Connection) -> timedelta | None:
         """How long there is until the next run; None when it is not worth beginning."""
@@ -71,13 +73,7 @@ class Auditing:
             return None
         return min(scheduled.due_in, _LASTS_MAX)
 
-
-async def _tell(connection: Connection) -> None:
-    last = await audit_records.read_last(connection)
-    if last is not None:
-        metrics.set_moment(metrics.AUDIT_AT, last.finished_at)
-        metrics.AUDIT_FINDINGS.set(last.findings_own)
-
-
-def _describe(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+    async def _tell(self, connection: Connection) -> None:
+        last = await audit_records.read_last(connection)
+        if last is not None:
+            self._observer.audit_read(last)

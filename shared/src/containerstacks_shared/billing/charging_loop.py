@@ -1,8 +1,9 @@
-"""Charging: a run at once, then one every interval, for as long as this process leads.
+"""The runs of one term: one at once, then one every interval.
 
-Whoever takes over bills at once what is due, and the schedule follows the runs in the database. A run that
-failed, whatever failed it, is retried at the next cycle. A pause is waited out. Between the runs, whoever is
-in debt is billed as soon as money arrives.
+Whoever takes over bills at once what is due, and the schedule follows the runs in the database. A run that failed
+because the database was away, or somebody held locks, is tried again: after a second at first, and never later than a
+minute after it failed. Whatever else fails a run would fail it again, so that waits for the next cycle. A pause is
+waited out. Between the runs, whoever is in debt is billed as soon as money arrives.
 """
 
 import asyncio
@@ -15,21 +16,26 @@ from typing import Final, assert_never
 
 import structlog
 
-from containerstacks_shared.billing.control import read_control
-from containerstacks_shared.billing.documents import Biller, RunStatus, RunTrigger
-from containerstacks_shared.billing.presence import Presence
-from containerstacks_shared.billing.run import RunSummary, is_debt_payable, run_hourly_billing
-from containerstacks_shared.billing.schedule import NextRun, read_next_run
-from containerstacks_shared.billing.settling import SettlingAgain
-from containerstacks_shared.core.errors import BillingBusy, BillingPaused, ContainerStacksError
+from containerstacks_shared.core.backoff import Backoff
+from containerstacks_shared.core.errors import (
+    BillingBusy,
+    BillingPaused,
+    ContainerStacksError,
+    LeadershipLost,
+    describe,
+)
+from containerstacks_shared.core.settings import BillingSettings
 from containerstacks_shared.core.waiting import first_of, happens_within
 from containerstacks_shared.database.db import FAILURES, UNAVAILABLE, Connection, Pool
 from containerstacks_shared.database.notify import RESYNC, Channel, Hint, Subscription
 
-from . import metrics
-from .reporting import Reporter
-from .settings import BillingDaemonSettings
-from .status_file import FileStatus
+from .charge import Charged
+from .control import read_control
+from .documents import Biller, RunStatus, RunTrigger
+from .heartbeat import Heartbeat
+from .run import RunSummary, is_debt_payable, run_hourly_billing
+from .schedule import NextRun, read_next_run
+from .term_observer import TermObserver
 
 # How long a run waits for another one, a `once` for instance, before it says so.
 _LOCK_SECONDS: Final = 30.0
@@ -43,6 +49,9 @@ _DATABASE_SECONDS: Final = 5.0
 # However many top-ups arrive, they are looked at five times a second.
 _SPACING_SECONDS: Final = 0.2
 
+# What ends a run while the database is away, or right after: sessions, and the run lock with its session.
+_AWAY: Final[tuple[type[Exception], ...]] = (LeadershipLost, *UNAVAILABLE)
+
 # What a process listens to that charges.
 CHANNELS: Final = (Channel.BILLING_CHANGED, Channel.WALLET_TOPPED_UP)
 
@@ -52,27 +61,30 @@ _log = structlog.get_logger(__name__)
 class Outcome(Enum):
     # Well or badly; what comes next is another run's matter.
     ENDED = auto()
-    # Nothing was billed, and the run is still due.
+    # The run is still due: it was paused, another one kept it waiting, or what failed it goes away by itself.
     PAUSED = auto()
     BUSY = auto()
+    FAILED_FOR_NOW = auto()
 
 
 @dataclass
-class Charging:
+class ChargingLoop:
     """One term of charging; `subscription` hears `CHANNELS`."""
 
     pool: Pool
-    settings: BillingDaemonSettings
-    presence: Presence
-    reporter: Reporter
+    settings: BillingSettings
+    biller: Biller
+    heartbeat: Heartbeat
+    observer: TermObserver
     subscription: Subscription
-    _settling_again: SettlingAgain = field(default_factory=SettlingAgain)
+    _run_again: Backoff = field(default_factory=Backoff)
+    # The hint of a top-up is used up when its run fails, and the next hour would settle the debt too late.
+    _settle_again: Backoff = field(default_factory=Backoff)
     _pause_logged: bool = False
     _not_before: float = 0.0
 
     async def charge_until(self, halt: asyncio.Event) -> None:
         """Setting `halt` ends a run after the batch in hand."""
-        await self.reporter.report(FileStatus.RUNNING, next_run=None)
         trigger: RunTrigger | None = RunTrigger.START
         while trigger is not None and not halt.is_set():
             outcome = await self._run(trigger, halt)
@@ -83,6 +95,8 @@ class Charging:
                     await self._wait_until_resumed(halt)
                     # What the pause held up is more than the debts that a top-up would settle.
                     trigger = RunTrigger.SCHEDULE if trigger is RunTrigger.TOP_UP else trigger
+                case Outcome.FAILED_FOR_NOW:
+                    await happens_within(halt, self._run_again.seconds_left(_now()))
                 case Outcome.BUSY:
                     # The wait for the run lock was wait enough.
                     continue
@@ -92,12 +106,12 @@ class Charging:
     # One run ------------------------------------------------------------------------------------
 
     async def _run(self, trigger: RunTrigger, halt: asyncio.Event) -> Outcome:
-        started = asyncio.get_running_loop().time()
+        started = _now()
         try:
             summary = await run_hourly_billing(
                 self.pool,
                 listen_dsn=self.settings.listen_dsn,
-                biller=Biller.DAEMON,
+                biller=self.biller,
                 trigger=trigger,
                 settings=self.settings,
                 stop=halt,
@@ -110,55 +124,67 @@ class Charging:
             if not halt.is_set():
                 _log.info("charging.busy", reason=str(busy))
             return Outcome.BUSY
-        except Exception as error:  # noqa: BLE001 - a failed run must not end the daemon, whatever failed it
-            expected = isinstance(error, (ContainerStacksError, *UNAVAILABLE))
-            _log.error("charging.failed", error=_describe(error), exc_info=None if expected else error)
-            metrics.RUNS.labels(RunStatus.FAILED.value).inc()
-            if trigger is RunTrigger.TOP_UP:
-                self._settling_again.note_failure(asyncio.get_running_loop().time())
-            else:
-                self._not_before = started + self.settings.billing_interval.total_seconds()
-                await self._record_failure(_describe(error))
-            return Outcome.ENDED
+        except Exception as error:  # noqa: BLE001 - a failed run must not end the process, whatever failed it
+            return await self._note_failure(error, trigger, started)
         self._note_pause(None)
-        self._settling_again.note_success()
-        metrics.RUNS.labels(summary.status.value).inc()
-        metrics.INSTANCES_BILLED.inc(summary.charged.instances_billed)
-        metrics.SECONDS_BILLED.inc(summary.charged.hours_billed * metrics.SECONDS_PER_HOUR)
-        if trigger is not RunTrigger.TOP_UP:
-            await self._record(summary)
+        self._settle_again.note_success()
+        self.observer.run_ended(summary.status, summary.charged)
+        if trigger is RunTrigger.TOP_UP:
+            return Outcome.ENDED
+        await self._record(summary)
+        if summary.failed_by_contention:
+            self._run_again.note_failure(_now())
+            return Outcome.FAILED_FOR_NOW
+        self._run_again.note_success()
         return Outcome.ENDED
 
+    async def _note_failure(self, error: Exception, trigger: RunTrigger, started: float) -> Outcome:
+        expected = isinstance(error, (ContainerStacksError, *UNAVAILABLE))
+        _log.error("charging.failed", error=describe(error), exc_info=None if expected else error)
+        self.observer.run_ended(RunStatus.FAILED, Charged())
+        if trigger is RunTrigger.TOP_UP:
+            self._settle_again.note_failure(_now())
+            return Outcome.ENDED
+        away = isinstance(error, _AWAY)
+        if away:
+            self._run_again.note_failure(_now())
+        else:
+            self._not_before = started + self.settings.billing_interval.total_seconds()
+        await self._record_failure(describe(error))
+        return Outcome.FAILED_FOR_NOW if away else Outcome.ENDED
+
     async def _record(self, summary: RunSummary) -> None:
-        charged = summary.charged
         if summary.status is RunStatus.FAILED:
             await self._record_failure(summary.error_message or "failed")
             return
-        try:
-            if summary.status is RunStatus.SUCCEEDED:
-                await self.presence.record_success(
-                    instances_billed=charged.instances_billed,
-                    hours=charged.hours_billed,
-                    amount=charged.amount_billed,
-                )
-        except FAILURES as error:
-            _log.warning("charging.not_recorded", error=_describe(error))
-        await self._report(FileStatus.RUNNING)
+        charged = summary.charged
+        if summary.status is RunStatus.SUCCEEDED:
+            try:
+                async with asyncio.timeout(_DATABASE_SECONDS):
+                    await self.heartbeat.record_success(
+                        instances_billed=charged.instances_billed,
+                        hours=charged.hours_billed,
+                        amount=charged.amount_billed,
+                    )
+            except FAILURES as error:
+                _log.warning("charging.not_recorded", error=describe(error))
+        await self._tell_schedule(failed=False)
 
     async def _record_failure(self, message: str) -> None:
         try:
-            await self.presence.record_failure(message)
+            async with asyncio.timeout(_DATABASE_SECONDS):
+                await self.heartbeat.record_failure(message)
         except FAILURES as error:
-            _log.warning("charging.not_recorded", error=_describe(error))
-        await self._report(FileStatus.ERROR)
+            _log.warning("charging.not_recorded", error=describe(error))
+        await self._tell_schedule(failed=True)
 
-    async def _report(self, status: FileStatus) -> None:
+    async def _tell_schedule(self, *, failed: bool) -> None:
         due = await self._next_run()
         estimate = datetime.now(UTC) + self.settings.billing_interval
-        await self.reporter.report(status, next_run=due.at if due is not None else estimate)
+        await self.observer.scheduled(due.at if due is not None else estimate, failed=failed)
 
     def _note_pause(self, paused: BillingPaused | None) -> None:
-        metrics.PAUSED.set(paused is not None)
+        self.observer.paused(now=paused is not None)
         if paused is not None and not self._pause_logged:
             _log.warning("charging.paused", reason=str(paused))
         if paused is None and self._pause_logged:
@@ -169,17 +195,16 @@ class Charging:
 
     async def _next_trigger(self, halt: asyncio.Event) -> RunTrigger | None:
         """Wait until there is something to bill; None when `halt` comes first."""
-        loop = asyncio.get_running_loop()
         while not halt.is_set():
             due = await self._next_run()
-            wait = self._not_before - loop.time()
+            wait = self._not_before - _now()
             # Unknown means that the database is away, or that the only run was never recorded.
             wait = max(wait, due.due_in.total_seconds() if due is not None else 1.0)
             if wait <= 0:
                 return RunTrigger.SCHEDULE
-            again = self._settling_again.seconds_left(loop.time())
+            again = self._settle_again.seconds_left(_now())
             hints = await self._hints(halt, min(wait, again, _LOOK_AGAIN_SECONDS))
-            again = self._settling_again.seconds_left(loop.time())
+            again = self._settle_again.seconds_left(_now())
             if Channel.WALLET_TOPPED_UP in hints or RESYNC in hints or again == 0:
                 if await self._is_debt_payable():
                     return RunTrigger.TOP_UP
@@ -220,10 +245,10 @@ class Charging:
                 payable = await is_debt_payable(connection)
         except FAILURES:
             # The hint is used up; whatever is wrong, a run finds it too, and says so.
-            self._settling_again.note_failure(asyncio.get_running_loop().time())
+            self._settle_again.note_failure(_now())
             return False
         if not payable:
-            self._settling_again.note_success()
+            self._settle_again.note_success()
         return payable
 
     @asynccontextmanager
@@ -232,5 +257,5 @@ class Charging:
             yield connection
 
 
-def _describe(error: BaseException) -> str:
-    return str(error) or type(error).__name__
+def _now() -> float:
+    return asyncio.get_running_loop().time()

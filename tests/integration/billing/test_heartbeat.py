@@ -10,7 +10,7 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.billing.documents import Biller
-from containerstacks_shared.billing.presence import STALE_AFTER, Presence, hand_back_if_last
+from containerstacks_shared.billing.heartbeat import STALE_AFTER, Heartbeat, hand_back_if_last
 from containerstacks_shared.core.errors import LeadershipLost
 from containerstacks_shared.database.locks import Leadership, Role
 from support.billing import Billing
@@ -21,20 +21,22 @@ ROLES = {Biller.DAEMON: Role.BILLING_DAEMON, Biller.BUILTIN: Role.BUILTIN_BILLIN
 
 
 @asynccontextmanager
-async def active(billing: Billing, biller: Biller, holder: str) -> AsyncIterator[tuple[Presence, Leadership]]:
+async def active(
+    billing: Billing, biller: Biller, holder: str
+) -> AsyncIterator[tuple[Heartbeat, Leadership]]:
     """A biller that leads and has begun; how it ends is the test's matter."""
     async with Leadership(billing.dsn, ROLES[biller], service="tests", holder=holder) as leadership:
         term = await leadership.try_acquire()
         assert term is not None
-        presence = Presence(billing.pool, biller, term, interval=HOUR)
-        await presence.start()
-        yield presence, leadership
+        heartbeat = Heartbeat(billing.pool, biller, term, interval=HOUR)
+        await heartbeat.register()
+        yield heartbeat, leadership
 
 
-async def stop(presence: Presence, leadership: Leadership) -> None:
+async def stop(heartbeat: Heartbeat, leadership: Leadership) -> None:
     """As the billers do: first the role, then the goodbye."""
     await leadership.release()
-    await presence.stop()
+    await heartbeat.deregister()
 
 
 async def rows(billing: Billing) -> dict[str, asyncpg.Record]:
@@ -63,9 +65,9 @@ async def test_a_biller_that_starts_has_a_row_in_the_originals_form(billing: Bil
 
 
 async def test_a_beat_is_of_the_databases_time(billing: Billing, connection: asyncpg.Connection) -> None:
-    async with active(billing, Biller.DAEMON, "host-1") as (presence, _):
+    async with active(billing, Biller.DAEMON, "host-1") as (heartbeat, _):
         await billing.pass_hours(5)
-        await presence.beat()
+        await heartbeat.beat()
         beat = await newest_heartbeat(billing)
         assert beat is not None
         assert abs(await clock_now(connection) - beat) < timedelta(seconds=5)
@@ -170,23 +172,23 @@ async def test_a_biller_of_an_older_term_does_not_beat(billing: Billing) -> None
 
 
 async def test_a_failed_run_keeps_the_last_figures_and_says_what_failed(billing: Billing) -> None:
-    async with active(billing, Biller.DAEMON, "host-1") as (presence, _):
-        await presence.record_success(instances_billed=7, hours=9, amount=Decimal("1.25"))
-        await presence.record_failure("disk full")
+    async with active(billing, Biller.DAEMON, "host-1") as (heartbeat, _):
+        await heartbeat.record_success(instances_billed=7, hours=9, amount=Decimal("1.25"))
+        await heartbeat.record_failure("disk full")
         row = (await rows(billing))["host-1"]
         assert (row["last_run_success"], row["error_message"], row["instances_billed"]) == (
             False,
             "disk full",
             7,
         )
-        await presence.record_success(instances_billed=1, hours=1, amount=Decimal("0.01"))
+        await heartbeat.record_success(instances_billed=1, hours=1, amount=Decimal("0.01"))
         row = (await rows(billing))["host-1"]
         assert (row["last_run_success"], row["error_message"], row["instances_billed"]) == (True, None, 1)
 
 
 async def test_a_process_that_starts_again_under_its_name_goes_on_with_its_row(billing: Billing) -> None:
-    async with active(billing, Biller.DAEMON, "host-1") as (presence, _):
-        await presence.record_success(instances_billed=7, hours=9, amount=Decimal("1.25"))
+    async with active(billing, Biller.DAEMON, "host-1") as (heartbeat, _):
+        await heartbeat.record_success(instances_billed=7, hours=9, amount=Decimal("1.25"))
     async with active(billing, Biller.DAEMON, "host-1"):
         (row,) = (await rows(billing)).values()
         assert (row["status"], row["instances_billed"]) == ("running", 7)

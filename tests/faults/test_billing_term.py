@@ -1,0 +1,204 @@
+"""Whoever bills does it the same way: the daemon and web's built-in biller, in each of these."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
+from itertools import pairwise
+from pathlib import Path
+
+import asyncpg
+import pytest
+from structlog.testing import capture_logs
+
+from containerstacks_shared.billing import charging_loop, control, run, stall_watch
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.database.locks import Leadership, Role
+from containerstacks_shared.database.notify import Channel, Hint, Subscription
+from support import charges
+from support.billers import KINDS, biller
+from support.waiting import eventually, session_waiting_for
+
+Start = Callable[[], AbstractAsyncContextManager[None]]
+
+
+@pytest.fixture(params=KINDS)
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def start(kind: str, database_url: str, tmp_path: Path) -> Start:
+    return partial(biller, kind, database_url, tmp_path)
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """For how many seconds the charging loop was ready to wait for a hint, each time."""
+    seconds: list[float] = []
+    wait = Subscription.wait
+
+    async def listen(heard: Subscription, timeout: float) -> frozenset[Hint]:  # noqa: ASYNC109
+        if Channel.WALLET_TOPPED_UP in heard._channels:
+            seconds.append(timeout)
+        return await wait(heard, timeout)
+
+    monkeypatch.setattr(Subscription, "wait", listen)
+    return seconds
+
+
+async def runs(connection: asyncpg.Connection) -> list[tuple[str, str, str]]:
+    rows = await connection.fetch("select biller, trigger, status from billing_runs order by id")
+    return [(row["biller"], row["trigger"], row["status"]) for row in rows]
+
+
+def runs_are(
+    connection: asyncpg.Connection, *expected: tuple[str, str, str]
+) -> Callable[[], Awaitable[bool]]:
+    async def recorded() -> bool:
+        assert await runs(connection) == list(expected)
+        return True
+
+    return recorded
+
+
+async def everything_is_billed(connection: asyncpg.Connection, due: charges.DueFleet) -> bool:
+    assert await charges.hours_billed(connection) == due.expected
+    return True
+
+
+async def test_a_run_that_another_one_kept_waiting_begins_as_soon_as_that_ends(
+    kind: str,
+    start: Start,
+    database_url: str,
+    connection: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Five minutes ago there was a run, so the schedule alone would have the next one wait for 55.
+    await connection.execute(
+        "insert into billing_runs (biller, trigger, holder, term, status, started_at, finished_at)"
+        " values ($1, 'schedule', 'x', 0, 'succeeded', clock_now() - interval '5 min', clock_now() - interval '5 min')",
+        kind,
+    )
+    due = await charges.add_due_fleet(connection, organizations=1)
+    monkeypatch.setattr(charging_loop, "_LOCK_SECONDS", 0.2)
+    async with Leadership(database_url, Role.BILLING_RUN, service="tests") as other:
+        assert await other.try_acquire() is not None
+        with capture_logs() as logs:
+            async with start():
+                await eventually(lambda: any(entry["event"] == "charging.busy" for entry in logs))
+                await other.release()
+                await eventually(lambda: everything_is_billed(connection, due), 5)
+    assert (await runs(connection))[1:] == [(kind, "start", "succeeded")]
+
+
+async def test_a_pause_is_said_once_and_what_it_held_up_begins_when_it_ends(
+    kind: str, start: Start, connection: asyncpg.Connection
+) -> None:
+    await control.pause(connection, reason="stocktaking", author="a test")
+    with capture_logs() as logs:
+        async with start():
+            await eventually(lambda: any(entry["event"] == "charging.paused" for entry in logs))
+            await control.resume(connection, reason="done", author="a test")
+            await eventually(runs_are(connection, (kind, "start", "succeeded")), 5)
+    events = [entry["event"] for entry in logs]
+    assert (events.count("charging.paused"), events.count("charging.resumed")) == (1, 1)
+
+
+async def test_between_runs_it_waits_for_hints(start: Start, waits: list[float]) -> None:
+    async with start():
+        await eventually(lambda: waits and max(waits) >= charging_loop._LOOK_AGAIN_SECONDS)
+
+
+async def test_a_flood_of_top_ups_is_looked_at_five_times_a_second(
+    start: Start, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[float] = []
+
+    async def look(looking: Connection) -> bool:
+        looks.append(asyncio.get_running_loop().time())
+        return await run.is_debt_payable(looking)
+
+    async def flood() -> bool:
+        await connection.execute("select pg_notify($1, '')", Channel.WALLET_TOPPED_UP.value)
+        return len(looks) >= 4
+
+    monkeypatch.setattr(charging_loop, "is_debt_payable", look)
+    async with start():
+        await eventually(flood)
+    assert min(later - earlier for earlier, later in pairwise(looks)) >= charging_loop._SPACING_SECONDS
+
+
+async def test_the_money_is_audited_after_the_first_run(start: Start, connection: asyncpg.Connection) -> None:
+    await charges.add_due_fleet(connection, organizations=1)
+    async with start():
+        await eventually(
+            lambda: connection.fetchval("select count(*) from billing_audits where findings_own = 0")
+        )
+
+
+async def test_a_stall_is_reported(
+    start: Start, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stall_watch, "_PAUSE_SECONDS_MIN", 0.02)
+    monkeypatch.setattr(stall_watch, "_PAUSE_PER_LOOK", 0.0)
+    await charges.add_due_fleet(connection, organizations=1, hours=5)
+    await refuse_cycles(connection)
+    with capture_logs() as logs:
+        async with start():
+            await eventually(lambda: any(entry["event"] == "progress.stalled" for entry in logs))
+
+
+# A run that failed ------------------------------------------------------------------------------
+
+
+async def test_a_run_that_lost_its_session_is_tried_again_at_once(
+    kind: str, start: Start, database_url: str, connection: asyncpg.Connection
+) -> None:
+    due = await charges.add_due_fleet(connection, organizations=1)
+    async with start():
+        async with charges.wallet_locked(database_url, due.organizations[0]) as holder:
+            victim = await session_waiting_for(connection, holder)
+            await connection.execute("select pg_terminate_backend($1)", victim)
+            await eventually(lambda: failed_once(connection))
+        await eventually(lambda: everything_is_billed(connection, due), 10)
+    recorded = await runs(connection)
+    assert (recorded[0], recorded[-1]) == ((kind, "start", "failed"), (kind, "start", "succeeded"))
+
+
+async def test_a_run_that_locks_kept_waiting_for_too_long_is_tried_again_at_once(
+    kind: str,
+    start: Start,
+    database_url: str,
+    connection: asyncpg.Connection,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("containerstacks_shared.billing.run._LOCK_WAIT_MAX", "50ms")
+    due = await charges.add_due_fleet(connection, organizations=1)
+    async with start():
+        async with charges.wallet_locked(database_url, due.organizations[0]):
+            await eventually(lambda: failed_once(connection))
+        await eventually(lambda: everything_is_billed(connection, due), 10)
+    recorded = await runs(connection)
+    assert (recorded[0], recorded[-1]) == ((kind, "start", "failed"), (kind, "start", "succeeded"))
+
+
+async def test_a_run_that_would_fail_again_waits_for_the_next_cycle(
+    kind: str, start: Start, connection: asyncpg.Connection, waits: list[float]
+) -> None:
+    await charges.add_due_fleet(connection, organizations=1)
+    await refuse_cycles(connection)
+    async with start():
+        await eventually(lambda: failed_once(connection))
+        await eventually(lambda: waits and max(waits) >= charging_loop._LOOK_AGAIN_SECONDS)
+        assert await runs(connection) == [(kind, "start", "failed")]
+
+
+async def failed_once(connection: asyncpg.Connection) -> bool:
+    return bool(await connection.fetchval("select exists (select from billing_runs where status = 'failed')"))
+
+
+async def refuse_cycles(connection: asyncpg.Connection) -> None:
+    await connection.execute(
+        "alter table vps_billing_cycles add constraint refused check (total_amount < 0) not valid"
+    )
