@@ -7,17 +7,22 @@ from contextlib import contextmanager, suppress
 from decimal import Decimal
 from typing import Final
 
+import structlog
+
 from containerstacks_shared.billing.documents import Biller, RunStatus, RunTrigger
 from containerstacks_shared.billing.forecast import OrganizationForecast, dry_run
 from containerstacks_shared.billing.heartbeat import present_once
+from containerstacks_shared.billing.heartbeat_url import HeartbeatUrl
 from containerstacks_shared.billing.run import RunSummary, run_hourly_billing
-from containerstacks_shared.core.errors import ContainerStacksError
+from containerstacks_shared.core.errors import BillingBusy, BillingPaused, ContainerStacksError
 from containerstacks_shared.database import db
 
 from .app import open_database
 from .settings import BillingDaemonSettings
 
 _LOCK_SECONDS: Final = 30.0
+
+_log = structlog.get_logger(__name__)
 
 
 class RunFailed(ContainerStacksError):  # noqa: N818 - named by what is the case, like its siblings
@@ -26,6 +31,26 @@ class RunFailed(ContainerStacksError):  # noqa: N818 - named by what is the case
 
 async def bill_once(settings: BillingDaemonSettings) -> RunSummary:
     """Run once. Raises `ContainerStacksError` when the run did not do its work; no money is not its failure."""
+    heartbeat_url = HeartbeatUrl(settings.heartbeat_url)
+    try:
+        summary = await _run(settings)
+    except (BillingPaused, BillingBusy):
+        # No run began.
+        raise
+    except ContainerStacksError:
+        await _call(heartbeat_url, succeeded=False)
+        raise
+    await _call(heartbeat_url, succeeded=True)
+    return summary
+
+
+async def _call(heartbeat_url: HeartbeatUrl, *, succeeded: bool) -> None:
+    problem = await heartbeat_url.call(succeeded=succeeded)
+    if problem is not None:
+        _log.warning("heartbeat_url.not_called", problem=problem)
+
+
+async def _run(settings: BillingDaemonSettings) -> RunSummary:
     stop = asyncio.Event()
     pool = await open_database(settings)
     try:

@@ -33,6 +33,7 @@ from .charge import Charged
 from .control import read_control
 from .documents import Biller, RunStatus, RunTrigger
 from .heartbeat import Heartbeat
+from .heartbeat_url import HeartbeatUrl
 from .run import RunSummary, is_debt_payable, run_hourly_billing
 from .schedule import NextRun, read_next_run
 from .term_observer import TermObserver
@@ -76,6 +77,7 @@ class ChargingLoop:
     biller: Biller
     heartbeat: Heartbeat
     observer: TermObserver
+    heartbeat_url: HeartbeatUrl
     subscription: Subscription
     _run_again: Backoff = field(default_factory=Backoff)
     # The hint of a top-up is used up when its run fails, and the next hour would settle the debt too late.
@@ -159,6 +161,7 @@ class ChargingLoop:
             return
         charged = summary.charged
         if summary.status is RunStatus.SUCCEEDED:
+            self.heartbeat_url.note(succeeded=True)
             try:
                 async with asyncio.timeout(_DATABASE_SECONDS):
                     await self.heartbeat.record_success(
@@ -171,6 +174,7 @@ class ChargingLoop:
         await self._tell_schedule(failed=False)
 
     async def _record_failure(self, message: str) -> None:
+        self.heartbeat_url.note(succeeded=False)
         try:
             async with asyncio.timeout(_DATABASE_SECONDS):
                 await self.heartbeat.record_failure(message)

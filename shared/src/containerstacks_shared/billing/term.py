@@ -1,8 +1,8 @@
 """Being the active biller: all that the billing daemon and web's built-in biller do while they lead.
 
 They differ in when they want to lead, and in what they observe. A term registers the biller, beats, charges, calls the
-debt hook, audits once a day, and watches whether billing gets on. Money is safe whoever bills, and even when two
-do: charging once is the database's promise.
+debt hook and HEARTBEAT_URL, audits once a day, and watches whether billing gets on. Money is safe whoever bills, and
+even when two do: charging once is the database's promise.
 """
 
 import asyncio
@@ -20,6 +20,7 @@ from .daily_audit import DailyAudit
 from .debt_hook import DebtHook
 from .documents import Biller
 from .heartbeat import ROLES, Heartbeat
+from .heartbeat_url import HeartbeatUrl
 from .stall_watch import StallWatch
 from .term_observer import TermObserver
 
@@ -68,13 +69,17 @@ class BillingTerm:
                 self._hearing(Channel.BILLING_CHANGED) as for_stall_watch,
                 self._hearing(Channel.BILLING_CHANGED) as for_audit,
             ):
-                charging = ChargingLoop(pool, self._settings, self._biller, heartbeat, observer, for_charging)
+                heartbeat_url = HeartbeatUrl(self._settings.heartbeat_url)
+                charging = ChargingLoop(
+                    pool, self._settings, self._biller, heartbeat, observer, heartbeat_url, for_charging
+                )
                 hook = DebtHook(pool, self._settings, for_hook)
                 audit = DailyAudit(pool, observer, interval=self._settings.billing_interval)
                 async with asyncio.TaskGroup() as group:
                     # The heart beats on until the batch in hand is finished.
                     idle = asyncio.Event()
                     group.create_task(heartbeat.beat_until(idle))
+                    group.create_task(heartbeat_url.call_until(halt))
                     group.create_task(hook.run(halt))
                     group.create_task(self.stall_watch.watch(pool, observer, for_stall_watch, halt))
                     group.create_task(audit.audit_until(halt, for_audit))

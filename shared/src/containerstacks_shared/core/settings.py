@@ -316,6 +316,11 @@ class BillingSettings(CommonSettings):
         default=24, description="How long a debt is open before the hook is told of it."
     )
 
+    heartbeat_url: OptionalWebUrl = Field(
+        default=None,
+        description="Asked for by GET after each successful run, and with /fail appended after a failed one.",
+    )
+
     @property
     def debt_grace(self) -> timedelta:
         return timedelta(hours=self.debt_grace_hours)
