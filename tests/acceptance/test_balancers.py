@@ -11,7 +11,7 @@ import aiohttp
 import asyncpg
 import pytest
 
-from containerstacks_web.headers import TRANSPORT_SECURITY
+from containerstacks_web.http.headers import TRANSPORT_SECURITY
 from support import fleet
 from support.balancers import (
     CADDY,

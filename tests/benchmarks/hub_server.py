@@ -15,7 +15,7 @@ from benchmarks.bare_server import MESSAGE
 from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.core.settings import load_settings
 from containerstacks_web.app import create_app
-from containerstacks_web.keys import HUB
+from containerstacks_web.live.hub import HUB
 from containerstacks_web.settings import WebSettings
 
 _FILLING = b"x" * 500_000

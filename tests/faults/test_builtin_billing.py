@@ -17,7 +17,7 @@ from containerstacks_shared.billing.heartbeat import Heartbeat
 from containerstacks_shared.database import db
 from containerstacks_shared.database.db import Connection, Pool
 from containerstacks_shared.database.locks import Leadership, Role, is_held
-from containerstacks_web.keys import POOL
+from containerstacks_web.database import POOL
 from support import charges, fleet, promises
 from support.clock import shift_clock
 from support.waiting import eventually, session_waiting_for

@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 from containerstacks_shared.database import db, reading
 from containerstacks_shared.database.reading import Reader
 from containerstacks_shared.schema import migrate
-from containerstacks_web.keys import READER
+from containerstacks_web.database import READER
 from support import fleet
 from support.databases import DatabaseServer, with_database
 from support.processes import LOCALHOST, Processes, free_port

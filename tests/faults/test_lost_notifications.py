@@ -5,7 +5,8 @@ import pytest
 
 from containerstacks_shared.core.errors import DatabaseUnsuitable
 from containerstacks_shared.database.db import ADVISORY_LOCK_CLASS, HINT_LOCK, assert_suitable
-from containerstacks_web.keys import LISTENER, SNAPSHOT_FEED
+from containerstacks_web.database import LISTENER
+from containerstacks_web.live.feed import SNAPSHOT_FEED
 from support import fleet, promises
 from support.dark_proxy import dark_proxy
 from support.packages import needs

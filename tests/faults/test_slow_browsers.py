@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from containerstacks_web.keys import HUB
 from containerstacks_web.live import socket as socket_handler
+from containerstacks_web.live.hub import HUB
 from support.waiting import eventually, time_limit
 from support.web_site import Site, open_site
 

@@ -11,7 +11,7 @@ import pytest
 
 from containerstacks_shared.local.embedded import EmbeddedPostgres
 from containerstacks_shared.schema import migrate
-from containerstacks_web.keys import SNAPSHOT_FEED
+from containerstacks_web.live.feed import SNAPSHOT_FEED
 from support import databases, fleet, promises, web_site
 from support.dark_proxy import DarkProxy, dark_proxy
 from support.processes import Processes

@@ -19,8 +19,11 @@ from containerstacks_shared.fleet import api_keys
 from containerstacks_shared.fleet.users import UserId
 from containerstacks_shared.process.http_connections import HEAD_SECONDS_MAX, GuardedRunner
 from containerstacks_shared.process.runtime import Job
+from containerstacks_web.api.openapi import describe_api
 from containerstacks_web.app import create_app, jobs
-from containerstacks_web.keys import BUILTIN_BILLING, SNAPSHOT_FEED
+from containerstacks_web.builtin_billing import BUILTIN_BILLING
+from containerstacks_web.live.feed import SNAPSHOT_FEED
+from containerstacks_web.routes import ROUTES
 from containerstacks_web.settings import WebSettings
 from support import fleet
 from support.waiting import eventually, time_limit
@@ -144,6 +147,12 @@ async def add_api_key(connection: Connection, *, role: str) -> str:
 async def add_api_key_of(connection: Connection, user_id: UUID) -> str:
     async with connection.transaction():
         return (await api_keys.create(connection, UserId(user_id), name="for tests")).key
+
+
+def api_description() -> dict[str, Any]:
+    app = web.Application()
+    app.router.add_routes(ROUTES)
+    return describe_api("ContainerStacks", app.router)
 
 
 def _header_names(headers: dict[str, str]) -> dict[str, str]:

@@ -16,13 +16,13 @@ from containerstacks_shared.fleet.vps import (
     VpsStatusCounts,
     VpsStatusGroup,
 )
-from containerstacks_web.documents import (
+from containerstacks_web.api.documents import (
     DaemonStatusDocument,
     HealthDocument,
     PlatformStatisticsDocument,
-    StatusMessage,
     VpsStatisticsDocument,
 )
+from containerstacks_web.live.messages import StatusMessage
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 1000, tzinfo=UTC)
 

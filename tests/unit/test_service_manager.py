@@ -13,8 +13,7 @@ from containerstacks_shared.billing.stall_watch import StallWatch
 from containerstacks_shared.database.db import Pool
 from containerstacks_shared.process.service_manager import ServiceManager
 from containerstacks_web import app as web_service
-from containerstacks_web.keys import SNAPSHOT_FEED
-from containerstacks_web.live.feed import SnapshotFeed
+from containerstacks_web.live.feed import SNAPSHOT_FEED, SnapshotFeed
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from containerstacks_shared.database.db import Connection
 from containerstacks_web.api import health
-from containerstacks_web.conventions import accepts_json
+from containerstacks_web.http.policy import accepts_json
 from support import web_site
 from support.waiting import eventually, time_limit
 from support.web_site import OpenSite, Site

@@ -19,7 +19,6 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi import checks
 
 from containerstacks_shared.database.db import Connection
-from containerstacks_web.api.openapi import describe_api
 from support import web_site
 from support.web_site import OpenSite
 
@@ -96,7 +95,7 @@ async def test_every_answer_is_as_described(open_site: OpenSite, connection: Con
         headers |= {"X-API-Key": key, "Authorization": f"Bearer {key}"}
     trial = Trial(str(site.client.make_url("")).rstrip("/"), headers)
     # In a thread: the server answers on this one.
-    await asyncio.to_thread(trial.run, describe_api("ContainerStacks"))
+    await asyncio.to_thread(trial.run, web_site.api_description())
     print(f"{role}: {trial.cases} cases, {dict(sorted(trial.answers.items()))}")  # noqa: T201
     assert trial.cases * len(ROLES) >= (CASES_TOTAL_MIN if CASES >= CASES_USUAL else 1)
     assert not [status for status in trial.answers if status >= 500]

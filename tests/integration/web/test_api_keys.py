@@ -11,7 +11,7 @@ from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet import api_keys
 from containerstacks_shared.fleet.api_keys import ApiKeyScope
 from containerstacks_shared.fleet.users import UserId
-from containerstacks_web.keys import KEY_USES
+from containerstacks_web.sign_in.key_uses import KEY_USES
 from support import fleet, web_site
 from support.web_site import Site
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Final
 
 from containerstacks_shared.database.db import Connection
-from containerstacks_web.api.openapi import describe_api
 from support import web_site
 from support.packages import needs
 from support.web_site import Site
@@ -37,7 +36,7 @@ def test_every_endpoint_has_a_call_of_either_kind() -> None:
     sections = {
         section["call"]: section["text"] for section in _SECTION.finditer(DOCUMENT.read_text("utf-8"))
     }
-    paths = describe_api("ContainerStacks")["paths"]
+    paths = web_site.api_description()["paths"]
     described = {
         f"{method.upper()} {path}"
         for path, methods in paths.items()

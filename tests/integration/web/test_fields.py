@@ -9,7 +9,6 @@ from typing import Any, Final
 import pytest
 
 from containerstacks_shared.database.db import Connection
-from containerstacks_web.api.openapi import describe_api
 from support import fleet, web_site
 from support.waiting import eventually
 from support.web_site import Site
@@ -112,7 +111,7 @@ async def test_everybody_sees_exactly_the_fields_of_the_table(site: Site, connec
 
 
 def test_the_table_has_every_endpoint_that_is_read() -> None:
-    paths = describe_api("ContainerStacks")["paths"]
+    paths = web_site.api_description()["paths"]
     read = {
         f"GET {path}"
         for path, methods in paths.items()

@@ -3,7 +3,9 @@
 import pytest
 
 from containerstacks_shared.database.db import Connection
-from containerstacks_web.keys import HISTORY, POOL, SNAPSHOT_FEED
+from containerstacks_web.database import POOL
+from containerstacks_web.live.feed import SNAPSHOT_FEED
+from containerstacks_web.live.history import HISTORY
 from support.demo_past import add_past, add_past_runs
 from support.web_site import OpenSite, Site
 

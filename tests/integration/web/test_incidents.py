@@ -14,7 +14,8 @@ from containerstacks_shared.database.db import Connection
 from containerstacks_shared.status import component_rules, components, incidents
 from containerstacks_shared.status.component_rules import Finding
 from containerstacks_shared.status.documents import Component, ComponentState
-from containerstacks_web.keys import HUB, STATUS_BOARD
+from containerstacks_web.live.board import STATUS_BOARD
+from containerstacks_web.live.hub import HUB
 from support import fleet, web_site
 from support.waiting import eventually
 from support.web_site import OpenSite, Site

@@ -10,8 +10,9 @@ import pytest
 
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.audit import audit
-from containerstacks_web.keys import ADMIN_SOCKETS, PLATFORM_STATISTICS
+from containerstacks_web.live.admin_sockets import ADMIN_SOCKETS
 from containerstacks_web.live.owed_figures import OwedFigures
+from containerstacks_web.live.platform_statistics import PLATFORM_STATISTICS
 from support import fleet
 from support.waiting import eventually
 from support.web_site import OpenSite, Site, add_api_key

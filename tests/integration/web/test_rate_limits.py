@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from containerstacks_shared.database.db import Connection
-from containerstacks_web.request_limits import VAIN_CREDENTIALS
+from containerstacks_web.http.request_limits import VAIN_CREDENTIALS
 from support import web_site
 from support.processes import free_port
 from support.waiting import eventually, time_limit

@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from containerstacks_shared.database.db import Connection
-from containerstacks_web.request_limits import VAIN_CREDENTIALS
+from containerstacks_web.http.request_limits import VAIN_CREDENTIALS
 from support import fleet
 from support.packages import find_program, needs
 from support.processes import LOCALHOST, free_port

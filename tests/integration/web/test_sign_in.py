@@ -6,8 +6,8 @@ import pytest
 
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet.passwords import hash_password
-from containerstacks_web.keys import RATE_LIMITER
-from containerstacks_web.sign_in.handlers import GUESSES, GUESSES_NAME
+from containerstacks_web.http.rate_limiting import RATE_LIMITER
+from containerstacks_web.pages.sign_in import GUESSES, GUESSES_NAME
 from support import fleet
 from support.web_site import SESSION_COOKIE, Site, open_site
 

@@ -9,7 +9,7 @@ import aiohttp
 import pytest
 
 from containerstacks_shared.database.db import Connection
-from containerstacks_web.keys import HUB
+from containerstacks_web.live.hub import HUB
 from support import fleet, promises
 from support.waiting import eventually, time_limit
 from support.web_site import OpenSite, Site

@@ -10,9 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from containerstacks_shared.database.db import Connection
-from containerstacks_web.keys import HUB
 from containerstacks_web.live.admin_sockets import ENDED
 from containerstacks_web.live.frames import text_frame
+from containerstacks_web.live.hub import HUB
 from support import fleet, web_site
 from support.waiting import eventually, time_limit
 from support.web_site import OpenSite, Site

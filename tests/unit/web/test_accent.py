@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from containerstacks_web.accent import CONTRAST_MIN, SURFACES, Colour, accent_rules, readable, tokens_of
+from containerstacks_web.branding.accent import (
+    CONTRAST_MIN,
+    SURFACES,
+    Colour,
+    accent_rules,
+    readable,
+    tokens_of,
+)
 
 TOKENS = (files("containerstacks_web") / "static" / "css" / "tokens.css").read_text()
 COLOURS = tokens_of(TOKENS)

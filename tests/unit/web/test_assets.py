@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
-from containerstacks_web.pages.assets import STYLESHEET, Assets
+from containerstacks_web.rendering.assets import STYLESHEET, Assets
 
 SOURCES = files("containerstacks_web") / "static"
 COMPONENTS = sorted((SOURCES / "css" / "components").iterdir(), key=lambda entry: entry.name)

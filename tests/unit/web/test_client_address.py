@@ -7,7 +7,7 @@ from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 from multidict import CIMultiDict
 
-from containerstacks_web.client_address import TrustedProxies, parse_address
+from containerstacks_web.http.client_address import TrustedProxies, parse_address
 
 PROXIES = TrustedProxies([ip_network("10.0.0.0/8"), ip_network("fd00::/8")])
 

@@ -4,8 +4,8 @@ from datetime import datetime
 
 import pytest
 
-from containerstacks_web.pages import formats
-from containerstacks_web.pages.formats import FormatName
+from containerstacks_web.rendering import formats
+from containerstacks_web.rendering.formats import FormatName
 from support import format_cases
 
 

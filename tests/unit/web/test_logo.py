@@ -6,7 +6,7 @@ import pytest
 
 from containerstacks_shared.core.errors import ConfigurationError
 from containerstacks_shared.core.settings import load_settings
-from containerstacks_web.logo import BYTES_MAX, Logo
+from containerstacks_web.branding.logo import BYTES_MAX, Logo
 from containerstacks_web.settings import WebSettings
 from support.logos import MARK_SVG, WORDMARK_SVG, png
 

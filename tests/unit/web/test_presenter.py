@@ -20,10 +20,11 @@ from containerstacks_shared.fleet.vps import (
     VpsStatistics,
     VpsStatusCounts,
 )
-from containerstacks_web.documents import StatusMessage
+from containerstacks_web.live.messages import StatusMessage
 from containerstacks_web.live.snapshot import StatusSnapshot
-from containerstacks_web.pages.presenter import present_about, present_details, present_status
+from containerstacks_web.pages.presenter import present_about, present_status
 from containerstacks_web.pages.verdict import Verdict
+from containerstacks_web.rendering.details import present_details
 
 NOW = datetime(2026, 11, 23, 6, 46, 12, tzinfo=UTC)
 

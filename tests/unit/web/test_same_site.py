@@ -2,7 +2,7 @@
 
 import pytest
 
-from containerstacks_web.client_address import is_same_origin
+from containerstacks_web.http.client_address import is_same_origin
 from containerstacks_web.sign_in.local_path import local_path
 
 

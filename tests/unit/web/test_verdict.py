@@ -4,16 +4,8 @@ from typing import Any
 
 import pytest
 
-from containerstacks_web.pages.verdict import (
-    RULES,
-    Equals,
-    Freshness,
-    Otherwise,
-    Verdict,
-    as_case,
-    decide,
-    look_up,
-)
+from containerstacks_web.live.freshness import Freshness
+from containerstacks_web.pages.verdict import RULES, Equals, Otherwise, Verdict, as_case, decide, look_up
 from support import verdict_cases
 
 

@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine, Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import aiohttp_session
 from aiohttp import web
 
 from containerstacks_shared.alerts.alerting import Alerting
-from containerstacks_shared.alerts.receivers import receivers
+from containerstacks_shared.alerts.receivers import Receiver, receivers
 from containerstacks_shared.billing import charging_loop
 from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.core.settings import load_settings
@@ -21,45 +21,39 @@ from containerstacks_shared.database.reading import open_reader
 from containerstacks_shared.process.probes import add_probes
 from containerstacks_shared.process.runtime import Job, ServiceSpec
 from containerstacks_shared.process.supervision import Account
+from containerstacks_web.api.openapi import API_DESCRIPTION, ApiDescription
+from containerstacks_web.http import middlewares
+from containerstacks_web.http.client_address import TRUSTED_PROXIES, TrustedProxies
+from containerstacks_web.http.policy import keep_conventions
+from containerstacks_web.http.problems import ERROR_PAGE
+from containerstacks_web.http.rate_limiting import RATE_LIMITER, RateLimiter
+from containerstacks_web.live import board, feed
+from containerstacks_web.live.admin_sockets import ADMIN_SOCKETS, AdminSockets
+from containerstacks_web.live.board import STATUS_BOARD, StatusBoard
+from containerstacks_web.live.feed import SNAPSHOT_FEED, SnapshotFeed
+from containerstacks_web.live.history import HISTORY, HistoryReadings
+from containerstacks_web.live.hub import HUB, Hub
+from containerstacks_web.live.platform_statistics import PLATFORM_STATISTICS, PlatformStatisticsCache
+from containerstacks_web.pages import sign_in
+from containerstacks_web.pages.handlers import error_page
+from containerstacks_web.sign_in.admission import admit
+from containerstacks_web.sign_in.credentials import is_still_admin
+from containerstacks_web.sign_in.key_uses import KEY_USES, KeyUses
+from containerstacks_web.sign_in.sessions import SESSION_STORAGE, DatabaseSessionStorage
 
-from . import builtin_billing, middlewares, pages, ready_answers, routes
-from .client_address import TrustedProxies
-from .conventions import keep_conventions
-from .keys import (
-    ADMIN_SOCKETS,
-    ALERT_RECEIVERS,
-    BUILTIN_BILLING,
-    HISTORY,
-    HUB,
-    KEY_USES,
-    LISTENER,
-    PLATFORM_STATISTICS,
-    POOL,
-    RATE_LIMITER,
-    READER,
-    SETTINGS,
-    SNAPSHOT_FEED,
-    STATUS_BOARD,
-    TRUSTED_PROXIES,
-)
-from .live import board, feed
-from .live.admin_sockets import AdminSockets
-from .live.board import StatusBoard
-from .live.feed import SnapshotFeed
-from .live.history import HistoryReadings
-from .live.hub import Hub
-from .platform_statistics import PlatformStatisticsCache
-from .rate_limiting import RateLimiter
-from .settings import WebSettings
+from . import builtin_billing, pages, response_cache
+from .builtin_billing import BUILTIN_BILLING
+from .database import LISTENER, POOL, READER
+from .routes import ROUTES
+from .settings import SETTINGS, WebSettings
 from .shared_redis import create_redis_pool
-from .sign_in import handlers as sign_in
-from .sign_in.key_uses import KeyUses
-from .sign_in.sessions import SESSION_STORAGE, DatabaseSessionStorage
 
 # A form's fields; nothing else is sent to this service.
 _REQUEST_BYTES_MAX = 64 * 1024
 # From one look at the database to the end of the next, with room to spare.
 _LOOK_TAKES_MAX = timedelta(seconds=15)
+
+ALERT_RECEIVERS: Final[web.AppKey[Sequence[Receiver]]] = web.AppKey("alert_receivers")
 
 
 def build() -> ServiceSpec:
@@ -80,21 +74,23 @@ def create_app(settings: WebSettings) -> web.Application:
     app[SETTINGS] = settings
     app[ALERT_RECEIVERS] = receivers(settings)
     app[TRUSTED_PROXIES] = TrustedProxies(settings.trusted_proxies)
-    app[ready_answers.READY_ANSWERS] = ready_answers.ReadyAnswers()
+    app[response_cache.RESPONSE_CACHE] = response_cache.ResponseCache()
     app[SESSION_STORAGE] = DatabaseSessionStorage(settings.session_secret)
     app.middlewares.extend(
         (
-            ready_answers.answer_strangers,
+            response_cache.answer_strangers,
             middlewares.log_request,
             middlewares.answer_errors,
             keep_conventions,
             aiohttp_session.session_middleware(app[SESSION_STORAGE]),
-            middlewares.admit,
+            admit,
         )
     )
+    app[ERROR_PAGE] = error_page
     app.on_response_prepare.append(middlewares.set_headers)
     add_probes(app, _reasons_not_ready)
-    routes.add_routes(app)
+    app.router.add_routes(ROUTES)
+    app[API_DESCRIPTION] = ApiDescription(settings.company_name, app.router)
     pages.setup(app)
     app.cleanup_ctx.append(_database)
     app.cleanup_ctx.append(_parts)
@@ -148,7 +144,9 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
         pool, announce=app[HUB].announce, database_away=lambda: app[SNAPSHOT_FEED].failing
     )
     app[HISTORY] = HistoryReadings(app[READER])
-    app[ADMIN_SOCKETS] = AdminSockets(pool, billing_interval=settings.billing_interval)
+    app[ADMIN_SOCKETS] = AdminSockets(
+        pool, is_still_admin=is_still_admin, billing_interval=settings.billing_interval
+    )
     app[KEY_USES] = KeyUses(pool)
     app[PLATFORM_STATISTICS] = PlatformStatisticsCache(app[READER], redis_pool)
     app[BUILTIN_BILLING] = builtin_billing.BuiltinBilling(pool, settings, app[LISTENER])

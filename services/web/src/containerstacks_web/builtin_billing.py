@@ -9,6 +9,8 @@ import asyncio
 from datetime import timedelta
 from typing import Final
 
+from aiohttp import web
+
 from containerstacks_shared.billing.documents import Biller
 from containerstacks_shared.billing.heartbeat import hand_back_if_last
 from containerstacks_shared.billing.status import is_daemon_alive
@@ -81,6 +83,9 @@ class BuiltinBilling:
                 return await is_daemon_alive(connection)
         except FAILURES:
             return None
+
+
+BUILTIN_BILLING: Final = web.AppKey("builtin_billing", BuiltinBilling)
 
 
 class _Observer(TermObserver):

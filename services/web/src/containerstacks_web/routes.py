@@ -1,44 +1,71 @@
 """Every address of the service on one screen (static files and probes aside)."""
 
+from typing import Final
+
 from aiohttp import web
 
-from .admin.routes import routes as admin_routes
-from .api import atom, badges, billing, docs, health, incidents, keys, openapi
-from .conventions import SOCKET_PATH
-from .live.socket import status_socket
-from .pages import handlers as pages
-from .sign_in import handlers as sign_in
+from containerstacks_web.admin import access as admin
+from containerstacks_web.admin import billing as admin_billing
+from containerstacks_web.admin import debts as admin_debts
+from containerstacks_web.admin import incidents as admin_incidents
+from containerstacks_web.admin import keys as admin_keys
+from containerstacks_web.admin import overview as admin_overview
+from containerstacks_web.admin import price_holds as admin_price_holds
+from containerstacks_web.admin import runs as admin_runs
+from containerstacks_web.api import atom, badges, billing, docs, health, incidents, keys, openapi
+from containerstacks_web.http.paths import SOCKET_PATH
+from containerstacks_web.live.socket import status_socket
+from containerstacks_web.pages import handlers as pages
+from containerstacks_web.pages import sign_in
 
-
-def add_routes(app: web.Application) -> None:
-    app.router.add_routes(
-        [
-            web.get("/", pages.index),
-            web.get("/status", pages.status),
-            web.get("/about", pages.about),
-            web.get("/login", pages.login_form),
-            web.post("/login", sign_in.sign_in),
-            web.post("/logout", sign_in.sign_out),
-            web.get("/logout/everywhere", pages.sign_out_everywhere_form),
-            web.post("/logout/everywhere", sign_in.sign_out_everywhere),
-            web.get("/api/health", health.health),
-            web.get("/api/health/stats", health.statistics),
-            web.get("/api/health/billing-daemon", health.billing_daemon),
-            web.get("/api/health/platform-stats", health.platform_statistics),
-            web.get("/api/status/components", incidents.read_components),
-            web.get("/api/incidents", incidents.list_incidents),
-            web.post("/api/incidents", incidents.open_incident),
-            web.get("/api/incidents/{id}", incidents.read_incident),
-            web.patch("/api/incidents/{id}", incidents.change_incident),
-            web.get(atom.FEED_PATH, atom.feed),
-            web.get("/badge/{name}.svg", badges.badge),
-            web.get("/api/billing/runs", billing.runs),
-            web.get("/api/keys", keys.list_keys),
-            web.post("/api/keys", keys.create_key),
-            web.delete("/api/keys/{id}", keys.revoke_key),
-            web.get("/api/openapi.json", openapi.openapi_document),
-            web.get("/api/docs", docs.docs_page),
-            web.get(SOCKET_PATH, status_socket),
-            *admin_routes(),
-        ]
-    )
+ROUTES: Final = (
+    web.get("/", pages.index),
+    web.get("/status", pages.status),
+    web.get("/about", pages.about),
+    web.get("/login", pages.login_form),
+    web.post("/login", sign_in.sign_in),
+    web.post("/logout", sign_in.sign_out),
+    web.get("/logout/everywhere", pages.sign_out_everywhere_form),
+    web.post("/logout/everywhere", sign_in.sign_out_everywhere),
+    web.get("/api/health", health.health),
+    web.get("/api/health/stats", health.statistics),
+    web.get("/api/health/billing-daemon", health.billing_daemon),
+    web.get("/api/health/platform-stats", health.platform_statistics),
+    web.get("/api/status/components", incidents.read_components),
+    web.get("/api/incidents", incidents.list_incidents),
+    web.post("/api/incidents", incidents.open_incident),
+    web.get("/api/incidents/{id}", incidents.read_incident),
+    web.patch("/api/incidents/{id}", incidents.change_incident),
+    web.get(atom.FEED_PATH, atom.feed),
+    web.get("/badge/{name}.svg", badges.badge),
+    web.get("/api/billing/runs", billing.runs),
+    web.get("/api/keys", keys.list_keys),
+    web.post("/api/keys", keys.create_key),
+    web.delete("/api/keys/{id}", keys.revoke_key),
+    web.get("/api/openapi.json", openapi.openapi_document),
+    web.get("/api/docs", docs.docs_page),
+    web.get(SOCKET_PATH, status_socket),
+    # Each is a page or a form, and both let only administrators in.
+    admin.page("/admin", admin_overview.show),
+    admin.page("/admin/runs", admin_runs.show_list),
+    admin.page("/admin/runs/{id}", admin_runs.show),
+    admin.page("/admin/debts", admin_debts.show_list),
+    admin.page("/admin/organizations/{id}", admin_debts.show_organization),
+    admin.page("/admin/organizations/{id}/statement", admin_debts.download_statement),
+    admin.page("/admin/billing", admin_billing.show),
+    admin.form("/admin/billing/pause", admin_billing.pause),
+    admin.form("/admin/billing/resume", admin_billing.resume),
+    admin.page("/admin/billing/release", admin_price_holds.show),
+    admin.form("/admin/billing/release", admin_price_holds.release),
+    admin.page("/admin/incidents", admin_incidents.show_list),
+    admin.page("/admin/incidents/new", admin_incidents.show_opening),
+    admin.form("/admin/incidents/new", admin_incidents.open_incident),
+    admin.page("/admin/incidents/maintenance", admin_incidents.show_planning),
+    admin.form("/admin/incidents/maintenance", admin_incidents.plan_maintenance),
+    admin.page("/admin/incidents/{id}", admin_incidents.show),
+    admin.form("/admin/incidents/{id}", admin_incidents.change),
+    admin.page("/admin/keys", admin_keys.show),
+    admin.form("/admin/keys", admin_keys.create),
+    admin.page("/admin/keys/revoke", admin_keys.show_revoking),
+    admin.form("/admin/keys/revoke", admin_keys.revoke),
+)

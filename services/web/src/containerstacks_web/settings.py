@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated, Final
 
+from aiohttp import web
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
@@ -21,9 +22,8 @@ from containerstacks_shared.core.settings import (
     RateLimitSetting,
     Words,
 )
-
-from .accent import Colour
-from .logo import BYTES_MAX, Logo
+from containerstacks_web.branding.accent import Colour
+from containerstacks_web.branding.logo import BYTES_MAX, Logo
 
 
 def _colour(value: object) -> object:
@@ -104,3 +104,6 @@ class WebSettings(BillingSettings):
     def allows_origin(self, origin: str) -> bool:
         """Whether pages of that site may read the API."""
         return ANY_ORIGIN in self.cors_origins or origin.lower() in self.cors_origins
+
+
+SETTINGS: Final = web.AppKey("settings", WebSettings)

@@ -11,14 +11,13 @@ from aiohttp_session import get_session
 from yarl import URL
 
 from containerstacks_shared.database.db import Connection
-from containerstacks_web.keys import IDENTITY, POOL
-from containerstacks_web.problems import RequestRefused
-from containerstacks_web.sign_in.authorization import assert_csrf
-from containerstacks_web.sign_in.identity import CredentialKind, Identity, RequestRole
+from containerstacks_web.database import POOL
+from containerstacks_web.http.identity import IDENTITY, CredentialKind, Identity, RequestRole
+from containerstacks_web.http.problems import RequestRefused
+from containerstacks_web.sign_in.csrf import assert_csrf
 
 Handler = Callable[[web.Request, Identity], Awaitable[web.StreamResponse]]
 
-PREFIX: Final = "/admin"
 _CONNECTION_SECONDS_MAX: Final = 2.0
 _READ_SECONDS_MAX: Final = 10.0
 
@@ -27,7 +26,7 @@ def page(path: str, handler: Handler) -> web.RouteDef:
     async def guarded(request: web.Request) -> web.StreamResponse:
         return await handler(request, await _enter(request))
 
-    return web.get(PREFIX + path, guarded)
+    return web.get(path, guarded)
 
 
 def form(path: str, handler: Handler) -> web.RouteDef:
@@ -38,7 +37,7 @@ def form(path: str, handler: Handler) -> web.RouteDef:
             await assert_csrf(request)
         return await handler(request, identity)
 
-    return web.post(PREFIX + path, guarded)
+    return web.post(path, guarded)
 
 
 @asynccontextmanager

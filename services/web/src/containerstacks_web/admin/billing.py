@@ -9,8 +9,8 @@ from aiohttp import web
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.held_plans import read_held
 from containerstacks_shared.core.errors import ChangeRefused
-from containerstacks_web.pages.rendering import render
-from containerstacks_web.sign_in.identity import Identity
+from containerstacks_web.http.identity import Identity
+from containerstacks_web.rendering.templates import render
 from containerstacks_web.sign_in.messages import leave_message
 
 from .access import database

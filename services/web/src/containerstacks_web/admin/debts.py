@@ -14,10 +14,10 @@ from containerstacks_shared.billing.statement_formats import StatementFormat
 from containerstacks_shared.billing.statement_formats import render as render_statement
 from containerstacks_shared.core.errors import NotFound
 from containerstacks_shared.fleet import organizations
-from containerstacks_web.keys import POOL
-from containerstacks_web.pages.rendering import render
-from containerstacks_web.problems import RequestRefused
-from containerstacks_web.sign_in.identity import Identity
+from containerstacks_web.database import POOL
+from containerstacks_web.http.identity import Identity
+from containerstacks_web.http.problems import RequestRefused
+from containerstacks_web.rendering.templates import render
 
 from .access import database
 

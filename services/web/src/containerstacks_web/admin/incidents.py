@@ -18,9 +18,9 @@ from containerstacks_shared.status.documents import (
     IncidentStatus,
 )
 from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentDraft, MaintenanceDraft
-from containerstacks_web.api.exchange import whole_number
-from containerstacks_web.pages.rendering import render
-from containerstacks_web.sign_in.identity import Identity
+from containerstacks_web.http.exchange import whole_number
+from containerstacks_web.http.identity import Identity
+from containerstacks_web.rendering.templates import render
 from containerstacks_web.sign_in.messages import leave_message
 
 from .access import database, number_in_path

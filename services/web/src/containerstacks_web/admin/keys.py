@@ -13,11 +13,11 @@ from containerstacks_shared.core.errors import NotFound
 from containerstacks_shared.fleet import api_keys
 from containerstacks_shared.fleet.api_keys import ApiKeyScope
 from containerstacks_shared.fleet.users import UserId
-from containerstacks_web.api.documents import ApiKeyRequest
-from containerstacks_web.api.exchange import whole_number
-from containerstacks_web.keys import TRUSTED_PROXIES
-from containerstacks_web.pages.rendering import render
-from containerstacks_web.sign_in.identity import Identity
+from containerstacks_web.actions.api_keys import ApiKeyRequest
+from containerstacks_web.http.client_address import TRUSTED_PROXIES
+from containerstacks_web.http.exchange import whole_number
+from containerstacks_web.http.identity import Identity
+from containerstacks_web.rendering.templates import render
 from containerstacks_web.sign_in.messages import leave_message
 
 from .access import database

@@ -14,10 +14,13 @@ from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.database.locks import Role
 from containerstacks_shared.fleet import counts
 from containerstacks_shared.process import processes
-from containerstacks_web.keys import ADMIN_SOCKETS, HUB, LISTENER, SETTINGS
-from containerstacks_web.pages.presenter import Details, present_details
-from containerstacks_web.pages.rendering import render
-from containerstacks_web.sign_in.identity import Identity
+from containerstacks_web.database import LISTENER
+from containerstacks_web.http.identity import Identity
+from containerstacks_web.live.admin_sockets import ADMIN_SOCKETS
+from containerstacks_web.live.hub import HUB
+from containerstacks_web.rendering.details import Details, present_details
+from containerstacks_web.rendering.templates import render
+from containerstacks_web.settings import SETTINGS
 
 from .access import database
 from .attention import Facts, alerts

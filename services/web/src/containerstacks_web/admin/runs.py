@@ -10,10 +10,10 @@ from containerstacks_shared.billing import run_debts, run_records
 from containerstacks_shared.billing.documents import RunStatus
 from containerstacks_shared.billing.owed_hours import read_owed_hours
 from containerstacks_shared.core.errors import NotFound
-from containerstacks_web.api.exchange import whole_number
-from containerstacks_web.pages.rendering import render
-from containerstacks_web.problems import RequestRefused
-from containerstacks_web.sign_in.identity import Identity
+from containerstacks_web.http.exchange import whole_number
+from containerstacks_web.http.identity import Identity
+from containerstacks_web.http.problems import RequestRefused
+from containerstacks_web.rendering.templates import render
 
 from .access import database, number_in_path
 

@@ -13,10 +13,9 @@ from aiohttp import web
 from feedgen.feed import FeedGenerator
 
 from containerstacks_shared.status.documents import Incident, IncidentKind, IncidentUpdate
-from containerstacks_web.keys import SETTINGS, STATUS_BOARD
-from containerstacks_web.live.board import Board
-
-from .answers import named_answer
+from containerstacks_web.http.conditional import named_answer
+from containerstacks_web.live.board import STATUS_BOARD, Board
+from containerstacks_web.settings import SETTINGS
 
 FEED_PATH: Final = "/status/feed.atom"
 # What XML cannot say, however it came into the table.

@@ -7,10 +7,9 @@ from typing import Final
 from aiohttp import web
 
 from containerstacks_shared.status.documents import Component, ComponentState
-from containerstacks_web.keys import STATUS_BOARD
-from containerstacks_web.problems import RequestRefused
-
-from .answers import named_answer
+from containerstacks_web.http.conditional import named_answer
+from containerstacks_web.http.problems import RequestRefused
+from containerstacks_web.live.board import STATUS_BOARD
 
 OVERALL: Final = "status"
 

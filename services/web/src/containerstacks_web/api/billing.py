@@ -7,11 +7,11 @@ from aiohttp import web
 from yarl import URL
 
 from containerstacks_shared.billing import run_records
-from containerstacks_web.keys import POOL
-from containerstacks_web.sign_in.authorization import assert_admin
+from containerstacks_web.database import POOL
+from containerstacks_web.http.authorization import assert_admin
+from containerstacks_web.http.exchange import answer, whole_number
 
 from .documents import BillingRunsDocument
-from .exchange import answer, whole_number
 
 RUNS_MAX: Final = 200
 RUNS_USUAL: Final = 50

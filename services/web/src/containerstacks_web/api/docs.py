@@ -8,10 +8,9 @@ from typing import Any, Final
 from aiohttp import web
 from markupsafe import Markup, escape
 
-from containerstacks_web.keys import SETTINGS
-from containerstacks_web.pages.rendering import render
+from containerstacks_web.rendering.templates import render
 
-from .openapi import describe_api
+from .openapi import API_DESCRIPTION
 
 _REFERENCE_PREFIX: Final = "#/components/schemas/"
 
@@ -26,7 +25,7 @@ class Field:
 
 
 async def docs_page(request: web.Request) -> web.Response:
-    api = describe_api(request.app[SETTINGS].company_name)
+    api = request.app[API_DESCRIPTION].document
     schemas = {
         name: [Field(field, type_name(value)) for field, value in schema.get("properties", {}).items()]
         for name, schema in api["components"]["schemas"].items()

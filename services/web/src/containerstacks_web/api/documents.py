@@ -1,21 +1,65 @@
-"""The documents of the API that only administrators read or send."""
+"""The documents that the API answers with."""
 
-from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Literal, Self
 from uuid import UUID
 
-from pydantic import AwareDatetime, BeforeValidator, ConfigDict, Field
-
-from containerstacks_shared.billing.documents import BillingRunRecord
+from containerstacks_shared.billing.documents import BillingRunRecord, DaemonDetails, DaemonStatus
 from containerstacks_shared.core.documents import Document, Timestamp
-from containerstacks_shared.fleet.api_keys import NAME_CHARACTERS_MAX, ApiKeyRecord, ApiKeyScope, NewApiKey
+from containerstacks_shared.fleet.api_keys import ApiKeyRecord, ApiKeyScope, NewApiKey
+from containerstacks_shared.fleet.platform import PlatformDetails, PlatformStatistics
+from containerstacks_shared.fleet.vps import VpsDetails, VpsStatistics
+from containerstacks_shared.status.documents import ComponentReport, ComponentState, Incident
+from containerstacks_web.actions.api_keys import ApiKeyRequest
 
 
-def _text_only(value: object) -> object:
-    """Take a moment as text: a number would be seconds to one reader and milliseconds to the next."""
-    if value is not None and not isinstance(value, str | datetime):
-        raise ValueError("is not a date and time")
-    return value
+class HealthDocument(Document):
+    success: Literal[True] = True
+    message: str
+    timestamp: Timestamp
+    version: str
+
+
+class VpsStatisticsDocument(Document):
+    success: Literal[True] = True
+    timestamp: Timestamp
+    last_updated: Timestamp
+    vps: VpsDetails | VpsStatistics
+
+
+class DaemonStatusDocument(Document):
+    success: Literal[True] = True
+    timestamp: Timestamp
+    daemon: DaemonDetails | DaemonStatus
+
+
+class PlatformStatisticsDocument(Document):
+    success: Literal[True] = True
+    timestamp: Timestamp
+    stats: PlatformDetails | PlatformStatistics
+
+
+class ComponentsDocument(Document):
+    """`stale` tells that newer states were asked for and could not be had since `last_updated`."""
+
+    success: Literal[True] = True
+    timestamp: Timestamp
+    last_updated: Timestamp
+    stale: bool
+    overall: ComponentState
+    components: list[ComponentReport]
+
+
+class IncidentsDocument(Document):
+    """One page, the newest first. The next one is in the Link header, rel="next"."""
+
+    success: Literal[True] = True
+    timestamp: Timestamp
+    incidents: list[Incident]
+
+
+class IncidentDocument(Document):
+    success: Literal[True] = True
+    incident: Incident
 
 
 class BillingRunsDocument(Document):
@@ -58,23 +102,6 @@ class ApiKeysDocument(Document):
     success: Literal[True] = True
     timestamp: Timestamp
     keys: list[ApiKeyDocument]
-
-
-class ApiKeyRequest(Document):
-    """A key to be made for whoever asks."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    # Printable, for it is shown in lists and logs; PostgreSQL knows no NUL anyway.
-    name: Annotated[str, Field(min_length=1, max_length=NAME_CHARACTERS_MAX, pattern=r"^[^\x00-\x1f\x7f]+$")]
-    scopes: tuple[ApiKeyScope, ...] = Field(
-        default=(ApiKeyScope.STATUS,), min_length=1, max_length=len(ApiKeyScope), description="What for."
-    )
-    expires_at: Annotated[
-        AwareDatetime | None,
-        BeforeValidator(_text_only, json_schema_input_type=str | None),
-        Field(description="When it ends, in the future; never, when absent."),
-    ] = None
 
 
 class NewApiKeyDocument(Document):

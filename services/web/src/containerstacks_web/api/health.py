@@ -15,15 +15,15 @@ from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.core.documents import Document
 from containerstacks_shared.database import db
 from containerstacks_shared.fleet import counts
-from containerstacks_web.documents import (
-    DaemonStatusDocument,
-    HealthDocument,
-    PlatformStatisticsDocument,
-    VpsStatisticsDocument,
-)
-from containerstacks_web.keys import IDENTITY, PLATFORM_STATISTICS, POOL, SETTINGS, SNAPSHOT_FEED
+from containerstacks_web.database import POOL
+from containerstacks_web.http.identity import IDENTITY
+from containerstacks_web.live.feed import SNAPSHOT_FEED
+from containerstacks_web.live.freshness import Freshness
+from containerstacks_web.live.platform_statistics import PLATFORM_STATISTICS
 from containerstacks_web.live.snapshot import StatusSnapshot
-from containerstacks_web.pages.verdict import Freshness
+from containerstacks_web.settings import SETTINGS
+
+from .documents import DaemonStatusDocument, HealthDocument, PlatformStatisticsDocument, VpsStatisticsDocument
 
 _CONNECTION_SECONDS_MAX: Final = 2.0
 

@@ -1,12 +1,16 @@
-"""What the API's description tells of components, incidents, feed and badges."""
+"""What the API's description says of components, incidents, feed and badges."""
 
+from collections.abc import Mapping
 from typing import Final
+
+from aiohttp.typedefs import Handler
 
 from containerstacks_shared.status.documents import Component, IncidentKind
 from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentRequest
-from containerstacks_web.documents import ComponentsDocument, IncidentDocument, IncidentsDocument
 from containerstacks_web.live.board import PAGE_INCIDENTS
 
+from . import atom, badges, incidents
+from .documents import ComponentsDocument, IncidentDocument, IncidentsDocument
 from .incidents import INCIDENTS_MAX
 from .operations import Operation, Parameter
 
@@ -15,9 +19,8 @@ _ID: Final = Parameter(
 )
 _NOT_THERE: Final = (404, "There is no incident of this id.")
 
-INCIDENT_OPERATIONS: Final = (
-    Operation(
-        "/api/status/components",
+INCIDENT_OPERATIONS: Final[Mapping[Handler, Operation]] = {
+    incidents.read_components: Operation(
         "listComponents",
         "What each component is like, and was",
         "State, uptime per 24 hours, 7, 30 and 90 days, and 90 daily bars of UTC, by published rules. `no_data` is"
@@ -25,8 +28,7 @@ INCIDENT_OPERATIONS: Final = (
         ComponentsDocument,
         cached=True,
     ),
-    Operation(
-        "/api/incidents",
+    incidents.list_incidents: Operation(
         "listIncidents",
         "Incidents and maintenance, newest first",
         "Open and closed, with everything that was said. The header `Link` leads to the next page, as long as there"
@@ -49,21 +51,18 @@ INCIDENT_OPERATIONS: Final = (
         headers=(("Link", "Where the next page is (rel=next)."),),
         problems=((400, "A parameter is wrong."),),
     ),
-    Operation(
-        "/api/incidents",
+    incidents.open_incident: Operation(
         "openIncident",
         "Open an incident, or plan a maintenance",
         "`kind` says which. A maintenance begins and ends by itself; its components are in maintenance meanwhile.",
         IncidentDocument,
-        method="post",
         status=201,
         for_admins=True,
         request_document=IncidentRequest,
         headers=(("Location", "The address of what was opened."),),
         problems=((409, "The window of the maintenance cannot be meant, like one in the past."),),
     ),
-    Operation(
-        "/api/incidents/{id}",
+    incidents.read_incident: Operation(
         "getIncident",
         "One incident or maintenance",
         "With everything that was said, the newest first.",
@@ -72,20 +71,17 @@ INCIDENT_OPERATIONS: Final = (
         parameters=(_ID,),
         problems=(_NOT_THERE,),
     ),
-    Operation(
-        "/api/incidents/{id}",
+    incidents.change_incident: Operation(
         "changeIncident",
         "Update or close an incident; change, end or cancel a maintenance",
         "What is not named stays. A `status` or a `body` makes an update that everybody reads.",
         IncidentDocument,
-        method="patch",
         for_admins=True,
         request_document=IncidentChange,
         parameters=(_ID,),
         problems=(_NOT_THERE, (409, "This does not fit what is there, like a second end.")),
     ),
-    Operation(
-        "/status/feed.atom",
+    atom.feed: Operation(
         "getFeed",
         "The latest incidents and maintenance as an Atom feed",
         "An entry for each, which changes when something is said.",
@@ -93,8 +89,7 @@ INCIDENT_OPERATIONS: Final = (
         cached=True,
         content_type="application/atom+xml",
     ),
-    Operation(
-        "/badge/{name}.svg",
+    badges.badge: Operation(
         "getBadge",
         "The state of a component, or of all, as a picture",
         "May be shown on other sites, and kept for half a minute.",
@@ -111,4 +106,4 @@ INCIDENT_OPERATIONS: Final = (
         content_type="image/svg+xml",
         problems=((404, "There is no such component."),),
     ),
-)
+}

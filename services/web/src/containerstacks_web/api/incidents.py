@@ -12,15 +12,15 @@ from containerstacks_shared.core.errors import ChangeRefused, NotFound
 from containerstacks_shared.status import incidents
 from containerstacks_shared.status.documents import IncidentId, IncidentKind
 from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentDraft, IncidentRequest
-from containerstacks_web.documents import ComponentsDocument, IncidentDocument, IncidentsDocument
-from containerstacks_web.keys import POOL, STATUS_BOARD
-from containerstacks_web.live.board import PAGE_INCIDENTS
-from containerstacks_web.problems import RequestRefused
-from containerstacks_web.sign_in.authorization import assert_admin
-from containerstacks_web.sign_in.identity import Identity
+from containerstacks_web.database import POOL
+from containerstacks_web.http.authorization import assert_admin
+from containerstacks_web.http.conditional import named_answer
+from containerstacks_web.http.exchange import JSON, answer, read_document, whole_number
+from containerstacks_web.http.identity import Identity
+from containerstacks_web.http.problems import RequestRefused
+from containerstacks_web.live.board import PAGE_INCIDENTS, STATUS_BOARD
 
-from .answers import named_answer
-from .exchange import JSON, answer, read_document, whole_number
+from .documents import ComponentsDocument, IncidentDocument, IncidentsDocument
 
 INCIDENTS_MAX: Final = 100
 _PATH: Final = "/api/incidents"

@@ -10,12 +10,13 @@ from aiohttp import web
 
 from containerstacks_shared.fleet import api_keys
 from containerstacks_shared.fleet.users import UserId
-from containerstacks_web.keys import POOL
-from containerstacks_web.problems import RequestRefused
-from containerstacks_web.sign_in.authorization import assert_admin
+from containerstacks_web.actions.api_keys import ApiKeyRequest
+from containerstacks_web.database import POOL
+from containerstacks_web.http.authorization import assert_admin
+from containerstacks_web.http.exchange import answer, read_document
+from containerstacks_web.http.problems import RequestRefused
 
-from .documents import ApiKeyDocument, ApiKeyRequest, ApiKeysDocument, NewApiKeyDocument
-from .exchange import answer, read_document
+from .documents import ApiKeyDocument, ApiKeysDocument, NewApiKeyDocument
 
 _CONNECTION_SECONDS_MAX: Final = 2.0
 

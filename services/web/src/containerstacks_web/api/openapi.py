@@ -1,23 +1,22 @@
 """The API's description in OpenAPI 3.1, made from the same models that read requests and make the answers."""
 
 import json
-from functools import cache
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 from typing import Any, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import TypeAdapter
 
 from containerstacks_shared.database.db import application_version
-from containerstacks_web.documents import IncidentsMessage, StatusMessage
-from containerstacks_web.keys import SETTINGS
-from containerstacks_web.live.messages import DetailsMessage
-from containerstacks_web.problems import CONTENT_TYPE, Problem
+from containerstacks_web.http.exchange import compress_larger
+from containerstacks_web.http.problems import CONTENT_TYPE, Problem
+from containerstacks_web.live.messages import DetailsMessage, IncidentsMessage, StatusMessage
 
-from .exchange import compress_larger
 from .incident_operations import INCIDENT_OPERATIONS
 from .operations import OPERATIONS, Operation
 
-_ALL: Final = (*OPERATIONS, *INCIDENT_OPERATIONS)
+_OPERATIONS: Final[Mapping[Any, Operation]] = {**OPERATIONS, **INCIDENT_OPERATIONS}
 _SCHEMAS: Final = "#/components/schemas/{model}"
 # What the socket sends is described beside what the endpoints answer.
 _MESSAGES: Final = (StatusMessage, IncidentsMessage, DetailsMessage)
@@ -55,26 +54,41 @@ _IF_NONE_MATCH: Final = {
 
 
 async def openapi_document(request: web.Request) -> web.Response:
-    response = web.Response(
-        text=_serialized(request.app[SETTINGS].company_name), content_type="application/json"
-    )
+    response = web.Response(text=request.app[API_DESCRIPTION].serialized, content_type="application/json")
     compress_larger(request, response)
     return response
 
 
-@cache
-def _serialized(company_name: str) -> str:
-    return json.dumps(describe_api(company_name), ensure_ascii=False)
+class ApiDescription:
+    """Made when it is first asked for, once all addresses are known."""
+
+    def __init__(self, company_name: str, router: web.UrlDispatcher) -> None:
+        self._company_name = company_name
+        self._router = router
+
+    @cached_property
+    def document(self) -> Mapping[str, Any]:
+        return describe_api(self._company_name, self._router)
+
+    @cached_property
+    def serialized(self) -> str:
+        return json.dumps(self.document, ensure_ascii=False)
 
 
-def describe_api(company_name: str) -> dict[str, Any]:
+API_DESCRIPTION: Final = web.AppKey("api_description", ApiDescription)
+
+
+def describe_api(company_name: str, router: web.UrlDispatcher) -> dict[str, Any]:
+    """Describe what is served and has a description."""
+    routed = list(_routed(router))
+    operations = [operation for _, _, operation in routed]
     answered: list[Any] = [
         *_MESSAGES,
         Problem,
-        *(operation.document for operation in _ALL if operation.document),
+        *(operation.document for operation in operations if operation.document),
     ]
     read: list[Any] = [
-        operation.request_document for operation in _ALL if operation.request_document is not None
+        operation.request_document for operation in operations if operation.request_document is not None
     ]
     schemas, definitions = TypeAdapter.json_schemas(
         [(model, "serialization", TypeAdapter(model)) for model in answered]
@@ -82,13 +96,13 @@ def describe_api(company_name: str) -> dict[str, Any]:
         ref_template=_SCHEMAS,
     )
     paths: dict[str, dict[str, Any]] = {}
-    for operation in _ALL:
+    for path, method, operation in routed:
         sent = schemas.get((operation.request_document, "validation"))
         received = schemas.get((operation.document, "serialization"))
-        path = paths.setdefault(operation.path, {"options": _describe_options(operation)})
-        path[operation.method] = _describe(operation, received, sent)
-        if operation.method == "get":
-            path["head"] = _without_content(path["get"])
+        methods = paths.setdefault(path, {"options": _describe_options(path, operation)})
+        methods[method] = _describe(operation, received, sent)
+        if method == "get":
+            methods["head"] = _without_content(methods["get"])
     paths["/api/openapi.json"] = {"get": _describe_itself(), "head": _without_content(_describe_itself())}
     return {
         "openapi": "3.1.0",
@@ -101,6 +115,14 @@ def describe_api(company_name: str) -> dict[str, Any]:
         "components": {"schemas": definitions.get("$defs", {}), "securitySchemes": _SECURITY_SCHEMES},
         "security": [{}, *({name: []} for name in _SECURITY_SCHEMES)],
     }
+
+
+def _routed(router: web.UrlDispatcher) -> Iterator[tuple[str, str, Operation]]:
+    for route in router.routes():
+        operation = _OPERATIONS.get(route.handler)
+        # HEAD is routed with GET, and described by it.
+        if operation is not None and route.resource is not None and route.method != hdrs.METH_HEAD:
+            yield route.resource.canonical, route.method.lower(), operation
 
 
 def _describe(operation: Operation, received: Any, sent: Any) -> dict[str, Any]:
@@ -130,8 +152,8 @@ def _without_content(described: dict[str, Any]) -> dict[str, Any]:
     return head
 
 
-def _describe_options(operation: Operation) -> dict[str, Any]:
-    name = operation.path.strip("/").replace("/", "-").translate(str.maketrans("", "", "{}"))
+def _describe_options(path: str, operation: Operation) -> dict[str, Any]:
+    name = path.strip("/").replace("/", "-").translate(str.maketrans("", "", "{}"))
     return {
         "operationId": f"options-{name}",
         "summary": "What this address takes",

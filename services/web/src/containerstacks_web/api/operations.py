@@ -1,19 +1,25 @@
-"""Every operation of the API, as its description tells it: one line of the table per method and path."""
+"""What the API's description says of each handler; where it answers stands in `routes.py`."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from aiohttp.typedefs import Handler
 from pydantic import BaseModel
 
-from containerstacks_web.documents import (
+from containerstacks_web.actions.api_keys import ApiKeyRequest
+
+from . import billing, health, keys
+from .billing import RUNS_MAX, RUNS_USUAL
+from .documents import (
+    ApiKeysDocument,
+    BillingRunsDocument,
     DaemonStatusDocument,
     HealthDocument,
+    NewApiKeyDocument,
     PlatformStatisticsDocument,
     VpsStatisticsDocument,
 )
-
-from .billing import RUNS_MAX, RUNS_USUAL
-from .documents import ApiKeyRequest, ApiKeysDocument, BillingRunsDocument, NewApiKeyDocument
 
 
 @dataclass(frozen=True)
@@ -32,12 +38,10 @@ class Operation:
     that are its own, by status; those that every address may answer with are not repeated here.
     """
 
-    path: str
     operation_id: str
     summary: str
     description: str
     document: type[BaseModel | str] | None
-    method: str = "get"
     status: int = 200
     for_admins: bool = False
     cached: bool = False
@@ -51,17 +55,15 @@ class Operation:
 
 _WRONG_QUERY: Final = (400, "A parameter is wrong.")
 
-OPERATIONS: Final = (
-    Operation(
-        "/api/health",
+OPERATIONS: Final[Mapping[Handler, Operation]] = {
+    health.health: Operation(
         "getHealth",
         "Is the API up",
         "Answers without asking the database.",
         HealthDocument,
         may_be_unavailable=False,
     ),
-    Operation(
-        "/api/health/stats",
+    health.statistics: Operation(
         "getVpsStatistics",
         "VPS by status, and what they are allocated",
         "`lastUpdated` is when the figures were read: they were true then or later. `byStatus` sums to `total`."
@@ -69,16 +71,14 @@ OPERATIONS: Final = (
         VpsStatisticsDocument,
         cached=True,
     ),
-    Operation(
-        "/api/health/billing-daemon",
+    health.billing_daemon: Operation(
         "getBillingDaemon",
         "Who bills, and how it went",
         "`timestamp` is when the figures were read. Administrators also get money, host and the latest runs.",
         DaemonStatusDocument,
         cached=True,
     ),
-    Operation(
-        "/api/health/platform-stats",
+    health.platform_statistics: Operation(
         "getPlatformStatistics",
         "The platform in seven figures",
         "Users, organizations, VPS, containers and tickets of all time; plans and regions of now. Taken anew"
@@ -86,8 +86,7 @@ OPERATIONS: Final = (
         PlatformStatisticsDocument,
         cached=True,
     ),
-    Operation(
-        "/api/billing/runs",
+    billing.runs: Operation(
         "listBillingRuns",
         "The runs of billing, newest first",
         "The header `Link` leads to the next page, as long as there is one.",
@@ -108,34 +107,29 @@ OPERATIONS: Final = (
         headers=(("Link", "Where the next page is (rel=next)."),),
         problems=(_WRONG_QUERY,),
     ),
-    Operation(
-        "/api/keys",
+    keys.list_keys: Operation(
         "listApiKeys",
         "All API keys, newest first",
         "Of everybody: how each begins, what for, when last used. The key itself is nowhere.",
         ApiKeysDocument,
         for_admins=True,
     ),
-    Operation(
-        "/api/keys",
+    keys.create_key: Operation(
         "createApiKey",
         "Make an API key for yourself",
         "The answer holds the key, this once. The scope `status` reads what everybody may read, under a limit"
         " of its own; `admin` does whatever its user may do. With a key that ends, only keys that end no later.",
         NewApiKeyDocument,
-        method="post",
         status=201,
         for_admins=True,
         request_document=ApiKeyRequest,
         headers=(("Location", "The address under which the key is revoked."),),
     ),
-    Operation(
-        "/api/keys/{id}",
+    keys.revoke_key: Operation(
         "revokeApiKey",
         "End an API key for good",
         "The next request with it is refused, and a socket that it opened is closed within seconds.",
         None,
-        method="delete",
         status=204,
         for_admins=True,
         parameters=(
@@ -145,4 +139,4 @@ OPERATIONS: Final = (
         ),
         problems=((404, "There is no active key of this id."),),
     ),
-)
+}

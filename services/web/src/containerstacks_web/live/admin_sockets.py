@@ -12,14 +12,16 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
+from aiohttp import web
 
 from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.core.waiting import happens_within
 from containerstacks_shared.database import db
 from containerstacks_shared.fleet import counts
 from containerstacks_shared.status import versions
-from containerstacks_web.live.messages import DetailsMessage
-from containerstacks_web.live.owed_figures import OwedFigures
+
+from .messages import DetailsMessage
+from .owed_figures import OwedFigures
 
 # Close code of a socket whose credential ended; 4000 to 4999 are the application's own.
 ENDED: Final = 4401
@@ -33,17 +35,26 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(eq=False)
 class AdminSocket:
-    """`is_still_admin` asks the database anew; `send` may drop a message that the browser is too slow for."""
+    """`request` opened it; `send` may drop a message that the browser is too slow for."""
 
-    is_still_admin: Callable[[], Awaitable[bool]]
+    request: web.Request
     send: Callable[[bytes], None]
     end: Callable[[], Awaitable[None]]
     wants_details: bool
 
 
 class AdminSockets:
-    def __init__(self, pool: db.Pool, *, billing_interval: timedelta) -> None:
+    """`is_still_admin` looks up again who sent a request."""
+
+    def __init__(
+        self,
+        pool: db.Pool,
+        *,
+        is_still_admin: Callable[[web.Request], Awaitable[bool]],
+        billing_interval: timedelta,
+    ) -> None:
         self._pool = pool
+        self._is_still_admin = is_still_admin
         self._billing_interval = billing_interval
         self._sockets: set[AdminSocket] = set()
         self.owed = OwedFigures(billing_interval=billing_interval)
@@ -77,7 +88,7 @@ class AdminSockets:
         for socket in list(self._sockets):
             if socket not in self._sockets:
                 continue
-            if not await socket.is_still_admin():
+            if not await self._is_still_admin(socket.request):
                 self.remove(socket)
                 _log.info("admin_sockets.ended")
                 await socket.end()
@@ -98,3 +109,6 @@ class AdminSockets:
             )
         details = DetailsMessage(version=version, timestamp=timestamp, vps=vps, daemon=daemon)
         return details.model_dump_json().encode()
+
+
+ADMIN_SOCKETS: Final = web.AppKey("admin_sockets", AdminSockets)

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
 import structlog
+from aiohttp import web
 
 from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.core.errors import DatabaseUnavailable
@@ -25,7 +26,8 @@ from containerstacks_shared.status.documents import (
     Incident,
 )
 from containerstacks_shared.status.incidents import IncidentPage
-from containerstacks_web.documents import IncidentsMessage
+
+from .messages import IncidentsMessage
 
 CHANNELS: Final = (Channel.INCIDENTS_CHANGED, Channel.COMPONENTS_CHANGED, Channel.BILLING_CHANGED)
 # The first page of the history is kept; older ones are read when somebody asks.
@@ -168,6 +170,9 @@ class StatusBoard:
         )
         self._announce(message.model_dump_json().encode(), is_other=content != self._told)
         self._told = content
+
+
+STATUS_BOARD: Final = web.AppKey("status_board", StatusBoard)
 
 
 def _to_next_turn(current: Sequence[Incident], now: datetime) -> timedelta:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 import structlog
+from aiohttp import web
 
 from containerstacks_shared.billing.status import DaemonReading, read_daemon
 from containerstacks_shared.core.errors import DatabaseUnavailable
@@ -19,9 +20,10 @@ from containerstacks_shared.database import db
 from containerstacks_shared.database.notify import Channel, Hint, Listener, Subscription
 from containerstacks_shared.fleet import counts
 from containerstacks_shared.status import versions
-from containerstacks_web.documents import StatusMessage
-from containerstacks_web.live.snapshot import StatusSnapshot
 from containerstacks_web.metrics import STATUS_READ_AT, STATUS_READINGS
+
+from .messages import StatusMessage
+from .snapshot import StatusSnapshot
 
 CHANNELS: Final = (
     Channel.COUNT_DELTAS,
@@ -200,3 +202,6 @@ class SnapshotFeed:
         if not hints <= _COUNTING:
             self._billing_read_at = -math.inf
         return hints
+
+
+SNAPSHOT_FEED: Final = web.AppKey("snapshot_feed", SnapshotFeed)

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import Final
 
 import structlog
+from aiohttp import web
 
 from containerstacks_shared.billing import run_records
 from containerstacks_shared.billing.documents import RunHistoryPoint
@@ -69,6 +70,9 @@ class HistoryReadings:
             return _RETRY_SECONDS
         self._latest = History(reading.as_of, reading.value)
         return _EVERY_SECONDS
+
+
+HISTORY: Final = web.AppKey("history", HistoryReadings)
 
 
 async def _read_spans(connection: db.Connection) -> Mapping[Span, SpanHistory]:

@@ -11,13 +11,15 @@ import asyncio
 import math
 from collections import Counter
 from enum import StrEnum
-from typing import Protocol
+from typing import Final, Protocol
 
 import structlog
+from aiohttp import web
 
 from containerstacks_shared.core.waiting import happens_within
-from containerstacks_web.live.frames import text_frame
 from containerstacks_web.metrics import CLIENTS, CLIENTS_CUT_OFF
+
+from .frames import text_frame
 
 # At most 20 messages a second to any client.
 _ROUND_SECONDS = 0.05
@@ -196,3 +198,6 @@ class Hub:
             del self._behind[client]
             CLIENTS_CUT_OFF.inc()
             client.abort()
+
+
+HUB: Final = web.AppKey("hub", Hub)

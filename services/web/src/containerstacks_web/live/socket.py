@@ -6,21 +6,21 @@ A browser has nothing to say here. What it sends is counted, bounded and ignored
 import asyncio
 import sys
 from contextlib import suppress
-from functools import partial
 from http import HTTPStatus
 from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from containerstacks_web.client_address import Visitor, is_same_origin
-from containerstacks_web.keys import ADMIN_SOCKETS, HUB, IDENTITY, SETTINGS, TRUSTED_PROXIES
-from containerstacks_web.live.admin_sockets import ENDED, AdminSocket
-from containerstacks_web.live.frames import text_frame
-from containerstacks_web.live.hub import Refusal
-from containerstacks_web.live.messages import Topic, parse_topics
-from containerstacks_web.problems import RequestRefused
-from containerstacks_web.sign_in.authorization import assert_admin
-from containerstacks_web.sign_in.credentials import is_still_admin
+from containerstacks_web.http.authorization import assert_admin
+from containerstacks_web.http.client_address import TRUSTED_PROXIES, Visitor, is_same_origin
+from containerstacks_web.http.identity import IDENTITY
+from containerstacks_web.http.problems import RequestRefused
+from containerstacks_web.settings import SETTINGS
+
+from .admin_sockets import ADMIN_SOCKETS, ENDED, AdminSocket
+from .frames import text_frame
+from .hub import HUB, Refusal
+from .messages import Topic, parse_topics
 
 # Pings find dead connections; half of this is how long a pong may take.
 _HEARTBEAT_SECONDS: Final = 20.0
@@ -57,7 +57,7 @@ async def status_socket(request: web.Request) -> web.StreamResponse:
     admin = None
     if request[IDENTITY].is_admin:
         admin = AdminSocket(
-            is_still_admin=partial(is_still_admin, request),
+            request=request,
             send=browser.send_details,
             end=browser.end,
             wants_details=Topic.DETAILS in topics,

@@ -12,7 +12,7 @@ from itertools import count, groupby
 from math import ceil
 from typing import Final
 
-from .formats import day, number
+from containerstacks_web.rendering.formats import day, number
 
 HEIGHT: Final = 400
 _LEVELS_MAX: Final = 4

@@ -20,8 +20,7 @@ from containerstacks_shared.status.documents import (
     UptimeWindow,
 )
 from containerstacks_web.live.board import Board
-
-from .formats import span
+from containerstacks_web.rendering.formats import span
 
 STATE_WORDS: Final = (
     (ComponentState.OPERATIONAL.value, "Operational"),

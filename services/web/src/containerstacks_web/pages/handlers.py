@@ -14,27 +14,23 @@ from containerstacks_shared.core.errors import DatabaseUnavailable
 from containerstacks_shared.database import db
 from containerstacks_shared.fleet import counts
 from containerstacks_shared.fleet.platform import PlatformStatistics
-from containerstacks_web.keys import (
-    ADMIN_SOCKETS,
-    HISTORY,
-    IDENTITY,
-    PLATFORM_STATISTICS,
-    POOL,
-    SETTINGS,
-    SNAPSHOT_FEED,
-    STATUS_BOARD,
-)
-from containerstacks_web.live.board import Board
+from containerstacks_web.database import POOL
+from containerstacks_web.http.identity import IDENTITY, CredentialKind
+from containerstacks_web.live.admin_sockets import ADMIN_SOCKETS
+from containerstacks_web.live.board import STATUS_BOARD, Board
+from containerstacks_web.live.feed import SNAPSHOT_FEED
+from containerstacks_web.live.history import HISTORY
+from containerstacks_web.live.platform_statistics import PLATFORM_STATISTICS, PlatformFigures
 from containerstacks_web.live.snapshot import StatusSnapshot
-from containerstacks_web.platform_statistics import PlatformFigures
+from containerstacks_web.rendering.details import Details, present_details
+from containerstacks_web.rendering.templates import render, render_for_strangers, render_part
+from containerstacks_web.settings import SETTINGS
 from containerstacks_web.sign_in.csrf import csrf_token
-from containerstacks_web.sign_in.identity import CredentialKind
 from containerstacks_web.sign_in.local_path import local_path
 
 from .history import ChartRange, present_history
 from .incidents import told
-from .presenter import Details, StatusPage, present_about, present_details, present_status
-from .rendering import render, render_for_strangers, render_part
+from .presenter import StatusPage, present_about, present_status
 
 # The public part of the page does not wait any longer for the rest.
 _READ_SECONDS_MAX: Final = 3.0
@@ -121,7 +117,7 @@ async def login_page(
 
 
 async def error_page(
-    request: web.Request, status: HTTPStatus, *, detail: str = "", reference: str | None = None
+    request: web.Request, status: HTTPStatus, *, detail: str, reference: str
 ) -> web.Response:
     """Render what went wrong for a person; `reference` finds the request in the log."""
     context = {"status": status.value, "detail": detail, "reference": reference}

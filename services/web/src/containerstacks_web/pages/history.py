@@ -14,10 +14,10 @@ from containerstacks_shared.billing.documents import RunHistoryPoint
 from containerstacks_shared.fleet.vps import VpsHistoryPoint, VpsStatusGroup
 from containerstacks_shared.status.history import Span
 from containerstacks_web.live.history import History
+from containerstacks_web.rendering.formats import NOT_KNOWN, day, number
 
 from . import charts
 from .charts import Gap, Tick
-from .formats import NOT_KNOWN, day, number
 
 _A_SECOND: Final = 1
 _TWO_MINUTES: Final = 120

@@ -4,20 +4,19 @@ Templates name a value by its path in the document, and so does the page's scrip
 written once, in the template, and both find the same value.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
-from containerstacks_shared.billing.control import BillingControl
-from containerstacks_shared.billing.documents import DaemonDetails
 from containerstacks_shared.fleet.platform import PlatformStatistics
-from containerstacks_shared.fleet.vps import VpsDetails, VpsPlanCount, VpsStatusGroup
+from containerstacks_shared.fleet.vps import VpsStatusGroup
 from containerstacks_web.live.board import Board
+from containerstacks_web.live.freshness import Freshness
 from containerstacks_web.live.snapshot import StatusSnapshot
 
 from . import components
-from .verdict import RULES, Freshness, Rule, as_case, decide, look_up
+from .verdict import RULES, Rule, as_case, decide, look_up
 
 _NOTHING: Final[Mapping[str, object]] = {"timestamp": None, "vps": {}, "daemon": {}}
 # How the page's script is connected. It starts from here; without scripts it stays here.
@@ -163,34 +162,3 @@ def present_about(statistics: PlatformStatistics | None) -> list[Figure]:
             "Places where a VPS can be deployed today.",
         ),
     ]
-
-
-@dataclass(frozen=True)
-class Details:
-    """What only administrators see. Rows are a name and an amount."""
-
-    daemon: DaemonDetails
-    control: BillingControl
-    raw_statuses: list[tuple[str, int]]
-    regions: list[tuple[str, int]]
-    plans: list[tuple[str, int]]
-    invalid_specifications: list[tuple[str, str]]
-
-
-def present_details(vps: VpsDetails, daemon: DaemonDetails, control: BillingControl) -> Details:
-    return Details(
-        daemon=daemon,
-        control=control,
-        raw_statuses=_most_first((raw or "(none)", amount) for raw, amount in vps.by_raw_status.items()),
-        regions=_most_first((region.region or "(none)", region.total) for region in vps.by_region),
-        plans=_most_first((_plan_name(plan), plan.total) for plan in vps.by_plan),
-        invalid_specifications=[(plan.name, plan.problem) for plan in vps.invalid_specifications],
-    )
-
-
-def _plan_name(plan: VpsPlanCount) -> str:
-    return f"{plan.plan_id} (no such plan)" if plan.name is None else plan.name
-
-
-def _most_first(rows: Iterable[tuple[str, int]]) -> list[tuple[str, int]]:
-    return sorted(rows, key=lambda row: (-row[1], row[0]))

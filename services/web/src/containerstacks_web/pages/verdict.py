@@ -11,22 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from .formats import number
+from containerstacks_web.live.freshness import Freshness
+from containerstacks_web.rendering.formats import number
 
-FRESH_SECONDS_MAX: Final = 10
 _PATHS: Final = re.compile(r"\{([^}]+)\}")
-
-
-class Freshness(StrEnum):
-    FRESH = "fresh"
-    STALE = "stale"
-    UNKNOWN = "unknown"
-
-    @classmethod
-    def of(cls, age_seconds: float | None) -> "Freshness":
-        if age_seconds is None:
-            return cls.UNKNOWN
-        return cls.FRESH if age_seconds <= FRESH_SECONDS_MAX else cls.STALE
 
 
 class Verdict(StrEnum):

@@ -20,11 +20,14 @@ from containerstacks_shared.database import db
 from containerstacks_shared.fleet import api_keys, users
 from containerstacks_shared.fleet.api_keys import ApiKeyScope
 from containerstacks_shared.fleet.users import User, UserId, UserRole
-from containerstacks_web.headers import API_KEY_HEADER
-from containerstacks_web.keys import KEY_USES, POOL, SETTINGS
-from containerstacks_web.request_limits import assert_may_bring_credentials, count_vain_credential
-from containerstacks_web.sign_in.identity import ANONYMOUS, CredentialKind, Identity, RequestRole
-from containerstacks_web.sign_in.sessions import SESSION_STORAGE, SESSION_USER
+from containerstacks_web.database import POOL
+from containerstacks_web.http.headers import API_KEY_HEADER
+from containerstacks_web.http.identity import ANONYMOUS, CredentialKind, Identity, RequestRole
+from containerstacks_web.http.request_limits import assert_may_bring_credentials, count_vain_credential
+from containerstacks_web.settings import SETTINGS
+
+from .key_uses import KEY_USES
+from .sessions import SESSION_STORAGE, SESSION_USER
 
 _CREDENTIAL_CHARACTERS_MAX: Final = 4096
 _CONNECTION_SECONDS_MAX: Final = 2.0

@@ -2,9 +2,12 @@
 
 import hmac
 import secrets
+from http import HTTPStatus
 
 from aiohttp import web
 from aiohttp_session import get_session
+
+from containerstacks_web.http.problems import RequestRefused
 
 FIELD_NAME = "csrf_token"
 _SESSION_KEY = "csrf_token"
@@ -26,3 +29,13 @@ async def is_csrf_token_valid(request: web.Request, sent: object) -> bool:
     if not isinstance(expected, str) or not isinstance(sent, str):
         return False
     return hmac.compare_digest(expected.encode(), sent.encode())
+
+
+async def assert_csrf(request: web.Request) -> None:
+    """Make sure that the session that sends a form is the one that it was rendered for."""
+    form = await request.post()
+    if not await is_csrf_token_valid(request, form.get(FIELD_NAME)):
+        raise RequestRefused(
+            HTTPStatus.FORBIDDEN,
+            "This form has expired or came from another site. Go back, reload, try again.",
+        )

@@ -5,6 +5,7 @@ from typing import Final
 from uuid import UUID
 
 import structlog
+from aiohttp import web
 
 from containerstacks_shared.core.waiting import happens_within
 from containerstacks_shared.database import db
@@ -39,3 +40,6 @@ class KeyUses:
         except db.FAILURES as error:
             # Which key was used last is worth no retry: the next use notes it again.
             _log.warning("key_uses.database_away", error=str(error) or type(error).__name__)
+
+
+KEY_USES: Final = web.AppKey("key_uses", KeyUses)

@@ -5,9 +5,7 @@ from typing import Final
 from aiohttp import web
 from aiohttp_session import get_session
 
-from containerstacks_web.keys import IDENTITY
-
-from .identity import CredentialKind
+from containerstacks_web.http.identity import IDENTITY, CredentialKind
 
 _KEY: Final = "message"
 

@@ -18,7 +18,8 @@ from pydantic import SecretStr
 from containerstacks_shared.fleet import web_sessions
 from containerstacks_shared.fleet.users import User, UserId
 from containerstacks_shared.fleet.web_sessions import WebSession
-from containerstacks_web.keys import POOL, TRUSTED_PROXIES
+from containerstacks_web.database import POOL
+from containerstacks_web.http.client_address import TRUSTED_PROXIES
 
 COOKIE_NAME: Final = "containerstacks_session"
 USER_ID: Final = "user_id"

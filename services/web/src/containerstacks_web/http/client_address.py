@@ -7,7 +7,7 @@ stands left of the first address that is not a trusted proxy is the visitor's ow
 from collections.abc import Sequence
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from aiohttp import web
 from yarl import URL
@@ -62,6 +62,9 @@ class TrustedProxies:
 
     def _trusts(self, address: Address | None) -> bool:
         return address is not None and any(address in network for network in self._networks)
+
+
+TRUSTED_PROXIES: Final = web.AppKey("trusted_proxies", TrustedProxies)
 
 
 # Both are asked about the same few addresses again and again, several times for each request.

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import structlog
 from aiocache import RedisCache, SimpleMemoryCache
+from aiohttp import web
 from redis.asyncio import ConnectionPool
 
 from containerstacks_shared.core.errors import DatabaseUnavailable
@@ -19,8 +20,7 @@ from containerstacks_shared.database import db
 from containerstacks_shared.database.reading import Reader, Reading
 from containerstacks_shared.fleet import counts
 from containerstacks_shared.fleet.platform import PlatformDetails, PlatformStatistics
-
-from .shared_redis import KEY_PREFIX, REDIS_AWAY
+from containerstacks_web.shared_redis import KEY_PREFIX, REDIS_AWAY
 
 LIFETIME: Final = timedelta(minutes=5)
 # How long a failed reading keeps the next visitors from asking a database that is away.
@@ -58,6 +58,9 @@ class PlatformStatisticsCache:
     async def read_details(self) -> PlatformFigures[PlatformDetails]:
         """Return what administrators see. Raises `DatabaseUnavailable` only while it was never read."""
         return await self._details.read()
+
+
+PLATFORM_STATISTICS: Final = web.AppKey("platform_statistics", PlatformStatisticsCache)
 
 
 class _Serializer(Generic[Value]):

@@ -7,8 +7,8 @@ from typing import Final, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from containerstacks_web.compression import compress
-from containerstacks_web.problems import RequestRefused
+from .compression import compress
+from .problems import RequestRefused
 
 JSON: Final = "application/json"
 # Smaller answers fit into one packet anyway.

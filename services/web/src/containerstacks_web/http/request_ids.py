@@ -7,6 +7,7 @@ from typing import Final
 from aiohttp import web
 from multidict import istr
 
+REQUEST_ID: Final = web.RequestKey("request_id", str)
 REQUEST_ID_HEADER: Final = istr("X-Request-ID")
 _GIVEN: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
 

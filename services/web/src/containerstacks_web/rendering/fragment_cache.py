@@ -9,7 +9,7 @@ from aiohttp import web
 from markupsafe import Markup
 
 
-class KeptParts:
+class FragmentCache:
     """At most one rendering of each part and variant."""
 
     def __init__(self) -> None:
@@ -23,4 +23,4 @@ class KeptParts:
         self._kept[template, variant] = (subject, rendered)
 
 
-KEPT_PARTS: Final = web.AppKey("kept_parts", KeptParts)
+FRAGMENT_CACHE: Final = web.AppKey("fragment_cache", FragmentCache)

@@ -5,10 +5,9 @@ from http import HTTPStatus
 
 from aiohttp import ETag, web
 
-from containerstacks_web.headers import RESOURCE_POLICY
-from containerstacks_web.keys import IDENTITY
-
 from .exchange import compress_larger
+from .headers import RESOURCE_POLICY
+from .identity import IDENTITY
 
 
 def named_answer(

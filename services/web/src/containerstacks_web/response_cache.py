@@ -19,28 +19,27 @@ from aiohttp import ETag, hdrs, web
 from aiohttp.typedefs import Handler
 from prometheus_client import Counter
 
-from .api import health
-from .client_address import Visitor
-from .compression import takes_gzip
-from .conventions import (
-    PROBES,
-    SOCKET_PATH,
-    STATIC_PREFIX,
-    add_cors_headers,
-    is_plain,
-)
-from .headers import API_KEY_HEADER, SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
-from .keys import HISTORY, RATE_LIMITER, SETTINGS, SNAPSHOT_FEED, STATUS_BOARD, TRUSTED_PROXIES, VERDICT
-from .live.snapshot import StatusSnapshot
+from containerstacks_web.api import health
+from containerstacks_web.http.client_address import TRUSTED_PROXIES, Visitor
+from containerstacks_web.http.compression import takes_gzip
+from containerstacks_web.http.headers import API_KEY_HEADER, SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
+from containerstacks_web.http.identity import RequestRole
+from containerstacks_web.http.paths import PROBES, SOCKET_PATH, STATIC_PREFIX
+from containerstacks_web.http.policy import add_cors_headers, is_plain
+from containerstacks_web.http.prepared_response import PreparedResponse, make_head
+from containerstacks_web.http.problems import CONTENT_TYPE, describe_problem, wants_page
+from containerstacks_web.http.rate_limiting import RATE_LIMIT_RESULT, RATE_LIMITER, RateLimitResult
+from containerstacks_web.http.request_ids import REQUEST_ID_HEADER, request_id_of
+from containerstacks_web.live.board import STATUS_BOARD
+from containerstacks_web.live.feed import SNAPSHOT_FEED
+from containerstacks_web.live.history import HISTORY
+from containerstacks_web.live.snapshot import StatusSnapshot
+from containerstacks_web.pages import handlers as pages
+from containerstacks_web.pages.history import ChartRange
+from containerstacks_web.rendering.templates import THEME_COOKIE, theme_of
+
 from .metrics import RATE_LIMITED, REQUESTS
-from .pages import handlers as pages
-from .pages.history import ChartRange
-from .pages.rendering import THEME_COOKIE, theme_of
-from .prepared_response import PreparedResponse, make_head
-from .problems import CONTENT_TYPE, describe_problem, wants_page
-from .rate_limiting import Verdict
-from .request_ids import REQUEST_ID_HEADER, request_id_of
-from .sign_in.identity import RequestRole
+from .settings import SETTINGS
 
 _READING: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 # Ages on a page count from when it was rendered.
@@ -114,7 +113,7 @@ _ADDRESSES: Final[Mapping[str, _Address]] = {
 }
 
 
-class ReadyAnswers:
+class ResponseCache:
     """What lies ready, by address, theme and range of the charts; never more than a few: each replaces the last."""
 
     def __init__(self) -> None:
@@ -138,7 +137,7 @@ class ReadyAnswers:
         return ready
 
 
-READY_ANSWERS: Final = web.AppKey("ready_answers", ReadyAnswers)
+RESPONSE_CACHE: Final = web.AppKey("response_cache", ResponseCache)
 
 
 @web.middleware
@@ -151,15 +150,15 @@ async def answer_strangers(request: web.Request, handler: Handler) -> web.Stream
     visitor = app[TRUSTED_PROXIES].visitor(request)
     if not _is_anybodys(request, visitor):
         return await handler(request)
-    verdict = await app[RATE_LIMITER].hit_as(RequestRole.ANONYMOUS, visitor.limit_key)
-    if not verdict.allowed and not wants_page(request):
-        return _refused(request, verdict, secure=visitor.secure)
+    result = await app[RATE_LIMITER].hit_as(RequestRole.ANONYMOUS, visitor.limit_key)
+    if not result.allowed and not wants_page(request):
+        return _refused(request, result, secure=visitor.secure)
     snapshot = app[SNAPSHOT_FEED].snapshot
-    if not verdict.allowed or address is None or snapshot is None or request.method not in _READING:
+    if not result.allowed or address is None or snapshot is None or request.method not in _READING:
         # It is counted now; whoever refuses it, or answers it after all, goes by this.
-        request[VERDICT] = verdict
+        request[RATE_LIMIT_RESULT] = result
         return await handler(request)
-    form = _form(request, await app[READY_ANSWERS].find(request, address, snapshot))
+    form = _form(request, await app[RESPONSE_CACHE].find(request, address, snapshot))
     form.served.inc()
     request_id = request_id_of(request)
     if _plain_log.isEnabledFor(logging.DEBUG):
@@ -170,25 +169,25 @@ async def answer_strangers(request: web.Request, handler: Handler) -> web.Stream
             address=visitor.limit_key,
             request_id=request_id,
         )
-    lines = _lines(verdict, request_id, secure=visitor.secure)
+    lines = _lines(result, request_id, secure=visitor.secure)
     return PreparedResponse(form.status, form.head, lines, form.body)
 
 
-def _refused(request: web.Request, verdict: Verdict, *, secure: bool) -> PreparedResponse:
+def _refused(request: web.Request, result: RateLimitResult, *, secure: bool) -> PreparedResponse:
     """Refuse what is one too many at the least cost, also to the log: a flood is a figure there, no page of lines."""
-    RATE_LIMITED.labels(verdict.name).inc()
+    RATE_LIMITED.labels(result.name).inc()
     _REFUSED.inc()
     request_id = request_id_of(request)
-    body = describe_problem(HTTPStatus.TOO_MANY_REQUESTS, verdict.refusal, request_id)
+    body = describe_problem(HTTPStatus.TOO_MANY_REQUESTS, result.refusal, request_id)
     head = make_head(HTTPStatus.TOO_MANY_REQUESTS, _REFUSAL_HEADERS, length=len(body))
-    lines = _lines(verdict, request_id, secure=secure)
+    lines = _lines(result, request_id, secure=secure)
     return PreparedResponse(HTTPStatus.TOO_MANY_REQUESTS, head, lines, body)
 
 
-def _lines(verdict: Verdict, request_id: str, *, secure: bool) -> str:
+def _lines(result: RateLimitResult, request_id: str, *, secure: bool) -> str:
     """What differs from one answer to the next."""
     transport = f"Strict-Transport-Security: {TRANSPORT_SECURITY}\r\n" if secure else ""
-    limits = "".join(f"{name}: {value}\r\n" for name, value in verdict.headers.items())
+    limits = "".join(f"{name}: {value}\r\n" for name, value in result.headers.items())
     return f"{limits}{transport}{REQUEST_ID_HEADER}: {request_id}\r\n"
 
 

@@ -18,9 +18,9 @@ from typing import Final
 
 from aiohttp import hdrs, web
 
-from containerstacks_web.accent import Colour, accent_rules, tokens_of
-from containerstacks_web.compression import takes_gzip
-from containerstacks_web.logo import Logo
+from containerstacks_web.branding.accent import Colour, accent_rules, tokens_of
+from containerstacks_web.branding.logo import Logo
+from containerstacks_web.http.compression import takes_gzip
 
 STYLESHEET: Final = "site.css"
 # What only administrators' pages wear, so that nobody else waits for it.

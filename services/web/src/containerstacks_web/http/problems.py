@@ -2,16 +2,28 @@
 
 from collections.abc import Mapping
 from http import HTTPStatus
+from typing import Final, Protocol
 
 from aiohttp import web
 
 from containerstacks_shared.core.documents import Document
-from containerstacks_web.keys import REQUEST_ID
-from containerstacks_web.pages import handlers as pages
+
+from .paths import is_for_programs
+from .request_ids import REQUEST_ID
 
 CONTENT_TYPE = "application/problem+json"
-# Below these, programs ask, whatever they say that they accept.
-_PROGRAM_PATHS = ("/api/", "/ws/", "/healthz", "/readyz", "/metrics")
+
+
+class ErrorPage(Protocol):
+    """Renders what went wrong for a person; `reference` finds the request in the log."""
+
+    async def __call__(
+        self, request: web.Request, status: HTTPStatus, *, detail: str, reference: str
+    ) -> web.Response: ...
+
+
+# Given by whoever knows how pages look.
+ERROR_PAGE: Final[web.AppKey[ErrorPage]] = web.AppKey("error_page")
 
 
 class Problem(Document):
@@ -41,7 +53,7 @@ async def problem_response(
     status = HTTPStatus(status)
     reference = request[REQUEST_ID]
     if wants_page(request):
-        response = await pages.error_page(request, status, detail=detail, reference=reference)
+        response = await request.app[ERROR_PAGE](request, status, detail=detail, reference=reference)
     else:
         body = describe_problem(status, detail, reference)
         response = web.Response(status=status, body=body, content_type=CONTENT_TYPE)
@@ -56,6 +68,4 @@ def describe_problem(status: HTTPStatus, detail: str, request_id: str) -> bytes:
 
 
 def wants_page(request: web.Request) -> bool:
-    if request.path.startswith(_PROGRAM_PATHS) and request.path != "/api/docs":
-        return False
-    return "text/html" in request.headers.get("Accept", "")
+    return not is_for_programs(request.path) and "text/html" in request.headers.get("Accept", "")

@@ -8,9 +8,10 @@ import math
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import structlog
+from aiohttp import web
 from limits import RateLimitItemPerSecond
 from limits.aio.storage import RedisStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter
@@ -19,7 +20,8 @@ from redis.asyncio import ConnectionPool
 from containerstacks_shared.core.settings import RateLimit
 from containerstacks_web.settings import WebSettings
 from containerstacks_web.shared_redis import KEY_PREFIX, REDIS_AWAY
-from containerstacks_web.sign_in.identity import RequestRole
+
+from .identity import RequestRole
 
 # How long Redis is left alone after a failure, so that its absence does not slow every request.
 _REDIS_RETRY_SECONDS = 5.0
@@ -28,7 +30,7 @@ _SWEEP_SECONDS = 10.0
 _log = structlog.get_logger(__name__)
 
 
-class Verdict(NamedTuple):
+class RateLimitResult(NamedTuple):
     """What one hit led to; `reset_seconds` is when the window starts anew. A tuple, for every request makes one."""
 
     name: str
@@ -58,6 +60,9 @@ class Verdict(NamedTuple):
         return fields
 
 
+RATE_LIMIT_RESULT: Final = web.RequestKey("rate_limit_result", RateLimitResult)
+
+
 class RateLimiter:
     def __init__(self, settings: WebSettings, redis_pool: ConnectionPool | None) -> None:
         self._rates = {
@@ -69,12 +74,12 @@ class RateLimiter:
         self._redis = None if redis_pool is None else _redis_storage(redis_pool)
         self._redis_retry_at = 0.0
 
-    def hit_as(self, role: RequestRole, key: str) -> Awaitable[Verdict]:
+    def hit_as(self, role: RequestRole, key: str) -> Awaitable[RateLimitResult]:
         """Count one request of a class of visitors."""
         name = role.value
         return self.hit(name, self._rates[name], key)
 
-    async def hit(self, name: str, rate: RateLimit, key: str) -> Verdict:
+    async def hit(self, name: str, rate: RateLimit, key: str) -> RateLimitResult:
         """Count one, and tell whether it is allowed."""
         if (redis := self._redis_at_hand()) is not None:
             try:
@@ -83,7 +88,7 @@ class RateLimiter:
                 self._leave_redis_alone(error)
         return self._memory.hit(name, rate, key)
 
-    async def look(self, name: str, rate: RateLimit, key: str) -> Verdict:
+    async def look(self, name: str, rate: RateLimit, key: str) -> RateLimitResult:
         """Tell whether one more is allowed, and count none."""
         if (redis := self._redis_at_hand()) is not None:
             try:
@@ -112,14 +117,17 @@ class RateLimiter:
         _log.warning("rate_limiting.redis_away", error=str(error) or type(error).__name__)
 
 
-async def _hit(storage: Storage, name: str, rate: RateLimit, key: str) -> Verdict:
+RATE_LIMITER: Final = web.AppKey("rate_limiter", RateLimiter)
+
+
+async def _hit(storage: Storage, name: str, rate: RateLimit, key: str) -> RateLimitResult:
     allowed = await FixedWindowRateLimiter(storage).hit(_item(rate), name, key)
     return (await _look(storage, name, rate, key))._replace(allowed=allowed)
 
 
-async def _look(storage: Storage, name: str, rate: RateLimit, key: str) -> Verdict:
+async def _look(storage: Storage, name: str, rate: RateLimit, key: str) -> RateLimitResult:
     window = await FixedWindowRateLimiter(storage).get_window_stats(_item(rate), name, key)
-    return Verdict(
+    return RateLimitResult(
         name=name,
         rate=rate,
         allowed=window.remaining > 0,
@@ -154,12 +162,12 @@ class _Windows:
         self._windows: dict[tuple[str, str, str], _Window] = {}
         self._sweep_at = 0.0
 
-    def hit(self, name: str, rate: RateLimit, key: str) -> Verdict:
-        verdict = self.look(name, rate, key)
+    def hit(self, name: str, rate: RateLimit, key: str) -> RateLimitResult:
+        result = self.look(name, rate, key)
         self._windows[name, rate.text, key].count += 1
-        return verdict
+        return result
 
-    def look(self, name: str, rate: RateLimit, key: str) -> Verdict:
+    def look(self, name: str, rate: RateLimit, key: str) -> RateLimitResult:
         now = time.monotonic()
         if now >= self._sweep_at:
             self._sweep(now)
@@ -167,7 +175,7 @@ class _Windows:
         window = self._windows.get(counted)
         if window is None or window.ends_at <= now:
             window = self._windows[counted] = _Window(now + rate.period.total_seconds())
-        return Verdict(
+        return RateLimitResult(
             name,
             rate,
             allowed=window.count < rate.amount,

@@ -10,32 +10,22 @@ from aiohttp import web
 from markupsafe import Markup
 
 from containerstacks_shared.core.money import format_amount
-from containerstacks_shared.fleet.vps import VpsStatusGroup
-from containerstacks_shared.status import component_rules
-from containerstacks_web.compression import compress
-from containerstacks_web.keys import IDENTITY, SETTINGS
+from containerstacks_web.http.compression import compress
+from containerstacks_web.http.identity import ANONYMOUS, IDENTITY, CredentialKind
+from containerstacks_web.settings import SETTINGS
 from containerstacks_web.sign_in.csrf import csrf_token
-from containerstacks_web.sign_in.identity import ANONYMOUS, CredentialKind
 from containerstacks_web.sign_in.messages import take_message
 
-from . import charts, components, formats, incidents
+from . import formats
 from .assets import Assets
 from .brand import Brand
-from .history import ChartRange
-from .kept_parts import KEPT_PARTS, KeptParts
+from .fragment_cache import FRAGMENT_CACHE, FragmentCache
 
 THEME_COOKIE: Final = "theme"
 _THEMES: Final = ("light", "dark")
 
 
 _FILTERS: Final[Mapping[str, Callable[..., str]]] = {
-    "name_of_day": components.name_of_day,
-    "bad_tenths": components.bad_tenths,
-    "uptime_in_sight": components.uptime_in_sight,
-    "uptimes_in_words": components.uptimes_in_words,
-    "state_word": components.state_word,
-    "status_word": components.status_word,
-    "grade": incidents.grade,
     "shown": formats.shown,
     "number": formats.number,
     "money": format_amount,
@@ -50,8 +40,9 @@ _FILTERS: Final[Mapping[str, Callable[..., str]]] = {
 }
 
 
-def setup_templates(app: web.Application, assets: Assets, brand: Brand) -> None:
-    app[KEPT_PARTS] = KeptParts()
+def setup_templates(app: web.Application, assets: Assets, brand: Brand) -> jinja2.Environment:
+    """Give the application its templates; return their environment, for what single pages add to it."""
+    app[FRAGMENT_CACHE] = FragmentCache()
     environment = aiohttp_jinja2.setup(
         app,
         loader=jinja2.PackageLoader("containerstacks_web"),
@@ -61,26 +52,15 @@ def setup_templates(app: web.Application, assets: Assets, brand: Brand) -> None:
         lstrip_blocks=True,
         filters=_FILTERS,
     )
-    environment.globals.update(
-        asset=assets.url,
-        BRAND=brand,
-        NOT_KNOWN=formats.NOT_KNOWN,
-        STATE_WORDS=components.STATE_WORDS,
-        STATUS_COLUMNS=[(group.value, group.value.capitalize()) for group in VpsStatusGroup],
-        CHART_RANGES=tuple(ChartRange),
-        CHART_HEIGHT=charts.HEIGHT,
-        COMPONENT_RULES=component_rules.RULES,
-        UPTIME_FORMULA=component_rules.UPTIME_FORMULA,
-        UPTIME_NOTE=component_rules.UPTIME_NOTE,
-        DAY_NOTE=component_rules.DAY_NOTE,
-    )
+    environment.globals.update(asset=assets.url, BRAND=brand, NOT_KNOWN=formats.NOT_KNOWN)
+    return environment
 
 
 def render_part(
     request: web.Request, template: str, context: Mapping[str, object], *, subject: object, variant: str = ""
 ) -> Markup:
     """Render a part that shows nothing but `subject` (in one of a few variants), or return what is kept of it."""
-    parts = request.app[KEPT_PARTS]
+    parts = request.app[FRAGMENT_CACHE]
     rendered = parts.find(template, subject, variant)
     if rendered is None:
         rendered = Markup(aiohttp_jinja2.get_env(request.app).get_template(template).render(context))  # noqa: S704

@@ -4,12 +4,9 @@ from http import HTTPStatus
 
 from aiohttp import hdrs, web
 
-from containerstacks_web.client_address import is_same_origin
-from containerstacks_web.keys import IDENTITY, TRUSTED_PROXIES
-from containerstacks_web.problems import RequestRefused
-
-from .csrf import FIELD_NAME, is_csrf_token_valid
-from .identity import CredentialKind, Identity, RequestRole
+from .client_address import TRUSTED_PROXIES, is_same_origin
+from .identity import IDENTITY, CredentialKind, Identity, RequestRole
+from .problems import RequestRefused
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="containerstacks"'}
 
@@ -36,13 +33,3 @@ def assert_admin(request: web.Request) -> Identity:
                 "With a session this takes the Origin of a page of this site; programs use an API key.",
             )
     return identity
-
-
-async def assert_csrf(request: web.Request) -> None:
-    """Make sure that the session that sends a form is the one that it was rendered for."""
-    form = await request.post()
-    if not await is_csrf_token_valid(request, form.get(FIELD_NAME)):
-        raise RequestRefused(
-            HTTPStatus.FORBIDDEN,
-            "This form has expired or came from another site. Go back, reload, try again.",
-        )

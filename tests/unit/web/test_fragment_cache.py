@@ -2,13 +2,13 @@
 
 from markupsafe import Markup
 
-from containerstacks_web.pages.kept_parts import KeptParts
+from containerstacks_web.rendering.fragment_cache import FragmentCache
 
 PART = "parts/history.html"
 
 
 def test_a_part_is_kept_for_as_long_as_it_shows_the_same_object() -> None:
-    parts = KeptParts()
+    parts = FragmentCache()
     # Equal is not enough: what is equal may have been read later, and say when.
     reading, later = [1], [1]
     assert parts.find(PART, reading) is None
@@ -19,7 +19,7 @@ def test_a_part_is_kept_for_as_long_as_it_shows_the_same_object() -> None:
 
 
 def test_each_part_is_kept_once() -> None:
-    parts = KeptParts()
+    parts = FragmentCache()
     one, two = object(), object()
     parts.keep(PART, one, Markup("<p>one"))
     parts.keep(PART, two, Markup("<p>two"))

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from containerstacks_shared.database.db import Connection
-from containerstacks_web.keys import POOL, SNAPSHOT_FEED
+from containerstacks_web.database import POOL
+from containerstacks_web.live.feed import SNAPSHOT_FEED
 from containerstacks_web.pages import handlers
-from containerstacks_web.pages.rendering import render_for_strangers
+from containerstacks_web.rendering.templates import render_for_strangers
 from support import fleet
 from support.waiting import eventually, time_limit
 from support.web_site import OpenSite, Site

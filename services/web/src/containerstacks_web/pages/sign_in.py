@@ -12,14 +12,15 @@ from aiohttp_session import get_session, new_session
 from containerstacks_shared.core.settings import RateLimit
 from containerstacks_shared.fleet import passwords, users, web_sessions
 from containerstacks_shared.fleet.users import Account, UserId
-from containerstacks_web.keys import POOL, RATE_LIMITER, TRUSTED_PROXIES
-from containerstacks_web.pages import handlers as pages
-from containerstacks_web.problems import RequestRefused
+from containerstacks_web.database import POOL
+from containerstacks_web.http.client_address import TRUSTED_PROXIES
+from containerstacks_web.http.problems import RequestRefused
+from containerstacks_web.http.rate_limiting import RATE_LIMITER
+from containerstacks_web.sign_in.csrf import assert_csrf, csrf_token
+from containerstacks_web.sign_in.local_path import AFTER_SIGN_IN, local_path
+from containerstacks_web.sign_in.sessions import SESSION_STORAGE, USER_ID
 
-from .authorization import assert_csrf
-from .csrf import csrf_token
-from .local_path import AFTER_SIGN_IN, local_path
-from .sessions import SESSION_STORAGE, USER_ID
+from . import handlers as pages
 
 # Guesses at one account from one address. Not per account alone: that would let anybody lock anybody out.
 GUESSES: Final = RateLimit.parse("10/15 minutes")
@@ -93,12 +94,12 @@ async def _authenticate(request: web.Request, email: str, password: str) -> Acco
 
 
 async def _count_guess(request: web.Request, email: str) -> None:
-    verdict = await request.app[RATE_LIMITER].hit(GUESSES_NAME, GUESSES, _guess_key(request, email))
-    if not verdict.allowed:
+    result = await request.app[RATE_LIMITER].hit(GUESSES_NAME, GUESSES, _guess_key(request, email))
+    if not result.allowed:
         raise RequestRefused(
             HTTPStatus.TOO_MANY_REQUESTS,
-            f"Too many attempts to sign in. Try again in {verdict.reset_seconds} seconds.",
-            headers=verdict.headers,
+            f"Too many attempts to sign in. Try again in {result.reset_seconds} seconds.",
+            headers=result.headers,
         )
 
 

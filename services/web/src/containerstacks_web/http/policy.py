@@ -12,22 +12,15 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from containerstacks_shared.core.settings import ANY_ORIGIN
-from containerstacks_web.client_address import Visitor
-from containerstacks_web.compression import ZERO_QUALITY
-from containerstacks_web.headers import RESOURCE_POLICY
-from containerstacks_web.keys import IDENTITY, SETTINGS, TRUSTED_PROXIES
-from containerstacks_web.problems import RequestRefused
-from containerstacks_web.request_limits import count, count_preflight
-from containerstacks_web.settings import WebSettings
-from containerstacks_web.sign_in.identity import ANONYMOUS
+from containerstacks_web.settings import SETTINGS, WebSettings
 
-API_PREFIX: Final = "/api/"
-METRICS_PATH: Final = "/metrics"
-PROBES: Final = frozenset({"/healthz", "/readyz", METRICS_PATH})
-SOCKET_PATH: Final = "/ws/status"
-STATIC_PREFIX: Final = "/static/"
-# Pages, not documents.
-_PAGES_OF_API: Final = frozenset({"/api/docs"})
+from .client_address import TRUSTED_PROXIES, Visitor
+from .compression import ZERO_QUALITY
+from .headers import RESOURCE_POLICY
+from .identity import ANONYMOUS, IDENTITY
+from .paths import API_PREFIX, METRICS_PATH, PAGES_OF_API, PROBES
+from .problems import RequestRefused
+from .request_limits import count, count_preflight
 
 _HOST: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 # No coding at all, as HTTP calls it.
@@ -70,7 +63,7 @@ async def _checked(request: web.Request) -> web.Response | None:
     if request.method == hdrs.METH_OPTIONS:
         return _options(request)
     if request.match_info.http_exception is None:
-        if request.path.startswith(API_PREFIX) and request.path not in _PAGES_OF_API:
+        if request.path.startswith(API_PREFIX) and request.path not in PAGES_OF_API:
             assert_accepts_json(request)
         await _receive(request)
     return None

@@ -1,6 +1,6 @@
 """What happens around every request: a number, a log line, an answer to every error, and who may come in.
 
-From the outside in: `answer_strangers` (in `ready_answers.py`), `log_request`, `answer_errors`, `keep_conventions`
+From the outside in: `answer_strangers` (in `response_cache.py`), `log_request`, `answer_errors`, `keep_conventions`
 (in `conventions.py`), the session, `admit`. The headers that every response carries are set when it is sent, so
 that no path to a response can miss them; only what `answer_strangers` has prepared brings them along.
 """
@@ -13,21 +13,17 @@ from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
 from containerstacks_shared.database import db
-from containerstacks_web.conventions import (
-    PROBES,
-    SOCKET_PATH,
-    STATIC_PREFIX,
-    add_cors_headers,
-    allowed_methods,
-)
-from containerstacks_web.headers import RESOURCE_POLICY, SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
-from containerstacks_web.keys import IDENTITY, REQUEST_ID, SETTINGS, TRUSTED_PROXIES, VERDICT
 from containerstacks_web.metrics import REQUESTS
-from containerstacks_web.problems import RequestRefused, problem_response
-from containerstacks_web.request_ids import REQUEST_ID_HEADER, request_id_of
-from containerstacks_web.request_limits import count
-from containerstacks_web.sign_in.credentials import WrongCredential, identify
-from containerstacks_web.sign_in.identity import ANONYMOUS, RequestRole
+from containerstacks_web.settings import SETTINGS
+
+from .client_address import TRUSTED_PROXIES
+from .headers import RESOURCE_POLICY, SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
+from .identity import ANONYMOUS, IDENTITY, RequestRole
+from .paths import PROBES, STATIC_PREFIX
+from .policy import add_cors_headers, allowed_methods
+from .problems import RequestRefused, problem_response
+from .rate_limiting import RATE_LIMIT_RESULT
+from .request_ids import REQUEST_ID, REQUEST_ID_HEADER, request_id_of
 
 _log = structlog.get_logger(__name__)
 
@@ -91,30 +87,6 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         )
 
 
-@web.middleware
-async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Find out who asks, count the request, and refuse it when it is one too many or its credential wrong."""
-    if request.path in PROBES or request.path.startswith(STATIC_PREFIX):
-        return await handler(request)
-    # Until more is known.
-    request[IDENTITY] = identity = ANONYMOUS
-    refusal = None
-    try:
-        request[IDENTITY] = identity = await identify(request)
-    except WrongCredential:
-        refusal = RequestRefused(
-            HTTPStatus.UNAUTHORIZED,
-            "The credential in the request's headers is not valid, or no longer.",
-            headers={"WWW-Authenticate": 'Bearer realm="containerstacks"'},
-        )
-    # Sockets have caps of their own.
-    if request.path != SOCKET_PATH or refusal is not None:
-        await count(request, identity)
-    if refusal is not None:
-        raise refusal
-    return await handler(request)
-
-
 async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
     headers = response.headers
     # Only this one may have been decided by who made the response.
@@ -125,8 +97,8 @@ async def set_headers(request: web.Request, response: web.StreamResponse) -> Non
         headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
     if request.app[TRUSTED_PROXIES].visitor(request).secure:
         headers["Strict-Transport-Security"] = TRANSPORT_SECURITY
-    if VERDICT in request:
-        headers.update(request[VERDICT].headers)
+    if RATE_LIMIT_RESULT in request:
+        headers.update(request[RATE_LIMIT_RESULT].headers)
     if IDENTITY in request:
         headers["Vary"] = f"{VARY}, Accept-Encoding" if "Accept-Encoding" in headers.get("Vary", "") else VARY
         if request[IDENTITY].role is not RequestRole.ANONYMOUS:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from containerstacks_web.logo import Logo
+from containerstacks_web.branding.logo import Logo
 from containerstacks_web.settings import WebSettings
 
 from .assets import ICON

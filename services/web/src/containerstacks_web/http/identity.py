@@ -3,7 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
+
+from aiohttp import web
 
 
 class RequestRole(StrEnum):
@@ -41,3 +44,5 @@ class Identity:
 
 
 ANONYMOUS = Identity(role=RequestRole.ANONYMOUS)
+
+IDENTITY: Final = web.RequestKey("identity", Identity)

@@ -1,0 +1,1 @@
+"""The colours and the logo that an operator gives the pages."""

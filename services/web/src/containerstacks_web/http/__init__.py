@@ -1,0 +1,1 @@
+"""HTTP itself: who is there, limits, what is accepted, headers, errors. It knows nothing of what is served."""

@@ -1,0 +1,1 @@
+"""Templates into responses: what every page shows, whichever package its handler is in."""

@@ -1,0 +1,37 @@
+"""Who may come in: the middleware that finds out who asks, and counts the request."""
+
+from http import HTTPStatus
+
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from containerstacks_web.http.identity import ANONYMOUS, IDENTITY
+from containerstacks_web.http.paths import PROBES, SOCKET_PATH, STATIC_PREFIX
+from containerstacks_web.http.problems import RequestRefused
+from containerstacks_web.http.request_limits import count
+
+from .credentials import WrongCredential, identify
+
+
+@web.middleware
+async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Find out who asks, count the request, and refuse it when it is one too many or its credential wrong."""
+    if request.path in PROBES or request.path.startswith(STATIC_PREFIX):
+        return await handler(request)
+    # Until more is known.
+    request[IDENTITY] = identity = ANONYMOUS
+    refusal = None
+    try:
+        request[IDENTITY] = identity = await identify(request)
+    except WrongCredential:
+        refusal = RequestRefused(
+            HTTPStatus.UNAUTHORIZED,
+            "The credential in the request's headers is not valid, or no longer.",
+            headers={"WWW-Authenticate": 'Bearer realm="containerstacks"'},
+        )
+    # Sockets have caps of their own.
+    if request.path != SOCKET_PATH or refusal is not None:
+        await count(request, identity)
+    if refusal is not None:
+        raise refusal
+    return await handler(request)
