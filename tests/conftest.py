@@ -11,7 +11,7 @@ import uvloop
 
 from containerstacks_shared.database import db
 from containerstacks_shared.schema import migrate
-from support import databases, packages, roles, schema_a_data
+from support import commands, databases, packages, roles, schema_a_data
 from support.databases import DatabaseServer
 from support.processes import Processes
 
@@ -145,6 +145,14 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.set_type_codec(name, schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+def run_command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[commands.RunCommand]:
+    """Run a console script to its end in this process, which takes no second; for tests that are not `async`."""
+    yield from commands.runner(monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from containerstacks_shared.core.errors import BillingBusy
 from containerstacks_shared.database.locks import Leadership, Role
 from containerstacks_shared.schema import leave, migrate
 from support import charges, fleet
+from support.commands import RunCommand
 from support.daemons import Start
 from support.processes import LOCALHOST, Finished, Processes, free_port
 from support.waiting import eventually, session_waiting_for
@@ -164,10 +165,10 @@ async def another_candidate(connection: asyncpg.Connection) -> bool:
 
 
 @pytest.mark.parametrize("arguments", [("once",), ("once", "--dry-run")])
-async def test_without_a_database_there_is_one_clear_line(
-    database_url: str, processes: Processes, arguments: tuple[str, ...]
+def test_without_a_database_there_is_one_clear_line(
+    database_url: str, run_command: RunCommand, arguments: tuple[str, ...]
 ) -> None:
-    finished = await processes.run(DAEMON, *arguments, database_url=f"{database_url}_gone")
+    finished = run_command(DAEMON, *arguments, DATABASE_URL=f"{database_url}_gone")
     assert finished.exit_code == 1
     assert one_line(finished).startswith("The database at 127.0.0.1:")
 
@@ -188,27 +189,27 @@ async def test_status_is_0_while_the_daemon_lives_and_3_after(
     assert (stopped.exit_code, stopped.output.splitlines()[0].split()) == (3, ["status", "stopped"])
 
 
-async def test_status_reads_the_file_when_the_database_is_away(processes: Processes, tmp_path: Path) -> None:
+def test_status_reads_the_file_when_the_database_is_away(run_command: RunCommand, tmp_path: Path) -> None:
     path = tmp_path / "status.json"
     document = StatusDocument(status=FileStatus.STOPPED, instance_id="host-1", pid=1, version="0.1.0")
     StatusFile(path).write(document)
 
-    stopped = await processes.run(DAEMON, "status", database_url=nowhere(), STATUS_FILE_PATH=str(path))
+    stopped = run_command(DAEMON, "status", DATABASE_URL=nowhere(), STATUS_FILE_PATH=str(path))
     StatusFile(path).write(document.model_copy(update={"status": FileStatus.RUNNING}))
-    running = await processes.run(DAEMON, "status", database_url=nowhere(), STATUS_FILE_PATH=str(path))
+    running = run_command(DAEMON, "status", DATABASE_URL=nowhere(), STATUS_FILE_PATH=str(path))
 
     assert (stopped.exit_code, running.exit_code) == (3, 0)
     assert stopped.output.splitlines()[0] == f"According to {path}:"
     assert "cannot be asked" in one_line(stopped)
 
 
-async def test_status_of_a_database_that_is_not_migrated_is_one_line(
-    processes: Processes, empty_database_url: str
+def test_status_of_a_database_that_is_not_migrated_is_one_line(
+    run_command: RunCommand, empty_database_url: str
 ) -> None:
-    never = await processes.run(DAEMON, "status", database_url=empty_database_url)
+    never = run_command(DAEMON, "status", DATABASE_URL=empty_database_url)
     migrate(empty_database_url)
     leave(empty_database_url)
-    left = await processes.run(DAEMON, "status", database_url=empty_database_url)
+    left = run_command(DAEMON, "status", DATABASE_URL=empty_database_url)
 
     assert (never.exit_code, left.exit_code) == (1, 1)
     assert one_line(never) == one_line(left)
@@ -218,8 +219,8 @@ async def test_status_of_a_database_that_is_not_migrated_is_one_line(
 # Installing -------------------------------------------------------------------------------------
 
 
-async def test_another_platforms_definition_can_only_be_shown(processes: Processes) -> None:
-    finished = await processes.run(DAEMON, "install", "--platform", "windows", database_url="")
+def test_another_platforms_definition_can_only_be_shown(run_command: RunCommand) -> None:
+    finished = run_command(DAEMON, "install", "--platform", "windows")
     assert finished.exit_code == 1
     assert one_line(finished) == "This is linux: a definition for windows can only be shown, by --print."
 
