@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import api, auditing, billing, live, painting, results, serving, writers
+from benchmarks import api, auditing, billing, edge, live, painting, results, serving, writers
 from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.local.embedded import EmbeddedPostgres
 from support.databases import DatabaseServer
@@ -30,6 +30,7 @@ MEASUREMENTS = {
     "serving": serving.measure,
     "painting": painting.measure,
     "api": api.measure,
+    "edge": edge.measure,
 }
 
 

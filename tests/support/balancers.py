@@ -18,6 +18,7 @@ from support.waiting import eventually
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 NGINX_SITE = DEPLOY / "nginx" / "containerstacks.conf"
+NGINX_EDGE = DEPLOY / "nginx" / "edge.conf"
 NAME = "status.example.com"
 # Where the shipped settings expect the two web processes.
 UPSTREAMS = ("127.0.0.1:8080", "127.0.0.1:8090")
@@ -97,11 +98,33 @@ def write_nginx(folder: Path, site: Path, replaced: Mapping[str, str]) -> Path:
 
 @contextlib.asynccontextmanager
 async def nginx(folder: Path, ports: Sequence[int]) -> AsyncIterator[Balancer]:
+    async with _nginx(folder, NGINX_SITE, _upstreams(ports)) as balancer:
+        yield balancer
+
+
+@contextlib.asynccontextmanager
+async def edge(folder: Path, port: int, *, tls: bool = True) -> AsyncIterator[Balancer]:
+    """Run the edge before an origin on this port, without TLS between the two; without `tls` on the plain port only."""
+    replaced = {
+        "https://containerstacks_origin": "http://containerstacks_origin",
+        "origin.example.com:443": f"{LOCALHOST}:{port}",
+    }
+    if not tls:
+        replaced["return 308 https://$host$request_uri;"] = (
+            "proxy_cache containerstacks_edge; proxy_cache_lock on; proxy_set_header Accept-Encoding gzip;"
+            " gunzip on; proxy_pass http://containerstacks_origin;"
+        )
+    async with _nginx(folder, NGINX_EDGE, replaced) as balancer:
+        yield balancer
+
+
+@contextlib.asynccontextmanager
+async def _nginx(folder: Path, site: Path, upstreams: Mapping[str, str]) -> AsyncIterator[Balancer]:
     certificate = await Certificate.signed_by_itself(folder)
     plain, secure = free_port(), free_port()
     main = write_nginx(
         folder,
-        NGINX_SITE,
+        site,
         {
             **certificate.places,
             "    listen [::]:80;\n": "",
@@ -109,7 +132,7 @@ async def nginx(folder: Path, ports: Sequence[int]) -> AsyncIterator[Balancer]:
             "listen 80;": f"listen {LOCALHOST}:{plain};",
             "listen 443 ssl": f"listen {LOCALHOST}:{secure} ssl",
             NAME: "localhost",
-            **_upstreams(ports),
+            **upstreams,
         },
     )
     assert NGINX is not None

@@ -7,6 +7,7 @@ import pytest
 
 from containerstacks_shared.database import db
 from containerstacks_shared.database.db import Connection
+from containerstacks_web.http.headers import PUBLIC_CACHING
 from support import fleet, web_site
 from support.waiting import eventually
 from support.web_site import Site
@@ -202,7 +203,7 @@ async def test_an_unchanged_answer_is_not_sent_twice(site: Site, path: str) -> N
     first = await site.get(path)
     assert first.headers["ETag"].startswith("W/")
     assert first.headers["Vary"] == "Authorization, Cookie, X-API-Key"
-    assert first.headers["Cache-Control"] == "no-cache"
+    assert first.headers["Cache-Control"] == PUBLIC_CACHING
 
     async def unchanged() -> bool:
         # A new reading may have come in between; then the next pair is tried.

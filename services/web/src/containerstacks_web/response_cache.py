@@ -22,7 +22,13 @@ from prometheus_client import Counter
 from containerstacks_web.api import health
 from containerstacks_web.http.client_address import TRUSTED_PROXIES, Visitor
 from containerstacks_web.http.compression import takes_gzip
-from containerstacks_web.http.headers import API_KEY_HEADER, SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
+from containerstacks_web.http.headers import (
+    API_KEY_HEADER,
+    PUBLIC_CACHING,
+    SECURITY_HEADERS,
+    TRANSPORT_SECURITY,
+    VARY,
+)
 from containerstacks_web.http.identity import RequestRole
 from containerstacks_web.http.paths import PROBES, SOCKET_PATH, STATIC_PREFIX
 from containerstacks_web.http.policy import add_cors_headers, is_plain
@@ -274,7 +280,7 @@ def _headers(request: web.Request, address: _Address, etag: str) -> dict[str, st
     headers = {
         **SECURITY_HEADERS,
         hdrs.ETAG: f'W/"{etag}"',
-        hdrs.CACHE_CONTROL: "no-cache",
+        hdrs.CACHE_CONTROL: PUBLIC_CACHING,
         hdrs.VARY: f"{VARY}, Accept-Encoding" if address.is_page else VARY,
     }
     # Who names an origin goes the long way; a cache has to know that it would be answered otherwise.

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from aiohttp import ETag, web
 
 from .exchange import compress_larger
-from .headers import RESOURCE_POLICY
+from .headers import PUBLIC_CACHING, RESOURCE_POLICY
 from .identity import IDENTITY
 
 
@@ -20,7 +20,7 @@ def named_answer(
 ) -> web.Response:
     """Answer with an ETag of `says` (else of the body), or that nothing else is said than the browser knows.
 
-    `is_for_all`: everybody gets the same, so whoever stands in between may keep it for half a minute.
+    `is_for_all`: pictures and feeds, which other sites show; a browser may keep them for half a minute, too.
     """
     if request[IDENTITY].is_admin:
         # As everywhere in the API: what administrators get is nobody's to keep.
@@ -32,8 +32,7 @@ def named_answer(
         response = _whole(request, body, content_type)
     response.etag = etag
     if is_for_all:
-        response.headers["Cache-Control"] = "public, max-age=30"
-        # Pictures and feeds are there to be shown elsewhere.
+        response.headers["Cache-Control"] = PUBLIC_CACHING.replace("max-age=0", "max-age=30")
         response.headers[RESOURCE_POLICY] = "cross-origin"
     return response
 

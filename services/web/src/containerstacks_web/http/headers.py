@@ -24,3 +24,6 @@ SECURITY_HEADERS: Final = {
 TRANSPORT_SECURITY: Final = "max-age=31536000"
 # Who asks decides what is answered, by any of these.
 VARY: Final = "Authorization, Cookie, X-API-Key"
+# Of what everybody may see. Browsers ask each time. A shared cache (nginx as an edge, a CDN) asks once a second, and
+# serves what it has for a day while this service does not answer.
+PUBLIC_CACHING: Final = "public, max-age=0, s-maxage=1, stale-while-revalidate=2, stale-if-error=86400"

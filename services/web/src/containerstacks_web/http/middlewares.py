@@ -17,7 +17,7 @@ from containerstacks_web.metrics import REQUESTS
 from containerstacks_web.settings import SETTINGS
 
 from .client_address import TRUSTED_PROXIES
-from .headers import RESOURCE_POLICY, SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
+from .headers import PUBLIC_CACHING, RESOURCE_POLICY, SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
 from .identity import ANONYMOUS, IDENTITY, RequestRole
 from .paths import PROBES, STATIC_PREFIX
 from .policy import add_cors_headers, allowed_methods
@@ -104,7 +104,7 @@ async def set_headers(request: web.Request, response: web.StreamResponse) -> Non
         if request[IDENTITY].role is not RequestRole.ANONYMOUS:
             headers["Cache-Control"] = "private, no-store"
         else:
-            headers.setdefault("Cache-Control", "no-cache")
+            headers.setdefault("Cache-Control", PUBLIC_CACHING if "ETag" in headers else "no-cache")
     add_cors_headers(
         headers,
         request.app[SETTINGS],

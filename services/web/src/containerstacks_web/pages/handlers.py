@@ -15,6 +15,7 @@ from containerstacks_shared.database import db
 from containerstacks_shared.fleet import counts
 from containerstacks_shared.fleet.platform import PlatformStatistics
 from containerstacks_web.database import POOL
+from containerstacks_web.http.headers import PUBLIC_CACHING
 from containerstacks_web.http.identity import IDENTITY, CredentialKind
 from containerstacks_web.live.admin_sockets import ADMIN_SOCKETS
 from containerstacks_web.live.board import STATUS_BOARD, Board
@@ -55,8 +56,7 @@ async def status(request: web.Request) -> web.StreamResponse:
         "details": await _details(request) if for_admin else None,
     }
     # Something that watches this address from outside should notice that there is nothing to see.
-    code = HTTPStatus.OK if snapshot is not None else HTTPStatus.SERVICE_UNAVAILABLE
-    return await render(request, "status.html", context, status=code)
+    return await _public_page(request, "status.html", context, known=snapshot is not None)
 
 
 async def public_status(request: web.Request, snapshot: StatusSnapshot) -> bytes:
@@ -79,8 +79,17 @@ async def about(request: web.Request) -> web.StreamResponse:
         "taken_at": None if figures is None else figures.taken_at,
         "stale": figures is None or figures.stale,
     }
-    code = HTTPStatus.OK if figures is not None else HTTPStatus.SERVICE_UNAVAILABLE
-    return await render(request, "about.html", context, status=code)
+    return await _public_page(request, "about.html", context, known=figures is not None)
+
+
+async def _public_page(
+    request: web.Request, template: str, context: Mapping[str, object], *, known: bool
+) -> web.StreamResponse:
+    if not known:
+        return await render(request, template, context, status=HTTPStatus.SERVICE_UNAVAILABLE)
+    response = await render(request, template, context)
+    response.headers["Cache-Control"] = PUBLIC_CACHING
+    return response
 
 
 async def login_form(request: web.Request) -> web.StreamResponse:
