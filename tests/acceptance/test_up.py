@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from containerstacks_shared.fleet.passwords import verify_password
+from support.processes import free_port
 from support.up import Up
 from support.waiting import eventually
 
@@ -49,6 +50,9 @@ async def test_from_nothing_to_a_page_that_lives_and_back_to_nothing(up: Up) -> 
     # Near 480: the demo's fleet grows and shrinks from its first second on.
     assert re.search(r">4[789]\d<", page)
     assert f"{up.url}/status" in up.output
+    # What is printed leads to a page that is looked after.
+    _, components = await up.get("/api/status/components")
+    assert "no_data" not in {each["state"] for each in json.loads(components)["components"]}
 
     # The demo lives.
     before = (await up.statistics())["byStatus"]
@@ -156,6 +160,35 @@ async def test_ctrl_c_while_it_prepares_stops_it_too(up: Up) -> None:
     assert await up.stop() == 0
     await up.nothing_is_left()
     await up.start("--no-demo")
+    assert await up.stop() == 0
+
+
+async def test_the_end_of_its_terminal_ends_it_though_the_sessions_leader_waits(up: Up) -> None:
+    terminal = await up.begin_below_a_leader("--no-demo")
+    await up.says("Ctrl-C stops everything.")
+    os.close(terminal)
+    await up.ended()
+    await up.nothing_is_left()
+
+
+async def test_its_own_address_in_the_environment_is_no_given_database(up: Up) -> None:
+    await up.start("--no-demo")
+    address = (up.data / "database-url").read_text(encoding="ascii").strip()
+    assert await up.stop() == 0
+    up.environment["DATABASE_URL"] = address
+    await up.start("--no-demo")
+    assert "Using the database at" not in up.output
+    assert await up.stop() == 0
+
+
+async def test_one_port_moves_all_three(up: Up) -> None:
+    for name in ("PORT", "BILLING_DAEMON_PORT", "STATS_AGGREGATOR_PORT"):
+        del up.environment[name]
+    port = free_port(in_a_row=3)
+    await up.start("--no-demo", "--port", str(port))
+    for following in range(3):
+        up.environment["PORT"] = str(port + following)
+        assert await up.answers("/readyz")
     assert await up.stop() == 0
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from support.waiting import eventually
 OWNER = """
 import sys
 from pathlib import Path
-from containerstacks_shared.embedded import EmbeddedPostgres
+from containerstacks_shared.local.embedded import EmbeddedPostgres
 postgres = EmbeddedPostgres(Path(sys.argv[1]), fast=True)
 postgres.start()
 print(postgres.pid, flush=True)
@@ -228,3 +229,60 @@ def test_a_place_closed_to_the_servers_account_works_all_the_same(folder: Path) 
         postgres.destroy()
     assert not kept.exists()
     assert list(closed.iterdir()) == []
+
+
+@pytest.fixture
+def closed(folder: Path) -> Path:
+    """Give a folder that the server's account cannot reach, so that its data lie below the system's folder."""
+    if os.geteuid() != 0:
+        pytest.skip("only root's server runs as another account")
+    closed = folder / "closed"
+    closed.mkdir(mode=0o700)
+    return closed
+
+
+def test_a_folder_that_was_removed_finds_its_data_again(closed: Path) -> None:
+    postgres = EmbeddedPostgres(closed / "data", fast=True)
+    try:
+        keep_a_number(postgres.start())
+        postgres.stop()
+        shutil.rmtree(closed)
+        closed.mkdir(mode=0o700)
+        assert ask(postgres.start(), "select number from kept") == 7
+        assert postgres.abandoned() == []
+    finally:
+        postgres.destroy()
+
+
+def test_a_copied_folder_does_not_share_the_data_of_the_first(closed: Path) -> None:
+    first = EmbeddedPostgres(closed / "data", fast=True)
+    copied = EmbeddedPostgres(closed / "copy" / "data", fast=True)
+    try:
+        first.start()
+        copied.data_dir.parent.mkdir()
+        copied.data_dir.symlink_to(first.place)
+        with pytest.raises(ConfigurationError, match="remove the link for data of its own"):
+            copied.start()
+        assert first.pid is not None
+        first.stop()
+        # Moved, not copied: nobody else has them.
+        first.data_dir.unlink()
+        copied.start()
+    finally:
+        copied.destroy()
+
+
+def test_data_whose_folder_is_gone_are_named(closed: Path) -> None:
+    gone = EmbeddedPostgres(closed / "gone", fast=True)
+    postgres = EmbeddedPostgres(closed / "data", fast=True)
+    try:
+        gone.start()
+        gone.stop()
+        place = gone.place
+        gone.data_dir.unlink()
+        postgres.start()
+        assert (place, gone.data_dir) in postgres.abandoned()
+        gone.start()
+    finally:
+        postgres.destroy()
+        gone.destroy()

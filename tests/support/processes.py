@@ -216,10 +216,16 @@ class Processes:
         return environment
 
 
-def free_port() -> int:
+def free_port(*, in_a_row: int = 1) -> int:
     """A port below those that the system gives to outgoing connections, which would take it before its server does."""
     while True:
         port = _CHANCE.randrange(15_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((LOCALHOST, port))
+        if all(_is_free(port + following) for following in range(in_a_row)):
             return port
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe, contextlib.suppress(OSError):
+        probe.bind((LOCALHOST, port))
+        return True
+    return False

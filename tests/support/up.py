@@ -2,9 +2,12 @@
 
 import asyncio
 import contextlib
+import fcntl
 import json
 import os
+import shlex
 import signal
+import termios
 from asyncio.subprocess import DEVNULL, PIPE, STDOUT, Process
 from pathlib import Path
 from typing import Any, Final
@@ -53,17 +56,31 @@ class Up:
 
     async def begin(self, *arguments: str) -> None:
         """Start without waiting for anything."""
+        await self._begin([str(SCRIPTS / "containerstacks"), "up", *arguments], start_new_session=True)
+
+    async def begin_below_a_leader(self, *arguments: str) -> int:
+        """Start in a terminal whose session has a leader that waits, as `make` does; return what to close it by."""
+        ours, theirs = os.openpty()
+        command = shlex.join([str(SCRIPTS / "containerstacks"), "up", *arguments])
+
+        def lead() -> None:
+            os.setsid()
+            fcntl.ioctl(theirs, termios.TIOCSCTTY, 0)
+
+        await self._begin(["/bin/sh", "-c", f"trap : HUP; {command}; true"], preexec_fn=lead)
+        os.close(theirs)
+        return ours
+
+    async def _begin(self, command: list[str], **options: Any) -> None:
         self.output = ""
         self._process = await asyncio.create_subprocess_exec(
-            SCRIPTS / "containerstacks",
-            "up",
-            *arguments,
+            *command,
             cwd=self.folder,
             env=self.environment,
             stdin=DEVNULL,
             stdout=PIPE,
             stderr=STDOUT,
-            start_new_session=True,
+            **options,
         )
         self._reading = asyncio.create_task(self._read(self._process))
 

@@ -9,6 +9,7 @@ import pytest
 
 from containerstacks_shared.core.errors import ConfigurationError
 from containerstacks_shared.local.data_folder import NAME, DataFolder
+from containerstacks_shared.local.which_database import database_overrides, is_database_given
 
 NO_PATIENCE = timedelta(0)
 
@@ -87,3 +88,28 @@ def test_a_directory_that_cannot_be_written_leaves_the_users_own_folder(
     # Root may write everywhere, so the question is answered here.
     monkeypatch.setattr(os, "access", lambda *_: False)
     assert DataFolder.of_working_directory().path == tmp_path / "data" / "containerstacks"
+
+
+def test_a_command_finds_the_database_of_the_next_up_above_it(
+    folder: DataFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DATABASE_URL", "DATABASE_URL_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    below = tmp_path / "docs" / "images"
+    below.mkdir(parents=True)
+    monkeypatch.chdir(below)
+    assert database_overrides() == {}
+    folder.write_database_url("postgresql://here")
+    assert database_overrides() == {"database_url": "postgresql://here"}
+    monkeypatch.setenv("DATABASE_URL", "postgresql://elsewhere")
+    assert database_overrides() == {}
+
+
+def test_its_own_address_is_no_given_database(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DATABASE_URL_FILE", raising=False)
+    folder.postgresql.mkdir()
+    (folder.postgresql / "containerstacks.password").write_text("sesame", encoding="ascii")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://postgres:sesame@127.0.0.1:20001/containerstacks")
+    assert not is_database_given(folder)
+    monkeypatch.setenv("DATABASE_URL", "postgresql://postgres:open@127.0.0.1:20001/containerstacks")
+    assert is_database_given(folder)

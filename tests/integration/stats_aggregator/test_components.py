@@ -12,7 +12,8 @@ from containerstacks_shared.database import db
 from containerstacks_shared.database.locks import Leadership, Role, Term
 from containerstacks_shared.database.notify import Channel
 from containerstacks_shared.process.runtime import Job
-from containerstacks_shared.status import components
+from containerstacks_shared.status import component_rules, components
+from containerstacks_shared.status.component_rules import Finding
 from containerstacks_shared.status.documents import Component, ComponentNow, ComponentState
 from containerstacks_stats_aggregator import components as watching
 from containerstacks_stats_aggregator.components import look_at_components, watch_components_until
@@ -112,6 +113,19 @@ async def test_it_waits_for_things_to_settle_and_then_records(
     # Over before anything has settled.
     await watch(halt, pool, term, settle=HOUR)
     assert not await recorded()
+
+
+async def test_what_is_well_is_recorded_before_things_have_settled(
+    connection: asyncpg.Connection, pool: db.Pool, term: Term, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    well = Finding(ComponentState.OPERATIONAL, "")
+    monkeypatch.setattr(component_rules, "measure", lambda *_: well)
+
+    async def recorded() -> bool:
+        return bool(await connection.fetchval("select count(*) from component_history"))
+
+    async with running(Job("watcher", lambda halt: watch(halt, pool, term, settle=HOUR))):
+        await eventually(recorded)
 
 
 async def test_what_is_up_again_is_seen_at_once_and_the_minute_counts_as_it_began(

@@ -14,7 +14,7 @@ from containerstacks_shared.database.locks import Role, Term
 from containerstacks_shared.fleet import counts
 from containerstacks_shared.status import component_rules, components, incidents
 from containerstacks_shared.status.component_rules import Facts
-from containerstacks_shared.status.documents import Component
+from containerstacks_shared.status.documents import Component, ComponentState
 
 from . import metrics
 from .folding import FoldProgress
@@ -22,6 +22,7 @@ from .outages import OutageLog
 
 # Services that start together, or a machine that comes up, are not down because they are not there yet.
 SETTLE: Final = timedelta(seconds=30)
+_SETTLING_LOOK_EVERY: Final = timedelta(seconds=1)
 # What is down, or is up again, stands on the page no later than this; the minute counts as it began.
 LOOK_EVERY: Final = timedelta(seconds=10)
 
@@ -38,8 +39,13 @@ async def watch_components_until(
     billing_interval: timedelta,
     settle: timedelta = SETTLE,
 ) -> None:
-    """Look once things have settled and then every few seconds; the look that begins a minute is its record."""
-    pause, begins_minute = settle, True
+    """Look every few seconds; the look that begins a minute is its record.
+
+    What is not well at the beginning has the time `settle` to become well before it is written down.
+    """
+    clock = asyncio.get_running_loop().time
+    settled_at = clock() + settle.total_seconds()
+    pause, begins_minute = timedelta(0), True
     while not await happens_within(halt, pause.total_seconds()):
         to_next_minute = await look_at_components(
             pool,
@@ -48,7 +54,12 @@ async def watch_components_until(
             outages=outages,
             billing_interval=billing_interval,
             begins_minute=begins_minute,
+            only_if_well=clock() < settled_at,
         )
+        if to_next_minute is None:
+            pause = _SETTLING_LOOK_EVERY
+            continue
+        settled_at = clock()
         pause, begins_minute = min(LOOK_EVERY, to_next_minute), to_next_minute <= LOOK_EVERY
 
 
@@ -60,12 +71,18 @@ async def look_at_components(
     outages: OutageLog,
     billing_interval: timedelta,
     begins_minute: bool,
-) -> timedelta:
-    """Write the states down, as the record of this minute if it begins one; return how long until the next begins."""
+    only_if_well: bool = False,
+) -> timedelta | None:
+    """Write the states down, as the record of this minute if it begins one; return how long until the next begins.
+
+    None when something is not well and only the opposite was to be written.
+    """
     moments = outages.moments
     async with pool.acquire() as connection:
         facts = await _read_facts(connection, progress, billing_interval)
         findings = {component: component_rules.measure(component, facts) for component in Component}
+        if only_if_well and any(each.state is not ComponentState.OPERATIONAL for each in findings.values()):
+            return None
         async with connection.transaction():
             await locks.assert_term(connection, term)
             if begins_minute:

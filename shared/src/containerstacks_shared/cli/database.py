@@ -1,4 +1,4 @@
-"""The database that a command works on: the one of DATABASE_URL, else the embedded one of a running `up`."""
+"""The connection that a command works on, and its errors in one line."""
 
 import asyncio
 import getpass
@@ -16,7 +16,7 @@ from containerstacks_shared.core.money import AMOUNT_LIMIT, CURRENCY
 from containerstacks_shared.core.settings import CommonSettings, load_settings
 from containerstacks_shared.database import db
 from containerstacks_shared.database.db import Connection
-from containerstacks_shared.local.data_folder import DataFolder
+from containerstacks_shared.local.which_database import database_overrides
 
 # Auditing or seeding millions of rows takes its time; an operator can interrupt it.
 _COMMAND_TIMEOUT = timedelta(hours=6)
@@ -24,17 +24,8 @@ _COMMAND_TIMEOUT = timedelta(hours=6)
 Result = TypeVar("Result")
 
 
-def is_database_given() -> bool:
-    return bool(os.environ.get("DATABASE_URL") or os.environ.get("DATABASE_URL_FILE"))
-
-
 def read_settings() -> CommonSettings:
-    overrides = {}
-    if not is_database_given():
-        dsn = DataFolder.of_working_directory().read_database_url()
-        if dsn is not None:
-            overrides["database_url"] = dsn
-    settings = load_settings(CommonSettings, **overrides)
+    settings = load_settings(CommonSettings, **database_overrides())
     configure_logging(settings.log_level, settings.log_format, service="cli")
     return settings
 

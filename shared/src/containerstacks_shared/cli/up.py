@@ -5,13 +5,17 @@ Each step can be interrupted; whatever was started is stopped in reverse order, 
 
 import asyncio
 import os
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
 from typing import Annotated
 
+import aiohttp
 import typer
 from pydantic import Field, SecretStr
 
@@ -19,6 +23,7 @@ from containerstacks_shared import schema
 from containerstacks_shared.core.errors import ConfigurationError
 from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.core.settings import CommonSettings, Port, load_settings
+from containerstacks_shared.core.waiting import happens_within
 from containerstacks_shared.database.db import Connection, describe
 from containerstacks_shared.demo import rows, seeding
 from containerstacks_shared.demo.simulation import RATE_DEFAULT, simulate
@@ -32,14 +37,22 @@ from containerstacks_shared.local.interruption import Interruption
 from containerstacks_shared.local.local_database import LocalDatabase, local_database
 from containerstacks_shared.local.processes import death_notice, end_leftovers
 from containerstacks_shared.local.supervisor import Program, Supervisor
+from containerstacks_shared.local.terminal import end_with_terminal
+from containerstacks_shared.local.which_database import is_database_given
+from containerstacks_shared.status.documents import ComponentState
 
-from .database import connected, is_database_given
+from .database import connected
 from .demo import seed_fleet
 from .migrate import report
 
 ADMIN_EMAIL = "admin@demo.example"
 _PASSWORD_CHARACTERS = 16
 _SECRET_CHARACTERS = 64
+# Two more follow it.
+_PORT_MAX = 65_533
+# Within a second when all is well; a page that says otherwise is better than none.
+_FIRST_LOOK = timedelta(seconds=10)
+_FIRST_LOOK_PAUSE = timedelta(milliseconds=100)
 # Name for people, what the command is called, colour on a terminal.
 _SERVICES = (("web", "web", 36), ("billing", "billing-daemon", 33), ("aggregator", "stats-aggregator", 35))
 
@@ -54,7 +67,13 @@ class UpSettings(CommonSettings):
 
 def up(
     port: Annotated[
-        int | None, typer.Option("--port", min=1, max=65535, help="Where web listens; overrides PORT.")
+        int | None,
+        typer.Option(
+            "--port",
+            min=1,
+            max=_PORT_MAX,
+            help="Where web listens; the other two take the next ports. Overrides PORT.",
+        ),
     ] = None,
     no_demo: Annotated[bool, typer.Option("--no-demo", help="No demo fleet, no demo administrator.")] = False,
 ) -> None:
@@ -65,7 +84,7 @@ def up(
         # A killed `make` passes nothing on, and would leave everything running.
         death_notice(signal.SIGTERM)()
     interruption = Interruption()
-    with interruption.handled():
+    with interruption.handled(), end_with_terminal():
         try:
             _up(port, interruption, with_demo=not no_demo)
         except KeyboardInterrupt:
@@ -73,9 +92,10 @@ def up(
 
 
 def _up(port: int | None, interruption: Interruption, *, with_demo: bool) -> None:
-    settings = _read_settings(port)
-    configure_logging("warning", settings.log_format, service="up")
     folder = DataFolder.of_working_directory()
+    is_given = is_database_given(folder)
+    settings = _read_settings(port, is_given=is_given)
+    configure_logging("warning", settings.log_format, service="up")
     folder.prepare()
     programs = _programs(settings)
     with folder.held():
@@ -91,7 +111,7 @@ def _up(port: int | None, interruption: Interruption, *, with_demo: bool) -> Non
         )
         with ExitStack() as stack:
             local = None
-            if is_database_given():
+            if is_given:
                 say(f"Using the database at {describe(settings.dsn)}.")
             else:
                 local = stack.enter_context(local_database(folder, interruption))
@@ -104,9 +124,14 @@ def _up(port: int | None, interruption: Interruption, *, with_demo: bool) -> Non
     say("Stopped.")
 
 
-def _read_settings(port: int | None) -> UpSettings:
-    overrides: dict[str, object] = {} if port is None else {"port": port}
-    if not is_database_given():
+def _read_settings(port: int | None, *, is_given: bool) -> UpSettings:
+    overrides: dict[str, object] = {}
+    if port is not None:
+        overrides["port"] = port
+        for following, name in enumerate(("billing_daemon_port", "stats_aggregator_port"), start=1):
+            if not os.environ.get(name.upper()):
+                overrides[name] = port + following
+    if not is_given:
         # Every other variable is checked before anything starts; this one follows.
         overrides["database_url"] = "postgresql://embedded"
     return load_settings(UpSettings, **overrides)
@@ -210,9 +235,7 @@ class _Running:
         )
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(
-                    supervisor.run(stop, hurry=hurry, ready=lambda: say("\n".join(self._summary())))
-                )
+                group.create_task(supervisor.run(stop, hurry=hurry, ready=partial(self._announce, stop)))
                 if local is not None:
                     group.create_task(local.keep_running(stop))
                 if self.password is not None:
@@ -223,6 +246,23 @@ class _Running:
         if supervisor.failure is not None:
             raise supervisor.failure
 
+    async def _announce(self, stop: asyncio.Event, session: aiohttp.ClientSession) -> None:
+        """Print the addresses once the page they lead to has been looked after for the first time."""
+        clock = asyncio.get_running_loop().time
+        give_up = clock() + _FIRST_LOOK.total_seconds()
+        while not await self._is_watched(session) and clock() < give_up:
+            if await happens_within(stop, _FIRST_LOOK_PAUSE.total_seconds()):
+                return
+        say("\n".join(self._summary()))
+
+    async def _is_watched(self, session: aiohttp.ClientSession) -> bool:
+        try:
+            async with session.get(f"{self.programs[0].url}/api/status/components") as response:
+                found = (await response.json())["components"] if response.ok else []
+        except (aiohttp.ClientError, TimeoutError, OSError):
+            return False
+        return bool(found) and all(each["state"] != ComponentState.NO_DATA for each in found)
+
     def _summary(self) -> Iterator[str]:
         url = self.programs[0].url
         yield ""
@@ -232,7 +272,13 @@ class _Running:
         if self.password is not None:
             yield f"  Sign in       {url}/login  as {ADMIN_EMAIL}, password {self.password}"
         if self.folder.database_url_file.exists():
-            yield f'  Database      psql "$(cat {os.path.relpath(self.folder.database_url_file)})"'
+            yield "  Database      containerstacks psql"
+        yield ""
+        if self.password is None:
+            yield "  To sign in, make an administrator:"
+            yield "  containerstacks admin create --email you@example.com --password-stdin < password.txt"
+            yield ""
+        yield f"  Commands      export PATH={shlex.quote(str(self.programs[0].path.parent))}:$PATH"
         yield ""
         yield "  Ctrl-C stops everything."
         yield ""

@@ -41,6 +41,14 @@ class DataFolder:
             return cls(here)
         return cls(platformdirs.user_data_path("containerstacks"))
 
+    @classmethod
+    def of_running_up(cls) -> "DataFolder | None":
+        """Find the folder of the `up` that a command means: the next one, from here upwards, that has a database."""
+        here = Path.cwd()
+        places = [folder / NAME for folder in (here, *here.parents)]
+        found = (cls(path) for path in (*places, platformdirs.user_data_path("containerstacks")))
+        return next((folder for folder in found if folder.read_database_url() is not None), None)
+
     def prepare(self) -> None:
         """Make the folder, or see that it can be written."""
         try:

@@ -54,10 +54,12 @@ def local_database(folder: DataFolder, interruption: Interruption) -> Iterator[L
     postgres = EmbeddedPostgres(folder.postgresql)
     is_new = not folder.postgresql.exists()
     begun = time.monotonic()
-    say(f"{'Creating' if is_new else 'Starting'} PostgreSQL in {folder.postgresql} …")
+    say(f"{'Creating' if is_new else 'Starting'} PostgreSQL …")
     try:
         _ensure_database(postgres.start())
-        say(f"PostgreSQL runs ({time.monotonic() - begun:.1f} s).")
+        say(f"PostgreSQL runs ({time.monotonic() - begun:.1f} s), its data are in {postgres.place}.")
+        for place, link in postgres.abandoned():
+            say(f"{place} has the data of {link}, which is gone; remove them if nobody needs them.")
         dsn = postgres.dsn(DATABASE)
         folder.write_database_url(dsn)
         yield LocalDatabase(dsn, postgres)

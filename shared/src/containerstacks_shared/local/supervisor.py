@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -23,6 +23,9 @@ from .console import say
 from .processes import death_notice
 
 EXIT_CONFIGURATION = 2
+# Called once, when all services are ready.
+Ready = Callable[[aiohttp.ClientSession], Awaitable[None]]
+
 _PAUSE_MIN = timedelta(seconds=0.5)
 _PAUSE_MAX = timedelta(seconds=30)
 # Whoever ran so long has earned a quick restart.
@@ -68,7 +71,7 @@ class Supervisor:
         self._started = started
         self.failure: ConfigurationError | None = None
 
-    async def run(self, stop: asyncio.Event, *, hurry: asyncio.Event, ready: Callable[[], None]) -> None:
+    async def run(self, stop: asyncio.Event, *, hurry: asyncio.Event, ready: Ready) -> None:
         """Keep the services running until `stop`, then end them; `hurry` ends them at once.
 
         Calls `ready` when all of them are. When one refuses its settings, sets `stop` and keeps the `failure`.
@@ -89,7 +92,7 @@ class Supervisor:
             self.failure = self.failure or error
             stop.set()
 
-    async def _announce(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+    async def _announce(self, stop: asyncio.Event, ready: Ready) -> None:
         timeout = aiohttp.ClientTimeout(total=2)
         begun = asyncio.get_running_loop().time()
         async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
@@ -101,8 +104,8 @@ class Supervisor:
                 if asyncio.get_running_loop().time() - begun > _HOLD_BACK_MAX.total_seconds():
                     for child in waiting:
                         child.release_output()
-        if not stop.is_set():
-            ready()
+            if not stop.is_set():
+                await ready(session)
 
     def _note(self) -> None:
         self._started({child.command: child.pid for child in self._children if child.pid is not None})

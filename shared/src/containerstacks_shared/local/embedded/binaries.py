@@ -36,6 +36,15 @@ def find_binaries(version: int, account: Account) -> Path:
     return site / PACKAGE / FOLDERS[version] / "bin"
 
 
+def bundled_program(name: str) -> Path | None:
+    """Return a client of the newest bundled release, for whoever runs this; None when it is not installed."""
+    package = importlib.util.find_spec(PACKAGE)
+    if package is None or package.origin is None:
+        return None
+    program = Path(package.origin).parent / FOLDERS[max(FOLDERS)] / "bin" / name
+    return program if program.exists() else None
+
+
 def _usable(site: Path, version: int, account: Account) -> bool:
     installation = site / PACKAGE / FOLDERS[version]
     binary = installation / "bin" / "postgres"

@@ -4,6 +4,7 @@ The folder may be a link: when root's server cannot reach the place that was ask
 the system's folder, and the link in the asked place leads there.
 """
 
+import hashlib
 import os
 import secrets
 import shutil
@@ -16,6 +17,8 @@ from containerstacks_shared.core.errors import ConfigurationError, DatabaseUnava
 from .account import Account, system_folder
 
 PASSWORD_FILE = "containerstacks.password"  # noqa: S105 - A name, not a password.
+# In data that a link leads to: where that link is.
+_LINK_FILE = "containerstacks.link"
 
 
 def version_of(data_dir: Path) -> int | None:
@@ -39,7 +42,7 @@ def create_cluster(data_dir: Path, *, version: int, binaries: Path, account: Acc
         data_dir.unlink()
     if data_dir.is_dir() and any(data_dir.iterdir()):
         raise ConfigurationError(f"{data_dir} is not empty, and holds no data of PostgreSQL")
-    place = data_dir if account.is_own else _reachable(data_dir, account)
+    place = place_of(data_dir, account)
     unfinished = place.with_name(place.name + ".unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(mode=0o700)
@@ -55,10 +58,44 @@ def create_cluster(data_dir: Path, *, version: int, binaries: Path, account: Acc
         data_dir.symlink_to(place)
 
 
-def _reachable(data_dir: Path, account: Account) -> Path:
-    if account.can("x", data_dir.parent):
+def place_of(data_dir: Path, account: Account) -> Path:
+    """Return the folder that was asked for, or one below the system's folder, named by the path of that."""
+    if account.is_own or account.can("x", data_dir.parent):
         return data_dir
-    return system_folder(account) / f"data-{secrets.token_hex(8)}"
+    return system_folder(account) / f"data-{hashlib.sha256(os.fsencode(data_dir)).hexdigest()[:16]}"
+
+
+def find_again(data_dir: Path, account: Account) -> None:
+    """Link to the data that an earlier folder of the same path had: it was removed, and they were not."""
+    if data_dir.exists() or data_dir.is_symlink():
+        return
+    place = place_of(data_dir, account)
+    if place != data_dir and version_of(place) is not None:
+        data_dir.symlink_to(place)
+
+
+def claim(data_dir: Path) -> None:
+    """Raises `ConfigurationError` when the link in this place leads to the data of another: two would share them."""
+    if not data_dir.is_symlink():
+        return
+    data = data_dir.resolve()
+    record = data / _LINK_FILE
+    owner = Path(record.read_text(encoding="utf-8")) if record.exists() else data_dir
+    if owner != data_dir and owner.is_symlink() and owner.resolve() == data:
+        raise ConfigurationError(
+            f"{data_dir} leads to the data of {owner}, as in a copied folder: remove the link for data of its own"
+        )
+    record.write_text(str(data_dir), encoding="utf-8")
+
+
+def abandoned(place: Path) -> list[tuple[Path, Path]]:
+    """Return data below the system's folder whose link is gone: where they are, and where the link was."""
+    found = []
+    for record in sorted(place.parent.glob(f"data-*/{_LINK_FILE}")):
+        link = Path(record.read_text(encoding="utf-8"))
+        if record.parent != place and not link.is_symlink():
+            found.append((record.parent, link))
+    return found
 
 
 def _initialise(

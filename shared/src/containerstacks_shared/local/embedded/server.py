@@ -25,7 +25,7 @@ from containerstacks_shared.core.errors import ConfigurationError, DatabaseUnava
 
 from .account import Account, choose_account
 from .binaries import find_binaries
-from .cluster import create_cluster, password_of, version_of
+from .cluster import abandoned, claim, create_cluster, find_again, password_of, version_of
 
 StopMode = Literal["smart", "fast", "immediate"]
 SIGNALS = {"smart": signal.SIGTERM, "fast": signal.SIGINT, "immediate": signal.SIGQUIT}
@@ -86,6 +86,15 @@ class EmbeddedPostgres:
     def log(self) -> Path:
         return self.data_dir.with_name(self.data_dir.name + ".log")
 
+    @property
+    def place(self) -> Path:
+        """Where the data really are."""
+        return self.data_dir.resolve()
+
+    def abandoned(self) -> list[tuple[Path, Path]]:
+        """Return data beside ours whose folder is gone: where they are, and where that folder was."""
+        return abandoned(self.place) if self.data_dir.is_symlink() else []
+
     def dsn(self, database: str = "postgres") -> str:
         if self._port is None:
             raise DatabaseUnavailable(f"the embedded PostgreSQL on {self.data_dir} was not started")
@@ -104,10 +113,12 @@ class EmbeddedPostgres:
             raise ConfigurationError(f"cannot write to {self.data_dir.parent}: {error.strerror}") from error
         try:
             account = choose_account(self.data_dir)
+            find_again(self.data_dir, account)
             existing = version_of(self.data_dir)
             binaries = find_binaries(existing or self._version, account)
             if existing is None:
                 self._create(binaries, account)
+            claim(self.data_dir)
             # With the links resolved: the account may not be able to walk through them.
             data = self.data_dir.resolve()
             _stop_leftover(data)

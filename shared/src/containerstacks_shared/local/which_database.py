@@ -1,0 +1,48 @@
+"""The database that a command means: the one of DATABASE_URL, else the embedded one of a running `up`.
+
+`up` prints the address of its own database, and people export it. That address is no database "given" by somebody:
+`up` itself must go on to start the server behind it, which may listen on another port by then.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from .data_folder import DataFolder
+
+_USER = "postgres"
+
+
+def is_database_given(folder: DataFolder) -> bool:
+    """Whether DATABASE_URL names a database that is not the folder's own."""
+    if os.environ.get("DATABASE_URL_FILE"):
+        return True
+    url = os.environ.get("DATABASE_URL")
+    return bool(url) and not _is_own(str(url), folder)
+
+
+def database_overrides() -> dict[str, Any]:
+    """What a command sets beside the environment, to work on the database of a running `up`."""
+    folder = DataFolder.of_running_up()
+    if folder is None or is_database_given(folder):
+        return {}
+    return {"database_url": folder.read_database_url()}
+
+
+def _is_own(url: str, folder: DataFolder) -> bool:
+    # Its password is random, so it tells one server from every other.
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return False
+    return parts.username == _USER and parts.password is not None and parts.password == _password(folder)
+
+
+def _password(folder: DataFolder) -> str | None:
+    # By its name: what runs the server cannot be imported on Windows.
+    file: Path = folder.postgresql / "containerstacks.password"
+    try:
+        return file.read_text(encoding="ascii").strip()
+    except OSError:
+        return None
