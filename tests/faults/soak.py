@@ -1,8 +1,13 @@
-"""A long campaign of strikes against billing: `make soak`, or `python -m faults.soak` in the folder tests."""
+"""What is tried at random and for long: `make soak`, or `python -m faults.soak` in the folder tests.
+
+Strikes against billing, then every property of the tests on many cases more; both from the seed that is printed.
+"""
 
 import argparse
 import asyncio
+import os
 import secrets
+import subprocess
 import sys
 
 from containerstacks_shared.core.log import configure_logging
@@ -17,6 +22,24 @@ async def soak(*, strikes: int, seed: int, only: list[Kind]) -> str:
         return campaign.report()
 
 
+def try_properties(*, factor: int, seed: int) -> int:
+    """Run the tests of properties on so many times as many cases; the exit code."""
+    return subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-m",
+            "hypothesis",
+            "--timeout=0",
+            f"--hypothesis-seed={seed}",
+        ],
+        env=os.environ | {"SOAK_FACTOR": str(factor)},
+        check=False,
+    ).returncode
+
+
 def _tell(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
@@ -29,11 +52,13 @@ def main() -> int:
     parser.add_argument(
         "--only", type=Kind, nargs="*", choices=list(Kind), default=[], help="strike in these ways alone"
     )
+    parser.add_argument("--cases", type=int, default=20, help="how many times as many cases of each property")
     arguments = parser.parse_args()
     configure_logging("error", "console", service="soak")
     _tell(f"{arguments.strikes} strikes with seed {arguments.seed}")
     _tell(asyncio.run(soak(strikes=arguments.strikes, seed=arguments.seed, only=arguments.only)))
-    return 0
+    _tell(f"Properties on {arguments.cases} times as many cases, with seed {arguments.seed}")
+    return try_properties(factor=arguments.cases, seed=arguments.seed) if arguments.cases else 0
 
 
 if __name__ == "__main__":

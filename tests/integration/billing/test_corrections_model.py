@@ -1,6 +1,5 @@
 """Random lives with refunds, write-offs and archiving in them: every audit is clean, and no hour is covered twice."""
 
-import os
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -8,7 +7,7 @@ from typing import Any
 from uuid import uuid4
 
 import asyncpg
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from containerstacks_shared.billing.audit import audit
@@ -20,10 +19,10 @@ from containerstacks_shared.billing.write_offs import write_off_instance, write_
 from containerstacks_shared.core.errors import BillingBusy
 from support.archiving import archive_audited
 from support.billing_world import World
+from support.examples import examples
 
 Event = tuple[Any, ...]
 
-EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "25"))
 OPERATOR = {"reason": "for the test", "author": "ada"}
 
 numbers = st.integers(0, 2)
@@ -132,7 +131,7 @@ async def live(world: CorrectedWorld, life: list[Event]) -> None:
                 assert name.startswith("forgive")
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25)
 @given(
     st.lists(amounts, min_size=3, max_size=3),
     st.lists(st.tuples(numbers, st.integers(0, 3), gaps), min_size=1, max_size=5),

@@ -1,20 +1,19 @@
 """Random fleets, and a random life for each: the engine and the model agree to the last digit."""
 
-import os
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import asyncpg
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from containerstacks_shared.billing.verify import verify
 from support.billing_world import World
+from support.examples import examples
 
 Event = tuple[Any, ...]
 
-EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "40"))
 
 numbers = st.integers(0, 3)
 prices = st.one_of(
@@ -67,7 +66,7 @@ async def happen(world: World, event: Event) -> None:
         await getattr(world, name)(*arguments)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40)
 @given(
     st.lists(organizations, min_size=1, max_size=3),
     st.lists(plans, max_size=3),
@@ -96,7 +95,7 @@ async def test_engine_and_model_agree_digit_for_digit(
 EXPECTED = {"unexplained_entries", "runs_unlike_their_cycles", "billed_into_the_future"}
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(40)
 @given(
     st.lists(amounts, min_size=4, max_size=4),
     st.lists(plans, max_size=3),

@@ -1,18 +1,17 @@
 """Whatever plans there are, and however they change: the rate in force is that of the plan which the rule means."""
 
 import json
-import os
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
 import asyncpg
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
+from support.examples import examples
 from support.plan_match import meant_plan
 
-EXAMPLES = int(os.environ.get("PROPERTY_EXAMPLES", "25"))
 DAY = timedelta(days=1)
 REFERENCES = ("small", "large", "unheard-of")
 REGIONS = ("us-east", "eu-west", "")
@@ -35,7 +34,7 @@ changes = st.tuples(
 )
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25)
 @given(st.lists(plans, max_size=5), st.lists(changes, max_size=5), st.lists(plans, max_size=2))
 async def test_the_rate_in_force_is_that_of_the_plan_which_is_meant(
     connection: asyncpg.Connection, first: list[Any], life: list[Any], second: list[Any]

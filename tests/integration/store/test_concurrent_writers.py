@@ -5,11 +5,12 @@ import random
 from collections.abc import Sequence
 
 import asyncpg
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from containerstacks_shared.fleet import counts
 from support import fleet
+from support.examples import examples
 from support.fleet import Organization, Plan
 
 WRITERS = 4
@@ -45,7 +46,7 @@ async def test_a_planted_difference_is_seen(
     assert len(await connection.fetch(DIFFERENCE)) == 1
 
 
-@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(5)
 @given(seeds=st.lists(st.integers(0, 2**32), min_size=WRITERS, max_size=WRITERS))
 async def test_counts_are_exact_in_every_snapshot_among_concurrent_writers(
     database_url: str,

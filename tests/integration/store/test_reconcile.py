@@ -8,12 +8,13 @@ from typing import Any
 
 import asyncpg
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from containerstacks_shared.database import db
 from containerstacks_shared.fleet import counts
 from support import fleet
+from support.examples import examples
 from support.fleet import Organization, Plan
 from support.waiting import LIMIT_SECONDS, session_waiting_for
 
@@ -162,7 +163,7 @@ steps = st.lists(
 )
 
 
-@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(25)
 @given(history=st.lists(st.tuples(steps, st.booleans()), max_size=4))
 async def test_counts_are_exact_after_any_history(
     connection: asyncpg.Connection,

@@ -9,7 +9,7 @@ from typing import Final
 
 import pytest
 import requests
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
@@ -18,6 +18,7 @@ from containerstacks_shared.core.settings import load_settings
 from containerstacks_shared.database.db import Connection
 from containerstacks_web.settings import WebSettings
 from support import fleet, web_site
+from support.examples import examples
 from support.waiting import eventually
 from support.web_site import OpenSite, Site
 
@@ -125,6 +126,7 @@ QUERIES: Final = st.dictionaries(
 )
 
 
+@pytest.mark.hypothesis
 async def test_no_answer_to_a_stranger_holds_a_secret(open_site: OpenSite, connection: Connection) -> None:
     site = await open_site(rate_limit_anonymous="1000000/minute", **SETTINGS)
     kept = await seed(connection)
@@ -139,7 +141,7 @@ async def test_no_answer_to_a_stranger_holds_a_secret(open_site: OpenSite, conne
 
     base_url = str(site.client.make_url("")).rstrip("/")
 
-    @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+    @examples(150)
     @given(
         path=st.sampled_from(PAGES),
         method=st.sampled_from(["GET", "GET", "HEAD", "OPTIONS", "POST", "PUT"]),

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import aiohttp
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from containerstacks_shared.database.db import Connection
@@ -14,6 +14,7 @@ from containerstacks_web.live.admin_sockets import ENDED
 from containerstacks_web.live.frames import text_frame
 from containerstacks_web.live.hub import HUB
 from support import fleet, web_site
+from support.examples import examples
 from support.waiting import eventually, time_limit
 from support.web_site import OpenSite, Site
 
@@ -109,7 +110,7 @@ async def test_pages_of_sites_that_may_read_may_listen(open_site: OpenSite, conn
     assert refused.value.status == 403
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60)
 @given(sent=st.lists(st.binary(max_size=300), max_size=8))
 async def test_no_frame_breaks_the_socket_of_anybody_else(site: Site, sent: list[bytes]) -> None:
     # Half a frame makes the server wait for the rest, and our goodbye is taken for it: so no waiting for an answer.
@@ -129,7 +130,7 @@ async def test_no_frame_breaks_the_socket_of_anybody_else(site: Site, sent: list
 
 
 @given(st.binary(max_size=200_000))
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_frames_tell_their_length(message: bytes) -> None:
     frame = text_frame(message)
     assert frame.endswith(message)

@@ -14,6 +14,7 @@ from containerstacks_web.branding.accent import (
     readable,
     tokens_of,
 )
+from support.examples import examples
 
 TOKENS = (files("containerstacks_web") / "static" / "css" / "tokens.css").read_text()
 COLOURS = tokens_of(TOKENS)
@@ -21,6 +22,7 @@ PARTS = st.integers(min_value=0, max_value=255)
 THEMES = (0, 1)
 
 
+@examples(100)
 @given(accent=st.builds(Colour, PARTS, PARTS, PARTS))
 def test_any_accent_can_be_read_on_every_surface_and_be_written_on(accent: Colour) -> None:
     rules = tokens_of(accent_rules(accent, TOKENS))
