@@ -7,7 +7,7 @@ import typer
 from containerstacks_shared.core.errors import ContainerStacksError
 from containerstacks_shared.database.db import application_version
 
-from . import admin, alerts, billing, demo, incident, maintenance, migrate, psql, up, verify, wallet
+from . import admin, alerts, billing, demo, doctor, incident, maintenance, migrate, psql, up, verify, wallet
 
 app = typer.Typer(
     name="containerstacks",
@@ -36,6 +36,7 @@ def _options(
 app.command("up")(up.up)
 app.command("migrate")(migrate.migrate)
 app.command("verify")(verify.verify)
+app.command("doctor")(doctor.doctor)
 app.command("psql", context_settings={"ignore_unknown_options": True})(psql.psql)
 app.add_typer(demo.app, name="demo")
 app.add_typer(admin.app, name="admin")

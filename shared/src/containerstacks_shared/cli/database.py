@@ -22,10 +22,15 @@ from containerstacks_shared.local.which_database import database_overrides
 _COMMAND_TIMEOUT = timedelta(hours=6)
 
 Result = TypeVar("Result")
+Settings = TypeVar("Settings", bound=CommonSettings)
 
 
 def read_settings() -> CommonSettings:
-    settings = load_settings(CommonSettings, **database_overrides())
+    return read_settings_of(CommonSettings)
+
+
+def read_settings_of(cls: type[Settings]) -> Settings:
+    settings = load_settings(cls, **database_overrides())
     configure_logging(settings.log_level, settings.log_format, service="cli")
     return settings
 
