@@ -24,8 +24,7 @@ UV ?= uv
 PYTHONS := $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3 python
 IS_USABLE := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
-PIP := $(BIN)/python -m pip --disable-pip-version-check
-PIP_INSTALL := $(PIP) install --no-input --progress-bar off
+INSTALL := $(BIN)/python requirements/install.py
 
 .PHONY: help up setup test test-all check format bench screenshots soak requirements clean
 
@@ -96,11 +95,12 @@ $(STAMPS)/venv:
 # Exactly what is pinned, by hash; then the workspace's own packages, which add nothing to that.
 $(STAMPS)/local: requirements/local.txt requirements/build.txt $(PACKAGES:%=%/pyproject.toml) | $(STAMPS)/venv
 	@echo "Installing what \`make up\` needs; the first time this takes a minute …"
-	@$(PIP_INSTALL) --require-hashes -r requirements/build.txt -r requirements/local.txt
-	@$(PIP_INSTALL) --no-deps --no-build-isolation $(PACKAGES:%=-e %)
+	@$(INSTALL) "  build tools" --require-hashes -r requirements/build.txt
+	@$(INSTALL) "  requirements" --no-build-isolation --require-hashes -r requirements/local.txt
+	@$(INSTALL) "  ContainerStacks" --no-deps --no-build-isolation $(PACKAGES:%=-e %)
 	@touch $@
 
 $(STAMPS)/dev: requirements/dev.txt $(STAMPS)/local
 	@echo "Installing what \`make check\` and \`make test\` need …"
-	@$(PIP_INSTALL) --require-hashes -r requirements/dev.txt
+	@$(INSTALL) "  requirements" --no-build-isolation --require-hashes -r requirements/dev.txt
 	@touch $@
