@@ -161,7 +161,10 @@ begin
     grant insert on incident_updates to containerstacks_web;
     -- Pause, resume, and release of a held price.
     grant update on billing_control to containerstacks_web;
-    grant update (released_by, hourly_rate) on plan_quarantines to containerstacks_web;
+    grant update (released_by, release_reason, hourly_rate) on plan_quarantines to containerstacks_web;
+    -- The audit log is read, and added to by its function alone.
+    grant select on action_log to containerstacks_web;
+    grant execute on function log_action(text, text, text, text, jsonb) to containerstacks_web;
     grant usage on sequence status_versions to containerstacks_web;
 
     -- The stats aggregator: counts, history, components. No money, no names, no secrets -------------

@@ -2,7 +2,7 @@
 
 import asyncpg
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from support import fleet, looks, told
 from support.chromium import Chromium, layout_shifts, refused_by_policy
@@ -158,7 +158,7 @@ async def test_the_pages_work_by_keyboard(
         await expect(focused).to_have_attribute("aria-label", f"{chart}, last 24 hours")
         await page.keyboard.press("Tab")
         await expect(focused).to_have_text(f"Show data: {chart}")
-    for name in ("Atom feed", "Badge", "As JSON", "VPS", "billing"):
+    for name in ("Incident history", "Atom feed", "Badge", "As JSON", "VPS", "billing"):
         await page.keyboard.press("Tab")
         await expect(focused).to_have_text(name)
     await page.keyboard.press("Tab")
@@ -203,3 +203,23 @@ async def test_with_reduced_motion_nothing_is_animated(
         }).map((element) => element.outerHTML)"""
     )
     assert moving == []
+
+
+async def test_times_stand_in_the_zone_of_the_visitor(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
+) -> None:
+    await connection.execute(
+        "insert into incidents (kind, title, impact, status, components, created_at, closed_at) values"
+        " ('incident', 'Slow', 'minor', 'resolved', '{vps}', '2026-01-31 23:30+00', '2026-02-01 00:30+00')"
+    )
+    web = await processes.start_web(database_url)
+    page = await chromium.open(f"{web.url}/incidents/1", timezone_id="Asia/Kolkata")
+    await expect(times_of(page)).to_have_text("1 Feb 2026, 05:00 GMT+5:30")
+    await expect(times_of(page)).to_have_attribute("datetime", "2026-01-31T23:30:00+00:00")
+    await expect(page.locator("[data-zone]")).to_contain_text("Times are in your zone, Asia/")
+    page = await chromium.open(f"{web.url}/incidents/1", java_script_enabled=False)
+    await expect(times_of(page)).to_have_text("31 Jan 2026, 23:30 UTC")
+
+
+def times_of(page: Page) -> Locator:
+    return page.locator("time[data-format='moment']").first

@@ -9,19 +9,37 @@ from containerstacks_web.admin import billing as admin_billing
 from containerstacks_web.admin import debts as admin_debts
 from containerstacks_web.admin import incidents as admin_incidents
 from containerstacks_web.admin import keys as admin_keys
+from containerstacks_web.admin import log as admin_log
 from containerstacks_web.admin import overview as admin_overview
 from containerstacks_web.admin import price_holds as admin_price_holds
 from containerstacks_web.admin import runs as admin_runs
-from containerstacks_web.api import atom, badges, billing, docs, health, incidents, keys, openapi
+from containerstacks_web.api import (
+    atom,
+    audit_log,
+    badges,
+    billing,
+    calendar,
+    docs,
+    health,
+    incidents,
+    keys,
+    openapi,
+)
+from containerstacks_web.api import statuspage_handlers as v2
 from containerstacks_web.http.paths import SOCKET_PATH
 from containerstacks_web.live.socket import status_socket
 from containerstacks_web.pages import handlers as pages
-from containerstacks_web.pages import sign_in
+from containerstacks_web.pages import incident_pages, sign_in, site_files
 
 ROUTES: Final = (
     web.get("/", pages.index),
     web.get("/status", pages.status),
     web.get("/about", pages.about),
+    web.get("/incidents", incident_pages.show_month),
+    web.get("/incidents/{id}", incident_pages.show),
+    web.get("/favicon.ico", site_files.favicon),
+    web.get("/robots.txt", site_files.robots),
+    web.get("/.well-known/security.txt", site_files.security),
     web.get("/login", pages.login_form),
     web.post("/login", sign_in.sign_in),
     web.post("/logout", sign_in.sign_out),
@@ -38,7 +56,17 @@ ROUTES: Final = (
     web.patch("/api/incidents/{id}", incidents.change_incident),
     web.get(atom.FEED_PATH, atom.feed),
     web.get("/badge/{name}.svg", badges.badge),
+    web.get(calendar.CALENDAR_PATH, calendar.calendar),
+    web.get("/api/v2/summary.json", v2.summary),
+    web.get("/api/v2/status.json", v2.status),
+    web.get("/api/v2/components.json", v2.components),
+    web.get("/api/v2/incidents.json", v2.all_incidents),
+    web.get("/api/v2/incidents/unresolved.json", v2.unresolved_incidents),
+    web.get("/api/v2/scheduled-maintenances.json", v2.all_maintenances),
+    web.get("/api/v2/scheduled-maintenances/upcoming.json", v2.upcoming_maintenances),
+    web.get("/api/v2/scheduled-maintenances/active.json", v2.active_maintenances),
     web.get("/api/billing/runs", billing.runs),
+    web.get("/api/audit-log", audit_log.read_log),
     web.get("/api/keys", keys.list_keys),
     web.post("/api/keys", keys.create_key),
     web.delete("/api/keys/{id}", keys.revoke_key),
@@ -64,6 +92,7 @@ ROUTES: Final = (
     admin.form("/admin/incidents/maintenance", admin_incidents.plan_maintenance),
     admin.page("/admin/incidents/{id}", admin_incidents.show),
     admin.form("/admin/incidents/{id}", admin_incidents.change),
+    admin.page("/admin/log", admin_log.show),
     admin.page("/admin/keys", admin_keys.show),
     admin.form("/admin/keys", admin_keys.create),
     admin.page("/admin/keys/revoke", admin_keys.show_revoking),

@@ -1,10 +1,11 @@
 """What an operator can set about the web service, beyond what all services share."""
 
+import re
 from pathlib import Path
 from typing import Annotated, Final
 
 from aiohttp import web
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_settings import NoDecode
 
 from containerstacks_shared.core.setting_errors import Expected
@@ -15,6 +16,7 @@ from containerstacks_shared.core.settings import (
     OptionalRedisUrl,
     OptionalSecret,
     OptionalSessionSecret,
+    OptionalWebUrl,
     Origins,
     Port,
     PositiveInteger,
@@ -34,9 +36,21 @@ def _logo(value: object) -> object:
     return Logo.read(Path(value)) if isinstance(value, str) else value
 
 
+def _contact(value: str | None) -> str | None:
+    if value is not None and not _CONTACT.fullmatch(value):
+        raise ValueError("is no address to write to")
+    return value
+
+
+_CONTACT: Final = re.compile(r"(?:mailto:[^\s@]+@[^\s@]+|https://\S+)")
 _LOGO_FORM: Final = Expected(f"the path of an SVG or PNG of at most {BYTES_MAX // 1024} KB, or unset")
 AccentColour = Annotated[
     Colour | None, NoDecode, BeforeValidator(_colour), Expected("a colour like #17594a, or unset")
+]
+SecurityContact = Annotated[
+    str | None,
+    AfterValidator(_contact),
+    Expected("mailto:security@example.com, https://example.com/report, or unset"),
 ]
 LogoFile = Annotated[Logo | None, NoDecode, BeforeValidator(_logo), _LOGO_FORM]
 
@@ -94,12 +108,25 @@ class WebSettings(BillingSettings):
         default=None, description="The logo of the dark theme, where it needs one."
     )
 
+    public_url: OptionalWebUrl = Field(
+        default=None,
+        description="Where visitors find this site: links in feeds, calendar and API begin with it.",
+    )
+    security_contact: SecurityContact = Field(
+        default=None, description="Where weaknesses are reported: what /.well-known/security.txt names."
+    )
+
     @field_validator("logo_dark_path", mode="before")
     @classmethod
     def _not_dark_alone(cls, value: object, info: ValidationInfo) -> object:
         if value is not None and "logo_path" in info.data and info.data["logo_path"] is None:
             raise ValueError("is set without LOGO_PATH")
         return value
+
+    @property
+    def public_address(self) -> str:
+        """What links begin with; '' makes them relative."""
+        return "" if self.public_url is None else self.public_url.get_secret_value().rstrip("/")
 
     def allows_origin(self, origin: str) -> bool:
         """Whether pages of that site may read the API."""

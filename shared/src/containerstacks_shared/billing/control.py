@@ -70,13 +70,17 @@ async def resume(connection: Connection, *, reason: str, author: str) -> bool:
     return resumed
 
 
-async def release_plan(connection: Connection, *, plan_id: UUID, author: str) -> str | None:
+async def release_plan(
+    connection: Connection, *, plan_id: UUID, author: str, release_reason: str | None = None
+) -> str | None:
     """Bill the hours of a held plan at its price. Returns why it was held, or None when it was not.
 
     Raises `NotFound` when there is no such plan.
     """
     async with connection.transaction():
-        reason = await held_plans.release(connection, plan_id=plan_id, author=author)
+        reason = await held_plans.release(
+            connection, plan_id=plan_id, author=author, release_reason=release_reason
+        )
         if reason is None and not await connection.fetchval(_QUERIES["plan_exists"], plan_id):
             raise NotFound(f"there is no VPS plan {plan_id}")
         await _announce(connection)

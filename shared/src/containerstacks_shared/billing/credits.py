@@ -7,10 +7,10 @@ from uuid import UUID
 import asyncpg
 
 from containerstacks_shared.core.errors import ContainerStacksError
-from containerstacks_shared.core.money import AMOUNT_LIMIT, DECIMAL_PLACES_MAX
+from containerstacks_shared.core.money import AMOUNT_LIMIT, CURRENCY, DECIMAL_PLACES_MAX
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
-from containerstacks_shared.fleet import organizations
+from containerstacks_shared.fleet import action_log, organizations
 
 _QUERIES = load(__name__)
 
@@ -50,6 +50,14 @@ async def credit_wallet(
             author,
         )
         if balance is not None:
+            await action_log.add(
+                connection,
+                "wallet credited",
+                actor=author,
+                subject=f"organization {found.id}",
+                reason=reference,
+                details={"amount": f"{amount:f}", "currency": CURRENCY},
+            )
             return Credit(written=True, balance=balance)
         earlier = await connection.fetchrow(_QUERIES["credit_with_reference"], reference)
         assert earlier is not None

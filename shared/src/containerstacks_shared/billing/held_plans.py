@@ -58,13 +58,15 @@ async def hold_and_lift(connection: Connection, *, factor_max: Decimal) -> None:
         log.warning("plan.corrected", vps_plan_id=str(plan["vps_plan_id"]), held_because=plan["reason"])
 
 
-async def release(connection: Connection, *, plan_id: UUID, author: str) -> str | None:
+async def release(
+    connection: Connection, *, plan_id: UUID, author: str, release_reason: str | None = None
+) -> str | None:
     """Let the plan's hours be billed at its price. Returns why it was held, or None when it was not.
 
     What was corrected while it was held, even if only to another unusual price, is not charged at the price before.
     """
     await connection.execute(_QUERIES["correct_rates"], plan_id)
-    reason: str | None = await connection.fetchval(_QUERIES["release_plan"], plan_id, author)
+    reason: str | None = await connection.fetchval(_QUERIES["release_plan"], plan_id, author, release_reason)
     return reason
 
 

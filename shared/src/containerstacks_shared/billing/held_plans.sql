@@ -58,6 +58,7 @@ returning vps_plan_id, reason;
 update plan_quarantines q
    set released_at = clock_now(),
        released_by = $2,
+       release_reason = $3,
        hourly_rate = greatest(q.hourly_rate, (select max(r.hourly_rate)
                                                 from hourly_rates r
                                                where r.vps_plan_id = q.vps_plan_id

@@ -12,7 +12,7 @@ from containerstacks_shared.fleet import api_keys, users
 from containerstacks_shared.fleet.api_keys import NAME_CHARACTERS_MAX, ApiKeyRecord, ApiKeyScope
 from containerstacks_shared.fleet.users import UserRole
 
-from .database import run_with_database
+from .database import operator, run_with_database
 from .email_option import OptionalEmail
 
 DAYS_MAX = 3650
@@ -55,7 +55,9 @@ async def _create(
         raise ContainerStacksError(f"{email} is not an administrator; nothing was changed")
     scopes = {ApiKeyScope.STATUS, scope}
     async with connection.transaction():
-        created = await api_keys.create(connection, user.id, name=name, scopes=scopes, expires_at=expires_at)
+        created = await api_keys.create(
+            connection, user.id, name=name, scopes=scopes, expires_at=expires_at, author=operator()
+        )
     return created.key
 
 
@@ -85,7 +87,7 @@ def _line(record: ApiKeyRecord) -> tuple[str, ...]:
 @app.command()
 def revoke(key_id: Annotated[UUID, typer.Argument(metavar="ID", help="The id in the list.")]) -> None:
     """End a key: the next request with it is refused."""
-    if not run_with_database(lambda connection: api_keys.revoke(connection, key_id)):
+    if not run_with_database(lambda connection: api_keys.revoke(connection, key_id, author=operator())):
         raise NotFound(f"there is no active key {key_id}")
     print(f"Revoked the key {key_id}.")
 

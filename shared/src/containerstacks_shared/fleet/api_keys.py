@@ -13,6 +13,7 @@ from containerstacks_shared.core.errors import NotFound
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
 
+from . import action_log
 from .users import User, UserId, UserRole
 
 QUERIES = load(__name__)
@@ -86,6 +87,7 @@ async def create(
     name: str,
     scopes: Collection[ApiKeyScope] = tuple(ApiKeyScope),
     expires_at: datetime | None = None,
+    author: str | None = None,
 ) -> NewApiKey:
     """Make a key; must be called in a transaction, which the row-level security setting lives in."""
     key = PREFIX + secrets.token_hex(32)
@@ -100,6 +102,13 @@ async def create(
         expires_at,
     )
     assert row is not None
+    await action_log.add(
+        connection,
+        "API key created",
+        actor=author,
+        subject=f"key {row['id']}",
+        details={"name": name, "scopes": sorted(scopes), "userId": str(user_id)},
+    )
     return NewApiKey(id=row["id"], key=key, created_at=row["created_at"])
 
 
@@ -118,9 +127,12 @@ async def find_listed(connection: Connection, key_id: UUID) -> ApiKeyRecord:
     return _record(row)
 
 
-async def revoke(connection: Connection, key_id: UUID) -> bool:
+async def revoke(connection: Connection, key_id: UUID, *, author: str | None = None) -> bool:
     """End a key for good; False when there is no such key or it had ended already."""
-    revoked: bool = await connection.fetchval(QUERIES["revoke"], key_id)
+    async with connection.transaction():
+        revoked: bool = await connection.fetchval(QUERIES["revoke"], key_id)
+        if revoked:
+            await action_log.add(connection, "API key revoked", actor=author, subject=f"key {key_id}")
     return revoked
 
 

@@ -1,6 +1,6 @@
 """Components, incidents and planned maintenance, as the page and the API show them."""
 
-from datetime import date
+from datetime import date, datetime
 from enum import StrEnum
 from typing import NewType
 
@@ -110,7 +110,7 @@ class Impact(StrEnum):
 
 
 class IncidentStatus(StrEnum):
-    """The first four are of incidents, the others of maintenance."""
+    """The first four are of incidents, the next four of maintenance."""
 
     INVESTIGATING = "investigating"
     IDENTIFIED = "identified"
@@ -120,6 +120,8 @@ class IncidentStatus(StrEnum):
     IN_PROGRESS = "in_progress"
     COMPLETED = "completed"
     CANCELLED = "cancelled"
+    # Of an update alone: the incident stays resolved.
+    POSTMORTEM = "postmortem"
 
     @property
     def is_over(self) -> bool:
@@ -135,7 +137,8 @@ class IncidentUpdate(Document):
 class Incident(Document):
     """One incident or planned maintenance with everything that was said about it, the newest first.
 
-    `starts_at` and `ends_at` are the window of a maintenance, whose status follows from the time alone.
+    `started_at` is when an incident began, which may be before it was published (`created_at`). `starts_at` and
+    `ends_at` are the window of a maintenance, whose status follows from the time alone.
     `closed_at` is when an incident was resolved, a maintenance completed or cancelled.
     """
 
@@ -147,7 +150,14 @@ class Incident(Document):
     components: list[Component]
     created_at: Timestamp
     updated_at: Timestamp
+    started_at: Timestamp | None = None
     starts_at: Timestamp | None = None
     ends_at: Timestamp | None = None
     closed_at: Timestamp | None = None
     updates: list[IncidentUpdate]
+
+    @property
+    def began_at(self) -> datetime:
+        """When it began; of a maintenance that was cancelled before, when that was."""
+        began: datetime = self.started_at or self.starts_at or self.created_at
+        return began if self.closed_at is None else min(began, self.closed_at)

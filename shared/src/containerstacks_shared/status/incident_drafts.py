@@ -75,6 +75,7 @@ class IncidentDraft(_Sent):
     status: Literal[IncidentStatus.INVESTIGATING, IncidentStatus.IDENTIFIED, IncidentStatus.MONITORING] = (
         IncidentStatus.INVESTIGATING
     )
+    started_at: Moment | None = Field(default=None, description="When it began, if not just now.")
 
 
 class MaintenanceDraft(_Sent):
@@ -95,7 +96,8 @@ class IncidentRequest(RootModel[Annotated[IncidentDraft | MaintenanceDraft, Fiel
 class IncidentChange(_Sent):
     """What is to change; a status or a body makes an update that everybody reads.
 
-    Of a maintenance the status may become `cancelled`, or `completed` to end it now.
+    Of a maintenance the status may become `cancelled`, or `completed` to end it now. `postmortem` adds an account of a
+    resolved incident, which stays resolved.
     """
 
     title: Title | None = None
@@ -103,5 +105,6 @@ class IncidentChange(_Sent):
     components: Components | None = None
     status: IncidentStatus | None = None
     body: Body | None = None
+    started_at: Moment | None = None
     starts_at: Moment | None = None
     ends_at: Moment | None = None

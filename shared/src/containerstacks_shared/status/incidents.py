@@ -19,10 +19,13 @@ from .incident_drafts import IncidentChange, IncidentDraft, MaintenanceDraft
 # Longer ones, and later ones, are mistyped dates.
 WINDOW_MAX: Final = timedelta(days=31)
 AHEAD_MAX: Final = timedelta(days=366)
+BACK_MAX: Final = timedelta(days=366)
 # Between looking at a clock and sending what it said.
 _LATE_MAX: Final = timedelta(minutes=5)
 # A page with more than so many open at once helps nobody.
 CURRENT_MAX: Final = 50
+# Nobody reads more on one page.
+MONTH_MAX: Final = 500
 
 _BEGUN: Final = "The maintenance has begun."
 _COMPLETED: Final = "The maintenance has ended as planned."
@@ -45,6 +48,8 @@ _READ_AT: Final = _QUERIES["read_at"]
 _FIND_INCIDENT: Final = _QUERIES["find_incident"]
 _CURRENT_INCIDENTS: Final = _QUERIES["current_incidents"]
 _PAGE_OF_INCIDENTS: Final = _QUERIES["page_of_incidents"]
+_INCIDENTS_BETWEEN: Final = _QUERIES["incidents_between"]
+_FIRST_INCIDENT: Final = _QUERIES["first_incident"]
 _UPDATES_OF: Final = _QUERIES["updates_of"]
 
 
@@ -57,9 +62,17 @@ class IncidentPage:
 
 
 async def open_incident(connection: Connection, draft: IncidentDraft, *, author: str) -> Incident:
+    """Raises `ChangeRefused` when it cannot have begun when the draft says."""
+    if draft.started_at is not None:
+        _assert_begun(draft.started_at, await connection.fetchval(_READ_AT))
     incident_id = IncidentId(
         await connection.fetchval(
-            _INSERT_INCIDENT, draft.title, draft.impact, draft.status, list(draft.components)
+            _INSERT_INCIDENT,
+            draft.title,
+            draft.impact,
+            draft.status,
+            list(draft.components),
+            draft.started_at,
         )
     )
     await connection.execute(_INSERT_UPDATE, incident_id, draft.status, draft.body, author)
@@ -92,6 +105,8 @@ async def change(
         raise ChangeRefused("nothing is to change")
     if row["kind"] == IncidentKind.INCIDENT:
         values, said = _changed_incident(row, wanted)
+    elif wanted.started_at is not None:
+        raise ChangeRefused("a maintenance begins at startsAt")
     else:
         values, said = _changed_maintenance(row, wanted)
     await connection.execute(
@@ -104,6 +119,7 @@ async def change(
         values.get("closed_at", row["closed_at"]),
         values.get("starts_at", row["starts_at"]),
         values.get("ends_at", row["ends_at"]),
+        values.get("started_at", row["started_at"]),
     )
     if wanted.status is not None or wanted.body is not None:
         body = wanted.body or f"The status is now: {said.value.replace('_', ' ')}."
@@ -139,16 +155,38 @@ async def read_page(
     )
 
 
+async def read_between(connection: Connection, begins: datetime, ends: datetime) -> list[Incident]:
+    """Read what began in a stretch of time, the newest first."""
+    return await _with_updates(
+        connection, await connection.fetch(_INCIDENTS_BETWEEN, begins, ends, MONTH_MAX)
+    )
+
+
+async def read_first_moment(connection: Connection) -> datetime | None:
+    """Return when the first incident of all began."""
+    first: datetime | None = await connection.fetchval(_FIRST_INCIDENT)
+    return first
+
+
 def _changed_incident(row: Any, wanted: IncidentChange) -> tuple[dict[str, object], IncidentStatus]:
     if wanted.starts_at is not None or wanted.ends_at is not None:
         raise ChangeRefused("an incident has no window; only a maintenance has")
-    status = wanted.status or IncidentStatus(row["status"])
+    before = IncidentStatus(row["status"])
+    status = said = wanted.status or before
+    if said is IncidentStatus.POSTMORTEM:
+        if before is not IncidentStatus.RESOLVED or wanted.body is None:
+            raise ChangeRefused("a postmortem is a text about a resolved incident")
+        status = before
     if status not in _STATUSES_OF_INCIDENTS:
         raise ChangeRefused(f"an incident cannot be {status.value}; only a maintenance can")
+    started_at = wanted.started_at or row["started_at"]
+    if wanted.started_at is not None:
+        _assert_begun(wanted.started_at, row["created_at"])
     closed_at = None
     if status is IncidentStatus.RESOLVED:
         closed_at = row["closed_at"] or row["read_at"]
-    return {"status": status, "impact": wanted.impact or row["impact"], "closed_at": closed_at}, status
+    values: dict[str, object] = {"status": status, "impact": wanted.impact or row["impact"]}
+    return values | {"closed_at": closed_at, "started_at": started_at}, said
 
 
 def _changed_maintenance(row: Any, wanted: IncidentChange) -> tuple[dict[str, object], IncidentStatus]:
@@ -181,6 +219,13 @@ def _changed_maintenance(row: Any, wanted: IncidentChange) -> tuple[dict[str, ob
         _assert_window(starts_at, ends_at, now)
         values = {"starts_at": starts_at, "ends_at": ends_at}
     return values, before
+
+
+def _assert_begun(started_at: datetime, published_at: datetime) -> None:
+    if started_at > published_at:
+        raise ChangeRefused("an incident begins before it is published")
+    if published_at - started_at > BACK_MAX:
+        raise ChangeRefused(f"an incident begins at most {BACK_MAX.days} days before it is published")
 
 
 def _assert_window(starts_at: datetime, ends_at: datetime, now: datetime) -> None:
@@ -224,6 +269,7 @@ def _incident(row: Any, said: list[IncidentUpdate]) -> Incident:
         components=row["components"],
         created_at=row["created_at"],
         updated_at=max([row["updated_at"], *map(_moment, updates)]),
+        started_at=(row["started_at"] or row["created_at"]) if row["kind"] == IncidentKind.INCIDENT else None,
         starts_at=row["starts_at"],
         ends_at=row["ends_at"],
         closed_at=closed_at,

@@ -34,7 +34,7 @@ _OF_INCIDENTS: Final = (
     IncidentStatus.MONITORING,
     IncidentStatus.RESOLVED,
 )
-_MOMENTS: Final = ("starts_at", "ends_at")
+_MOMENTS: Final = ("started_at", "starts_at", "ends_at")
 _FIELDS: Final = ("title", "body", "impact", "status", *_MOMENTS)
 
 _log = structlog.get_logger(__name__)
@@ -65,12 +65,16 @@ async def show_planning(request: web.Request, _identity: Identity) -> web.Respon
 
 async def open_incident(request: web.Request, identity: Identity) -> web.Response:
     form = await read_form(request)
-    values = _values(form, "title", "body", "impact", "status")
+    values = _values(form, "title", "body", "impact", "status", "started_at")
     draft, problems = checked(IncidentDraft, {**values, "kind": IncidentKind.INCIDENT})
     if draft is None:
         return await _draft_page(request, IncidentKind.INCIDENT, form.with_problems(problems))
-    async with database(request) as connection, connection.transaction():
-        incident = await incidents.open_incident(connection, draft, author=identity.author)
+    try:
+        async with database(request) as connection, connection.transaction():
+            incident = await incidents.open_incident(connection, draft, author=identity.author)
+    except ChangeRefused as error:
+        refused = form.with_problems({"started_at": _sentence(error)})
+        return await _draft_page(request, IncidentKind.INCIDENT, refused)
     _log.info("incidents.opened", incident_id=incident.id, kind="incident", author=identity.author)
     await leave_message(request, "Incident published.")
     raise web.HTTPSeeOther(f"{_PATH}/{incident.id}")
@@ -78,7 +82,7 @@ async def open_incident(request: web.Request, identity: Identity) -> web.Respons
 
 async def plan_maintenance(request: web.Request, identity: Identity) -> web.Response:
     form = await read_form(request)
-    values = _values(form, "title", "body", *_MOMENTS)
+    values = _values(form, "title", "body", "starts_at", "ends_at")
     draft, problems = checked(MaintenanceDraft, {**values, "kind": IncidentKind.MAINTENANCE})
     if draft is None:
         return await _draft_page(request, IncidentKind.MAINTENANCE, form.with_problems(problems))
@@ -145,7 +149,7 @@ def _values(form: Form, *names: str, empty: bool = True) -> dict[str, object]:
         text = form.value(name).strip()
         if name in _MOMENTS and text:
             values[name] = text if text.endswith("Z") else f"{text}Z"
-        elif name in form.values and (text or (empty and name not in {"impact", "status"})):
+        elif name in form.values and (text or (empty and name not in {"impact", "status", "started_at"})):
             values[name] = text
     if "components" in form.values or empty:
         values["components"] = list(form.values.get("components", ()))
@@ -161,7 +165,8 @@ def _as_it_is(incident: Incident) -> Form:
     }
     for name in _MOMENTS:
         moment = getattr(incident, name)
-        values[name] = [] if moment is None else [f"{moment:%Y-%m-%dT%H:%M}"]
+        is_usual = moment is None or (name == "started_at" and moment == incident.created_at)
+        values[name] = [] if is_usual else [f"{moment:%Y-%m-%dT%H:%M}"]
     return Form(values)
 
 
@@ -192,7 +197,8 @@ async def _incident_page(
 
 def _choices(incident: Incident) -> tuple[IncidentStatus, ...]:
     if incident.kind is IncidentKind.INCIDENT:
-        return _OF_INCIDENTS
+        is_over = incident.status is IncidentStatus.RESOLVED
+        return (*_OF_INCIDENTS, IncidentStatus.POSTMORTEM) if is_over else _OF_INCIDENTS
     match incident.status:
         case IncidentStatus.SCHEDULED:
             return (IncidentStatus.SCHEDULED, IncidentStatus.CANCELLED)

@@ -52,6 +52,7 @@ async def create(request: web.Request, identity: Identity) -> web.Response:
             name=wanted.name,
             scopes=frozenset(wanted.scopes),
             expires_at=wanted.expires_at,
+            author=identity.author,
         )
     _log.info("api_key.created", key_id=str(made.id), user_id=str(identity.user_id))
     # Not this answer: loading it again would create another key.
@@ -85,7 +86,7 @@ async def revoke(request: web.Request, identity: Identity) -> web.Response:
     except ValueError:
         raise web.HTTPNotFound from None
     async with database(request) as connection:
-        revoked = await api_keys.revoke(connection, key_id)
+        revoked = await api_keys.revoke(connection, key_id, author=identity.author)
     if revoked:
         _log.info("api_key.revoked", key_id=str(key_id), user_id=str(identity.user_id))
     await leave_message(request, "Key revoked." if revoked else "This key had been revoked before.")

@@ -42,7 +42,7 @@ async def release(request: web.Request, identity: Identity) -> web.Response:
     try:
         async with database(request) as connection:
             held_for = await control.release_plan(
-                connection, plan_id=plan.vps_plan_id, author=identity.author
+                connection, plan_id=plan.vps_plan_id, author=identity.author, release_reason=reason
             )
     except NotFound:
         raise web.HTTPNotFound from None

@@ -1,7 +1,7 @@
 """The Atom feed of incidents and maintenance: one entry each, which readers show again when something was said.
 
-It says nothing of the name that it was asked for by, which a client makes up and caches would keep: links are relative,
-and ids are made from what never changes.
+It says nothing of the name that it was asked for by, which a client makes up and caches would keep: links begin with
+PUBLIC_URL or are relative, and ids are made from what never changes.
 """
 
 import re
@@ -27,11 +27,12 @@ _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 
 async def feed(request: web.Request) -> web.Response:
     board = await request.app[STATUS_BOARD].current()
-    body = write(board, company_name=request.app[SETTINGS].company_name)
+    settings = request.app[SETTINGS]
+    body = write(board, company_name=settings.company_name, public_url=settings.public_address)
     return named_answer(request, body, content_type="application/atom+xml", is_for_all=True)
 
 
-def write(board: Board, *, company_name: str) -> bytes:
+def write(board: Board, *, company_name: str, public_url: str = "") -> bytes:
     """Write the feed; equal boards make equal bytes."""
     incidents = board.latest.incidents
     generator = FeedGenerator()
@@ -39,20 +40,20 @@ def write(board: Board, *, company_name: str) -> bytes:
     generator.title(f"{company_name} status")
     generator.subtitle("Incidents and planned maintenance")
     generator.author({"name": company_name})
-    generator.link(href="/status", rel="alternate", type="text/html")
-    generator.link(href=FEED_PATH, rel="self", type="application/atom+xml")
+    generator.link(href=f"{public_url}/status", rel="alternate", type="text/html")
+    generator.link(href=f"{public_url}{FEED_PATH}", rel="self", type="application/atom+xml")
     generator.updated(max((incident.updated_at for incident in incidents), default=_BEGINNING))
     for incident in incidents:
-        _add(generator, incident)
+        _add(generator, incident, public_url)
     written: bytes = generator.atom_str()
     return written
 
 
-def _add(generator: FeedGenerator, incident: Incident) -> None:
+def _add(generator: FeedGenerator, incident: Incident, public_url: str) -> None:
     entry = generator.add_entry(order="append")
     entry.id(uuid5(_IDS, f"{incident.id} {incident.created_at.isoformat()}").urn)
     entry.title(_speakable(f"{_kind(incident)}: {incident.title}"))
-    entry.link(href=f"/status#incident-{incident.id}", rel="alternate", type="text/html")
+    entry.link(href=f"{public_url}/incidents/{incident.id}", rel="alternate", type="text/html")
     entry.published(incident.created_at)
     entry.updated(incident.updated_at)
     for component in incident.components:

@@ -9,10 +9,12 @@ from containerstacks_shared.status.documents import Component, IncidentKind
 from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentRequest
 from containerstacks_web.live.board import PAGE_INCIDENTS
 
-from . import atom, badges, incidents
+from . import atom, badges, calendar, incidents
+from . import statuspage_handlers as v2
 from .documents import ComponentsDocument, IncidentDocument, IncidentsDocument
 from .incidents import INCIDENTS_MAX
 from .operations import Operation, Parameter
+from .statuspage import ComponentsAnswer, IncidentsAnswer, MaintenancesAnswer, StatusAnswer, SummaryAnswer
 
 _ID: Final = Parameter(
     "id", "The incident's id.", {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}, "path"
@@ -80,6 +82,33 @@ INCIDENT_OPERATIONS: Final[Mapping[Handler, Operation]] = {
         request_document=IncidentChange,
         parameters=(_ID,),
         problems=(_NOT_THERE, (409, "This does not fit what is there, like a second end.")),
+    ),
+    **{
+        handler: Operation(
+            operation_id,
+            summary,
+            "In the shape of Statuspage's public API, for programs that read that. Any site's page may read it.",
+            document,
+            cached=True,
+        )
+        for handler, operation_id, summary, document in (
+            (v2.summary, "getV2Summary", "Everything at once", SummaryAnswer),
+            (v2.status, "getV2Status", "The verdict", StatusAnswer),
+            (v2.components, "listV2Components", "The components", ComponentsAnswer),
+            (v2.all_incidents, "listV2Incidents", "The latest 50 incidents", IncidentsAnswer),
+            (v2.unresolved_incidents, "listV2Unresolved", "The open incidents", IncidentsAnswer),
+            (v2.all_maintenances, "listV2Maintenances", "The latest 50 maintenances", MaintenancesAnswer),
+            (v2.upcoming_maintenances, "listV2Upcoming", "Planned maintenance", MaintenancesAnswer),
+            (v2.active_maintenances, "listV2Active", "Maintenance in progress", MaintenancesAnswer),
+        )
+    },
+    calendar.calendar: Operation(
+        "getCalendar",
+        "Planned maintenance as a calendar",
+        "An event for each, under an id that never changes.",
+        str,
+        cached=True,
+        content_type="text/calendar",
     ),
     atom.feed: Operation(
         "getFeed",

@@ -96,13 +96,13 @@ async def open_incident(request: web.Request) -> web.Response:
         request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
         connection.transaction(),
     ):
-        if isinstance(draft, IncidentDraft):
-            incident = await incidents.open_incident(connection, draft, author=author)
-        else:
-            try:
+        try:
+            if isinstance(draft, IncidentDraft):
+                incident = await incidents.open_incident(connection, draft, author=author)
+            else:
                 incident = await incidents.plan_maintenance(connection, draft, author=author)
-            except ChangeRefused as error:
-                raise RequestRefused(HTTPStatus.CONFLICT, _sentence(error)) from error
+        except ChangeRefused as error:
+            raise RequestRefused(HTTPStatus.CONFLICT, _sentence(error)) from error
     _log.info("incidents.opened", incident_id=incident.id, kind=incident.kind.value, author=author)
     headers = {"Location": f"{_PATH}/{incident.id}"}
     return answer(request, IncidentDocument(incident=incident), status=HTTPStatus.CREATED, headers=headers)

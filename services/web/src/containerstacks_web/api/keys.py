@@ -55,6 +55,7 @@ async def create_key(request: web.Request) -> web.Response:
             name=wanted.name,
             scopes=frozenset(wanted.scopes),
             expires_at=wanted.expires_at,
+            author=identity.author,
         )
     _log.info("api_key.created", key_id=str(made.id), user_id=str(identity.user_id))
     document = NewApiKeyDocument.of(made, wanted)
@@ -74,7 +75,7 @@ async def revoke_key(request: web.Request) -> web.Response:
     except ValueError:
         raise web.HTTPNotFound from None
     async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
-        revoked = await api_keys.revoke(connection, key_id)
+        revoked = await api_keys.revoke(connection, key_id, author=identity.author)
     if not revoked:
         raise RequestRefused(HTTPStatus.NOT_FOUND, "There is no active key of this id.")
     _log.info("api_key.revoked", key_id=str(key_id), user_id=str(identity.user_id))

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from containerstacks_web.actions.api_keys import ApiKeyRequest
 
-from . import billing, health, keys
+from . import audit_log, billing, health, keys
+from .audit_log import ROWS_MAX, ROWS_USUAL, AuditLogDocument
 from .billing import RUNS_MAX, RUNS_USUAL
 from .documents import (
     ApiKeysDocument,
@@ -101,6 +102,28 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
             Parameter(
                 "before",
                 "Only runs with a smaller `runId`.",
+                {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
+            ),
+        ),
+        headers=(("Link", "Where the next page is (rel=next)."),),
+        problems=(_WRONG_QUERY,),
+    ),
+    audit_log.read_log: Operation(
+        "readAuditLog",
+        "Who did what, newest first",
+        "Pauses, releases, credits, refunds, write-offs, keys, incidents and sessions: by page, API or command line."
+        " The header `Link` leads to the next page, as long as there is one.",
+        AuditLogDocument,
+        for_admins=True,
+        parameters=(
+            Parameter(
+                "limit",
+                "How many on a page.",
+                {"type": "integer", "minimum": 1, "maximum": ROWS_MAX, "default": ROWS_USUAL},
+            ),
+            Parameter(
+                "before",
+                "Only those with a smaller `id`.",
                 {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
             ),
         ),

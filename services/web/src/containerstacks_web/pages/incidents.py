@@ -44,9 +44,7 @@ def told(board: Board) -> Told:
 
 def day_of(incident: Incident) -> date:
     """Return the day that an incident is listed under; a maintenance cancelled before it began counts when it was."""
-    began = incident.starts_at or incident.created_at
-    ended = incident.closed_at
-    return (began if ended is None else min(began, ended)).astimezone(UTC).date()
+    return incident.began_at.astimezone(UTC).date()
 
 
 def grade(incident: Incident) -> str:

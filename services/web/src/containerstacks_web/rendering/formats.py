@@ -106,6 +106,11 @@ def day(value: date) -> str:
     return f"{utc.day} {_MONTHS[utc.month - 1]}"
 
 
+def month_name(value: datetime) -> str:
+    """'November 2026'."""
+    return f"{value:%B %Y}"
+
+
 def clock(value: datetime) -> str:
     """'06:46:12 UTC', for what happened moments ago."""
     return f"{value.astimezone(UTC):%H:%M:%S} UTC"

@@ -20,12 +20,15 @@ from . import formats
 from .assets import Assets
 from .brand import Brand
 from .fragment_cache import FRAGMENT_CACHE, FragmentCache
+from .markdown import MARKDOWN_HINT, markdown
 
 THEME_COOKIE: Final = "theme"
 _THEMES: Final = ("light", "dark")
 
 
 _FILTERS: Final[Mapping[str, Callable[..., str]]] = {
+    "markdown": markdown,
+    "month_name": formats.month_name,
     "shown": formats.shown,
     "number": formats.number,
     "money": format_amount,
@@ -52,7 +55,9 @@ def setup_templates(app: web.Application, assets: Assets, brand: Brand) -> jinja
         lstrip_blocks=True,
         filters=_FILTERS,
     )
-    environment.globals.update(asset=assets.url, BRAND=brand, NOT_KNOWN=formats.NOT_KNOWN)
+    environment.globals.update(
+        asset=assets.url, BRAND=brand, NOT_KNOWN=formats.NOT_KNOWN, MARKDOWN_HINT=MARKDOWN_HINT
+    )
     return environment
 
 
@@ -105,6 +110,7 @@ async def _shared_context(request: web.Request) -> dict[str, object]:
     return {
         "company_name": request.app[SETTINGS].company_name,
         "path": request.path,
+        "public_url": request.app[SETTINGS].public_address,
         "theme": theme_of(request),
         "identity": identity,
         "signed_in": signed_in,

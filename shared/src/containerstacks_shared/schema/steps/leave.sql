@@ -63,9 +63,10 @@ drop function vps_plans_changed, count_vps_instances, count_all_time, announce_c
 drop table counts, count_deltas, vps_history, leaderships, billing_control, billing_runs, hourly_rates, plan_quarantines, plan_charges,
            vps_plan_changes, deleted_vps_instances, vps_debts, debt_notices, alert_messages, alerts, alert_looks, wallet_ledger_entries, billing_corrections, ledger_explanations, billing_audits,
            web_sessions;
+drop table action_log;
 drop table incident_updates, incidents, component_history, component_states;
 drop sequence status_versions;
-drop function refuse_ledger_change, announce_incidents, end_stuck_sessions, clock_now;
+drop function refuse_ledger_change, refuse_log_change, log_actions, log_action, announce_incidents, end_stuck_sessions, clock_now;
 
 -- Beats of ours would keep the original's own billing paused for up to 90 minutes.
 delete from billing_daemon_status where metadata ? 'biller';

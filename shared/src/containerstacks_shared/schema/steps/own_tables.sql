@@ -130,7 +130,8 @@ create table plan_quarantines (
     hourly_rate numeric(18, 8) not null,
     since timestamptz not null default clock_now(),
     released_at timestamptz,
-    released_by text
+    released_by text,
+    release_reason text
 );
 create unique index plan_quarantines_open on plan_quarantines (vps_plan_id) where released_at is null;
 

@@ -34,6 +34,8 @@ create table incidents (
     components text[] not null check (cardinality(components) > 0),
     created_at timestamptz not null default clock_now(),
     updated_at timestamptz not null default clock_now(),
+    -- When an incident began, if that was before it was published.
+    started_at timestamptz check (started_at <= created_at),
     closed_at timestamptz,
     starts_at timestamptz,
     ends_at timestamptz,

@@ -30,6 +30,7 @@ def upgrade() -> None:
         "audits",
         "debt_notices",
         "alerts",
+        "action_log",
         "support",
         "guard",
         "backfill",

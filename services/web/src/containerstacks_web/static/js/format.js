@@ -39,14 +39,35 @@ export function relative(moment, now) {
 
 export const due = (moment, now) => (Date.parse(moment) > now ? relative(moment, now) : "due now");
 
+// Moments are written in this zone. The server writes UTC, which it knows of everybody; site.js sets the visitor's own.
+let zoned = null;
+
+export function useZone(timeZone) {
+  if (timeZone === "UTC") zoned = null;
+  else {
+    const parts = { timeZone, year: "numeric", month: "numeric", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23", timeZoneName: "short" };
+    zoned = new Intl.DateTimeFormat(LOCALE, parts);
+  }
+}
+
+function partsOf(moment) {
+  const at = new Date(moment);
+  if (zoned !== null) {
+    const { timeZoneName, ...numbers } = Object.fromEntries(zoned.formatToParts(at).map(({ type, value }) => [type, value]));
+    return { ...numbers, zone: timeZoneName };
+  }
+  const [hour, minute, second] = [at.getUTCHours(), at.getUTCMinutes(), at.getUTCSeconds()].map(two);
+  return { year: at.getUTCFullYear(), month: at.getUTCMonth() + 1, day: at.getUTCDate(), hour, minute, second, zone: "UTC" };
+}
+
 export function clock(moment) {
-  return `${new Date(moment).toISOString().slice(11, 19)} UTC`;
+  const { hour, minute, second, zone } = partsOf(moment);
+  return `${hour}:${minute}:${second} ${zone}`;
 }
 
 export function moment(value) {
-  const at = new Date(value);
-  const day = `${at.getUTCDate()} ${months[at.getUTCMonth()]} ${at.getUTCFullYear()}`;
-  return `${day}, ${two(at.getUTCHours())}:${two(at.getUTCMinutes())} UTC`;
+  const { year, month, day, hour, minute, zone } = partsOf(value);
+  return `${day} ${months[month - 1]} ${year}, ${hour}:${minute} ${zone}`;
 }
 
 const formats = { text: String, number, size, unit, relative, due, clock, moment };
