@@ -16,9 +16,9 @@ TITLES = LOW, DAMAGE, MENDED, LOW_OVER, DOWN, BACK = (
     "Low balance",
     "An audit found damage",
     "The last audit found no damage",
-    "Low balance is over",
+    "The balance is sufficient again",
     "The billing daemon is down",
-    "The billing daemon is back",
+    "The billing daemon is running again",
 )
 # A look is made every quarter of a minute, and a busy machine takes its time.
 

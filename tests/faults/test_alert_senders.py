@@ -9,7 +9,7 @@ from support.clock import shift_clock
 from support.processes import Processes
 from support.waiting import eventually
 
-NOBODY = "[ContainerStacks] Nobody bills"
+NOBODY = "[ContainerStacks] Hourly billing is not running"
 # Longer than a claim lasts.
 LATER = timedelta(seconds=31)
 

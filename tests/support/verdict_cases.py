@@ -48,9 +48,16 @@ CASES: list[tuple[str, dict[str, Any], Verdict, str]] = [
     ),
     (
         "overdue although somebody bills",
-        facts(**_BUILTIN, warningThresholdExceeded=True),
+        facts(**_BUILTIN, warningThresholdExceeded=True) | {"daemonOverdue": True},
         Verdict.ATTENTION,
         "The billing daemon is overdue",
+    ),
+    (
+        "there never was a daemon",
+        facts(status="unknown", activeBiller="builtin", warningThresholdExceeded=True)
+        | {"daemonOverdue": False},
+        Verdict.OK,
+        "All systems operational",
     ),
     ("nobody bills", facts(**_DEAD), Verdict.PROBLEM, "Hourly billing is not running"),
     (

@@ -23,7 +23,7 @@ from support.alert_receiver import PASSWORD, TOKEN, AlertReceiver
 from support.billing import Billing
 from support.waiting import eventually
 
-NOBODY = "[ContainerStacks] Nobody bills"
+NOBODY = "[ContainerStacks] Hourly billing is not running"
 BEHIND = "[ContainerStacks] The live counts are behind"
 
 
@@ -78,8 +78,8 @@ async def test_a_pause_is_told_when_it_is_long_and_when_it_ends(
     await one.look()
     await one.tell()
     assert receiver.titles == [
-        "[ContainerStacks] Billing is still paused",
-        "[ContainerStacks] Billing goes on",
+        "[ContainerStacks] Billing is paused",
+        "[ContainerStacks] Billing has resumed",
     ]
     assert "Paused by an operator: prices change." in receiver.bodies[0]
 
@@ -98,7 +98,7 @@ async def test_failed_runs_in_a_row_are_one_alert(
         await one.tell()
         await billing.pass_time(TURN)
     assert receiver.titles == [
-        "[ContainerStacks] A billing run failed",
+        "[ContainerStacks] The last billing run failed",
         "[ContainerStacks] Billing runs succeed again",
     ]
     assert "disk full" in receiver.bodies[0]
@@ -126,8 +126,8 @@ async def test_damage_and_a_held_price_are_told(
     assert set(receiver.titles) == {
         "[ContainerStacks] An audit found damage",
         "[ContainerStacks] The last audit found no damage",
-        "[ContainerStacks] A price is held back",
-        "[ContainerStacks] A price is not held any more",
+        "[ContainerStacks] A price is on hold",
+        "[ContainerStacks] A price is no longer on hold",
     }
 
 
@@ -181,7 +181,7 @@ async def test_ten_runs_below_the_threshold_are_one_alert_and_a_top_up_ends_it(
     await billing.pass_time(TURN)
     await one.look()
     await one.tell()
-    assert receiver.titles[1:] == ["[ContainerStacks] Low balance is over"]
+    assert receiver.titles[1:] == ["[ContainerStacks] The balance is sufficient again"]
 
 
 async def test_many_low_balances_are_told_in_one_message(
@@ -270,8 +270,8 @@ async def test_the_end_is_not_told_before_the_beginning(
     await one.look()
     await one.tell()
     assert [title.removeprefix("[ContainerStacks] ") for title in receiver.titles] == [
-        "Billing is still paused",
-        "Billing goes on",
+        "Billing is paused",
+        "Billing has resumed",
     ]
 
 

@@ -11,8 +11,8 @@ from containerstacks_shared.billing import control
 from containerstacks_shared.billing.documents import Biller, DaemonDetails, DaemonStatus, RunTrigger
 from containerstacks_shared.billing.heartbeat import STALE_AFTER, Heartbeat
 from containerstacks_shared.billing.status import (
-    WARNING_AFTER,
     is_daemon_alive,
+    overdue_after,
     read_daemon_details,
     read_daemon_status,
 )
@@ -119,7 +119,7 @@ async def test_a_daemon_that_holds_its_lock_and_fell_silent_is_stale(
 
 async def test_ninety_minutes_without_a_good_run_of_the_daemon_are_worth_a_warning(billing: Billing) -> None:
     await billing.run()
-    await billing.pass_time(WARNING_AFTER - timedelta(minutes=1))
+    await billing.pass_time(overdue_after(HOUR) - timedelta(minutes=1))
     assert not (await status(billing)).warning_threshold_exceeded
     await billing.pass_time(timedelta(minutes=1))
     # The built-in biller does not make the daemon well.
@@ -127,6 +127,16 @@ async def test_ninety_minutes_without_a_good_run_of_the_daemon_are_worth_a_warni
     assert (await status(billing)).warning_threshold_exceeded
     await billing.run()
     assert not (await status(billing)).warning_threshold_exceeded
+
+
+async def test_a_longer_interval_warns_half_an_hour_after_a_run_was_due(billing: Billing) -> None:
+    await billing.run()
+    await billing.pass_time(4 * HOUR + timedelta(minutes=29))
+    seen = await read_daemon_status(billing.connection, interval=4 * HOUR)
+    assert not seen.warning_threshold_exceeded
+    await billing.pass_time(timedelta(minutes=2))
+    seen = await read_daemon_status(billing.connection, interval=4 * HOUR)
+    assert seen.warning_threshold_exceeded
 
 
 async def test_the_last_run_is_that_of_either_biller(

@@ -1,4 +1,4 @@
-"""Watching: what the components of the status page are like, by the rules of `component_rules`."""
+"""Watching: what the components of the status page are like, by the table of conditions in `health`."""
 
 import asyncio
 from datetime import timedelta
@@ -13,8 +13,8 @@ from containerstacks_shared.database import db, locks
 from containerstacks_shared.database.locks import Role, Term
 from containerstacks_shared.fleet import counts
 from containerstacks_shared.status import component_rules, components, incidents
-from containerstacks_shared.status.component_rules import Facts
 from containerstacks_shared.status.documents import Component, ComponentState
+from containerstacks_shared.status.health import Facts
 
 from . import metrics
 from .folding import FoldProgress
@@ -107,15 +107,13 @@ async def _read_facts(
     database_seconds = loop_clock() - asked_at
     vps = await counts.read_vps_statistics(connection)
     daemon = await read_daemon_status(connection, interval=billing_interval)
-    succeeded_at = daemon.last_successful_run
     return Facts(
+        now=clock.now,
+        daemon=daemon,
+        billing_interval=billing_interval,
+        billing_paused=(await read_pause(connection)).paused,
         vps_total=vps.total,
         vps_error=vps.by_status.error,
-        active_biller=daemon.active_biller,
-        billing_paused=(await read_pause(connection)).paused,
-        last_run_success=daemon.last_run_success,
-        billing_age=None if succeeded_at is None else clock.now - succeeded_at,
-        billing_interval=billing_interval,
         counts_behind=progress.behind,
         database_seconds=database_seconds,
         # Every web process holds this lock as long as it lives and its database connection does.

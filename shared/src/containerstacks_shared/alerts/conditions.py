@@ -1,4 +1,4 @@
-"""What is wrong, by what was read: pure functions of the facts.
+"""What of the table of conditions is an alert now, and what its message says.
 
 No summary tells an amount of money or a price: any process sends it, also one that is not to see any.
 """
@@ -11,18 +11,19 @@ from typing import Final
 
 from containerstacks_shared.billing.control import Pause
 from containerstacks_shared.billing.debts import Runway
-from containerstacks_shared.billing.documents import ActiveBiller, DaemonState, DaemonStatus, RunStatus
+from containerstacks_shared.billing.documents import ActiveBiller, RunStatus
 from containerstacks_shared.billing.held_plans import WaitingPlan
+from containerstacks_shared.billing.status import overdue_after
 from containerstacks_shared.core.settings import CommonSettings
-from containerstacks_shared.status.component_rules import BILLING_OVERDUE, BILLING_OVERDUE_BEYOND_INTERVAL
+from containerstacks_shared.status import health
+from containerstacks_shared.status.health import AlertDelay, Facts, Kind
 
-from .kinds import Kind
 from .records import Condition, LastAudit, LastRun
 
 # What the look at the services decides about; the runways have a look of their own.
-OF_SERVICES: Final = frozenset(Kind) - {Kind.LOW_BALANCE}
-
-_DAY_HOURS: Final = 24
+OF_SERVICES: Final = frozenset(
+    condition.kind for condition in health.CONDITIONS if condition.alert_delay is not None
+) - {Kind.LOW_BALANCE}
 
 
 @dataclass(frozen=True)
@@ -31,108 +32,107 @@ class Delays:
 
     service: timedelta
     pause: timedelta
-    overdue: timedelta
+    first_run: timedelta
 
     @classmethod
     def of(cls, settings: CommonSettings) -> "Delays":
         return cls(
             service=timedelta(minutes=settings.alert_delay_minutes),
             pause=timedelta(minutes=settings.alert_pause_minutes),
-            overdue=max(BILLING_OVERDUE, settings.billing_interval + BILLING_OVERDUE_BEYOND_INTERVAL),
+            first_run=overdue_after(settings.billing_interval),
         )
+
+    def before(self, delay: AlertDelay, facts: Facts) -> timedelta:
+        match delay:
+            case AlertDelay.NONE:
+                return timedelta(0)
+            case AlertDelay.SERVICE:
+                return self.service
+            case AlertDelay.PAUSE:
+                return self.pause
+            case AlertDelay.FIRST_RUN:
+                return self.first_run if facts.daemon.last_successful_run is None else timedelta(0)
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What one look at the services read. `counts_waited`: a change that the last look saw is not counted yet."""
+class Details:
+    """What messages say beyond the facts."""
 
-    now: datetime
-    daemon: DaemonStatus
     pause: Pause
     last_run: LastRun | None
     last_audit: LastAudit | None
     waiting: Sequence[WaitingPlan]
-    aggregator_leads: bool
-    counts_waited: bool
 
 
-def find(facts: Facts, delays: Delays) -> list[Condition]:
+@dataclass(frozen=True)
+class _Said:
+    summary: str
+    subject: str = ""
+    since: datetime | None = None
+
+
+def find(facts: Facts, details: Details, delays: Delays) -> list[Condition]:
     """What is wrong with the services and with billing."""
-    return [*_billers(facts, delays), *_runs(facts, delays), *_money(facts), *_counts(facts, delays)]
+    return [
+        Condition(
+            found.kind,
+            said.summary,
+            subject=said.subject,
+            since=said.since,
+            delay=delays.before(found.alert_delay, facts),
+        )
+        for found in health.find(facts)
+        if found.alert_delay is not None and found.kind in OF_SERVICES
+        for said in _say(found, facts, details)
+    ]
 
 
-def _billers(facts: Facts, delays: Delays) -> Iterator[Condition]:
-    active = facts.daemon.active_biller
-    if active is ActiveBiller.NONE:
-        yield Condition(
-            Kind.NOBODY_BILLS,
-            "Neither the billing daemon nor a web process bills. Hours go on being owed; none is lost.",
-            delay=delays.service,
-        )
-    # Where there never was a daemon, the built-in biller is how it is meant.
-    if facts.daemon.is_stale and facts.daemon.status is not DaemonState.UNKNOWN:
-        instead = (
-            "The built-in biller of a web process bills instead."
-            if active is ActiveBiller.BUILTIN
-            else "Nobody bills instead."
-        )
-        yield Condition(Kind.DAEMON_DOWN, f"No billing daemon is alive. {instead}", delay=delays.service)
-
-
-def _runs(facts: Facts, delays: Delays) -> Iterator[Condition]:
-    run, succeeded_at = facts.last_run, facts.daemon.last_successful_run
-    if run is not None and run.status == RunStatus.FAILED:
-        yield Condition(
-            Kind.RUN_FAILED,
-            f"Run {run.id} of the {run.biller} biller failed: {run.error_message}. The next one tries again.",
-        )
-    if facts.pause.paused:
-        yield Condition(
-            Kind.BILLING_PAUSED,
-            f"Paused by {facts.pause.changed_by}: {facts.pause.reason}. Hours go on being owed.",
-            since=facts.pause.changed_at,
-            delay=delays.pause,
-        )
-    # While nobody bills, that is what is to be told.
-    elif facts.daemon.active_biller is not ActiveBiller.NONE:
-        last = "Never yet" if succeeded_at is None else f"Last at {succeeded_at:%Y-%m-%d %H:%M} UTC"
-        if succeeded_at is None or succeeded_at < facts.now - delays.overdue:
-            yield Condition(
-                Kind.BILLING_OVERDUE,
-                f"{last}, although somebody bills.",
-                delay=delays.overdue if succeeded_at is None else timedelta(0),
+def _say(found: health.Condition, facts: Facts, details: Details) -> Iterator[_Said]:
+    match found.kind:
+        case Kind.RUN_FAILED:
+            run = details.last_run
+            # One that was interrupted by a stop is no failure worth waking anybody.
+            if run is not None and run.status == RunStatus.FAILED:
+                yield _Said(
+                    f"Run {run.id} of the {run.biller} biller failed: {run.error_message}. {found.sentence}"
+                )
+        case Kind.BILLING_PAUSED:
+            pause = details.pause
+            yield _Said(
+                f"Paused by {pause.changed_by}: {pause.reason}. Hours go on being owed.",
+                since=pause.changed_at,
             )
-
-
-def _money(facts: Facts) -> Iterator[Condition]:
-    audit = facts.last_audit
-    if audit is not None and audit.findings_own:
-        yield Condition(
-            Kind.DAMAGE_FOUND,
-            f"Audit {audit.id} of {audit.finished_at:%Y-%m-%d %H:%M} UTC: {audit.findings_own} rows break an"
-            " invariant of billing. `containerstacks verify` lists them.",
-        )
-    for plan in facts.waiting:
-        yield Condition(
-            Kind.PRICE_HELD,
-            f"{plan.name or plan.vps_plan_id}: its price is negative or out of proportion. The hours of"
-            f" {plan.instances} instances wait; correct it, or see `containerstacks billing held`.",
-            subject=str(plan.vps_plan_id),
-        )
-
-
-def _counts(facts: Facts, delays: Delays) -> Iterator[Condition]:
-    if not facts.aggregator_leads or facts.counts_waited:
-        why = (
-            "The stats aggregator runs, and does not keep up."
-            if facts.aggregator_leads
-            else "No stats aggregator runs."
-        )
-        yield Condition(
-            Kind.COUNTS_BEHIND,
-            f"{why} Pages stay true; history and uptime are not recorded.",
-            delay=delays.service,
-        )
+        case Kind.BILLING_OVERDUE:
+            at = facts.daemon.last_successful_run
+            last = "None has succeeded yet" if at is None else f"The last one was at {at:%Y-%m-%d %H:%M} UTC"
+            yield _Said(f"{found.sentence} {last}.")
+        case Kind.DAEMON_DOWN:
+            is_replaced = facts.daemon.active_biller is ActiveBiller.BUILTIN
+            instead = "The built-in biller of a web process bills" if is_replaced else "Nobody bills"
+            yield _Said(f"No billing daemon is running. {instead} instead.")
+        case Kind.DAMAGE_FOUND:
+            audit = details.last_audit
+            assert audit is not None, "it has findings"
+            yield _Said(
+                f"Audit {audit.id} of {audit.finished_at:%Y-%m-%d %H:%M} UTC: {audit.findings_own} rows break an"
+                " invariant of billing. `containerstacks verify` lists them."
+            )
+        case Kind.PRICE_HELD:
+            for plan in details.waiting:
+                yield _Said(
+                    f"{plan.name or plan.vps_plan_id}: its price is negative or out of proportion. The hours of"
+                    f" {plan.instances} instances wait; correct it, or see `containerstacks billing held`.",
+                    subject=str(plan.vps_plan_id),
+                )
+        case Kind.COUNTS_BEHIND:
+            why = (
+                "The stats aggregator is running but does not keep up."
+                if facts.aggregator_leads
+                else "No stats aggregator is running."
+            )
+            yield _Said(f"{why} Pages stay true; history and uptime are not recorded.")
+        case _:
+            yield _Said(found.sentence)
 
 
 def low(runways: Sequence[Runway]) -> list[Condition]:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from .kinds import ABOUT, About, Kind, Severity
+from containerstacks_shared.status.health import BY_KIND, Condition, Kind, Severity
+
 from .records import Message
 
 _LINES_MAX: Final = 20
@@ -22,22 +23,22 @@ class Text:
 
 def compose(messages: Sequence[Message], *, company: str) -> Text:
     """`messages` are of one kind and event."""
-    about = ABOUT[Kind(messages[0].kind)]
+    about = BY_KIND[Kind(messages[0].kind)]
     recovered = messages[0].event == "recovered"
     several = f" ({len(messages)})" if len(messages) > 1 else ""
     return Text(
-        title=f"[{_one_line(company)}] {about.over if recovered else about.title}{several}",
+        title=f"[{_one_line(company)}] {about.recovered if recovered else about.title}{several}",
         body="\n".join(_lines(messages, about, recovered=recovered)),
         severity=None if recovered else about.severity,
     )
 
 
-def _lines(messages: Sequence[Message], about: About, *, recovered: bool) -> list[str]:
+def _lines(messages: Sequence[Message], about: Condition, *, recovered: bool) -> list[str]:
     lines = [_line(message, recovered=recovered) for message in messages[:_LINES_MAX]]
     if len(messages) > _LINES_MAX:
         lines.append(f"… and {len(messages) - _LINES_MAX} more: `containerstacks alerts list`")
     if not recovered:
-        lines.append(f"Severity: {about.severity.value}")
+        lines.append(f"Severity: {about.severity}")
     return lines
 
 

@@ -15,8 +15,8 @@ from urllib.parse import unquote
 
 from containerstacks_shared.core.errors import ConfigurationError
 from containerstacks_shared.core.settings import CommonSettings
+from containerstacks_shared.status.health import Severity
 
-from .kinds import Severity
 from .messages import Text
 
 if TYPE_CHECKING:

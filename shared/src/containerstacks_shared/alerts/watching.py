@@ -14,10 +14,10 @@ from containerstacks_shared.billing.status import read_daemon_status
 from containerstacks_shared.core.settings import CommonSettings
 from containerstacks_shared.database.db import Connection, Pool
 from containerstacks_shared.database.locks import Role, is_held
+from containerstacks_shared.status.health import BY_KIND, Facts, Kind, Severity
 
 from . import records
-from .conditions import OF_SERVICES, Delays, Facts, find, low
-from .kinds import ABOUT, Kind, Severity
+from .conditions import OF_SERVICES, Delays, Details, find, low
 from .records import Condition
 
 # Several processes try once in this time each, so that the looks are about as far apart.
@@ -58,17 +58,24 @@ class Watch:
             if seen is None:
                 return False
             waited, newest = await records.read_deltas(connection, seen=seen)
-            facts = Facts(
-                now=await connection.fetchval("select clock_now()"),
-                daemon=await read_daemon_status(connection, interval=self._interval),
+            details = Details(
                 pause=await read_pause(connection),
                 last_run=await records.read_last_run(connection),
                 last_audit=await records.read_last_audit(connection),
                 waiting=await read_waiting(connection),
-                aggregator_leads=await is_held(connection, Role.STATS_AGGREGATOR),
-                counts_waited=waited,
             )
-            news = await self._note(connection, find(facts, self._delays), OF_SERVICES)
+            facts = Facts(
+                now=await connection.fetchval("select clock_now()"),
+                daemon=await read_daemon_status(connection, interval=self._interval),
+                billing_interval=self._interval,
+                billing_paused=details.pause.paused,
+                audit_findings=None if details.last_audit is None else details.last_audit.findings_own,
+                prices_held=len(details.waiting),
+                aggregator_leads=await is_held(connection, Role.STATS_AGGREGATOR),
+                # What an earlier look has seen waits at least since then.
+                counts_behind=_EVERY if waited else timedelta(0),
+            )
+            news = await self._note(connection, find(facts, details, self._delays), OF_SERVICES)
             await records.forget(connection, older_than=_KEPT)
             await records.end_look(connection, _SERVICES, seen=newest)
         return news
@@ -99,7 +106,7 @@ class Watch:
     ) -> bool:
         opened, resolved = await records.note(connection, found, of=kinds, receivers=self._receivers)
         for change in opened:
-            critical = ABOUT[Kind(change.kind)].severity is Severity.CRITICAL
+            critical = BY_KIND[Kind(change.kind)].severity is Severity.CRITICAL
             tell = _log.error if critical else _log.warning
             tell("alert.opened", alert_id=change.id, kind=change.kind, summary=change.summary)
         for change in resolved:

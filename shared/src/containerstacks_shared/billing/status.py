@@ -16,11 +16,17 @@ from .heartbeat import STALE_AFTER
 from .owed_hours import OwedHours, read_owed_hours
 from .schedule import read_next_run
 
-# requirements.md 4.4: a daemon that has not billed for so long deserves a warning.
-WARNING_AFTER: Final = timedelta(minutes=90)
+# A biller that has not billed for so long deserves a warning, unless its interval is longer.
+_OVERDUE_MIN: Final = timedelta(minutes=90)
+_OVERDUE_BEYOND_INTERVAL: Final = timedelta(minutes=30)
 _CLOCK_SLACK: Final = timedelta(minutes=1)
 
 _QUERIES = load(__name__, "heartbeat")
+
+
+def overdue_after(interval: timedelta) -> timedelta:
+    """Return for how long no run may have succeeded before that is a problem."""
+    return max(_OVERDUE_MIN, interval + _OVERDUE_BEYOND_INTERVAL)
 
 
 @dataclass(frozen=True)
@@ -146,6 +152,7 @@ class _Facts:
     daemon_alive: bool
     active: ActiveBiller
     next_run: datetime | None
+    overdue_after: timedelta
 
 
 async def _read_facts(connection: Connection, interval: timedelta) -> _Facts:
@@ -174,6 +181,7 @@ async def _read_facts(connection: Connection, interval: timedelta) -> _Facts:
         daemon_alive=alive[Biller.DAEMON],
         active=active,
         next_run=next_run,
+        overdue_after=overdue_after(interval),
     )
 
 
@@ -204,9 +212,9 @@ def _warns_in(facts: _Facts) -> timedelta | None:
     last = facts.runs.get("daemon_last_successful")
     if last is None:
         return None
-    remaining: timedelta = last["finished_at"] + WARNING_AFTER - facts.now
-    # A run from the future, after a clock was set right, says nothing about the last 90 minutes.
-    return remaining if timedelta(0) <= remaining <= WARNING_AFTER + _CLOCK_SLACK else None
+    remaining: timedelta = last["finished_at"] + facts.overdue_after - facts.now
+    # A run from the future, after a clock was set right, says nothing about the time before now.
+    return remaining if timedelta(0) <= remaining <= facts.overdue_after + _CLOCK_SLACK else None
 
 
 def _state(facts: _Facts) -> DaemonState:

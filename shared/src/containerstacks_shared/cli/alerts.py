@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from containerstacks_shared.alerts.kinds import ABOUT, Kind
 from containerstacks_shared.alerts.messages import Text
 from containerstacks_shared.alerts.receivers import NotDelivered, Receiver, receivers
 from containerstacks_shared.alerts.records import AlertRecord, read_recent
 from containerstacks_shared.core.errors import ConfigurationError
 from containerstacks_shared.database.db import Connection
+from containerstacks_shared.status.health import BY_KIND, Kind
 
 from .database import read_settings, run_with_database
 
@@ -66,7 +66,7 @@ def list_(
 
 
 def _describe(record: AlertRecord) -> str:
-    severity = ABOUT[Kind(record.kind)].severity.value
+    severity = BY_KIND[Kind(record.kind)].severity
     line = f"{record.id}  {_state(record)}  {severity}  {record.kind}: {record.summary}  [{_told(record)}]"
     return "".join(character if character.isprintable() else " " for character in line)
 

@@ -1,7 +1,7 @@
 """/admin: what to look at at three in the morning."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from aiohttp import web
@@ -14,6 +14,7 @@ from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.database.locks import Role
 from containerstacks_shared.fleet import counts
 from containerstacks_shared.process import processes
+from containerstacks_shared.status.health import Facts
 from containerstacks_web.database import LISTENER
 from containerstacks_web.http.identity import Identity
 from containerstacks_web.live.admin_sockets import ADMIN_SOCKETS
@@ -23,7 +24,7 @@ from containerstacks_web.rendering.templates import render
 from containerstacks_web.settings import SETTINGS
 
 from .access import database
-from .attention import Facts, alerts
+from .attention import notices
 
 _ROWS_MAX: Final = 20
 _FINDINGS_SHOWN: Final = 20
@@ -44,18 +45,23 @@ async def show(request: web.Request, _identity: Identity) -> web.Response:
             connection, {role.value: role.number for role in Role if role.has_term}
         )
         sessions = await processes.read_sessions(connection)
+    now = datetime.now(UTC)
     facts = Facts(
+        now=now,
         daemon=daemon,
-        is_stalled=not progress_is_healthy(progress),
-        paused=control.paused,
-        held_plans=len(held),
-        open_debts=debt.debts,
-        lag_since=lag.since,
-        broken_specifications=len(vps.invalid_specifications),
+        billing_interval=interval,
+        billing_paused=control.paused,
+        billing_stalled=not progress_is_healthy(progress),
+        counts_behind=timedelta(0) if lag.since is None else now - lag.since,
+        aggregator_leads=any(leader.is_held for leader in leaders if leader.role == Role.STATS_AGGREGATOR),
+        audit_findings=None if daemon.audit is None else daemon.audit.findings,
+        prices_held=len(held),
+        debts_open=debt.debts,
+        plans_unreadable=len(vps.invalid_specifications),
     )
     details = present_details(vps, daemon, control)
     context = {
-        "alerts": alerts(facts, now=datetime.now(UTC)),
+        "notices": notices(facts),
         "daemon": daemon,
         "control": control,
         "held": held,

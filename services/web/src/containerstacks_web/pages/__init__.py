@@ -1,7 +1,10 @@
 """What people see: the server renders each page whole, and a page's script keeps it true."""
 
+from datetime import timedelta
+
 from aiohttp import web
 
+from containerstacks_shared.billing.status import overdue_after
 from containerstacks_shared.fleet.vps import VpsStatusGroup
 from containerstacks_shared.status import component_rules
 from containerstacks_web.rendering.assets import ASSETS, Assets
@@ -31,6 +34,7 @@ def setup(app: web.Application) -> None:
     environment.globals.update(
         STATE_WORDS=components.STATE_WORDS,
         STATUS_COLUMNS=[(group.value, group.value.capitalize()) for group in VpsStatusGroup],
+        OVERDUE_MINUTES=overdue_after(app[SETTINGS].billing_interval) // timedelta(minutes=1),
         CHART_RANGES=tuple(ChartRange),
         CHART_HEIGHT=charts.HEIGHT,
         COMPONENT_RULES=component_rules.RULES,

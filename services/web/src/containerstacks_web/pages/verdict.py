@@ -11,6 +11,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from containerstacks_shared.status import health
+from containerstacks_shared.status.documents import Component, ComponentState
+from containerstacks_shared.status.health import Kind
 from containerstacks_web.live.freshness import Freshness
 from containerstacks_web.rendering.formats import number
 
@@ -97,6 +100,33 @@ _ERRORS = "vps.byStatus.error"
 _ERRORS_NOW = "{vps.byStatus.error} of {vps.total} VPS report an error."
 _INCIDENT_NOW = "{incident.status}. The latest update is below."
 
+# Where the status document says that a condition holds: these have headlines of their own, and newer than the states of
+# the components, which are measured every ten seconds and only while an aggregator runs.
+_SEEN: Final[Mapping[Kind, Equals | ShareAtLeast]] = {
+    Kind.NOBODY_BILLS: Equals("daemon.activeBiller", "none"),
+    Kind.BILLING_PAUSED: Equals("billingPaused", value=True),
+    Kind.RUN_FAILED: Equals("daemon.lastRunSuccess", value=False),
+    Kind.DAEMON_FAILED: Equals("daemon.status", "error"),
+    Kind.DAEMON_OVERDUE: Equals("daemonOverdue", value=True),
+    Kind.VPS_WIDESPREAD_ERRORS: ShareAtLeast(_ERRORS, "vps.total", health.VPS_WIDESPREAD_PERCENT),
+    Kind.VPS_ELEVATED_ERRORS: ShareAtLeast(_ERRORS, "vps.total", health.VPS_ELEVATED_PERCENT),
+}
+
+
+def _measured(state: ComponentState, verdict: Verdict) -> tuple[Rule, ...]:
+    return tuple(
+        Rule(
+            _SEEN[condition.kind],
+            verdict,
+            condition.title,
+            condition.sentence,
+            because_now=_ERRORS_NOW if condition.component is Component.VPS else "",
+        )
+        for condition in health.CONDITIONS
+        if condition.state is state and condition.kind in _SEEN
+    )
+
+
 RULES: Final = (
     Rule(
         Equals("freshness", Freshness.UNKNOWN.value),
@@ -118,19 +148,7 @@ RULES: Final = (
         headline_now="Major outage: {incident.title}",
         because_now=_INCIDENT_NOW,
     ),
-    Rule(
-        Equals("daemon.activeBiller", "none"),
-        Verdict.PROBLEM,
-        "Hourly billing is not running",
-        "Neither the billing daemon nor the built-in biller is active.",
-    ),
-    Rule(
-        ShareAtLeast(_ERRORS, "vps.total", 25),
-        Verdict.PROBLEM,
-        "Widespread VPS errors",
-        "At least a quarter of all VPS report an error.",
-        because_now=_ERRORS_NOW,
-    ),
+    *_measured(ComponentState.DOWN, Verdict.PROBLEM),
     Rule(
         Equals("names.all", "down"),
         Verdict.PROBLEM,
@@ -152,37 +170,7 @@ RULES: Final = (
         headline_now="Minor incident: {incident.title}",
         because_now=_INCIDENT_NOW,
     ),
-    Rule(
-        Equals("billingPaused", value=True),
-        Verdict.ATTENTION,
-        "Billing is paused",
-        "An operator has paused billing. Nothing is charged until it resumes, and no hour is lost.",
-    ),
-    Rule(
-        Equals("daemon.lastRunSuccess", value=False),
-        Verdict.ATTENTION,
-        "The last billing run failed",
-        "The next run bills its hours too; no hour is lost.",
-    ),
-    Rule(
-        Equals("daemon.status", "error"),
-        Verdict.ATTENTION,
-        "The billing daemon reports an error",
-        "The daemon is running, but its last run failed.",
-    ),
-    Rule(
-        ShareAtLeast(_ERRORS, "vps.total", 5),
-        Verdict.ATTENTION,
-        "Elevated VPS errors",
-        "At least one in twenty VPS reports an error.",
-        because_now=_ERRORS_NOW,
-    ),
-    Rule(
-        Equals("daemon.warningThresholdExceeded", value=True),
-        Verdict.ATTENTION,
-        "The billing daemon is overdue",
-        "No run of the daemon has succeeded within the last 90 minutes.",
-    ),
+    *_measured(ComponentState.DEGRADED, Verdict.ATTENTION),
     Rule(
         Equals("overall", "degraded"),
         Verdict.ATTENTION,
