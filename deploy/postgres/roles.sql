@@ -43,6 +43,7 @@ declare
     owner_name text;
     service_name text;
     sequence_name text;
+    guarded_name text;
 begin
     select r.rolname into owner_name
       from pg_class c
@@ -102,6 +103,8 @@ begin
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
 
     -- What the guard did, but for the amounts.
+    grant execute on function application_changes()
+        to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
     grant select on guard_installation, application_charges_refused, application_charge_refused_at
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
     grant select (id, kind, intervened_at) on guard_interventions
@@ -139,6 +142,16 @@ begin
     grant select on sequence wallet_ledger_entries_id_seq, billing_corrections_id_seq
         to containerstacks_web, containerstacks_billing_daemon;
     grant select (id, name) on vps_plans to containerstacks_web, containerstacks_billing_daemon;
+
+    -- Some versions of the application guard these tables by row-level security, which would hide them here.
+    for guarded_name in
+        select relname from pg_class
+         where oid in ('public.wallets'::regclass, 'public.payment_transactions'::regclass) and relrowsecurity
+    loop
+        execute format('drop policy if exists containerstacks_services on public.%I', guarded_name);
+        execute format('create policy containerstacks_services on public.%I for select'
+                       ' to containerstacks_web, containerstacks_billing_daemon using (true)', guarded_name);
+    end loop;
 
     -- Web alone: pages, signing in, what administrators do there ------------------------------------
 

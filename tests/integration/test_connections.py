@@ -107,9 +107,19 @@ async def test_an_older_schema_is_refused_and_a_newer_one_is_not(
         await db.assert_suitable(database_url, database_url, test_clock=False)
 
 
-async def test_schema_b_is_refused(schema_b_url: str) -> None:
-    with pytest.raises(DatabaseUnsuitable, match="schema B"):
-        await db.assert_suitable(schema_b_url, schema_b_url, test_clock=False)
+async def test_a_schema_that_the_application_changed_under_us_is_refused(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    await connection.execute(
+        "drop trigger containerstacks_ledger on wallets; alter table wallets alter column balance type numeric(12, 4);"
+        " alter table vps_instances add column backup_frequency varchar(20) default 'weekly'; drop table containers"
+    )
+    expected = (
+        "table containers is gone; trigger containerstacks_ledger on wallets is gone;"
+        r" vps_instances.backup_frequency is new; wallets.balance is numeric\(12,4\). Run `containerstacks migrate`"
+    )
+    with pytest.raises(DatabaseUnsuitable, match=expected):
+        await db.assert_suitable(database_url, database_url, test_clock=False)
 
 
 async def test_a_shifted_clock_is_refused_unless_a_test_wants_it(

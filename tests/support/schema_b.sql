@@ -1,6 +1,7 @@
--- What tells the later version of the original application apart; applied on top of schema_a.sql.
+-- What the later version of the original application changed of what matters here; applied on top of schema_a.sql.
 
 drop table billing_daemon_status;
+drop table containers, container_plans cascade;
 
 alter table wallets alter column balance type numeric(12, 4);
 alter table wallets enable row level security;
@@ -28,3 +29,18 @@ alter table vps_plans
     add column backup_price_hourly numeric(10, 6) default 0,
     add column backup_upcharge_monthly numeric(10, 2) default 0,
     add column backup_upcharge_hourly numeric(10, 6) default 0;
+
+-- Its policies, which the tables' owner passes.
+create policy "Users can view org wallet" on wallets for select using (
+    organization_id::text = current_setting('app.current_org_id', true)
+    or current_setting('app.current_org_id', true) is null
+    or current_setting('app.current_user_is_admin', true) = 'true');
+create policy "Admin or billing manager can update wallet" on wallets for update using (
+    current_setting('app.current_user_is_admin', true) = 'true');
+create policy "Users can view org transactions" on payment_transactions for select using (
+    organization_id::text = current_setting('app.current_org_id', true)
+    or current_setting('app.current_org_id', true) is null
+    or current_setting('app.current_user_is_admin', true) = 'true');
+create policy "Admin can insert transactions" on payment_transactions for insert with check (
+    current_setting('app.current_user_is_admin', true) = 'true');
+create policy "No updates to transactions" on payment_transactions for update using (false);

@@ -314,16 +314,18 @@ async def test_a_run_during_a_top_up_is_not_undone(
     assert entries[-1]["amount"] == 10
 
 
-async def test_top_ups_at_once_all_arrive(billing: Billing, organization: Organization) -> None:
+# Two equal ones write the same balance twice: the second write changes nothing, and means something.
+@pytest.mark.parametrize("other", [7.0, 10.0])
+async def test_top_ups_at_once_all_arrive(billing: Billing, organization: Organization, other: float) -> None:
     second = OriginalBiller(billing.dsn)
 
     async def another() -> None:
-        assert await second.top_up(organization.id, 7.0)
+        assert await second.top_up(organization.id, other)
 
     application = OriginalBiller(billing.dsn, step=once(another, "before the wallet"))
     assert await application.top_up(organization.id, 10.0)
-    assert await billing.balance(organization.wallet_id) == 117
-    assert await interventions(billing.connection, "mended") == [Decimal(7)]
+    assert await billing.balance(organization.wallet_id) == Decimal(110) + Decimal(other)
+    assert await interventions(billing.connection, "mended") == [Decimal(other)]
     await assert_sound(billing)
 
 
@@ -362,6 +364,22 @@ async def test_an_adjustment_in_two_transactions_is_explained_by_the_second(
     billing: Billing, organization: Organization
 ) -> None:
     await OriginalBiller(billing.dsn).adjust(organization.id, 3.21)
+    await assert_sound(billing)
+
+
+async def test_a_wallet_that_happens_to_hold_what_was_written_elsewhere_is_left_alone(
+    billing: Billing, organization: Organization
+) -> None:
+    connection = billing.connection
+    other = await fleet.add_wallet(connection, organization.id, balance="110")
+    # As versions do that write one wallet by its id.
+    async with connection.transaction():
+        await connection.execute("update wallets set balance = 110 where id = $1", organization.wallet_id)
+        metadata = {"balance_before": 100, "balance_after": 110}
+        payment = Payment(organization.id, 10.0, "wallet_credit", "Added funds", metadata)
+        await OriginalBiller(billing.dsn).insert_payment(connection, payment)
+    assert await billing.balance(organization.wallet_id) == 110
+    assert await billing.balance(other) == 110
     await assert_sound(billing)
 
 

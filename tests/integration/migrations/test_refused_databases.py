@@ -1,4 +1,4 @@
-"""Databases that are neither empty nor the original's schema A are left exactly as they are."""
+"""Databases that are neither empty nor an application's to adopt are left exactly as they are."""
 
 from collections.abc import Sequence
 
@@ -26,13 +26,17 @@ def execute(dsn: str, *statements: str) -> None:
             connection.execute(statement.encode())
 
 
-def test_schema_b_is_refused_and_untouched(schema_b_url: str) -> None:
-    refused(schema_b_url, match=r"schema B .* cannot be paused by a daemon")
-
-
 @pytest.mark.parametrize(
-    "missing", [("wallets",), ("vps_billing_cycles", "payment_transactions"), ("billing_daemon_status",)]
+    ("column", "named"),
+    [("wallets.currency", "wallets.currency"), ("vps_plans.specifications", "vps_plans.specifications")],
 )
+def test_a_column_that_cannot_be_made_up_is_named(schema_b_url: str, column: str, named: str) -> None:
+    table, _, name = column.partition(".")
+    execute(schema_b_url, f"alter table {table} drop column {name}")
+    refused(schema_b_url, match=f"lacks the columns {named}. Nothing was changed")
+
+
+@pytest.mark.parametrize("missing", [("wallets",), ("vps_billing_cycles", "payment_transactions")])
 def test_a_schema_with_some_tables_missing_is_refused_by_their_names(
     schema_a_url: str, missing: Sequence[str]
 ) -> None:

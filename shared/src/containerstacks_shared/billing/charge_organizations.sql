@@ -35,7 +35,7 @@ with wallet as materialized (
        and w.currency = 'USD'
      order by w.organization_id, w.created_at, w.id
 ), due as materialized (
-    select i.id, i.organization_id, i.label, i.plan_id, rate_region(i.plan_id, configured_region(i.configuration)) as region,
+    select i.id, i.organization_id, i.label, i.plan_id, i.rate_region as region,
            i.created_at, i.last_billed_at, false as deleted,
            coalesce(i.last_billed_at, i.created_at) as billed_until,
            -- Days and hours of a positive interval: whole numbers, exact, and cheaper than its seconds as numeric.

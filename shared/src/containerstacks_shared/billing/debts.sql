@@ -49,7 +49,7 @@ select d.id, d.vps_instance_id, d.organization_id, o.name as organization, insta
 -- for: for a page that is seldom looked at, and an alarm that looks once per run.
 with instance as (
     select i.organization_id, 1 as running,
-           rate_region(i.plan_id, configured_region(i.configuration)) as region, i.plan_id,
+           i.rate_region as region, i.plan_id,
            greatest(0, floor(date_part('epoch', clock_now() - coalesce(i.last_billed_at, i.created_at)) / 3600)) as hours_due
       from vps_instances i
      where $1::uuid[] is null

@@ -46,7 +46,7 @@ with held as materialized (
      where r.problem = 'negative_price'
         or r.vps_plan_id in (select q.vps_plan_id from plan_quarantines q where q.released_at is null)
 ), waiting as (
-    select i.id, i.plan_id, rate_region(i.plan_id, configured_region(i.configuration)) as region,
+    select i.id, i.plan_id, i.rate_region as region,
            coalesce(i.last_billed_at, i.created_at) as since
       from vps_instances i
      where coalesce(i.last_billed_at, i.created_at) <= clock_now() - interval '1 hour' - $1::interval

@@ -33,7 +33,7 @@ with chain as materialized (
             or billing_run_id is null and billing_correction_id > $3::bigint)
      group by vps_instance_id
 ), instance as materialized (
-    select id, organization_id, plan_id, rate_region(plan_id, configured_region(configuration)) as region, created_at,
+    select id, organization_id, plan_id, rate_region as region, created_at,
            last_billed_at, true as looked_at
       from vps_instances
      union all
@@ -106,7 +106,7 @@ select distinct piece.vps_instance_id as id
            and (billing_run_id > $2::bigint
                 or billing_run_id is null and billing_correction_id > $3::bigint)
          group by vps_instance_id, hourly_rate) as piece
-  left join (select id, plan_id, rate_region(plan_id, configured_region(configuration)) as region
+  left join (select id, plan_id, rate_region as region
                from vps_instances
               union all
              select d.id, d.plan_id, rate_region(d.plan_id, d.region)

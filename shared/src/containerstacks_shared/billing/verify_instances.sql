@@ -95,7 +95,7 @@ select distinct c.id::text as key,
        format('the hour from %s was charged at %s; the rate in force was %s', hour.start, c.hourly_rate,
               coalesce(r.hourly_rate, 0.027)) as detail
   from all_vps_billing_cycles() c
-  join (select id, plan_id, configured_region(configuration) as region from vps_instances
+  join (select id, plan_id, rate_region as region from vps_instances
          union all
         -- Also of an instance that was inserted again under its old id: the earlier one had its own plan.
         select id, plan_id, region from deleted_vps_instances) as i on i.id = c.vps_instance_id

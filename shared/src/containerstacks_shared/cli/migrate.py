@@ -23,11 +23,22 @@ def migrate(
             "--leave", help="Take everything out again that was added; the application's own rows all stay."
         ),
     ] = False,
+    suspend: Annotated[
+        bool,
+        typer.Option(
+            "--suspend", help="Step aside before an upgrade of the application; `migrate` afterwards ends it."
+        ),
+    ] = False,
 ) -> None:
     """Create the schema, adopt an existing application's database, or bring it up to date."""
     # The direct connection: a pooler in transaction mode would lose the session's lock.
     dsn = read_settings().listen_dsn
-    if leave:
+    if suspend:
+        schema.suspend(dsn)
+        print(
+            "Suspended: billing is paused. Upgrade the application now, then run `containerstacks migrate`."
+        )
+    elif leave:
         schema.leave(dsn)
         print("Took out everything that was added; every row of the application's tables is still there.")
     else:

@@ -87,6 +87,7 @@ _HEARTBEAT: Final = _QUERIES["heartbeat"]
 _NOTIFY: Final = _QUERIES["notify"]
 _SUITABILITY: Final = _QUERIES["suitability"]
 _SCHEMA_REVISION_NOW: Final = _QUERIES["schema_revision"]
+_APPLICATION_CHANGES: Final = _QUERIES["application_changes"]
 _CLOCK_OFFSET: Final = _QUERIES["clock_offset"]
 _LOCK_QUERIES: Final = load(__name__, "locks")
 _TRY_LOCK: Final = _LOCK_QUERIES["try_lock"]
@@ -328,11 +329,6 @@ async def assert_schema(connection: "DedicatedConnection") -> None:
         raise DatabaseUnsuitable(
             f"PostgreSQL 15 or newer is needed; this server is {facts['server_version']}."
         )
-    if facts["schema_b"]:
-        raise DatabaseUnsuitable(
-            "This is schema B of the original application, whose own billing cannot be paused:"
-            " two billers would charge the same hours."
-        )
     if not facts["migrated"]:
         raise DatabaseUnsuitable("This database is not migrated: run `containerstacks migrate` first.")
     revision = await connection.fetchval(_SCHEMA_REVISION_NOW)
@@ -341,6 +337,17 @@ async def assert_schema(connection: "DedicatedConnection") -> None:
             f"The schema is at revision {revision}, and this release needs {SCHEMA_REVISION}:"
             " run `containerstacks migrate` first."
         )
+    changes = await read_application_changes(connection)
+    if changes is not None:
+        raise DatabaseUnsuitable(
+            f"The application changed its schema: {changes}. Run `containerstacks migrate`."
+        )
+
+
+async def read_application_changes(connection: "DedicatedConnection | Connection") -> str | None:
+    """What an upgrade of the application changed under us since the last migration."""
+    changes: str | None = await connection.fetchval(_APPLICATION_CHANGES)
+    return changes
 
 
 async def _assert_clock(connection: "DedicatedConnection", *, test_clock: bool) -> None:

@@ -21,7 +21,7 @@ from containerstacks_shared.core.errors import DatabaseUnavailable, DatabaseUnsu
 from containerstacks_shared.database.locks import LOCK_CLASS, Role
 
 from .backlog import complete_pause
-from .steps import run_script
+from .steps import run_script, run_step
 
 _FOLDER = Path(__file__).parent
 _POSTGRESQL_OLDEST = 150000
@@ -59,11 +59,13 @@ def migrate(dsn: str) -> Migration:
     """Bring the database at `dsn` to this release's schema. Safe to run twice, and from two places at once.
 
     Raises `DatabaseUnavailable` when it cannot be reached, and `DatabaseUnsuitable` when it is too old,
-    is schema B, is in the middle of something else, or does not let this role change it.
+    is no application's to adopt, is in the middle of something else, or does not let this role change it.
     """
     with _migrating(dsn) as (connection, config):
         before = _revision(connection)
         command.upgrade(config, "head")
+        if before is not None:
+            _follow_the_application(connection)
         # Each release brings its rule about money, whether or not its tables are others.
         run_script(connection, charge.RULE)
         adopted = bool(config.attributes.get("adopted"))
@@ -79,6 +81,36 @@ def migrate(dsn: str) -> Migration:
         )
 
 
+def suspend(dsn: str) -> None:
+    """Step aside for an upgrade of the application; the next `migrate` ends it. Billing is paused meanwhile.
+
+    Raises what `migrate` raises, and `DatabaseUnsuitable` when there is nothing to suspend.
+    """
+    with _migrating(dsn) as (connection, _):
+        if _revision(connection) is None:
+            raise DatabaseUnsuitable("This database is not migrated, so there is nothing to suspend.")
+        if _is_suspended(connection):
+            raise DatabaseUnsuitable(
+                "This database is suspended already: `containerstacks migrate` ends that."
+            )
+        run_step(connection, "suspend")
+
+
+def _follow_the_application(connection: Connection) -> None:
+    """It may have been upgraded since the last migration."""
+    suspended = _is_suspended(connection)
+    if suspended:
+        run_step(connection, "resume_scales")
+    run_step(connection, "adopt")
+    run_step(connection, "capabilities")
+    if suspended:
+        run_step(connection, "resume")
+
+
+def _is_suspended(connection: Connection) -> bool:
+    return connection.scalar(text("select to_regclass('public.suspension')")) is not None
+
+
 def leave(dsn: str) -> None:
     """Take everything of this project out of the database again; every row of the application's tables stays.
 
@@ -87,6 +119,8 @@ def leave(dsn: str) -> None:
     with _migrating(dsn) as (connection, config):
         if _revision(connection) is None:
             raise DatabaseUnsuitable("This database is not migrated, so there is nothing to take out.")
+        if _is_suspended(connection):
+            _follow_the_application(connection)
         command.downgrade(config, "base")
         connection.execute(text("drop table containerstacks_schema_version"))
 

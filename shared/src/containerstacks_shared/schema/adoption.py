@@ -1,72 +1,91 @@
-"""What kind of database a first migration meets: an empty one, the original's schema A, or one to refuse."""
+"""What kind of database a first migration meets: an empty one, an application's to adopt, or one to refuse.
+
+By what it has, never by a version: the application's schema grew by a hundred steps, and a database may stand between
+any two of them.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Final
 
 from sqlalchemy import Connection, text
 
 from containerstacks_shared.core.errors import DatabaseUnsuitable
 
-_TABLES_OF_THE_ORIGINAL = frozenset(
-    {
-        # Without it the application does not look whether a daemon bills, and cannot be paused.
-        "billing_daemon_status",
-        "containers",
-        "organizations",
-        "organization_members",
-        "payment_transactions",
-        "support_tickets",
-        "user_api_keys",
-        "users",
-        "vps_billing_cycles",
-        "vps_instances",
-        "vps_plans",
-        "wallets",
-    }
-)
-
-_COLUMNS_OF_SCHEMA_B = (
-    ("vps_instances", "backup_frequency"),
-    ("vps_plans", "backup_price_monthly"),
-    ("payment_transactions", "provider_capture_id"),
-)
+# What cannot be made up. Tables that some versions lack and nobody misses are made (steps/adopt.sql).
+_NEEDED: Final[Mapping[str, frozenset[str]]] = {
+    "organizations": frozenset({"id", "name", "slug", "owner_id"}),
+    "organization_members": frozenset({"organization_id", "user_id"}),
+    "payment_transactions": frozenset(
+        {"id", "organization_id", "amount", "currency", "payment_method", "payment_provider"}
+        | {"provider_transaction_id", "status", "description", "metadata", "created_at", "updated_at"}
+    ),
+    "support_tickets": frozenset({"id", "status"}),
+    "user_api_keys": frozenset(
+        {"id", "user_id", "key_name", "key_hash", "key_prefix", "permissions", "active"}
+    ),
+    "users": frozenset({"id", "email", "name", "role", "password_hash"}),
+    "vps_billing_cycles": frozenset(
+        {
+            "id",
+            "vps_instance_id",
+            "organization_id",
+            "billing_period_start",
+            "billing_period_end",
+            "hourly_rate",
+        }
+        | {"total_amount", "status", "payment_transaction_id", "metadata", "created_at", "updated_at"}
+    ),
+    "vps_instances": frozenset(
+        {"id", "organization_id", "plan_id", "label", "status", "configuration", "created_at"}
+    ),
+    "vps_plans": frozenset(
+        {
+            "id",
+            "name",
+            "provider_plan_id",
+            "base_price",
+            "markup_price",
+            "specifications",
+            "active",
+            "created_at",
+        }
+    ),
+    "wallets": frozenset({"id", "organization_id", "balance", "currency", "created_at"}),
+}
+_COLUMNS: Final = """
+select c.relname, a.attname
+  from pg_class c
+  join pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+ where c.relnamespace = 'public'::regnamespace
+   and c.relkind in ('r', 'p')
+   and c.relname = any (:names)
+"""
 
 
 def assess(connection: Connection) -> bool:
-    """Whether there is a schema A to adopt; False means an empty database.
+    """Whether there is an application's database to adopt; False means an empty one.
 
-    Raises `DatabaseUnsuitable` for schema B, and for a database that holds only some of the tables.
+    Raises `DatabaseUnsuitable` where a table or a column is missing that cannot be made up, and names it.
     """
-    present = set(
-        connection.scalars(
-            text(
-                "select relname from pg_class where relnamespace = 'public'::regnamespace"
-                " and relkind in ('r', 'p') and relname = any (:names)"
-            ),
-            {"names": sorted(_TABLES_OF_THE_ORIGINAL)},
-        )
-    )
+    present: dict[str, set[str]] = defaultdict(set)
+    for table, column in connection.execute(text(_COLUMNS), {"names": sorted(_NEEDED)}):
+        present[table].add(column)
     if not present:
         return False
-    _refuse_schema_b(connection)
-    missing = _TABLES_OF_THE_ORIGINAL - present
+    missing = sorted(_NEEDED.keys() - present.keys())
     if missing:
         raise DatabaseUnsuitable(
             "This database holds some of ContainerStacks' tables but not all of them"
-            f" (missing: {', '.join(sorted(missing))}); it can be neither adopted nor set up afresh."
+            f" (missing: {', '.join(missing)}); it can be neither adopted nor set up afresh."
+        )
+    lacking = [
+        f"{table}.{column}"
+        for table, columns in sorted(_NEEDED.items())
+        for column in sorted(columns - present[table])
+    ]
+    if lacking:
+        raise DatabaseUnsuitable(
+            f"This database cannot be adopted: it lacks the columns {', '.join(lacking)}. Nothing was changed."
         )
     return True
-
-
-def _refuse_schema_b(connection: Connection) -> None:
-    for table, column in _COLUMNS_OF_SCHEMA_B:
-        found = connection.scalar(
-            text(
-                "select exists (select from information_schema.columns where table_schema = 'public'"
-                " and table_name = :table and column_name = :column)"
-            ),
-            {"table": table, "column": column},
-        )
-        if found:
-            raise DatabaseUnsuitable(
-                f"This is schema B of the original application (found {table}.{column}). Its built-in billing"
-                " cannot be paused by a daemon, so two billers would charge the same hours. Refused; nothing"
-                " was changed."
-            )

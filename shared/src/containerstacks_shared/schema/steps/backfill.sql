@@ -17,7 +17,9 @@ select register_rates(array_agg(plan_id), array_agg(region))
          union
         select provider_plan_id, offered_region(specifications) from vps_plans
          union
-        select plan_id, configured_region(configuration) from vps_instances) as named;
+        select plan_id, configured_region(configuration) from vps_instances
+         union
+        select plan_id, rate_region from vps_instances) as named;
 
 insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after)
 select id, organization_id, 'opening', balance, balance

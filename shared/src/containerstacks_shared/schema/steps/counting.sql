@@ -69,7 +69,9 @@ begin
         perform announce_count_deltas();
         if tg_op <> 'DELETE' then
             perform register_rates(array_agg(plan_id), array_agg(region))
-               from (select distinct plan_id, configured_region(configuration) as region from new_rows) as named
+               from (select plan_id, configured_region(configuration) as region from new_rows
+                      union
+                     select plan_id, rate_region from new_rows) as named
               where not exists (select from hourly_rates known
                                  where known.plan_id = named.plan_id
                                    and known.region = rate_region(named.plan_id, named.region));
@@ -119,15 +121,16 @@ create function remember_vps_plan() returns trigger
     as $$
 begin
     insert into vps_plan_changes (vps_instance_id, plan_id_before, region_before)
-    values (old.id, old.plan_id, configured_region(old.configuration));
+    values (old.id, old.plan_id, old.rate_region);
+    -- Backups are no matter of the counts, which register the rates of all else.
+    perform register_rates(array[new.plan_id], array[new.rate_region]);
     return null;
 end;
 $$;
 
-create trigger containerstacks_plan_changed after update of plan_id, configuration on vps_instances
+create trigger containerstacks_plan_changed after update of plan_id, rate_region on vps_instances
     for each row
-    when (old.plan_id is distinct from new.plan_id
-          or configured_region(old.configuration) is distinct from configured_region(new.configuration))
+    when (old.plan_id is distinct from new.plan_id or old.rate_region is distinct from new.rate_region)
     execute function remember_vps_plan();
 
 -- A debt is that of whoever the instance belongs to: whose money settles it, and who is told.
@@ -157,7 +160,7 @@ create function bury_vps_instances() returns trigger
 begin
     insert into deleted_vps_instances
         (id, organization_id, plan_id, region, label, created_at, last_billed_at, deleted_at, written_off_at)
-    select i.id, i.organization_id, i.plan_id, configured_region(i.configuration), i.label, i.created_at,
+    select i.id, i.organization_id, i.plan_id, i.rate_region, i.label, i.created_at,
            i.last_billed_at, clock_now(), case when o.id is null then clock_now() end
       from old_rows i
       left join organizations o on o.id = i.organization_id
@@ -213,7 +216,7 @@ begin
      group by 2, 3, 4;
     insert into deleted_vps_instances
         (id, organization_id, plan_id, region, label, created_at, last_billed_at, deleted_at)
-    select id, organization_id, plan_id, configured_region(configuration), label, created_at, last_billed_at, clock_now()
+    select id, organization_id, plan_id, rate_region, label, created_at, last_billed_at, clock_now()
       from vps_instances
         on conflict (id) do update
        set organization_id = excluded.organization_id, plan_id = excluded.plan_id, region = excluded.region,

@@ -151,17 +151,12 @@ begin
                 and moved.recorded_at >= clock_now()
          where w.organization_id = payment.organization_id
            and (moved.amount = payment.amount
-                or is_absolute and wallet_balance(w.balance) = round(written, 8))
+                or is_absolute
+                   and wallet_balance(w.balance) = round(written, 8)
+                   -- Written to what it holds is written, too: two equal top-ups at once look like that.
+                   and (moved.id is not null or w.xmin = pg_current_xact_id()::xid))
          order by w.currency is not distinct from payment.currency desc, w.created_at, w.id
     loop
-        -- Of wallets that only hold by chance what was written to another, none is touched unless that one was.
-        exit when is_first and not exists (
-            select from wallets w
-              join wallet_ledger_entries e on e.wallet_id = w.id
-             where w.organization_id = payment.organization_id
-               and e.transaction_id = pg_current_xact_id()
-               and e.kind = 'unexplained'
-               and e.recorded_at >= clock_now());
         balance_meant := touched.balance_before + case when is_first then payment.amount else 0 end;
         if is_first then
             wallet_id := touched.id;

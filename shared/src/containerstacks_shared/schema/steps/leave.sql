@@ -26,6 +26,9 @@ drop trigger containerstacks_guard_updated on payment_transactions;
 drop trigger containerstacks_guard_inserted on vps_billing_cycles;
 drop trigger containerstacks_guard_mark on vps_instances;
 
+drop policy if exists containerstacks_services on wallets;
+drop policy if exists containerstacks_services on payment_transactions;
+
 -- What was archived goes back to where the application looks for it.
 drop trigger if exists containerstacks_archived_once on vps_billing_cycles;
 do $$
@@ -44,10 +47,11 @@ drop view vps_plan_matches, vps_counts_now, totals_now;
 drop index containerstacks_api_keys_hash, containerstacks_vps_instances_organization, containerstacks_vps_instances_label, payment_transactions_credit_reference;
 alter table payment_transactions drop column wallet_ledger_entry_id;
 alter table vps_billing_cycles drop column billing_run_id, drop column billing_correction_id;
+alter table vps_instances drop column rate_region;
 alter table vps_plans
     drop column vcpus, drop column memory_mb, drop column disk_mb, drop column specifications_problem;
 
-drop function guard_application_payment, guard_application_cycle, keep_last_billed_at, give_back_lost_debits, take_application_debit,
+drop function application_changes, guard_application_payment, guard_application_cycle, keep_last_billed_at, give_back_lost_debits, take_application_debit,
               give_back, explain_earlier_movement, settle_application_payment, refuse_application_charge, note_refused_charge,
               biller_is_alive, guard_clock, guard_is_on, metadata_amount;
 drop table application_debits, guard_interventions, guard_installation;
@@ -55,7 +59,7 @@ drop sequence application_charges_refused, application_charge_refused_at;
 drop function charge_organizations, billing_queue, lock_paying_wallets, correct_held_rates, hold_base_tables;
 drop function vps_plans_changed, count_vps_instances, count_all_time, announce_count_deltas, remember_vps_plan, move_vps_debt, bury_vps_instances,
               truncate_vps_instances, write_off_organizations, record_wallet_movement, record_wallets_truncated, wallet_balance,
-              refresh_rates, register_rates, current_hourly_rates, hourly_rate, monthly_price, match_vps_plan, rate_region,
+              refresh_rates, register_rates, current_hourly_rates, backup_hourly_price, hourly_rate, monthly_price, match_vps_plan, rate_region,
               configured_region, offered_region,
               specification_problem, specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,
               time_ordered_uuid, find_api_key, list_api_keys, revoke_api_key, note_api_key_uses,
@@ -70,3 +74,16 @@ drop function refuse_ledger_change, refuse_log_change, log_actions, log_action, 
 
 -- Beats of ours would keep the original's own billing paused for up to 90 minutes.
 delete from billing_daemon_status where metadata ? 'biller';
+
+-- What the application did not have, it does not get.
+do $$
+declare
+    made text;
+begin
+    foreach made in array array['containers', 'container_plans', 'billing_daemon_status'] loop
+        if obj_description(to_regclass(format('public.%I', made)), 'pg_class') = 'Made by ContainerStacks' then
+            execute format('drop table public.%I', made);
+        end if;
+    end loop;
+end;
+$$;

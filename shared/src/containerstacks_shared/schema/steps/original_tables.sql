@@ -216,7 +216,7 @@ create table billing_daemon_status (
     created_at timestamptz default now(),
     updated_at timestamptz default now()
 );
-create index idx_billing_daemon_status_heartbeat on billing_daemon_status (heartbeat_at);
+create index containerstacks_billing_daemon_status_heartbeat on billing_daemon_status (heartbeat_at);
 
 do $$
 declare

@@ -58,10 +58,10 @@ create function offered_region(specifications jsonb) returns text
     language sql immutable parallel safe
     return left(coalesce(specifications ->> 'region', specifications ->> 'region_id', ''), 255);
 
--- A plan's own id (36 characters) means the same plan in every region, so it is priced once.
+-- A plan's own id (36 characters) means the same plan in every region, so it is priced once; with backups once more.
 create function rate_region(plan_id text, region text) returns text
     language sql immutable parallel safe
-    return case when length(plan_id) = 36 then '' else region end;
+    return case when length(plan_id) <> 36 then region when region like '% +backups' then ' +backups' else '' end;
 
 -- The plan behind vps_instances.plan_id: the exact plan id; else the provider's id in the instance's region;
 -- else its oldest active row (a withdrawn plan still bills those who have it: else the oldest).
@@ -74,7 +74,8 @@ begin atomic
                        then match_vps_plan.plan_id::uuid end
         or p.provider_plan_id = match_vps_plan.plan_id
      order by p.id::text = match_vps_plan.plan_id desc,
-              (match_vps_plan.region <> '' and offered_region(p.specifications) = match_vps_plan.region) desc,
+              (match_vps_plan.region <> ''
+               and offered_region(p.specifications) = regexp_replace(match_vps_plan.region, ' [+]backups$', '')) desc,
               p.active desc, p.created_at, p.id
      limit 1;
 end;
@@ -89,13 +90,21 @@ create function hourly_rate(base_price numeric, markup_price numeric) returns nu
     language sql immutable parallel safe
     return coalesce(round(monthly_price(base_price, markup_price) / 730, 8), 0.027);
 
+-- What backups add to an hour, in applications that sell them: their columns need not be there.
+create function backup_hourly_price(plan jsonb) returns numeric
+    language sql immutable parallel safe
+    return coalesce(nullif((plan ->> 'backup_price_hourly')::numeric, 'NaN'), 0)
+           + coalesce(nullif((plan ->> 'backup_upcharge_hourly')::numeric, 'NaN'), 0);
+
 -- What each (plan, region) costs at this moment, by the plans as they stand.
 create function current_hourly_rates(plan_ids text[], regions text[])
     returns table (plan_id text, region text, hourly_rate numeric, vps_plan_id uuid, problem text)
     language sql stable
 begin atomic
     select key.plan_id, key.region,
-           public.hourly_rate(p.base_price, p.markup_price),
+           public.hourly_rate(p.base_price, p.markup_price)
+               + case when key.region like '% +backups' and public.monthly_price(p.base_price, p.markup_price) is not null
+                      then round(public.backup_hourly_price(to_jsonb(p)), 8) else 0 end,
            p.id,
            case
                when p.id is null then 'unknown_plan'

@@ -21,6 +21,7 @@ def upgrade() -> None:
     for step in (
         "own_tables",
         "plans",
+        "capabilities",
         "counting",
         "history",
         "status_page",

@@ -1,0 +1,213 @@
+"""Any version of the application is adopted by what its database has, and may be upgraded under us."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from uuid import UUID
+
+import asyncpg
+import psycopg
+import pytest
+
+from containerstacks_shared import schema
+from containerstacks_shared.billing import control
+from containerstacks_shared.billing.verify import verify
+from containerstacks_shared.core.errors import DatabaseUnsuitable
+from containerstacks_shared.database import db
+from containerstacks_shared.fleet.counts import read_platform_statistics
+from support import catalog, fleet, roles
+from support.billing import Billing
+from support.guard import assert_sound, beat, refusals
+from support.original_biller import OriginalBiller, Version
+
+# As the application's later steps do it.
+EXPAND_PRECISION = """
+alter table wallets alter column balance type numeric(12, 4) using round(balance, 4);
+alter table payment_transactions alter column amount type numeric(12, 4) using round(amount, 4);
+alter table vps_billing_cycles alter column total_amount type numeric(12, 4) using round(total_amount, 4)
+"""
+DAEMON_TABLE = """
+create table if not exists billing_daemon_status (
+    id serial primary key, daemon_instance_id varchar(255) not null unique, status varchar(50) not null);
+create index idx_billing_daemon_status_heartbeat on billing_daemon_status (heartbeat_at)
+"""
+BACKUPS = """
+alter table vps_instances add column backup_frequency varchar(20) default 'weekly'
+    check (backup_frequency in ('daily', 'weekly', 'none'));
+alter table vps_plans add column backup_price_hourly numeric(10, 6) default 0,
+    add column backup_upcharge_hourly numeric(10, 6) default 0
+"""
+
+
+def execute(dsn: str, statements: str) -> None:
+    with psycopg.connect(dsn) as connection:
+        connection.execute(statements.encode())
+
+
+@asynccontextmanager
+async def billing_on(dsn: str) -> AsyncIterator[Billing]:
+    pool = await db.create_pool(dsn, service="tests")
+    connection = await asyncpg.connect(dsn)
+    try:
+        yield Billing(dsn, pool, connection)
+    finally:
+        await connection.close()
+        pool.terminate()
+
+
+@pytest.fixture
+def before_the_daemon_url(schema_a_url: str) -> str:
+    """Give the version that never looked for a daemon."""
+    execute(schema_a_url, "drop table billing_daemon_status")
+    return schema_a_url
+
+
+async def test_the_version_before_the_daemon_is_adopted_and_may_still_get_its_table(
+    before_the_daemon_url: str,
+) -> None:
+    assert schema.migrate(before_the_daemon_url).kind == "adopted"
+    execute(before_the_daemon_url, DAEMON_TABLE)
+    async with billing_on(before_the_daemon_url) as billing:
+        await control.resume(billing.connection, reason="agreed", author="alice")
+        await beat(billing.connection)
+        await OriginalBiller(billing.dsn, Version.EARLY).run()
+        assert await refusals(billing.connection) > 0
+        await billing.run()
+        assert [finding.check for finding in await billing.verify()] == []
+
+
+async def test_the_later_version_is_adopted_and_has_no_containers(schema_b_url: str) -> None:
+    assert schema.migrate(schema_b_url).kind == "adopted"
+    async with billing_on(schema_b_url) as billing:
+        assert (await read_platform_statistics(billing.connection)).containers.total == 0
+        assert await verify(billing.connection) == []
+
+
+@pytest.mark.parametrize("state", ["adopted", "suspended"])
+def test_leaving_takes_out_also_what_the_application_lacked(schema_b_url: str, state: str) -> None:
+    before = catalog.everything(schema_b_url)
+    schema.migrate(schema_b_url)
+    if state == "suspended":
+        schema.suspend(schema_b_url)
+    schema.leave(schema_b_url)
+    after = catalog.everything(schema_b_url)
+    assert set(after) <= set(before)
+    assert all(name.startswith("constraint ") for name in set(before) - set(after))
+
+
+async def rates(billing: Billing, instance: UUID) -> list[tuple[Decimal, int]]:
+    return [
+        (row["hourly_rate"], row["hours"])
+        for row in await billing.connection.fetch(
+            "select hourly_rate,"
+            " (extract(epoch from billing_period_end - billing_period_start) / 3600)::integer as hours"
+            " from vps_billing_cycles where vps_instance_id = $1 order by billing_period_start",
+            instance,
+        )
+    ]
+
+
+async def test_backups_are_billed_and_dated_like_any_other_price(schema_b_url: str) -> None:
+    schema.migrate(schema_b_url)
+    async with billing_on(schema_b_url) as billing:
+        connection = billing.connection
+        organization = await fleet.add_organization(connection)
+        plan = await fleet.add_plan(connection)
+        await connection.execute(
+            "update vps_plans set backup_price_hourly = 0.003, backup_upcharge_hourly = 0.001"
+        )
+        # Weekly is what the column says of itself.
+        instance = await fleet.add_instance(connection, organization, plan, hours_due=1)
+        await billing.run()
+        await billing.pass_hours(1)
+        await connection.execute("update vps_instances set backup_frequency = 'none'")
+        await billing.pass_hours(1)
+        await connection.execute("update vps_instances set backup_frequency = 'daily'")
+        await billing.pass_hours(1)
+        await connection.execute("update vps_plans set backup_upcharge_hourly = 0.002")
+        await billing.pass_hours(2)
+        await billing.run()
+        # An hour costs what was in force at its start, a second before each change.
+        with_backups, without = Decimal("0.014"), Decimal("0.01")
+        charged = [rate for rate, hours in await rates(billing, instance) for _ in range(hours)]
+        assert charged == [with_backups] * 3 + [without, with_backups, Decimal("0.015")]
+        await assert_sound(billing, hours={instance: 6})
+
+
+async def test_the_later_version_and_its_row_level_security_stand_in_nobodys_way(schema_b_url: str) -> None:
+    schema.migrate(schema_b_url)
+    roles.grant(schema_b_url)
+    async with (
+        billing_on(roles.as_role(schema_b_url, roles.BILLING_DAEMON)) as daemon,
+        billing_on(schema_b_url) as owner,
+    ):
+        organization = await fleet.add_organization(owner.connection)
+        plan = await fleet.add_plan(owner.connection)
+        instance = await fleet.add_instance(owner.connection, organization, plan, hours_due=2)
+        # A pooled session that the application used before.
+        await daemon.connection.execute("select set_config('app.current_org_id', '', false)")
+        summary = await daemon.run()
+        assert summary.charged.hours_billed == 2
+        assert await daemon.balance(organization.wallet_id) == Decimal("99.98")
+        assert await owner.connection.fetchval("select count(*) from payment_transactions") == 1
+        assert await daemon.connection.fetchval("select count(*) from payment_transactions") == 1
+        await beat(owner.connection)
+        await OriginalBiller(schema_b_url, Version.LATE).run()
+        await assert_sound(owner, hours={instance: 2})
+
+
+# Upgrades under us ------------------------------------------------------------------------------
+
+
+def test_money_columns_cannot_be_narrowed_unnoticed(database_url: str) -> None:
+    for statement in EXPAND_PRECISION.split(";"):
+        with pytest.raises(psycopg.errors.FeatureNotSupported, match="used in a trigger definition"):
+            execute(database_url, statement)
+
+
+async def upgraded(billing: Billing, *, upgrade: Callable[[], None]) -> None:
+    schema.suspend(billing.dsn)
+    upgrade()
+    schema.migrate(billing.dsn)
+    await billing.pool.expire_connections()
+
+
+async def test_an_upgrade_keeps_every_decimal(database_url: str) -> None:
+    async with billing_on(database_url) as billing:
+        connection = billing.connection
+        organization = await fleet.add_organization(connection)
+        plan = await fleet.add_plan(connection, base_price="4.00", markup_price="0")
+        instance = await fleet.add_instance(connection, organization, plan, hours_due=7)
+        await billing.run()
+        balance = await billing.balance(organization.wallet_id)
+
+        def upgrade() -> None:
+            execute(database_url, EXPAND_PRECISION + ";" + BACKUPS)
+            # What a step of it takes from the wallets is nobody's but its own, and is told.
+            execute(database_url, "update wallets set balance = balance - 1")
+
+        await upgraded(billing, upgrade=upgrade)
+        assert balance is not None
+        assert await billing.balance(organization.wallet_id) == balance - 1
+        assert [finding.check for finding in await billing.verify()] == ["unexplained_entries"]
+        assert not (await control.read_control(connection)).paused
+        await connection.execute("update vps_plans set backup_price_hourly = 0.001")
+        await billing.pass_hours(1)
+        await billing.run()
+        assert await billing.hours_billed(instance) == 8
+        assert [finding.check for finding in await billing.verify()] == ["unexplained_entries"]
+
+
+async def test_nothing_is_billed_while_suspended_and_a_pause_of_before_outlasts_it(database_url: str) -> None:
+    async with billing_on(database_url) as billing:
+        await control.pause(billing.connection, reason="inventory", author="alice")
+        schema.suspend(database_url)
+        paused = await control.read_control(billing.connection)
+        assert (paused.paused, paused.changed_by) == (True, "migration")
+        with pytest.raises(DatabaseUnsuitable, match="suspended already"):
+            schema.suspend(database_url)
+        with pytest.raises(DatabaseUnsuitable, match="trigger containerstacks_ledger on wallets is gone"):
+            await db.assert_suitable(database_url, database_url, test_clock=False)
+        schema.migrate(database_url)
+        again = await control.read_control(billing.connection)
+        assert (again.paused, again.reason, again.changed_by) == (True, "inventory", "alice")
