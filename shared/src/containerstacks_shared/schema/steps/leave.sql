@@ -75,6 +75,8 @@ drop function refuse_ledger_change, refuse_log_change, log_actions, log_action, 
 -- Beats of ours would keep the original's own billing paused for up to 90 minutes.
 delete from billing_daemon_status where metadata ? 'biller';
 
+drop index if exists containerstacks_billing_daemon_status_heartbeat;
+
 -- What the application did not have, it does not get.
 do $$
 declare
