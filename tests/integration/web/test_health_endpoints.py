@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from containerstacks_shared.database import db
+from containerstacks_shared.core.version import application_version
 from containerstacks_shared.database.db import Connection
 from containerstacks_web.http.headers import PUBLIC_CACHING
 from support import fleet, web_site
@@ -66,7 +66,7 @@ async def test_health_answers_without_the_database(site: Site) -> None:
     document = await site.json("/api/health")
     assert set(document) == {"success", "message", "timestamp", "version"}
     assert document["success"] is True
-    assert document["version"] == db.application_version()
+    assert document["version"] == application_version()
 
 
 async def test_stats_count_every_instance_and_fold_raw_statuses(site: Site, connection: Connection) -> None:

@@ -1,12 +1,14 @@
 """What the command line refuses before it looks at any database."""
 
 import io
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from containerstacks_shared.cli import main
+from containerstacks_shared.cli.application import SUMMARIES, load
 
 NOT_RUNNING = "postgresql://127.0.0.1:1/nothing"
 
@@ -120,3 +122,15 @@ def test_a_password_that_is_no_text_is_refused(
     monkeypatch.setattr(sys, "stdin", typed)
     assert run(monkeypatch, "admin", "create", "--email", "ada@example.com", "--password-stdin") == 1
     assert capsys.readouterr().err == "error: this password is no text in UTF-8\n"
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_help_lists_each_command_with_its_own_words(name: str) -> None:
+    assert load(name).help.splitlines()[0] == SUMMARIES[name]
+
+
+def test_help_imports_neither_database_nor_web_libraries() -> None:
+    heavy = {"aiohttp", "alembic", "asyncpg", "psycopg", "pydantic", "rich", "sqlalchemy"}
+    script = f"import sys, containerstacks_shared.cli.application; print({heavy} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "set()\n"

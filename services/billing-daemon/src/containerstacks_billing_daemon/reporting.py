@@ -15,7 +15,8 @@ from containerstacks_shared.billing.progress import Progress, progress_is_health
 from containerstacks_shared.billing.status import read_last_runs
 from containerstacks_shared.billing.term_observer import TermObserver
 from containerstacks_shared.core.errors import describe
-from containerstacks_shared.database.db import FAILURES, Pool, application_version
+from containerstacks_shared.core.version import application_version
+from containerstacks_shared.database.db import FAILURES, Pool
 from containerstacks_shared.database.locks import holder_name
 
 from . import metrics

@@ -20,8 +20,9 @@ import structlog
 
 from containerstacks_shared.core.errors import LeadershipLost, describe
 from containerstacks_shared.core.queries import load
+from containerstacks_shared.core.version import application_version
 from containerstacks_shared.core.waiting import happens_within
-from containerstacks_shared.database.db import FAILURES, Connection, Pool, application_version
+from containerstacks_shared.database.db import FAILURES, Connection, Pool
 from containerstacks_shared.database.locks import Role, Term, is_held
 from containerstacks_shared.database.notify import Channel
 

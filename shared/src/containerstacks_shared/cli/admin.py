@@ -14,10 +14,11 @@ from containerstacks_shared.fleet.users import UserRole
 from . import api_keys
 from .database import run_with_database
 from .email_option import Email
+from .groups import command_group
 
 PASSWORD_CHARACTERS_MIN = 8
 
-app = typer.Typer(help="Administrators and their API keys.", no_args_is_help=True)
+app = command_group("Administrators and their API keys.")
 app.add_typer(api_keys.app, name="api-key")
 
 

@@ -15,8 +15,9 @@ from containerstacks_shared.database.db import Connection
 from containerstacks_shared.status.health import BY_KIND, Kind
 
 from .database import read_settings, run_with_database
+from .groups import command_group
 
-app = typer.Typer(help="Alerts by mail, chat or webhook.", no_args_is_help=True)
+app = command_group("Alerts by mail, chat or webhook.")
 
 
 @app.command()

@@ -14,11 +14,12 @@ from containerstacks_shared.fleet.users import UserRole
 
 from .database import operator, run_with_database
 from .email_option import OptionalEmail
+from .groups import command_group
 
 DAYS_MAX = 3650
 _HEADINGS = ("ID", "BEGINS", "WHOSE", "SCOPES", "LAST USED", "ENDS", "NAME")
 
-app = typer.Typer(help="API keys of administrators.", invoke_without_command=True)
+app = command_group("API keys of administrators.", invoke_without_command=True)
 
 
 @app.callback(invoke_without_command=True)

@@ -1,19 +1,64 @@
-"""The command line: its commands, and what becomes of their errors."""
+"""The command line: its commands, and what becomes of their errors.
+
+A command's module is imported when the command is named, so that help starts at once.
+"""
 
 import sys
+from importlib import import_module
+from typing import Any, Final
 
 import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
 from containerstacks_shared.core.errors import ContainerStacksError
-from containerstacks_shared.database.db import application_version
+from containerstacks_shared.core.version import application_version
 
-from . import admin, alerts, billing, demo, doctor, incident, maintenance, migrate, psql, up, verify, wallet
+# In the order in which help lists them, with what each module says of itself.
+SUMMARIES: Final = {
+    "up": "Run everything on this machine: PostgreSQL (unless DATABASE_URL is set) and the three services.",
+    "migrate": "Create the schema, adopt an existing application's database, or bring it up to date.",
+    "verify": "Prove that no cent was lost or charged twice; exit code 0 only if nothing of ours was found.",
+    "doctor": "Say what is right, what is not, and what to do about it; exit code 1 if anything failed.",
+    "psql": "Open psql on the database; everything that follows is handed to it.",
+    "demo": "The demo fleet.",
+    "admin": "Administrators and their API keys.",
+    "wallet": "Wallets.",
+    "billing": "Hourly billing.",
+    "incident": "Incidents on the status page.",
+    "maintenance": "Planned maintenance on the status page.",
+    "alerts": "Alerts by mail, chat or webhook.",
+}
+
+
+# Typer carries a Click of its own, whose types are private: hence Any.
+def load(name: str) -> Any:
+    """Import the module of a command, and give the command."""
+    return get_command(import_module(f"{__package__}.{name}").app)
+
+
+class _Commands(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:
+        del ctx
+        return list(SUMMARIES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """Give what help lists: a name and a summary."""
+        del ctx
+        return TyperCommand(cmd_name, short_help=SUMMARIES[cmd_name]) if cmd_name in SUMMARIES else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        name, _, rest = super().resolve_command(ctx, args)
+        return name, None if name is None else load(name), rest
+
 
 app = typer.Typer(
+    cls=_Commands,
     name="containerstacks",
     help="ContainerStacks: status and about pages, and hourly billing, on one PostgreSQL.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
@@ -31,20 +76,6 @@ def _options(
     ),
 ) -> None:
     pass
-
-
-app.command("up")(up.up)
-app.command("migrate")(migrate.migrate)
-app.command("verify")(verify.verify)
-app.command("doctor")(doctor.doctor)
-app.command("psql", context_settings={"ignore_unknown_options": True})(psql.psql)
-app.add_typer(demo.app, name="demo")
-app.add_typer(admin.app, name="admin")
-app.add_typer(wallet.app, name="wallet")
-app.add_typer(billing.app, name="billing")
-app.add_typer(incident.app, name="incident")
-app.add_typer(maintenance.app, name="maintenance")
-app.add_typer(alerts.app, name="alerts")
 
 
 def main() -> None:

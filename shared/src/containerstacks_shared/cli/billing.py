@@ -10,9 +10,10 @@ from containerstacks_shared.billing.held_plans import HeldPlan, read_held
 
 from . import archive, billing_lists, corrections, statement
 from .database import operator, run_with_database
+from .groups import command_group
 from .reason_option import Reason
 
-app = typer.Typer(help="Hourly billing.", no_args_is_help=True)
+app = command_group("Hourly billing.")
 app.command("refund")(corrections.refund)
 app.command("write-off")(corrections.write_off)
 app.command("statement")(statement.statement)

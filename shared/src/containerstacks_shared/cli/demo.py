@@ -11,8 +11,9 @@ from containerstacks_shared.demo import seeding, simulation
 from containerstacks_shared.local.interruption import Interruption
 
 from .database import connected, read_settings, run_with_database
+from .groups import command_group
 
-app = typer.Typer(help="The demo fleet.", no_args_is_help=True)
+app = command_group("The demo fleet.")
 
 
 @app.command()

@@ -13,8 +13,12 @@ from containerstacks_shared.doctor.examination import examine
 from containerstacks_shared.doctor.findings import Finding, Level
 
 from .database import read_settings_of
+from .groups import single_command
+
+app = single_command()
 
 
+@app.command()
 def doctor(
     bundle_file: Annotated[
         Path | None,

@@ -18,8 +18,9 @@ from containerstacks_shared.status.incident_drafts import IncidentChange, Incide
 
 from .checked import checked
 from .database import operator, run_with_database
+from .groups import command_group
 
-app = typer.Typer(help="Incidents on the status page.", no_args_is_help=True)
+app = command_group("Incidents on the status page.")
 
 IncidentNumber = Annotated[int, typer.Argument(metavar="ID", min=1, help="The incident's number.")]
 Title = Annotated[str, typer.Option("--title", help="What is wrong, in a few words.")]

@@ -12,9 +12,10 @@ from containerstacks_shared.status.incident_drafts import MaintenanceDraft
 
 from .checked import checked
 from .database import operator, run_with_database
+from .groups import command_group
 from .incident import Affected, Body, IncidentNumber, Title, change, describe, print_page
 
-app = typer.Typer(help="Planned maintenance on the status page.", no_args_is_help=True)
+app = command_group("Planned maintenance on the status page.")
 
 
 def _parse_moment(text: str) -> datetime:

@@ -7,6 +7,9 @@ import typer
 from containerstacks_shared import schema
 
 from .database import read_settings
+from .groups import single_command
+
+app = single_command()
 
 _DONE = {
     "created": "Created the schema, revision {}.",
@@ -16,6 +19,7 @@ _DONE = {
 }
 
 
+@app.command()
 def migrate(
     leave: Annotated[
         bool,

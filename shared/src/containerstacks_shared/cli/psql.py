@@ -11,6 +11,9 @@ from psycopg.conninfo import conninfo_to_dict
 from containerstacks_shared.core.errors import ConfigurationError
 
 from .database import read_settings
+from .groups import single_command
+
+app = single_command()
 
 # What libpq reads: unlike an argument, nobody sees it in the list of processes.
 _VARIABLES: Final = {
@@ -29,6 +32,7 @@ _VARIABLES: Final = {
 }
 
 
+@app.command(context_settings={"ignore_unknown_options": True})
 def psql(
     context: typer.Context,
     _arguments: Annotated[list[str] | None, typer.Argument(metavar="[ARGUMENTS]", help="psql's own.")] = None,

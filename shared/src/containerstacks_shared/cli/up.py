@@ -43,7 +43,10 @@ from containerstacks_shared.status.documents import ComponentState
 
 from .database import connected
 from .demo import seed_fleet
+from .groups import single_command
 from .migrate import report
+
+app = single_command()
 
 ADMIN_EMAIL = "admin@demo.example"
 _PASSWORD_CHARACTERS = 16
@@ -65,6 +68,7 @@ class UpSettings(CommonSettings):
     stats_aggregator_port: Port = Field(default=8082, description="Where the stats aggregator listens.")
 
 
+@app.command()
 def up(
     port: Annotated[
         int | None,

@@ -9,8 +9,12 @@ import typer
 from containerstacks_shared.billing.audit import Audit, audit_for_operator
 
 from .database import run_with_database
+from .groups import single_command
+
+app = single_command()
 
 
+@app.command()
 def verify(
     full: Annotated[
         bool,

@@ -10,11 +10,12 @@ from containerstacks_shared.billing.credits import credit_wallet
 from containerstacks_shared.core.money import format_amount, parse_amount
 
 from .database import operator, run_with_database
+from .groups import command_group
 from .reason_option import Reason
 
 _REFERENCE_CHARACTERS_MAX = 255
 
-app = typer.Typer(help="Wallets.", no_args_is_help=True)
+app = command_group("Wallets.")
 
 
 def _parse_amount(text: str) -> Decimal:

@@ -13,8 +13,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from datetime import timedelta
-from functools import cache, partial
-from importlib.metadata import version
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlsplit
 
@@ -91,11 +90,6 @@ _APPLICATION_CHANGES: Final = _QUERIES["application_changes"]
 _CLOCK_OFFSET: Final = _QUERIES["clock_offset"]
 _LOCK_QUERIES: Final = load(__name__, "locks")
 _TRY_LOCK: Final = _LOCK_QUERIES["try_lock"]
-
-
-@cache
-def application_version() -> str:
-    return version("containerstacks-shared")
 
 
 async def _connect(dsn: str, **options: Any) -> DedicatedConnection:

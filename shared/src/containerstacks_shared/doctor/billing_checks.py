@@ -11,7 +11,8 @@ from containerstacks_shared.billing.heartbeat import STALE_AFTER
 from containerstacks_shared.billing.progress import progress_is_healthy, read_progress
 from containerstacks_shared.billing.status import read_daemon_status
 from containerstacks_shared.core.settings import BillingSettings
-from containerstacks_shared.database.db import Connection, application_version
+from containerstacks_shared.core.version import application_version
+from containerstacks_shared.database.db import Connection
 from containerstacks_shared.database.locks import Role, is_held
 from containerstacks_shared.process.processes import read_lag
 

@@ -21,8 +21,9 @@ from typing import Any, Final
 
 from containerstacks_shared.core.setting_errors import variable_name
 from containerstacks_shared.core.settings import BillingSettings
+from containerstacks_shared.core.version import application_version
 from containerstacks_shared.database import db
-from containerstacks_shared.database.db import FAILURES, application_version
+from containerstacks_shared.database.db import FAILURES
 
 from .findings import Finding
 from .server_checks import BIG_TABLES, QUERIES

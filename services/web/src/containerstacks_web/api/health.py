@@ -13,7 +13,7 @@ from aiohttp import ETag, web
 
 from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.core.documents import Document
-from containerstacks_shared.database import db
+from containerstacks_shared.core.version import application_version
 from containerstacks_shared.fleet import counts
 from containerstacks_web.database import POOL
 from containerstacks_web.http.identity import IDENTITY
@@ -34,7 +34,7 @@ async def health(request: web.Request) -> web.Response:
         HealthDocument(
             message=f"{request.app[SETTINGS].company_name} API is healthy",
             timestamp=datetime.now(UTC),
-            version=db.application_version(),
+            version=application_version(),
         )
     )
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 from aiohttp import hdrs, web
 from pydantic import TypeAdapter
 
-from containerstacks_shared.database.db import application_version
+from containerstacks_shared.core.version import application_version
 from containerstacks_web.http.exchange import compress_larger
 from containerstacks_web.http.problems import CONTENT_TYPE, Problem
 from containerstacks_web.live.messages import DetailsMessage, IncidentsMessage, StatusMessage

@@ -1,0 +1,10 @@
+"""Which release this is."""
+
+from functools import cache
+from importlib.metadata import version
+
+
+@cache
+def application_version() -> str:
+    """The version of the installed packages."""
+    return version("containerstacks-shared")
