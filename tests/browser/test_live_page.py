@@ -94,7 +94,7 @@ async def test_a_changed_row_changes_the_page_without_a_reload(
     await expect_headline(page, "Widespread VPS errors")
     await connection.execute("delete from vps_instances")
     await expect_value(page, "vps.total", "0")
-    await expect(page.get_by_text("There is no VPS yet")).to_be_visible()
+    await expect(page.get_by_text("No VPS yet")).to_be_visible()
     await expect_headline(page, "All systems operational")
     assert await page.evaluate("window.loadedOnce")
 

@@ -61,15 +61,15 @@ async def test_without_the_database_the_last_reading_stays_and_says_so(
     after = await site.get("/status?range=7d")
     assert before.headers["ETag"] != after.headers["ETag"]
     text = await after.text()
-    assert "nothing newer could be read since" in text
-    assert "nothing newer could be read since" not in await before.text()
+    assert "newer data could not be read" in text
+    assert "newer data could not be read" not in await before.text()
     assert 'class="plot__shape plot__shape--running" d="M' in text
 
 
 async def test_before_the_first_reading_the_page_says_so(open_site: OpenSite) -> None:
     site = await open_site(without=WITHOUT_LOOKS)
     await site.app[SNAPSHOT_FEED]._look()
-    assert "The history was not read yet." in await (await site.get("/status")).text()
+    assert "The history has not been read yet." in await (await site.get("/status")).text()
 
 
 async def test_nothing_about_money_is_told(open_site: OpenSite, connection: Connection) -> None:
