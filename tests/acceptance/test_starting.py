@@ -5,9 +5,24 @@ import signal
 from pathlib import Path
 
 import asyncpg
+import pytest
 
-from support.processes import Processes
-from support.waiting import eventually
+from support.dark_proxy import dark_proxy
+from support.processes import PORT_VARIABLES, Processes
+from support.waiting import eventually, time_limit
+
+
+@pytest.mark.parametrize("command", sorted(PORT_VARIABLES))
+async def test_a_service_waits_for_a_database_that_is_not_there_yet(
+    database_url: str, processes: Processes, command: str
+) -> None:
+    async with dark_proxy(database_url) as proxy:
+        proxy.cut()
+        service = await processes.launch(command, proxy.dsn)
+        async with time_limit(f"{command} asked for no database"):
+            await proxy.hung_up.wait()
+        proxy.go_light()
+        await service.ready()
 
 
 async def test_stopping_ends_every_service_cleanly_and_leaves_no_session(

@@ -27,6 +27,8 @@ class DarkProxy:
         self._awaited: bytes | None = None
         self._caught: _Connection | None = None
         self._catching = asyncio.Event()
+        # Somebody came while it hung up on everybody.
+        self.hung_up = asyncio.Event()
         self.url = ""
 
     @property
@@ -77,6 +79,7 @@ class DarkProxy:
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         if self._cut:
+            self.hung_up.set()
             writer.close()
             return
         connection = _Connection()

@@ -4,6 +4,7 @@ import asyncio
 import os
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,7 @@ from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.core.settings import load_settings
 from containerstacks_shared.database import db
 from containerstacks_shared.database.notify import Listener
+from containerstacks_shared.database.opening import suitable_pool
 from containerstacks_shared.process.probes import add_probes
 from containerstacks_shared.process.runtime import Job, ServiceSpec
 from containerstacks_shared.process.supervision import Account
@@ -105,23 +107,13 @@ def status_file_candidates(system: platforms.System) -> tuple[Path, Path]:
     return Path(usual), user_state_path("containerstacks", appauthor=False) / usual.name
 
 
-async def open_database(settings: BillingDaemonSettings) -> db.Pool:
-    """Connect to a database that this release may bill on. Raises `ContainerStacksError` when it may not."""
-    pool = await db.create_pool(
-        settings.dsn, service=SERVICE, size_max=_CONNECTIONS_MAX, through_pooler=settings.through_pooler
-    )
-    try:
-        await db.assert_suitable(settings.dsn, settings.listen_dsn, test_clock=settings.test_clock)
-    except BaseException:
-        await db.close_pool(pool)
-        raise
-    return pool
+def database(settings: BillingDaemonSettings) -> AbstractAsyncContextManager[db.Pool]:
+    return suitable_pool(settings, service=SERVICE, size_max=_CONNECTIONS_MAX)
 
 
 async def _database(app: web.Application) -> AsyncIterator[None]:
-    app[POOL] = await open_database(app[SETTINGS])
-    yield
-    await db.close_pool(app[POOL])
+    async with database(app[SETTINGS]) as app[POOL]:
+        yield
 
 
 async def _build_term(app: web.Application) -> None:

@@ -17,7 +17,7 @@ from containerstacks_shared.billing.run import RunSummary, run_hourly_billing
 from containerstacks_shared.core.errors import BillingBusy, BillingPaused, ContainerStacksError
 from containerstacks_shared.database import db
 
-from .app import open_database
+from .app import database
 from .settings import BillingDaemonSettings
 
 _LOCK_SECONDS: Final = 30.0
@@ -52,23 +52,21 @@ async def _call(heartbeat_url: HeartbeatUrl, *, succeeded: bool) -> None:
 
 async def _run(settings: BillingDaemonSettings) -> RunSummary:
     stop = asyncio.Event()
-    pool = await open_database(settings)
-    try:
-        async with present_once(pool):
-            with _stopped_by_signals(stop):
-                summary = await run_hourly_billing(
-                    pool,
-                    listen_dsn=settings.listen_dsn,
-                    biller=Biller.DAEMON,
-                    trigger=RunTrigger.ONCE,
-                    settings=settings,
-                    stop=stop,
-                    lock_timeout=_LOCK_SECONDS,
-                )
-    except db.FAILURES as error:
-        raise RunFailed(f"The run failed: {error}") from error
-    finally:
-        await db.close_pool(pool)
+    async with database(settings) as pool:
+        try:
+            async with present_once(pool):
+                with _stopped_by_signals(stop):
+                    summary = await run_hourly_billing(
+                        pool,
+                        listen_dsn=settings.listen_dsn,
+                        biller=Biller.DAEMON,
+                        trigger=RunTrigger.ONCE,
+                        settings=settings,
+                        stop=stop,
+                        lock_timeout=_LOCK_SECONDS,
+                    )
+        except db.FAILURES as error:
+            raise RunFailed(f"The run failed: {error}") from error
     if summary.status is RunStatus.FAILED:
         raise RunFailed(f"The run failed in part: {summary.error_message}")
     if summary.status is not RunStatus.SUCCEEDED:
@@ -78,14 +76,12 @@ async def _run(settings: BillingDaemonSettings) -> RunSummary:
 
 async def forecast(settings: BillingDaemonSettings) -> list[OrganizationForecast]:
     """Tell what a run would charge now, and write nothing."""
-    pool = await open_database(settings)
-    try:
-        async with pool.acquire() as connection:
-            return await dry_run(connection)
-    except db.FAILURES as error:
-        raise RunFailed(f"The forecast failed: {error}") from error
-    finally:
-        await db.close_pool(pool)
+    async with database(settings) as pool:
+        try:
+            async with pool.acquire() as connection:
+                return await dry_run(connection)
+        except db.FAILURES as error:
+            raise RunFailed(f"The forecast failed: {error}") from error
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from containerstacks_shared.database import db
 from containerstacks_shared.database.leading import lead_until_stopped
 from containerstacks_shared.database.locks import Leadership, Role, Term
 from containerstacks_shared.database.notify import Channel, Listener
+from containerstacks_shared.database.opening import suitable_pool
 from containerstacks_shared.process.probes import add_probes
 from containerstacks_shared.process.runtime import Job, ServiceSpec
 from containerstacks_shared.process.supervision import Account
@@ -129,17 +130,9 @@ async def _aggregate(app: web.Application, term: Term, halt: asyncio.Event) -> N
 
 
 async def _database(app: web.Application) -> AsyncIterator[None]:
-    settings = app[SETTINGS]
-    pool = await db.create_pool(
-        settings.dsn, service=SERVICE, size_max=_CONNECTIONS_MAX, through_pooler=settings.through_pooler
-    )
-    try:
-        await db.assert_suitable(settings.dsn, settings.listen_dsn, test_clock=settings.test_clock)
-        app[POOL] = pool
-        app[OUTAGES] = OutageLog(pool)
+    async with suitable_pool(app[SETTINGS], service=SERVICE, size_max=_CONNECTIONS_MAX) as app[POOL]:
+        app[OUTAGES] = OutageLog(app[POOL])
         yield
-    finally:
-        await db.close_pool(pool)
 
 
 async def _reasons_not_ready(app: web.Application) -> list[str]:

@@ -15,8 +15,8 @@ from containerstacks_shared.billing import charging_loop
 from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.core.settings import load_settings
 from containerstacks_shared.core.waiting import first_of
-from containerstacks_shared.database import db
 from containerstacks_shared.database.notify import Listener
+from containerstacks_shared.database.opening import suitable_pool
 from containerstacks_shared.database.reading import open_reader
 from containerstacks_shared.process.probes import add_probes
 from containerstacks_shared.process.runtime import Job, ServiceSpec
@@ -121,11 +121,11 @@ async def _until_stopped(endless: Any, stop: asyncio.Event) -> None:
 
 async def _database(app: web.Application) -> AsyncIterator[None]:
     settings = app[SETTINGS]
-    await db.assert_suitable(settings.dsn, settings.listen_dsn, test_clock=settings.test_clock)
-    app[POOL] = await db.create_pool(settings.dsn, service="web", through_pooler=settings.through_pooler)
-    async with open_reader(settings, app[POOL], service="web") as app[READER]:
+    async with (
+        suitable_pool(settings, service="web") as app[POOL],
+        open_reader(settings, app[POOL], service="web") as app[READER],
+    ):
         yield
-    await db.close_pool(app[POOL])
 
 
 async def _parts(app: web.Application) -> AsyncIterator[None]:
