@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
-"""Makes the secrets that are missing, once, before anything starts; what is there is left as it is.
+"""Makes the secrets that are missing, before anything starts, and hands each out to whom it concerns.
 
-    python3 prepare.py SECRETS TLS
+    python3 prepare.py SECRETS TLS HANDED_OUT
 
-SECRETS gets one file for each secret of docker-compose.yml, readable in every container that mounts the folder. The
-optional ones are made empty, which counts as unset. TLS gets a certificate for `localhost` that is signed by itself,
-which only root reads. The files of an operator take the place of these.
+SECRETS gets one file for each secret of docker-compose.yml; what is there is left as it is. The optional ones are made
+empty, which counts as unset. TLS gets a certificate for `localhost` that is signed by itself, and only root reads. The
+files of an operator take the place of these. HANDED_OUT has a folder for each reader, which gets copies of its secrets,
+readable in the containers that mount it.
 """
 
 import secrets
@@ -14,29 +15,45 @@ import sys
 from pathlib import Path
 from urllib.parse import quote
 
-OPTIONAL = ("alert-urls", "jwt-secret", "metrics-token")
+OPTIONAL = ("alert-urls", "debt-hook-url", "heartbeat-url", "jwt-secret")
+SERVICE = ("alert-urls", "database-url", "debt-hook-url", "heartbeat-url")
+READERS = {
+    "database": ("database-password",),
+    "service": SERVICE,
+    "web": (*SERVICE, "jwt-secret", "metrics-token", "session-secret"),
+}
 
 
-def main(secrets_folder: Path, tls_folder: Path) -> None:
+def main(secrets_folder: Path, tls_folder: Path, handed_out: Path) -> None:
     password = _keep(secrets_folder / "database-password", secrets.token_hex(24))
     address = f"postgresql://containerstacks:{quote(password.strip(), safe='')}@postgres:5432/containerstacks"
     _keep(secrets_folder / "database-url", address)
     _keep(secrets_folder / "session-secret", secrets.token_hex(32))
+    # Docker lets visitors by IPv6 in from a private address, and those are answered where there is no token.
+    _keep(secrets_folder / "metrics-token", secrets.token_hex(24), unless_empty=True)
     for name in OPTIONAL:
         _keep(secrets_folder / name, "")
     if not (tls_folder / "fullchain.pem").exists():
         _sign_certificate(tls_folder)
+    for reader, names in READERS.items():
+        for name in names:
+            _write(handed_out / reader / name, (secrets_folder / name).read_text(encoding="utf-8"))
 
 
-def _keep(file: Path, text: str) -> str:
+def _keep(file: Path, text: str, *, unless_empty: bool = False) -> str:
     """Return what the file says, after making it if need be."""
-    if not file.exists():
-        # Whole or not at all: a run that is cut off leaves nothing that looks like a secret.
-        unfinished = file.with_suffix(".unfinished")
-        unfinished.write_text(text, encoding="utf-8")
-        unfinished.chmod(0o444)
-        unfinished.rename(file)
+    if not file.exists() or (unless_empty and not file.read_text(encoding="utf-8").strip()):
+        _write(file, text)
     return file.read_text(encoding="utf-8")
+
+
+def _write(file: Path, text: str) -> None:
+    # Whole or not at all: a run that is cut off leaves nothing that looks like a secret.
+    unfinished = file.with_suffix(".unfinished")
+    unfinished.unlink(missing_ok=True)
+    unfinished.write_text(text, encoding="utf-8")
+    unfinished.chmod(0o444)
+    unfinished.rename(file)
 
 
 def _sign_certificate(folder: Path) -> None:
@@ -57,4 +74,4 @@ def _sign_certificate(folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]))
+    main(*map(Path, sys.argv[1:4]))

@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +24,47 @@ SERVICES: dict[str, dict[str, Any]] = DOCUMENT["services"]
 OURS = {name: service for name, service in SERVICES.items() if service["image"] == "containerstacks"}
 
 SERVING = [name for name in OURS if name != "prepare"]
+# What a container has from Compose or from its image, and what one machine has no use for.
+FIXED = {
+    "HOST",
+    "REDIS_URL",
+    "STATUS_FILE_PATH",
+    "DATABASE_LISTEN_URL",
+    "DATABASE_READ_URL",
+    "TRUSTED_PROXIES",
+}
 
 
-def prepare(folder: Path) -> tuple[Path, Path]:
-    secrets, tls = folder / "secrets", folder / "tls"
-    secrets.mkdir(exist_ok=True)
-    tls.mkdir(exist_ok=True)
-    subprocess.run([sys.executable, PREPARE, secrets, tls], check=True, timeout=60)
-    return secrets, tls
+@dataclass(frozen=True)
+class Prepared:
+    secrets: Path
+    tls: Path
+    handed_out: Path
+
+    @property
+    def files(self) -> dict[Path, bytes]:
+        folders = (self.secrets, self.tls, self.handed_out)
+        return {file: file.read_bytes() for folder in folders for file in folder.rglob("*") if file.is_file()}
+
+
+def prepare(folder: Path) -> Prepared:
+    prepared = Prepared(folder / "secrets", folder / "tls", folder / "handed-out")
+    prepared.secrets.mkdir(parents=True, exist_ok=True)
+    prepared.tls.mkdir(exist_ok=True)
+    for volume in SERVICES["prepare"]["volumes"]:
+        if "/handed-out/" in volume:
+            (prepared.handed_out / volume.rpartition("/")[2]).mkdir(parents=True, exist_ok=True)
+    subprocess.run(
+        [sys.executable, PREPARE, prepared.secrets, prepared.tls, prepared.handed_out], check=True, timeout=60
+    )
+    return prepared
+
+
+def secrets_of(service: dict[str, Any]) -> str | None:
+    """Return the name of the volume in which a service finds its secrets."""
+    found = [volume.split(":")[0] for volume in service.get("volumes", ()) if f":{SECRETS}" in volume]
+    assert len(found) <= 1
+    return found[0] if found else None
 
 
 def command_of(service: dict[str, Any]) -> str:
@@ -75,8 +109,59 @@ def test_nothing_needs_to_be_edited_or_set() -> None:
 
 @pytest.mark.parametrize("name", SERVING)
 def test_each_command_exists_and_reads_each_variable_that_it_is_given(name: str) -> None:
-    command = command_of(OURS[name])
-    assert set(OURS[name]["environment"]) <= variables_of(command)
+    known = set().union(*(variables_of(word) for word in COMMANDS if word in " ".join(OURS[name]["command"])))
+    assert set(OURS[name]["environment"]) <= known
+
+
+@pytest.mark.parametrize("name", SERVING)
+def test_each_setting_can_be_passed(name: str) -> None:
+    known = variables_of(command_of(OURS[name]))
+    secret = {variable.removesuffix("_FILE") for variable in known if variable.endswith("_FILE")}
+    given = OURS[name]["environment"]
+    left_out = {
+        variable
+        for variable in known - secret - FIXED - given.keys()
+        if not variable.endswith("PORT") and variable.removesuffix("_FILE") not in FIXED
+    }
+    assert not left_out
+    passed_on = (value is None or value.startswith((SECRETS, "${")) for value in given.values())
+    assert all(passed_on) or name == "web-replica"
+
+
+def test_one_service_builds_the_image_and_no_other_looks_for_it_elsewhere() -> None:
+    for name, service in OURS.items():
+        assert ("build" in service) == (name == "prepare")
+        assert service["pull_policy"] == ("build" if name == "prepare" else "never")
+
+
+def test_nobodys_log_grows_without_end() -> None:
+    for name, service in SERVICES.items():
+        assert {"max-size", "max-file"} <= service["logging"]["options"].keys(), name
+
+
+def test_each_service_reads_its_own_secrets_and_no_others(tmp_path: Path) -> None:
+    handed_out = prepare(tmp_path).handed_out
+    folder_of = {
+        volume.split(":")[0]: handed_out / volume.rpartition("/")[2]
+        for volume in SERVICES["prepare"]["volumes"]
+        if "/handed-out/" in volume
+    }
+    for name, service in SERVICES.items():
+        if (volume := secrets_of(service)) is None:
+            continue
+        wanted = {
+            Path(value).name
+            for variable, value in service["environment"].items()
+            if variable.endswith("_FILE") and value.startswith(f"{SECRETS}/")
+        }
+        there = {file.name for file in folder_of[volume].iterdir()}
+        assert wanted <= there, name
+        # What migrations and the demo do not need, the daemon beside them does.
+        assert there - wanted <= {"alert-urls", "debt-hook-url", "heartbeat-url"}, name
+        assert all(file.stat().st_mode & 0o777 == 0o444 for file in folder_of[volume].iterdir())
+    assert not {"session-secret", "jwt-secret"} & {
+        file.name for file in folder_of["service-secrets"].iterdir()
+    }
 
 
 @pytest.mark.parametrize("name", [name for name, service in OURS.items() if "healthcheck" in service])
@@ -97,7 +182,9 @@ def test_each_container_of_ours_writes_nothing_and_may_nothing(name: str) -> Non
 def test_no_secret_stands_in_an_environment() -> None:
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
-            assert name.endswith("_FILE") or not re.search("SECRET|TOKEN|PASSWORD|DATABASE_URL|ALERT", name)
+            assert name.endswith("_FILE") or not re.search(
+                "SECRET|TOKEN|PASSWORD|DATABASE_URL|ALERT_URLS|HOOK_URL", name
+            )
             if name.endswith("_FILE"):
                 assert value.startswith(f"{SECRETS}/")
                 assert any(f":{SECRETS}:ro" in volume for volume in service["volumes"])
@@ -107,35 +194,55 @@ def test_no_secret_stands_in_an_environment() -> None:
 def test_each_service_starts_from_the_secrets_that_are_made(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secrets, _ = prepare(tmp_path)
+    prepared = prepare(tmp_path)
+    handed_out = {
+        volume.split(":")[0]: prepared.handed_out / volume.rpartition("/")[2]
+        for volume in SERVICES["prepare"]["volumes"]
+    }
+    volume = secrets_of(OURS[name])
+    assert volume is not None
     command = command_of(OURS[name])
     for variable in variables_of(command):
         monkeypatch.delenv(variable, raising=False)
     for variable, value in OURS[name]["environment"].items():
-        # As Compose does where nothing is set: "${NAME:-default}" is its default.
-        text = re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", str(value))
-        monkeypatch.setenv(variable, text.replace(SECRETS, str(secrets)))
+        # As Compose does where nothing is set.
+        if value is not None:
+            text = re.sub(r"\$\{[A-Z_]+:-([^}]*)\}", r"\1", value)
+            monkeypatch.setenv(variable, text.replace(SECRETS, str(handed_out[volume])))
     settings = load_settings(SETTINGS_OF[command])
-    password = (secrets / "database-password").read_text()
+    password = (prepared.secrets / "database-password").read_text()
     assert settings.dsn == f"postgresql://containerstacks:{password}@postgres:5432/containerstacks"
     assert settings.alert_urls is None
+    assert settings.log_format == "json"
 
 
 def test_secrets_differ_and_what_is_there_is_kept(tmp_path: Path) -> None:
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "database-password").write_text("of the operator/?\n")
-    secrets, tls = prepare(tmp_path)
-    made = {file: file.read_bytes() for folder in (secrets, tls) for file in folder.iterdir()}
+    prepared = prepare(tmp_path)
+    made = prepared.files
+    secrets = prepared.secrets
     assert made[secrets / "database-url"] == (
         b"postgresql://containerstacks:of%20the%20operator%2F%3F@postgres:5432/containerstacks"
     )
     prepare(tmp_path)
-    assert {file: file.read_bytes() for folder in (secrets, tls) for file in folder.iterdir()} == made
-    other = tmp_path / "other"
-    other.mkdir()
-    again, _ = prepare(other)
-    assert (again / "session-secret").read_bytes() != made[secrets / "session-secret"]
-    assert (tls / "privkey.pem").stat().st_mode & 0o077 == 0
+    assert prepared.files == made
+    again = prepare(tmp_path / "other").secrets
+    for name in ("session-secret", "metrics-token"):
+        assert len(made[secrets / name]) >= 32
+        assert (again / name).read_bytes() != made[secrets / name]
+    assert (prepared.tls / "privkey.pem").stat().st_mode & 0o077 == 0
+
+
+def test_a_changed_secret_is_handed_out_and_an_empty_token_is_made(tmp_path: Path) -> None:
+    prepared = prepare(tmp_path)
+    (prepared.secrets / "alert-urls").unlink()
+    (prepared.secrets / "alert-urls").write_text("json://alerts.example.com")
+    (prepared.secrets / "metrics-token").chmod(0o644)
+    (prepared.secrets / "metrics-token").write_text("")
+    prepare(tmp_path)
+    assert (prepared.handed_out / "service" / "alert-urls").read_text() == "json://alerts.example.com"
+    assert (prepared.handed_out / "web" / "metrics-token").read_text()
 
 
 def test_the_profile_has_a_balancer_replicas_and_what_they_share() -> None:
@@ -153,12 +260,13 @@ def test_the_profile_has_a_balancer_replicas_and_what_they_share() -> None:
 @needs("nginx-light")
 async def test_the_balancers_settings_and_certificate_are_good(tmp_path: Path) -> None:
     assert NGINX is not None
-    _, tls = prepare(tmp_path)
+    tls = prepare(tmp_path).tls
     mounted = {config["source"]: config["target"] for config in SERVICES["nginx"]["configs"]}
     assert mounted["nginx-proxy"] == "/etc/nginx/containerstacks-proxy.conf"
     site = DEPLOY / "docker" / "nginx.conf"
     assert f"set $replicas web-replica:{PORT_OF['containerstacks-web']};" in site.read_text()
-    main = write_nginx(tmp_path, site, {"/etc/nginx/tls/": f"{tls}/"})
+    # The image's nginx is newer than Debian 12's, which has another word for it.
+    main = write_nginx(tmp_path, site, {"/etc/nginx/tls/": f"{tls}/", "    http2 on;\n": ""})
     said = await run_to_end(NGINX, "-t", "-p", tmp_path, "-c", main)
     assert "[warn]" not in said, said
     (published,) = SERVICES["nginx"]["ports"]

@@ -1,0 +1,426 @@
+#!/usr/bin/env python3
+"""Does with docker-compose.yml, on a real engine, what people do with it, and what happens to them.
+
+    deploy/docker/engine/with-engine .venv/bin/python deploy/docker/engine/journey.py
+
+Each step says what it promises; the first promise that is not kept ends it. Everything that it started is gone
+afterwards, volumes included.
+"""
+
+import asyncio
+import json
+import os
+import re
+import signal
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import asyncpg
+
+ROOT: Final = Path(__file__).parents[3]
+SITE: Final = "http://127.0.0.1:8080"
+SCALED_SITE: Final = "https://127.0.0.1:8443"
+OURS: Final = ("web", "billing-daemon", "stats-aggregator")
+# So many that a run takes some seconds, in which things can be killed.
+INSTANCES: Final = 12_000
+WAIT_SECONDS: Final = 90
+# Time is moved on for billing, and one address asks for thousands of pages.
+SETTINGS: Final = {
+    "TEST_CLOCK": "1",
+    "RATE_LIMIT_ANONYMOUS": "1000000/1 minute",
+    "BILLING_BATCH_INSTANCES": "200",
+    "BILLING_CONCURRENCY": "1",
+}
+PROJECT: Final = (
+    *("--filter", "label=com.docker.compose.project=containerstacks"),
+    *("--filter", "label=com.docker.compose.oneoff=False"),
+)
+BEGUN: Final = time.monotonic()
+
+
+def say(text: str) -> None:
+    print(f"\n==> {text} ({time.monotonic() - BEGUN:.0f} s)", flush=True)
+
+
+def run(*command: str, given: str | None = None, **settings: str) -> str:
+    done = subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **SETTINGS, **settings},
+        input=given if given is not None else "",
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
+    return done.stdout
+
+
+def compose(*arguments: str, given: str | None = None, **settings: str) -> str:
+    return run("docker", "compose", "--ansi", "never", "--profile", "*", *arguments, given=given, **settings)
+
+
+def containers() -> dict[str, dict[str, Any]]:
+    """Every container of ours, stopped ones included, by its name."""
+    found = run("docker", "ps", "--all", "--quiet", *PROJECT).split()
+    if not found:
+        return {}
+    return {
+        each["Name"].removeprefix("/containerstacks-"): each
+        for each in json.loads(run("docker", "inspect", *found))
+    }
+
+
+class Database:
+    """Asks as the administrator, from the host: quickly enough to see a run in its middle."""
+
+    def __init__(self) -> None:
+        self._password = compose("exec", "-T", "postgres", "cat", "/run/secrets/database-password")
+
+    async def query(self, statement: str) -> Any:
+        networks = containers()["postgres-1"]["NetworkSettings"]["Networks"]
+        (address,) = (network["IPAddress"] for network in networks.values())
+        connection = await asyncpg.connect(
+            host=address,
+            user="containerstacks",
+            password=self._password,
+            database="containerstacks",
+            timeout=5,
+        )
+        try:
+            return await connection.fetchval(statement)
+        finally:
+            await connection.close()
+
+
+def operator(*command: str, given: str | None = None) -> str:
+    return compose("run", "--rm", "-T", "--no-deps", "web", "containerstacks", *command, given=given)
+
+
+async def eventually(
+    what: str, holds: Callable[[], Awaitable[object]], seconds: float = WAIT_SECONDS
+) -> float:
+    """Ask until it is so; return how long that took."""
+    begun = time.monotonic()
+    last: object = None
+    while time.monotonic() - begun < seconds:
+        try:
+            if await holds():
+                return time.monotonic() - begun
+            last = "no"
+        except (AssertionError, aiohttp.ClientError, asyncpg.PostgresError, OSError) as error:
+            last = repr(error)
+        await asyncio.sleep(0.1)
+    print(compose("ps", "--all"), compose("logs", "--tail", "15"), sep="\n")
+    sys.exit(f"not within {seconds:.0f} s: {what} (last: {last})")
+
+
+class Site:
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+
+    async def status(self, path: str, site: str = SITE, **headers: str) -> int:
+        async with self._session.get(site + path, headers=headers) as answer:
+            await answer.read()
+            return answer.status
+
+    async def text(self, path: str, site: str = SITE, **headers: str) -> str:
+        async with self._session.get(site + path, headers=headers) as answer:
+            assert answer.status == 200, (path, answer.status)
+            return await answer.text()
+
+    async def json(self, path: str, site: str = SITE, **headers: str) -> Any:
+        return json.loads(await self.text(path, site, **headers))
+
+    async def live(self, changes: int, site: str = SITE) -> list[int]:
+        """Look at the live page until so many states came; return their versions."""
+        versions: list[int] = []
+        async with asyncio.timeout(WAIT_SECONDS), self._session.ws_connect(site + "/ws/status") as socket:
+            while len(set(versions)) < changes:
+                versions.append((await socket.receive_json())["version"])
+        return versions
+
+
+async def first_start(site: Site) -> None:
+    say("docker compose up, for the first time")
+    run("docker", "compose", "up", "--detach", "--wait")
+    images = run(
+        "docker",
+        "images",
+        "--quiet",
+        "--filter",
+        "dangling=true",
+        "--filter",
+        "label=com.docker.compose.project",
+    )
+    assert images == "", f"left behind by the build: {images}"
+    page = await site.text("/status", accept="text/html")
+    assert "data-" in page
+    assert (await site.json("/api/health/stats"))["vps"]["total"] == 0
+    before = {name: each["Id"] for name, each in containers().items()}
+    run("docker", "compose", "up", "--detach", "--wait")
+    assert {name: each["Id"] for name, each in containers().items()} == before
+    print("up again: no container is made anew")
+
+
+async def strangers_and_administrators(site: Site) -> None:
+    say("Figures for monitoring, and an administrator")
+    token = compose("exec", "-T", "web", "cat", "/run/secrets/metrics-token").strip()
+    for address in (SITE, SITE.replace("127.0.0.1", "[::1]")):
+        refused = await site.status("/metrics", address)
+        assert refused in {401, 403}, (address, refused)
+        assert "containerstacks_" in await site.text("/metrics", address, authorization=f"Bearer {token}")
+    print("/metrics is for whoever has the token, by IPv4 and by IPv6")
+    operator(
+        "admin",
+        "create",
+        "--email",
+        "ada@example.com",
+        "--password-stdin",
+        given="correct horse battery staple\n",
+    )
+    key = operator("admin", "api-key", "--email", "ada@example.com").split()[-1]
+    assert "byRegion" in (await site.json("/api/health/stats", authorization=f"Bearer {key}"))["vps"]
+
+
+PROBE: Final = """
+import os, pathlib
+found = []
+for folder, names, files in os.walk("/"):
+    if folder in {"/proc", "/sys", "/dev"}:
+        names.clear()
+        continue
+    probe = pathlib.Path(folder, ".written")
+    try:
+        probe.touch()
+    except OSError:
+        continue
+    probe.unlink()
+    found.append(folder)
+status = dict(line.split(":", 1) for line in open("/proc/self/status"))
+print(found, os.getuid(), *(status[name].strip() for name in ("CapEff", "CapBnd", "NoNewPrivs")), sep="|")
+print(*sorted(os.listdir("/run/secrets")))
+"""
+NO_CAPABILITIES: Final = "0" * 16
+SERVICE_SECRETS: Final = "alert-urls database-url debt-hook-url heartbeat-url"
+SECRETS_OF: Final = {"web": f"{SERVICE_SECRETS} jwt-secret metrics-token session-secret"}
+
+
+def what_containers_may() -> None:
+    say("What our containers may do, write and read")
+    for service in OURS:
+        may, secrets = compose("exec", "-T", service, "python3", "-c", PROBE).splitlines()
+        written = ["/run/containerstacks"] if service == "billing-daemon" else []
+        assert may == f"{written}|10001|{NO_CAPABILITIES}|{NO_CAPABILITIES}|1", (service, may)
+        assert secrets == SECRETS_OF.get(service, SERVICE_SECRETS), (service, secrets)
+        print(f"{service}: user 10001, no capabilities, writes {written or 'nothing'}, reads {secrets}")
+    assert compose("exec", "-T", "postgres", "ls", "/run/secrets").split() == ["database-password"]
+    for name, each in containers().items():
+        assert each["HostConfig"]["LogConfig"]["Config"]["max-size"] == "10m", name
+    line = compose("logs", "--no-log-prefix", "--tail", "1", "stats-aggregator")
+    assert line.startswith("{"), line
+
+
+def image_and_its_list() -> None:
+    say("The image: its size, its list")
+    print(
+        run("docker", "images", "--format", "{{.Repository}}:{{.Tag}} {{.Size}}", "containerstacks").strip()
+    )
+    begun = time.monotonic()
+    compose("exec", "-T", "web", "python3", "-c", "import urllib.request")
+    print(f"a health check's imports, with `exec` around: {time.monotonic() - begun:.2f} s")
+    compiled = compose(
+        "exec", "-T", "web", "python3", "-c", "import urllib.request as r; print(r.__cached__)"
+    ).strip()
+    compose("exec", "-T", "web", "test", "-e", compiled)
+    exported = containers()["web-1"]["Id"]
+    with unpacked(exported) as folder:
+        listed = run(sys.executable, "deploy/docker/sbom.py", str(folder))
+    (ROOT / "build").mkdir(exist_ok=True)
+    (ROOT / "build" / "sbom.cdx.json").write_text(listed, encoding="utf-8")
+    kinds = re.findall(r'"purl": "pkg:(\w+)/', listed)
+    print("build/sbom.cdx.json:", ", ".join(f"{kinds.count(kind)} {kind}" for kind in sorted(set(kinds))))
+
+
+@contextmanager
+def unpacked(container: str) -> Iterator[Path]:
+    folder = Path(run("mktemp", "-d").strip())
+    try:
+        run("sh", "-c", f"docker export {container} | tar -x -C {folder}")
+        yield folder
+    finally:
+        run("rm", "-rf", str(folder))
+
+
+def early_stop() -> None:
+    say("Stopping what has just started")
+    for service in OURS:
+        name = f"containerstacks-{service}-1"
+        run("docker", "stop", name)
+        run("docker", "start", name)
+        begun = time.monotonic()
+        run("docker", "stop", "--time", "30", name)
+        took = time.monotonic() - begun
+        assert took < 10, f"{service} took {took:.1f} s to stop while it started"
+        print(f"{service}: {took:.1f} s")
+    run("docker", "compose", "up", "--detach", "--wait")
+
+
+async def demonstration(site: Site) -> None:
+    say("The demo: billed at once, and live")
+    run("docker", "compose", "--profile", "demo", "up", "--detach")
+
+    async def billed() -> bool:
+        daemon = (await site.json("/api/health/billing-daemon"))["daemon"]
+        return bool(daemon["instancesBilled"])
+
+    print(f"billed within {await eventually('a run that bills the demo', billed):.0f} s")
+    versions = await site.live(changes=4)
+    assert versions == sorted(versions)
+    assert (await site.json("/api/health/stats"))["vps"]["total"] > 400
+    print("live socket: versions", *versions)
+    compose("stop", "demo")
+
+
+async def crashes(site: Site) -> None:
+    say(f"Killing each service in the middle of a run over {INSTANCES:,} instances")
+    operator("demo", "seed", "--vps", str(INSTANCES))
+    database = Database()
+    for hours, service in enumerate(("billing-daemon", "postgres", "stats-aggregator", "web"), start=1):
+        await database.query(
+            f"alter database containerstacks set containerstacks.clock_offset = '{hours} hours'"
+        )
+        before = await database.query(CHARGES)
+        # A session reads the clock's setting when it begins; the daemon bills what is due when it starts.
+        compose("restart", "billing-daemon")
+        await eventually("a run under way", partial(is_in_its_middle, database, before))
+        run_number = await database.query("select max(id) from billing_runs")
+        victim = containers()[f"{service}-1"]
+        os.kill(victim["State"]["Pid"], signal.SIGKILL)
+        well = partial(is_well_again, database, service, victim["RestartCount"], run_number)
+        print(
+            f"{service}: all well {await eventually(f'all well after {service} was killed', well):.0f} s later"
+        )
+    hours_of_most = await database.query(HOURS_OF_MOST)
+    assert hours_of_most >= hours, hours_of_most
+    assert (await site.json("/api/health/stats"))["vps"]["total"] >= INSTANCES
+    print(operator("verify", "--full").strip().splitlines()[-1])
+
+
+CHARGES: Final = "select count(*) from vps_billing_cycles"
+# The demo has customers who cannot pay: most can.
+HOURS_OF_MOST: Final = """
+    select percentile_disc(0.5) within group (order by hours)
+      from (select count(*) as hours from vps_billing_cycles where status = 'billed' group by vps_instance_id) each
+"""
+
+
+async def is_in_its_middle(database: Database, before: int) -> bool:
+    running = await database.query("select exists (select from billing_runs where status = 'running')")
+    return bool(running and await database.query(CHARGES) > before)
+
+
+async def is_well_again(database: Database, service: str, restarts: int, run_number: int) -> bool:
+    now = containers()
+    state = {each: now[f"{each}-1"]["State"]["Health"]["Status"] for each in OURS}
+    state["restarts"] = now[f"{service}-1"]["RestartCount"] - restarts
+    state["runs"] = await database.query(
+        f"select string_agg(status, ' ' order by id) from billing_runs where id >= {run_number}"
+    )
+    assert state["restarts"] == 1, state
+    assert all(state[each] == "healthy" for each in OURS), state
+    assert state["runs"].endswith("succeeded"), state
+    return True
+
+
+async def down_and_up(site: Site) -> None:
+    say("Stopping, going down and coming back")
+    stop_cleanly()
+    before_down = set(run("docker", "volume", "ls", "--quiet").split())
+    compose("down")
+    assert containers() == {}
+    run("docker", "compose", "up", "--detach", "--wait")
+    assert set(run("docker", "volume", "ls", "--quiet").split()) == before_down
+    assert (await site.json("/api/health/stats"))["vps"]["total"] >= INSTANCES
+    print("the fleet is there, and so are the secrets")
+
+
+def stop_cleanly() -> None:
+    compose("stop")
+    codes = {name: each["State"]["ExitCode"] for name, each in containers().items()}
+    print("exit codes:", ", ".join(f"{name} {code}" for name, code in sorted(codes.items())))
+    assert set(codes.values()) == {0}
+
+
+async def scaled(site: Site) -> None:
+    say("Three replicas behind nginx")
+    compose("stop", "web")
+    run("docker", "compose", "--profile", "scaled", "up", "--detach", "--wait", "--scale", "web=0")
+    assert await site.status("/status", SCALED_SITE) == 200
+    assert len(await site.live(changes=1, site=SCALED_SITE)) == 1
+    nameless = [name for name in run("docker", "volume", "ls", "--quiet").split() if len(name) == 64]
+    assert not nameless, nameless
+    say("Another release, under load")
+    stop = asyncio.Event()
+    visitors = [asyncio.create_task(visit(site, stop)) for _ in range(2)]
+    await asyncio.to_thread(run, "deploy/docker/update", COMPANY_NAME="Another Name")
+    stop.set()
+    answers = [code for each in visitors for code in await each]
+    failed = [code for code in answers if code != 200]
+    print(f"{len(answers)} requests, {len(failed)} failed")
+    assert len(answers) > 100
+    assert not failed, failed
+    for _ in range(6):
+        assert "Another Name" in await site.text("/status", SCALED_SITE, accept="text/html")
+    stop_cleanly()
+
+
+async def visit(site: Site, stop: asyncio.Event) -> list[object]:
+    """Ask one time after the other until told to stop; return what came."""
+    answers: list[object] = []
+    while not stop.is_set():
+        for path in ("/status", "/api/health/stats"):
+            try:
+                answers.append(await site.status(path, SCALED_SITE))
+            except (aiohttp.ClientError, OSError, TimeoutError) as error:
+                answers.append(repr(error))
+        await asyncio.sleep(0.02)
+    return answers
+
+
+async def main() -> None:
+    trust = ssl.create_default_context()
+    # The certificate is the one that signs itself.
+    trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
+    connector = aiohttp.TCPConnector(ssl=trust, force_close=True)
+    timeout = aiohttp.ClientTimeout(total=20)
+    async with aiohttp.ClientSession(connector=connector, timeout=timeout) as session:
+        site = Site(session)
+        compose("down", "--volumes")
+        try:
+            await first_start(site)
+            await strangers_and_administrators(site)
+            what_containers_may()
+            image_and_its_list()
+            early_stop()
+            await demonstration(site)
+            await crashes(site)
+            await down_and_up(site)
+            await scaled(site)
+        finally:
+            compose("down", "--volumes")
+    say("Everything that Compose promises, it keeps")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
