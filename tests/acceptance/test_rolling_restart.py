@@ -156,7 +156,11 @@ async def test_no_request_fails_no_browser_is_lost_and_no_hour_is_billed_twice(
 
 async def start_web(processes: Processes, database_url: str, **settings: str) -> Service:
     return await processes.start_web(
-        database_url, TRUSTED_PROXIES=LOCALHOST, RATE_LIMIT_ANONYMOUS="100000/15 minutes", **settings
+        database_url,
+        TRUSTED_PROXIES=LOCALHOST,
+        RATE_LIMIT_ANONYMOUS="100000/15 minutes",
+        RATE_LIMIT_PUBLIC="100000/minute",
+        **settings,
     )
 
 

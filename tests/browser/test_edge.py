@@ -46,7 +46,11 @@ async def origin(
 
 async def _start(processes: Processes, database_url: str, port: int) -> Service:
     return await processes.start_web(
-        database_url, PORT=str(port), TRUSTED_PROXIES=LOCALHOST, RATE_LIMIT_ANONYMOUS="100000/15 minutes"
+        database_url,
+        PORT=str(port),
+        TRUSTED_PROXIES=LOCALHOST,
+        RATE_LIMIT_ANONYMOUS="100000/15 minutes",
+        RATE_LIMIT_PUBLIC="100000/minute",
     )
 
 

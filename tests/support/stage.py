@@ -29,7 +29,11 @@ ADMIN = "ada@example.com"
 INSTANCES = 480
 WITHIN_MILLISECONDS = 90_000
 # Several states are looked at from one address in a short time.
-_UNLIMITED = {"RATE_LIMIT_ANONYMOUS": "100000/15 minutes", "RATE_LIMIT_ADMIN": "100000/15 minutes"}
+_UNLIMITED = {
+    "RATE_LIMIT_PUBLIC": "100000/15 minutes",
+    "RATE_LIMIT_ANONYMOUS": "100000/15 minutes",
+    "RATE_LIMIT_ADMIN": "100000/15 minutes",
+}
 
 
 class Stage:

@@ -77,7 +77,12 @@ def _can_be_wrong(operation: Operation) -> bool:
 @pytest.mark.parametrize("role", ROLES)
 async def test_every_answer_is_as_described(open_site: OpenSite, connection: Connection, role: str) -> None:
     endless = "100000000/minute"
-    site = await open_site(rate_limit_anonymous=endless, rate_limit_user=endless, rate_limit_admin=endless)
+    site = await open_site(
+        rate_limit_public=endless,
+        rate_limit_anonymous=endless,
+        rate_limit_user=endless,
+        rate_limit_admin=endless,
+    )
     headers: dict[str, str] = {}
     if role != "anonymous":
         # Either way of showing a key, so that what the machine thinks of as a credential does not stand in for it.

@@ -41,8 +41,8 @@ async def test_anonymous_visitors_have_a_limit_and_are_told(open_site: OpenSite)
 
 
 async def test_a_refused_person_gets_a_page(open_site: OpenSite) -> None:
-    site = await open_site(rate_limit_anonymous="1/1 minute")
-    await site.get(PATH)
+    site = await open_site(rate_limit_public="1/1 minute")
+    await site.get("/status")
     refused = await site.get("/status", accept="text/html")
     assert refused.status == 429
     assert refused.content_type == "text/html"
@@ -174,7 +174,7 @@ async def is_ready(site: Site) -> bool:
 
 
 async def test_probes_sockets_and_files_are_not_counted(open_site: OpenSite) -> None:
-    site = await open_site(rate_limit_anonymous="2/hour")
+    site = await open_site(rate_limit_anonymous="1/hour")
     await eventually(lambda: is_ready(site))
     page = await (await site.get("/status", accept="text/html")).text()
     stylesheet = page.partition('rel="stylesheet" href="')[2].partition('"')[0]
@@ -229,8 +229,24 @@ async def test_many_visitors_do_not_slow_each_other(open_site: OpenSite) -> None
 
 
 async def test_a_refused_visitor_reads_how_long_to_wait(open_site: OpenSite) -> None:
-    site = await open_site(rate_limit_anonymous="1/15 minutes")
+    site = await open_site(rate_limit_public="1/15 minutes", rate_limit_anonymous="1/30 seconds")
     await site.get("/about")
     refused = await site.get("/about", accept="text/html")
     assert refused.status == 429
-    assert f"Try again in {refused.headers['Retry-After']} seconds." in await refused.text()
+    assert int(refused.headers["Retry-After"]) > 800
+    assert "Try again in 15 minutes." in await refused.text()
+    await site.get(PATH)
+    soon = await site.get(PATH)
+    assert f"Try again in {soon.headers['Retry-After']} seconds." in await soon.text()
+
+
+async def test_a_whole_office_behind_one_address_sees_the_status_in_an_outage(open_site: OpenSite) -> None:
+    site = await open_site(rate_limit_anonymous="1/hour")
+    assert await statuses(site, 2) == [200, 429]
+    paths = ("/status", "/about", "/status/feed.atom", "/status/maintenance.ics", "/badge/status.svg")
+    for path in (*paths, "/api/v2/summary.json"):
+        # By page and by program, read from memory or not.
+        for accept in ("*/*", "text/html, */*"):
+            answer = await site.get(path, accept=accept)
+            assert answer.status == 200, path
+            assert answer.headers["RateLimit-Policy"] == '"public";q=3000;w=60'

@@ -128,7 +128,9 @@ QUERIES: Final = st.dictionaries(
 
 @pytest.mark.hypothesis
 async def test_no_answer_to_a_stranger_holds_a_secret(open_site: OpenSite, connection: Connection) -> None:
-    site = await open_site(rate_limit_anonymous="1000000/minute", **SETTINGS)
+    site = await open_site(
+        rate_limit_anonymous="1000000/minute", rate_limit_public="1000000/minute", **SETTINGS
+    )
     kept = await seed(connection)
     kept.values += [value.rpartition("://")[2] for value in SETTINGS.values()]
     await eventually(lambda: site.version > 3)

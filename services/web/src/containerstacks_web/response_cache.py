@@ -156,7 +156,7 @@ async def answer_strangers(request: web.Request, handler: Handler) -> web.Stream
     visitor = app[TRUSTED_PROXIES].visitor(request)
     if not _is_anybodys(request, visitor):
         return await handler(request)
-    result = await app[RATE_LIMITER].hit_as(RequestRole.ANONYMOUS, visitor.limit_key)
+    result = await app[RATE_LIMITER].hit_as(RequestRole.ANONYMOUS, visitor.limit_key, path=request.path)
     if not result.allowed and not wants_page(request):
         return _refused(request, result, secure=visitor.secure)
     snapshot = app[SNAPSHOT_FEED].snapshot

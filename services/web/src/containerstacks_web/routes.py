@@ -26,10 +26,10 @@ from containerstacks_web.api import (
     openapi,
 )
 from containerstacks_web.api import statuspage_handlers as v2
-from containerstacks_web.http.paths import SOCKET_PATH
+from containerstacks_web.http.paths import EMBED_PATH, SOCKET_PATH
 from containerstacks_web.live.socket import status_socket
+from containerstacks_web.pages import embed, incident_pages, sign_in, site_files
 from containerstacks_web.pages import handlers as pages
-from containerstacks_web.pages import incident_pages, sign_in, site_files
 
 ROUTES: Final = (
     web.get("/", pages.index),
@@ -37,6 +37,7 @@ ROUTES: Final = (
     web.get("/about", pages.about),
     web.get("/incidents", incident_pages.show_month),
     web.get("/incidents/{id}", incident_pages.show),
+    web.get(EMBED_PATH, embed.widget),
     web.get("/favicon.ico", site_files.favicon),
     web.get("/robots.txt", site_files.robots),
     web.get("/.well-known/security.txt", site_files.security),

@@ -73,6 +73,10 @@ class WebSettings(BillingSettings):
     rate_limit_anonymous: RateLimitSetting = Field(
         default=RateLimit.parse("200/15 minutes"), description="Requests of one address."
     )
+    rate_limit_public: RateLimitSetting = Field(
+        default=RateLimit.parse("3000/1 minute"),
+        description="Requests of one address for the public status: pages, feed, calendar, badges, /api/v2.",
+    )
     rate_limit_user: RateLimitSetting = Field(
         default=RateLimit.parse("500/15 minutes"), description="Requests of one user at one address."
     )

@@ -20,6 +20,7 @@ from containerstacks_shared.status.documents import (
     IncidentKind,
     IncidentStatus,
 )
+from containerstacks_shared.status.indicator import indicate
 from containerstacks_web.live.board import Board
 
 _IDS: Final = UUID("5f0c7b5e-6d0c-4d55-a62b-9a0c3a3bd1f4")
@@ -29,7 +30,6 @@ _BEGINNING: Final = datetime(2000, 1, 1, tzinfo=UTC)
 ComponentStatus = Literal[
     "operational", "degraded_performance", "partial_outage", "major_outage", "under_maintenance"
 ]
-Indicator = Literal["none", "minor", "major", "critical"]
 
 _STATUSES: Final[dict[ComponentState, ComponentStatus]] = {
     ComponentState.OPERATIONAL: "operational",
@@ -61,7 +61,7 @@ class PageShape(_Shape):
 
 
 class StatusShape(_Shape):
-    indicator: Indicator
+    indicator: Literal["none", "minor", "major", "critical"]
     description: str
 
 
@@ -171,20 +171,8 @@ class Shapes:
 
     @property
     def status(self) -> StatusShape:
-        states = [report.state for report in self._board.components]
-        match self._board.overall:
-            case ComponentState.OPERATIONAL:
-                return StatusShape(indicator="none", description="All Systems Operational")
-            case ComponentState.DOWN if set(states) == {ComponentState.DOWN}:
-                return StatusShape(indicator="critical", description="Major System Outage")
-            case ComponentState.DOWN:
-                return StatusShape(indicator="major", description="Partial System Outage")
-            case ComponentState.DEGRADED:
-                return StatusShape(indicator="minor", description="Partially Degraded Service")
-            case ComponentState.MAINTENANCE:
-                return StatusShape(indicator="minor", description="Service Under Maintenance")
-            case ComponentState.NO_DATA:
-                return StatusShape(indicator="minor", description="Status Unknown")
+        status = indicate(report.state for report in self._board.components)
+        return StatusShape(indicator=status.indicator, description=status.description)
 
     def incidents(self, incidents: Iterable[Incident]) -> list[IncidentShape]:
         """Those of them that are incidents; maintenance has a list of its own."""

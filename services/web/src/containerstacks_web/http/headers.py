@@ -21,6 +21,10 @@ SECURITY_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
 }
+# For the one page that other sites may show in a frame.
+FRAMED_POLICY: Final = SECURITY_HEADERS["Content-Security-Policy"].replace(
+    "frame-ancestors 'none'", "frame-ancestors *"
+)
 TRANSPORT_SECURITY: Final = "max-age=31536000"
 # Who asks decides what is answered, by any of these.
 VARY: Final = "Authorization, Cookie, X-API-Key"

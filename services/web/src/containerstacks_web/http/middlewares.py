@@ -17,9 +17,16 @@ from containerstacks_web.metrics import REQUESTS
 from containerstacks_web.settings import SETTINGS
 
 from .client_address import TRUSTED_PROXIES
-from .headers import PUBLIC_CACHING, RESOURCE_POLICY, SECURITY_HEADERS, TRANSPORT_SECURITY, VARY
+from .headers import (
+    FRAMED_POLICY,
+    PUBLIC_CACHING,
+    RESOURCE_POLICY,
+    SECURITY_HEADERS,
+    TRANSPORT_SECURITY,
+    VARY,
+)
 from .identity import ANONYMOUS, IDENTITY, RequestRole
-from .paths import PROBES, STATIC_PREFIX
+from .paths import EMBED_PATH, PROBES, STATIC_PREFIX
 from .policy import add_cors_headers, allowed_methods
 from .problems import RequestRefused, problem_response
 from .rate_limiting import RATE_LIMIT_RESULT
@@ -93,6 +100,9 @@ async def set_headers(request: web.Request, response: web.StreamResponse) -> Non
     resource_policy = headers.get(RESOURCE_POLICY, SECURITY_HEADERS[RESOURCE_POLICY])
     headers.update(SECURITY_HEADERS)
     headers[RESOURCE_POLICY] = resource_policy
+    if request.path == EMBED_PATH:
+        headers["Content-Security-Policy"] = FRAMED_POLICY
+        del headers["X-Frame-Options"]
     if REQUEST_ID in request:
         headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
     if request.app[TRUSTED_PROXIES].visitor(request).secure:

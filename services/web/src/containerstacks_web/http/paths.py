@@ -13,5 +13,15 @@ PAGES_OF_API: Final = frozenset({"/api/docs"})
 _PROGRAM_PREFIXES: Final = (API_PREFIX, "/ws/", *PROBES)
 
 
+EMBED_PATH: Final = "/embed"
+# What a whole office looks at in an outage, from one address: answered from memory.
+_PUBLIC: Final = frozenset({"/status", "/about", "/status/feed.atom", "/status/maintenance.ics", EMBED_PATH})
+_PUBLIC_PREFIXES: Final = ("/badge/", "/api/v2/")
+
+
+def is_public_status(path: str) -> bool:
+    return path in _PUBLIC or path.startswith(_PUBLIC_PREFIXES)
+
+
 def is_for_programs(path: str) -> bool:
     return path.startswith(_PROGRAM_PREFIXES) and path not in PAGES_OF_API

@@ -22,10 +22,14 @@ from containerstacks_web.settings import WebSettings
 from containerstacks_web.shared_redis import KEY_PREFIX, REDIS_AWAY
 
 from .identity import RequestRole
+from .paths import is_public_status
 
 # How long Redis is left alone after a failure, so that its absence does not slow every request.
 _REDIS_RETRY_SECONDS = 5.0
 _SWEEP_SECONDS = 10.0
+
+_PUBLIC: Final = "public"
+_MINUTE: Final = 60
 
 _log = structlog.get_logger(__name__)
 
@@ -44,7 +48,7 @@ class RateLimitResult(NamedTuple):
         """What the visitor is told."""
         return (
             f"Too many requests: {self.rate.amount} are allowed in {self.rate.text.partition('/')[2]}."
-            f" Try again in {self.reset_seconds} seconds."
+            f" Try again in {in_words(self.reset_seconds)}."
         )
 
     @property
@@ -60,12 +64,19 @@ class RateLimitResult(NamedTuple):
         return fields
 
 
+def in_words(seconds: int) -> str:
+    """'45 seconds', '15 minutes'; rounded up, so that nobody comes back too early."""
+    amount, unit = (seconds, "second") if seconds < _MINUTE else (math.ceil(seconds / _MINUTE), "minute")
+    return f"{amount} {unit}" if amount == 1 else f"{amount} {unit}s"
+
+
 RATE_LIMIT_RESULT: Final = web.RequestKey("rate_limit_result", RateLimitResult)
 
 
 class RateLimiter:
     def __init__(self, settings: WebSettings, redis_pool: ConnectionPool | None) -> None:
         self._rates = {
+            _PUBLIC: settings.rate_limit_public,
             RequestRole.ANONYMOUS.value: settings.rate_limit_anonymous,
             RequestRole.USER.value: settings.rate_limit_user,
             RequestRole.ADMIN.value: settings.rate_limit_admin,
@@ -74,9 +85,9 @@ class RateLimiter:
         self._redis = None if redis_pool is None else _redis_storage(redis_pool)
         self._redis_retry_at = 0.0
 
-    def hit_as(self, role: RequestRole, key: str) -> Awaitable[RateLimitResult]:
-        """Count one request of a class of visitors."""
-        name = role.value
+    def hit_as(self, role: RequestRole, key: str, *, path: str = "") -> Awaitable[RateLimitResult]:
+        """Count one request of a class of visitors; for strangers the public status has a limit of its own."""
+        name = _PUBLIC if role is RequestRole.ANONYMOUS and is_public_status(path) else role.value
         return self.hit(name, self._rates[name], key)
 
     async def hit(self, name: str, rate: RateLimit, key: str) -> RateLimitResult:

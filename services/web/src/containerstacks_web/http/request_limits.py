@@ -15,7 +15,7 @@ from containerstacks_web.metrics import RATE_LIMITED
 from .client_address import TRUSTED_PROXIES
 from .identity import Identity, RequestRole
 from .problems import RequestRefused
-from .rate_limiting import RATE_LIMIT_RESULT, RATE_LIMITER, RateLimitResult
+from .rate_limiting import RATE_LIMIT_RESULT, RATE_LIMITER, RateLimitResult, in_words
 
 # Few for the database, more than a house full of expired sessions needs, and soon over for whoever shares the
 # address and comes with a good one.
@@ -27,7 +27,9 @@ async def count(request: web.Request, identity: Identity) -> None:
     address = _address(request)
     key = address if identity.user_id is None else f"{identity.user_id} {address}"
     # A stranger's may have been counted on the short way, which was too short for this request.
-    result = request.get(RATE_LIMIT_RESULT) or await request.app[RATE_LIMITER].hit_as(identity.role, key)
+    result = request.get(RATE_LIMIT_RESULT) or await request.app[RATE_LIMITER].hit_as(
+        identity.role, key, path=request.path
+    )
     _go_by(request, result, result.refusal)
 
 
@@ -44,8 +46,8 @@ async def assert_may_bring_credentials(request: web.Request) -> None:
         _go_by(
             request,
             result,
-            "Too many keys and sessions that are none, or no longer, came from this address."
-            f" Try again in {result.reset_seconds} seconds.",
+            "Too many invalid or expired credentials from this address."
+            f" Try again in {in_words(result.reset_seconds)}.",
         )
 
 

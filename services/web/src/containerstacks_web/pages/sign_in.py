@@ -15,7 +15,7 @@ from containerstacks_shared.fleet.users import Account, UserId
 from containerstacks_web.database import POOL
 from containerstacks_web.http.client_address import TRUSTED_PROXIES
 from containerstacks_web.http.problems import RequestRefused
-from containerstacks_web.http.rate_limiting import RATE_LIMITER
+from containerstacks_web.http.rate_limiting import RATE_LIMITER, in_words
 from containerstacks_web.sign_in.csrf import assert_csrf, csrf_token
 from containerstacks_web.sign_in.local_path import AFTER_SIGN_IN, local_path
 from containerstacks_web.sign_in.sessions import SESSION_STORAGE, USER_ID
@@ -98,7 +98,7 @@ async def _count_guess(request: web.Request, email: str) -> None:
     if not result.allowed:
         raise RequestRefused(
             HTTPStatus.TOO_MANY_REQUESTS,
-            f"Too many attempts to sign in. Try again in {result.reset_seconds} seconds.",
+            f"Too many attempts to sign in. Try again in {in_words(result.reset_seconds)}.",
             headers=result.headers,
         )
 
