@@ -159,6 +159,9 @@ begin
     grant select (id, email, name, role, password_hash) on users to containerstacks_web;
     -- A hash that is weaker than those made today is made anew when its password is typed. Nobody becomes an administrator.
     grant update (password_hash) on users to containerstacks_web;
+    -- Whose an organization is: to find it by a member's address.
+    grant select (owner_id) on organizations to containerstacks_web;
+    grant select (organization_id, user_id) on organization_members to containerstacks_web;
     grant select (id, status) on support_tickets to containerstacks_web;
     if to_regclass('public.container_plans') is not null then
         grant select (id, active) on container_plans to containerstacks_web;

@@ -340,3 +340,46 @@ async def test_a_statement_is_downloaded(signed_in: Site, debtor: Organization) 
     assert "attachment" in answer.headers["Content-Disposition"]
     assert answer.headers["Cache-Control"] == "private, no-store"
     assert (await signed_in.get(f"{path}?month=2026-13")).status == 400
+
+
+async def test_an_organization_is_found_by_name_id_slug_or_address(
+    signed_in: Site, connection: asyncpg.Connection
+) -> None:
+    organization = await fleet.add_organization(connection, slug="polar-press")
+    other = await fleet.add_organization(connection)
+    member = await fleet.add_user(connection, email="grace@example.com")
+    await connection.execute(
+        "update organizations set name = 'Polar 100% Press' where id = $1", organization.id
+    )
+    await connection.execute(
+        "insert into organization_members (organization_id, user_id, role) values ($1, $2, 'member')",
+        organization.id,
+        member,
+    )
+    link = f'href="/admin/organizations/{organization.id}"'
+    for typed in ("polar", "100%25", "POLAR-PRESS", str(organization.id), "grace@"):
+        found = (
+            (await page(signed_in, f"/admin/debts?find={typed}"))
+            .split('aria-label="Found"')[1]
+            .split("</ul>")[0]
+        )
+        assert link in found, typed
+        assert str(other.id) not in found, typed
+    for typed in ("nobody", "%25%25", "_olar", "%00", NASTY):
+        shown = await page(signed_in, f"/admin/debts?find={typed}")
+        assert "No organization matches" in shown
+        assert NASTY not in shown
+    statement = await signed_in.get(f"/admin/organizations/{organization.id}/statement?month=2026-03")
+    assert 'filename="statement-polar-press-2026-03.csv"' in statement.headers["Content-Disposition"]
+
+
+async def test_alerts_are_listed_open_ones_first(signed_in: Site, connection: asyncpg.Connection) -> None:
+    await connection.execute(
+        "insert into alerts (kind, summary, opened_at, resolved_at) values"
+        " ('nobody_bills', $1, now(), null), ('price_held', 'A price', now(), now())",
+        NASTY,
+    )
+    shown = await page(signed_in, "/admin/alerts")
+    assert shown.index("&lt;script&gt;") < shown.index("A price")
+    assert "Open" in shown
+    assert "Resolved" in shown

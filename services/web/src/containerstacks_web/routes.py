@@ -5,6 +5,7 @@ from typing import Final
 from aiohttp import web
 
 from containerstacks_web.admin import access as admin
+from containerstacks_web.admin import alerts as admin_alerts
 from containerstacks_web.admin import billing as admin_billing
 from containerstacks_web.admin import debts as admin_debts
 from containerstacks_web.admin import incidents as admin_incidents
@@ -93,6 +94,7 @@ ROUTES: Final = (
     admin.form("/admin/incidents/maintenance", admin_incidents.plan_maintenance),
     admin.page("/admin/incidents/{id}", admin_incidents.show),
     admin.form("/admin/incidents/{id}", admin_incidents.change),
+    admin.page("/admin/alerts", admin_alerts.show),
     admin.page("/admin/log", admin_log.show),
     admin.page("/admin/keys", admin_keys.show),
     admin.form("/admin/keys", admin_keys.create),

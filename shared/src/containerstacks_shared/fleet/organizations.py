@@ -23,3 +23,10 @@ async def find(connection: Connection, name: str) -> Organization:
     if row is None:
         raise NotFound(f"there is no organization with the id or slug {name!r}")
     return Organization(**dict(row))
+
+
+async def search(connection: Connection, typed: str, *, limit: int) -> list[Organization]:
+    """Find organizations by id, slug, a part of the name, or the beginning of a member's address."""
+    pattern = typed.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    rows = await connection.fetch(_QUERIES["search_organizations"], typed, pattern, limit)
+    return [Organization(**dict(row)) for row in rows]

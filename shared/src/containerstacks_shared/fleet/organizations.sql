@@ -6,3 +6,22 @@ select id, name, slug
     or slug = $1
  order by id::text = $1 desc
  limit 1;
+
+-- name: search_organizations
+-- By id, slug, a part of the name, or the beginning of a member's address. $1 what was typed, $2 the same as a pattern of
+-- `like`, $3 how many. A sequential scan: for a page on which somebody types.
+select o.id, o.name, o.slug
+  from organizations o
+ where o.id::text = lower($1)
+    or o.slug = lower($1)
+    or o.name ilike '%' || $2 || '%'
+    or exists (select
+                 from users u
+                where u.email ilike $2 || '%'
+                  and (u.id = o.owner_id
+                       or exists (select
+                                    from organization_members m
+                                   where m.organization_id = o.id
+                                     and m.user_id = u.id)))
+ order by o.id::text = lower($1) or o.slug = lower($1) desc, o.name, o.id
+ limit $3;

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 from http import HTTPStatus
 from typing import Final
 from uuid import UUID
@@ -23,19 +24,30 @@ from .access import database
 
 _ORGANIZATIONS_SHOWN: Final = 100
 _DEBTS_SHOWN: Final = 200
+_FOUND_MAX: Final = 50
+_SEARCH_CHARACTERS_MAX: Final = 255
 _CONNECTION_SECONDS_MAX: Final = 2.0
 _CONTENT_TYPES: Final = {StatementFormat.CSV: "text/csv", StatementFormat.JSON: "application/json"}
+_NOT_IN_FILE_NAME: Final = re.compile("[^a-z0-9]+")
 _CHUNK_CHARACTERS: Final = 64 * 1024
 # Whoever takes less than a chunk in so long holds up a connection to the database for nothing.
 _WRITE_SECONDS_MAX: Final = 30.0
 
 
 async def show_list(request: web.Request, _identity: Identity) -> web.Response:
+    """Show the most urgent organizations, and those that were searched for."""
+    typed = request.query.get("find", "").strip()[:_SEARCH_CHARACTERS_MAX]
+    # Nobody's name has what PostgreSQL does not take.
+    wanted = typed if typed.isprintable() else ""
     async with database(request) as connection:
+        found = await organizations.search(connection, wanted, limit=_FOUND_MAX) if wanted else []
         context = {
             "counted": await debts.count_open(connection),
             "runways": await debts.read_runways(connection, limit=_ORGANIZATIONS_SHOWN),
             "limit": _ORGANIZATIONS_SHOWN,
+            "typed": typed,
+            "found": found,
+            "found_max": _FOUND_MAX,
         }
     return await render(request, "admin/debts.html", context)
 
@@ -73,7 +85,9 @@ async def download_statement(request: web.Request, _identity: Identity) -> web.S
             pool.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
             open_statement(connection, organization=str(identifier), month=month) as statement,
         ):
-            name = f"statement-{identifier}-{month}.{wanted.value}"
+            organization = await organizations.find(connection, str(identifier))
+            slug = _NOT_IN_FILE_NAME.sub("-", organization.slug.lower()).strip("-") or str(identifier)
+            name = f"statement-{slug}-{month}.{wanted.value}"
             headers = {
                 hdrs.CONTENT_TYPE: f"{_CONTENT_TYPES[wanted]}; charset=utf-8",
                 hdrs.CONTENT_DISPOSITION: f'attachment; filename="{name}"',
