@@ -187,7 +187,12 @@ class Cluster:
             # It writes beside what it reads.
             env={**os.environ, "HOME": str(self.nodes[0].folder), "LC_ALL": "C.UTF-8"},
         )
-        said, _ = await process.communicate()
+        try:
+            said, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
         assert process.returncode == 0, said.decode()
         return said.decode()
 

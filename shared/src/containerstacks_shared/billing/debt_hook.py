@@ -24,6 +24,7 @@ from pydantic_core import to_json
 from containerstacks_shared.core.metrics import REGISTRY
 from containerstacks_shared.core.outbox import ATTEMPTS_MAX, pause_after
 from containerstacks_shared.core.settings import BillingSettings
+from containerstacks_shared.core.version import user_agent
 from containerstacks_shared.core.waiting import first_of
 from containerstacks_shared.database.db import UNAVAILABLE, Connection, Pool
 from containerstacks_shared.database.notify import Subscription
@@ -206,7 +207,11 @@ class Webhook:
     url: str
 
     async def tell(self, document: Mapping[str, Any]) -> None:
-        headers = {"Content-Type": "application/json", "Idempotency-Key": str(document["id"])}
+        headers = {
+            "Content-Type": "application/json",
+            "Idempotency-Key": str(document["id"]),
+            "User-Agent": user_agent(),
+        }
         try:
             async with (
                 aiohttp.ClientSession() as session,

@@ -12,6 +12,7 @@ import structlog
 from pydantic import SecretStr
 from yarl import URL
 
+from containerstacks_shared.core.version import user_agent
 from containerstacks_shared.core.waiting import first_of, happens_within
 
 _CALL_SECONDS: Final = 10.0
@@ -47,7 +48,11 @@ class HeartbeatUrl:
         url = self._url if succeeded else failure_url(self._url)
         limit = aiohttp.ClientTimeout(total=_CALL_SECONDS)
         try:
-            async with aiohttp.ClientSession(timeout=limit) as session, session.get(url) as response:
+            headers = {"User-Agent": user_agent()}
+            async with (
+                aiohttp.ClientSession(timeout=limit, headers=headers) as session,
+                session.get(url) as response,
+            ):
                 return None if response.ok else f"it answered {response.status}"
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             # Not its text, which may quote the URL.
