@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 
 from support import web_site
-from support.waiting import time_limit
+from support.waiting import time_limit, time_passes
 from support.web_site import Site
 
 HALF_OPEN = 1000
@@ -49,7 +49,7 @@ async def test_a_head_that_trickles_in_is_cut_off(database_url: str) -> None:
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n")
         assert (await reader.readuntil(b"}")).startswith(b"HTTP/1.1 200 ")
         # The connection may idle between requests; once a head has begun, it has to come.
-        await asyncio.sleep(0.8)
+        await time_passes(0.8)
         with contextlib.suppress(ConnectionError):
             async with time_limit("a trickling head was waited for"):
                 for byte in b"GET /healthz HTTP/1.1\r\nX-Slow: " + b"a" * 1000:
@@ -57,7 +57,7 @@ async def test_a_head_that_trickles_in_is_cut_off(database_url: str) -> None:
                     await writer.drain()
                     if reader.at_eof():
                         break
-                    await asyncio.sleep(0.05)
+                    await time_passes(0.05)
         async with time_limit("the connection was not closed"):
             with contextlib.suppress(ConnectionError):
                 assert await reader.read() == b""
@@ -69,7 +69,7 @@ async def test_a_whole_request_takes_as_long_as_it_takes(database_url: str) -> N
         web_site.open_site(database_url, head_seconds_max=0.3) as site,
         site.client.ws_connect("/ws/status") as browser,
     ):
-        await asyncio.sleep(0.6)
+        await time_passes(0.6)
         await browser.ping()
         assert (await browser.receive(timeout=20)).type is aiohttp.WSMsgType.TEXT
 

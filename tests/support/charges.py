@@ -87,3 +87,10 @@ async def wallet_locked(dsn: str, organization: Organization) -> AsyncIterator[i
             yield holder.get_server_pid()
     finally:
         await holder.close()
+
+
+async def refuse_cycles(connection: Connection | asyncpg.Connection) -> None:
+    """Let every charge fail, until the constraint `refused` is dropped."""
+    await connection.execute(
+        "alter table vps_billing_cycles add constraint refused check (total_amount < 0) not valid"
+    )

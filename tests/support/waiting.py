@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeVar, overload
 
 import asyncpg
+import pytest
 
 from containerstacks_shared.database.db import Connection
 
@@ -51,8 +53,39 @@ async def eventually(
 
 
 async def time_passes(seconds: float) -> None:
-    """Let an outage last: for what is proved by nothing happening, there is no event to wait for."""
+    """Let an outage last, or a client be idle: for what is about time itself, there is no event to wait for."""
     await asyncio.sleep(seconds)
+
+
+@dataclass
+class Looks:
+    """How often a function was called. What does not happen is proved by looks that came to nothing, not by seconds."""
+
+    count: int = 0
+
+    def beyond(self, count: int) -> bool:
+        return self.count > count
+
+    async def more(self, number: int) -> None:
+        """Wait for so many that begin and end from now on."""
+        # One more may have begun before.
+        enough = self.count + number
+        await eventually(lambda: self.beyond(enough))
+
+
+def looks_by(monkeypatch: pytest.MonkeyPatch, owner: object, name: str) -> Looks:
+    """Count the calls of an asynchronous function of a module, from now on, when they end."""
+    look: Callable[..., Awaitable[object]] = getattr(owner, name)
+    looks = Looks()
+
+    async def counted(*arguments: object, **options: object) -> object:
+        try:
+            return await look(*arguments, **options)
+        finally:
+            looks.count += 1
+
+    monkeypatch.setattr(owner, name, counted)
+    return looks
 
 
 @contextlib.asynccontextmanager

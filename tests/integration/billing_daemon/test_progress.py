@@ -35,17 +35,11 @@ async def says_why(daemon: Daemon) -> bool:
     return reason.endswith(" UTC are due and not billed")
 
 
-async def refuse_cycles(connection: asyncpg.Connection) -> None:
-    await connection.execute(
-        "alter table vps_billing_cycles add constraint refused check (total_amount < 0) not valid"
-    )
-
-
 async def test_a_daemon_whose_runs_fail_is_not_ready_until_they_succeed(
     start: Start, connection: asyncpg.Connection
 ) -> None:
     due = await charges.add_due_fleet(connection, organizations=1, instances=2, hours=5)
-    await refuse_cycles(connection)
+    await charges.refuse_cycles(connection)
     async with start() as daemon:
         await eventually(lambda: says_why(daemon))
         assert await daemon.metric("containerstacks_billing_progress_healthy") == 0

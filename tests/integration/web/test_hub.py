@@ -4,6 +4,7 @@ import asyncio
 
 from containerstacks_web.live.frames import text_frame
 from containerstacks_web.live.hub import Hub
+from support.waiting import time_passes
 
 
 class FakeClient:
@@ -51,7 +52,7 @@ async def test_one_that_stopped_reading_does_not_make_the_others_wait() -> None:
     waits = []
     for number in range(5):
         # Longer ago than a round, so the next news may go out at once.
-        await asyncio.sleep(0.07)
+        await time_passes(0.07)
         published = clock()
         reading.served.clear()
         hub.publish(b"%d" % number)
