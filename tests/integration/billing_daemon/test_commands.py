@@ -101,7 +101,7 @@ async def test_once_obeys_a_pause_and_says_why(
     await control.pause(connection, reason="stocktaking", author="a test")
     finished = await processes.run(DAEMON, "once", database_url=database_url)
     assert finished.exit_code == 1
-    assert one_line(finished) == "billing is paused by a test: stocktaking"
+    assert one_line(finished) == "error: billing is paused by a test: stocktaking"
 
 
 async def test_once_names_an_organization_that_could_not_be_billed(
@@ -170,7 +170,7 @@ def test_without_a_database_there_is_one_clear_line(
 ) -> None:
     finished = run_command(DAEMON, *arguments, DATABASE_URL=f"{database_url}_gone")
     assert finished.exit_code == 1
-    assert one_line(finished).startswith("The database at 127.0.0.1:")
+    assert one_line(finished).startswith("error: The database at 127.0.0.1:")
 
 
 # Status -----------------------------------------------------------------------------------------
@@ -222,7 +222,9 @@ def test_status_of_a_database_that_is_not_migrated_is_one_line(
 def test_another_platforms_definition_can_only_be_shown(run_command: RunCommand) -> None:
     finished = run_command(DAEMON, "install", "--platform", "windows")
     assert finished.exit_code == 1
-    assert one_line(finished) == "This is linux: a definition for windows can only be shown, by --print."
+    assert (
+        one_line(finished) == "error: This is linux: a definition for windows can only be shown, by --print."
+    )
 
 
 def one_line(finished: Finished) -> str:

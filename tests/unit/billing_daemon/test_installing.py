@@ -1,5 +1,6 @@
 """Installing writes, prepares and starts, in this order; uninstalling goes back."""
 
+import re
 import sys
 from pathlib import Path, PurePosixPath
 
@@ -129,9 +130,37 @@ def test_without_the_rights_there_is_one_clear_line(
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     monkeypatch.setattr("sys.argv", ["containerstacks-billing-daemon", command])
+    monkeypatch.setattr(installing, "assert_possible", lambda _: None)
+    monkeypatch.setattr(installing, "assert_manageable", lambda _: None)
     with pytest.raises(SystemExit, match="1"):
         main()
-    assert capsys.readouterr() == ("", "Only root may do this: run it with sudo.\n")
+    out, err = capsys.readouterr()
+    assert out == ""
+    # Nothing that depends on sudo's PATH.
+    assert re.fullmatch(
+        rf"error: Only root may do this: sudo /\S+/containerstacks-billing-daemon {command}\n", err
+    )
+
+
+def test_a_machine_without_systemd_is_left_as_it_is(tmp_path: Path) -> None:
+    with pytest.raises(InstallationFailed, match="no systemctl and no systemd-sysusers; nothing was changed"):
+        installing.assert_possible(
+            INSTALLATION,
+            root=tmp_path,
+            which=lambda name: None if name.startswith("system") else f"/bin/{name}",
+        )
+    with pytest.raises(InstallationFailed, match="does not run here"):
+        installing.assert_possible(INSTALLATION, root=tmp_path, which=lambda name: f"/bin/{name}")
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    installing.assert_possible(INSTALLATION, root=tmp_path, which=lambda name: f"/bin/{name}")
+
+
+@pytest.mark.parametrize("folder", ["/root/clone", "/home/ada/clone"])
+def test_programs_that_a_service_may_not_see_are_refused(tmp_path: Path, folder: str) -> None:
+    (tmp_path / "run/systemd/system").mkdir(parents=True)
+    closed = platforms.installation(System.LINUX, PurePosixPath(folder) / ".venv/bin/daemon")
+    with pytest.raises(InstallationFailed, match="below /opt/containerstacks"):
+        installing.assert_possible(closed, root=tmp_path, which=lambda name: f"/bin/{name}")
 
 
 @pytest.mark.parametrize(

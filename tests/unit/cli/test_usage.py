@@ -85,7 +85,7 @@ def test_a_missing_database_url_is_one_line(
     monkeypatch.chdir(tmp_path)
     for variable in ("DATABASE_URL", "DATABASE_URL_FILE"):
         monkeypatch.delenv(variable, raising=False)
-    assert run(monkeypatch, "migrate") == 1
+    assert run(monkeypatch, "migrate") == 2
     assert capsys.readouterr().err == (
         "error: DATABASE_URL: is not set (expected postgresql://user:password@host:5432/database)\n"
     )
@@ -96,7 +96,7 @@ def test_a_wrong_variable_is_one_line_that_names_it(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", NOT_RUNNING)
     monkeypatch.setenv("LOG_LEVEL", "loud")
-    assert run(monkeypatch, "migrate") == 1
+    assert run(monkeypatch, "migrate") == 2
     told = capsys.readouterr().err
     assert told.startswith("error: LOG_LEVEL: 'loud'")
     assert told.count("\n") == 1

@@ -5,7 +5,7 @@ import os
 import shutil
 import sys
 from pathlib import Path, PurePath
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -13,6 +13,8 @@ from containerstacks_shared.core import tracing
 from containerstacks_shared.core.errors import ConfigurationError, ContainerStacksError, DatabaseUnavailable
 from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.core.settings import load_settings
+from containerstacks_shared.local.which_database import data_folder_of_running_up, database_overrides
+from containerstacks_shared.process.command_line import EXIT_NOT_ALIVE, command_line, run_command_line
 from containerstacks_shared.process.runtime import run_service
 
 from . import installing, once, platforms, state
@@ -22,30 +24,16 @@ from .platforms import System
 from .platforms.installation import Installation
 from .settings import BillingDaemonSettings
 
-_EXIT_FAILURE: Final = 1
-_EXIT_CONFIGURATION: Final = 2
-# What the init script convention says of a program that is not running.
-_EXIT_NOT_ALIVE: Final = 3
 
-cli = typer.Typer(
-    name="containerstacks-billing-daemon",
-    help="Bills VPS by the hour from prepaid wallets.",
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-
-
-@cli.callback(invoke_without_command=True)
-def _default(context: typer.Context) -> None:
-    if context.invoked_subcommand is None:
-        run()
-
-
-@cli.command()
 def run() -> None:
     """Bill every hour until stopped (the default)."""
     run_service(build)
+
+
+cli = command_line(
+    "containerstacks-billing-daemon", "Bills VPS by the hour from prepaid wallets.", default=run
+)
+cli.command("run")(run)
 
 
 @cli.command(name="once")
@@ -77,7 +65,7 @@ def status() -> None:
         raise
     _print([*found.lines, service])
     if not found.alive:
-        raise typer.Exit(_EXIT_NOT_ALIVE)
+        raise typer.Exit(EXIT_NOT_ALIVE)
 
 
 @cli.command()
@@ -98,23 +86,27 @@ def install(
             f"This is {here.value}: a definition for {system.value} can only be shown, by --print."
         )
     else:
-        installing.assert_administrator()
-        installing.install(_installation(system, here), say=typer.echo)
+        installation = _installation(system, here)
+        installing.assert_possible(installation)
+        installing.assert_administrator(_own_path())
+        installing.install(installation, say=typer.echo)
 
 
 @cli.command()
 def uninstall() -> None:
     """Stop the service and remove its definition."""
     here = _system_here()
-    installing.assert_administrator()
-    installing.uninstall(_installation(here, here), say=typer.echo)
+    installation = _installation(here, here)
+    installing.assert_manageable(installation)
+    installing.assert_administrator(_own_path())
+    installing.uninstall(installation, say=typer.echo)
 
 
 # What the commands need -------------------------------------------------------------------------
 
 
 def _settings_of_a_command() -> BillingDaemonSettings:
-    settings = load_settings(BillingDaemonSettings)
+    settings = load_settings(BillingDaemonSettings, **database_overrides())
     # A command answers with its result or one line; the events of its run are there for who asks.
     level = settings.log_level if "log_level" in settings.model_fields_set else "critical"
     configure_logging(level, settings.log_format, service=SERVICE)
@@ -123,6 +115,9 @@ def _settings_of_a_command() -> BillingDaemonSettings:
 
 def _state() -> state.State:
     candidates: tuple[Path, ...] = status_file_candidates(_system_here())
+    local = data_folder_of_running_up()
+    if local is not None:
+        candidates = (local.status_file,)
     configured = os.environ.get("STATUS_FILE_PATH")
     if configured:
         candidates = (Path(configured),)
@@ -133,7 +128,7 @@ def _state() -> state.State:
         found = state.read_from_file(candidates)
         if found is None:
             raise
-        _complain(error)
+        typer.echo(" ".join(str(error).split()), err=True)
         return found
 
 
@@ -156,21 +151,8 @@ def _print(lines: list[str]) -> None:
         typer.echo(line)
 
 
-def _complain(error: ContainerStacksError) -> None:
-    # What the database says of a failed statement spans several lines.
-    typer.echo(" ".join(str(error).split()), err=True)
-
-
 def main() -> NoReturn:
-    try:
-        cli()
-    except ConfigurationError as error:
-        _complain(error)
-        sys.exit(_EXIT_CONFIGURATION)
-    except ContainerStacksError as error:
-        _complain(error)
-        sys.exit(_EXIT_FAILURE)
-    sys.exit(0)
+    run_command_line(cli)
 
 
 if __name__ == "__main__":

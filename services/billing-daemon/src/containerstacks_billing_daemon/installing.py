@@ -1,14 +1,21 @@
 """Making the daemon a service of the operating system, and undoing it."""
 
 import os
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path, PurePath
+from typing import Final
 
 from containerstacks_shared.core.errors import ContainerStacksError
 
 from .platforms.installation import Command, Definition, Installation, Question
+
+_BY_HAND: Final = (
+    "`install --print` shows what a service needs; without one, run `containerstacks-billing-daemon`."
+)
 
 Say = Callable[[str], None]
 Execute = Callable[[Command], int]
@@ -19,7 +26,7 @@ class InstallationFailed(ContainerStacksError):  # noqa: N818 - named by what is
     """The rights are missing, a file could not be written, or a command of the operating system failed."""
 
 
-def assert_administrator() -> None:
+def assert_administrator(program: PurePath) -> None:
     """Raises `InstallationFailed` before anything is half done."""
     if sys.platform == "win32":
         import ctypes  # noqa: PLC0415 - the shell's library is there on Windows only
@@ -27,7 +34,38 @@ def assert_administrator() -> None:
         if not ctypes.windll.shell32.IsUserAnAdmin():
             raise InstallationFailed("Only an administrator may do this: run it in an elevated shell.")
     elif os.geteuid() != 0:
-        raise InstallationFailed("Only root may do this: run it with sudo.")
+        # With the whole path: sudo's own PATH lacks the environment.
+        raise InstallationFailed(f"Only root may do this: sudo {shlex.join([str(program), *sys.argv[1:]])}")
+
+
+def assert_possible(
+    installation: Installation, *, root: Path = Path("/"), which: Callable[[str], str | None] = shutil.which
+) -> None:
+    """Raises `InstallationFailed` before anything is written, when this machine could not run the service."""
+    assert_manageable(installation, root=root, which=which)
+    program = installation.program
+    closed = next((each for each in installation.closed if program and program.is_relative_to(each)), None)
+    if closed is not None:
+        raise InstallationFailed(
+            f"{program} lies below {closed}, where a service may not look; nothing was changed."
+            f" Install the programs below /opt/containerstacks (docs/operations.md), and use that `install`."
+        )
+
+
+def assert_manageable(
+    installation: Installation, *, root: Path = Path("/"), which: Callable[[str], str | None] = shutil.which
+) -> None:
+    """Raises `InstallationFailed` when the service manager does not run here."""
+    commands = (*installation.prepare, *installation.start, *installation.stop, *installation.forget)
+    missing = sorted({command[0] for command in commands if which(command[0]) is None})
+    if missing:
+        raise InstallationFailed(
+            f"This machine has no {' and no '.join(missing)}; nothing was changed. {_BY_HAND}"
+        )
+    if installation.manager is not None and not _under(root, installation.manager).exists():
+        raise InstallationFailed(
+            f"The service manager does not run here (no {installation.manager}); nothing was changed. {_BY_HAND}"
+        )
 
 
 def execute(command: Command) -> int:

@@ -1,12 +1,23 @@
-"""Start the web service: `containerstacks-web`."""
+"""`containerstacks-web`."""
 
+from functools import partial
+from typing import NoReturn
+
+from containerstacks_shared.process.command_line import run_command_line, service_command
 from containerstacks_shared.process.runtime import run_service
 
 from .app import build
 
+cli = service_command(
+    "containerstacks-web",
+    "Serves the status and about pages, the API and the sockets, and bills while no daemon does."
+    " Settings come from the environment.",
+    partial(run_service, build),
+)
 
-def main() -> None:
-    run_service(build)
+
+def main() -> NoReturn:
+    run_command_line(cli)
 
 
 if __name__ == "__main__":

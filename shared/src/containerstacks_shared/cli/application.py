@@ -1,18 +1,15 @@
-"""The command line: its commands, and what becomes of their errors.
+"""The command line: its commands.
 
 A command's module is imported when the command is named, so that help starts at once.
 """
 
-import sys
 from importlib import import_module
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
-import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
-from containerstacks_shared.core.errors import ContainerStacksError
-from containerstacks_shared.core.version import application_version
+from containerstacks_shared.process.command_line import command_line, run_command_line
 
 # In the order in which help lists them, with what each module says of itself.
 SUMMARIES: Final = {
@@ -52,36 +49,12 @@ class _Commands(TyperGroup):
         return name, None if name is None else load(name), rest
 
 
-app = typer.Typer(
-    cls=_Commands,
-    name="containerstacks",
-    help="ContainerStacks: status and about pages, and hourly billing, on one PostgreSQL.",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+app = command_line(
+    "containerstacks",
+    "ContainerStacks: status and about pages, and hourly billing, on one PostgreSQL.",
+    group=_Commands,
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(application_version())
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: bool = typer.Option(
-        False, "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
-    ),
-) -> None:
-    pass
-
-
-def main() -> None:
-    """Run the command. Exit code 2 for a wrong use of the command line, 1 for anything else that failed."""
-    try:
-        app()
-    except ContainerStacksError as error:
-        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(1)
+def main() -> NoReturn:
+    run_command_line(app)

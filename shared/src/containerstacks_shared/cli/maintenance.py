@@ -13,7 +13,7 @@ from containerstacks_shared.status.incident_drafts import MaintenanceDraft
 from .checked import checked
 from .database import operator, run_with_database
 from .groups import command_group
-from .incident import Affected, Body, IncidentNumber, Title, change, describe, print_page
+from .incident import Affected, Body, IncidentNumber, change, describe, print_page
 
 app = command_group("Planned maintenance on the status page.")
 
@@ -30,7 +30,7 @@ def _parse_moment(text: str) -> datetime:
 
 @app.command()
 def plan(
-    title: Title,
+    title: Annotated[str, typer.Option("--title", help="What is planned, in a few words.")],
     body: Body,
     components: Affected,
     starts: Annotated[

@@ -24,10 +24,14 @@ def is_database_given(folder: DataFolder) -> bool:
 
 def database_overrides() -> dict[str, Any]:
     """What a command sets beside the environment, to work on the database of a running `up`."""
+    folder = data_folder_of_running_up()
+    return {} if folder is None else {"database_url": folder.read_database_url()}
+
+
+def data_folder_of_running_up() -> DataFolder | None:
+    """Find the `up` that a command means; None when none runs here, or another database is given."""
     folder = DataFolder.of_running_up()
-    if folder is None or is_database_given(folder):
-        return {}
-    return {"database_url": folder.read_database_url()}
+    return None if folder is None or is_database_given(folder) else folder
 
 
 def _is_own(url: str, folder: DataFolder) -> bool:

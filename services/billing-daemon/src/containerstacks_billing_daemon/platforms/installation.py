@@ -41,3 +41,7 @@ class Installation:
     connection_form: str
     connection_reader: str
     unload: tuple[Command, ...] = ()
+    # The service's own program; what is there while the service manager runs; where a service may not look.
+    program: PurePath | None = None
+    manager: PurePath | None = None
+    closed: tuple[PurePath, ...] = ()

@@ -109,6 +109,11 @@ def installation(command: PurePath) -> Installation:
         connection_file=DATABASE_URL_FILE,
         connection_form="postgresql://…",
         connection_reader="root",
+        program=command,
+        # As sd_booted() asks.
+        manager=PurePosixPath("/run/systemd/system"),
+        # By ProtectHome.
+        closed=(PurePosixPath("/root"), PurePosixPath("/home"), PurePosixPath("/run/user")),
     )
 
 

@@ -1,0 +1,83 @@
+"""What the four commands have in common: how they explain themselves, `--version`, and exit codes."""
+
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any, Final, NoReturn
+
+import typer
+from typer.core import TyperGroup
+
+from containerstacks_shared.core.errors import ConfigurationError, ContainerStacksError
+from containerstacks_shared.core.version import application_version
+
+EXIT_FAILURE: Final = 1
+# Click's own for a wrong use of the command line.
+EXIT_CONFIGURATION: Final = 2
+# What the init script convention says of a program that is not running.
+EXIT_NOT_ALIVE: Final = 3
+
+_EPILOG: Final = "Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 not alive (status)."
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(application_version())
+        raise typer.Exit
+
+
+_Version = Annotated[
+    bool,
+    typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+]
+
+
+def command_line(
+    name: str,
+    text: str,
+    *,
+    default: Callable[[], None] | None = None,
+    group: type[TyperGroup] = TyperGroup,
+) -> typer.Typer:
+    """Make a command that has commands; without one it does `default`, or explains itself."""
+    app = typer.Typer(
+        cls=group, name=name, help=text, epilog=_EPILOG, no_args_is_help=default is None, **_plain()
+    )
+
+    @app.callback(invoke_without_command=default is not None)
+    def _options(context: typer.Context, *, version: _Version = False) -> None:  # noqa: ARG001 - acts by itself
+        if default is not None and context.invoked_subcommand is None:
+            default()
+
+    return app
+
+
+def service_command(name: str, text: str, run: Callable[[], None]) -> typer.Typer:
+    """Make a command that does one thing, and reads everything else from the environment."""
+    app = typer.Typer(**_plain())
+
+    @app.command(name=name, help=text, epilog=_EPILOG)
+    def _run(*, version: _Version = False) -> None:  # noqa: ARG001 - acts by itself
+        run()
+
+    return app
+
+
+def run_command_line(app: typer.Typer) -> NoReturn:
+    try:
+        app()
+    except ConfigurationError as error:
+        _complain(error)
+        sys.exit(EXIT_CONFIGURATION)
+    except ContainerStacksError as error:
+        _complain(error)
+        sys.exit(EXIT_FAILURE)
+    sys.exit(0)
+
+
+def _complain(error: ContainerStacksError) -> None:
+    # What the database says of a failed statement spans several lines.
+    typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+
+
+def _plain() -> dict[str, Any]:
+    return {"add_completion": False, "pretty_exceptions_enable": False, "rich_markup_mode": None}
