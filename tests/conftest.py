@@ -10,6 +10,7 @@ import pytest
 import uvloop
 
 from containerstacks_shared.database import db
+from containerstacks_shared.local.embedded import EmbeddedPostgres
 from containerstacks_shared.schema import migrate
 from support import commands, databases, packages, roles, schema_a_data
 from support.databases import DatabaseServer
@@ -145,6 +146,14 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
         await connection.set_type_codec(name, schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
     yield connection
     await connection.close()
+
+
+@pytest.fixture
+def own_postgres() -> Iterator[EmbeddedPostgres]:
+    """Give a running server that belongs to this test alone; it keeps its port when it starts again."""
+    with databases.embedded_postgres() as postgres:
+        postgres.start()
+        yield postgres
 
 
 @pytest.fixture

@@ -1,15 +1,13 @@
-"""Fixtures of the acceptance tests: services under the roles that operators give them, a PostgreSQL to stop.
+"""Fixtures of the acceptance tests: services under the roles that operators give them.
 
 What `containerstacks up` starts, and what every other tier starts as processes, has one role for all.
 """
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from containerstacks_shared.local.embedded import EmbeddedPostgres
-from support import databases
 from support.processes import Processes
 
 
@@ -20,11 +18,3 @@ async def processes(tmp_path: Path, migrated_template: str) -> AsyncIterator[Pro
     processes = Processes(tmp_path, under_roles=True)
     yield processes
     await processes.end_all()
-
-
-@pytest.fixture
-def own_postgres() -> Iterator[EmbeddedPostgres]:
-    """Give a running server that belongs to this test alone; it keeps its port when it starts again."""
-    with databases.embedded_postgres() as postgres:
-        postgres.start()
-        yield postgres
