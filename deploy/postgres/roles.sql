@@ -97,8 +97,14 @@ begin
     grant execute on function end_stuck_sessions()
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
     -- Whichever process comes first looks, and tells. No summary has an amount of money in it.
-    grant select, insert, update, delete on alerts, alert_messages
+    grant select, insert, update, delete on alerts, outbox_messages
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
+    -- What is told about debts names amounts: that is for those who bill.
+    alter table outbox_messages enable row level security;
+    if not exists (select from pg_policies where tablename = 'outbox_messages') then
+        create policy billers on outbox_messages to containerstacks_web, containerstacks_billing_daemon using (true);
+        create policy alerts on outbox_messages to containerstacks_stats_aggregator using (topic = 'alert');
+    end if;
     grant select, update on alert_looks
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
 
@@ -116,7 +122,7 @@ begin
     grant select on wallets, payment_transactions, payment_transactions_archive, vps_billing_cycles,
         vps_billing_cycles_archive, wallet_ledger_entries, vps_debts, hourly_rates, plan_charges,
         plan_quarantines, vps_plan_changes, deleted_vps_instances, billing_corrections, ledger_explanations,
-        billing_control, billing_runs, billing_audits, billing_daemon_status, debt_notices, guard_interventions,
+        billing_control, billing_runs, billing_audits, billing_daemon_status, guard_interventions,
         application_debits
         to containerstacks_web, containerstacks_billing_daemon;
     grant select (id, organization_id, plan_id, label, status, configuration, rate_region, last_billed_at, created_at)
@@ -126,8 +132,8 @@ begin
     grant execute on function charge_organizations(uuid[], timestamptz, bigint), register_rates(text[], text[]),
         refresh_rates(text[]), correct_held_rates(uuid), give_back_lost_debits()
         to containerstacks_web, containerstacks_billing_daemon;
-    -- What a run says of itself, the heartbeat, held prices, and what the debt hook is told.
-    grant insert, update on billing_runs, billing_daemon_status, debt_notices
+    -- What a run says of itself, the heartbeat, and held prices.
+    grant insert, update on billing_runs, billing_daemon_status
         to containerstacks_web, containerstacks_billing_daemon;
     -- A single run takes its heartbeat away again.
     grant delete on billing_daemon_status to containerstacks_billing_daemon;

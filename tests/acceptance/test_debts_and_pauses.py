@@ -99,7 +99,7 @@ async def test_the_debt_hook_is_called_once_through_restarts_kills_and_takeovers
 
 
 async def delivered(connection: asyncpg.Connection, count: int) -> bool:
-    told: int = await connection.fetchval("select count(*) from debt_notices where outcome = 'delivered'")
+    told: int = await connection.fetchval("select count(*) from outbox_messages where outcome = 'delivered'")
     return told == count
 
 

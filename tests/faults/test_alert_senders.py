@@ -30,7 +30,7 @@ async def test_what_a_killed_process_was_sending_is_sent_by_another_one_once(
         await shift_clock(connection, LATER)
         first = await processes.start_stats_aggregator(database_url, **settings)
         second = await processes.start_stats_aggregator(database_url, **settings)
-        waiting = "select count(*) from alert_messages where outcome is null"
+        waiting = "select count(*) from outbox_messages where outcome is null"
 
         async def all_told() -> bool:
             return bool(await connection.fetchval(waiting) == 0)

@@ -7,11 +7,12 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
+from containerstacks_shared.alerts.alerting import deliveries
 from containerstacks_shared.alerts.receivers import receivers
-from containerstacks_shared.alerts.telling import Telling
 from containerstacks_shared.alerts.watching import Watch
 from containerstacks_shared.core.settings import CommonSettings, load_settings
 from containerstacks_shared.database import db
+from containerstacks_shared.outbox.delivery import Delivery
 from support.alert_receiver import AlertReceiver, alert_receiver
 from support.billing import Billing
 
@@ -24,14 +25,14 @@ class Watcher:
     """One process's looking and telling, without its waiting."""
 
     watch: Watch
-    tellings: list[Telling]
+    deliveries: list[Delivery]
 
     async def look(self) -> None:
         await self.watch.look()
 
     async def tell(self) -> None:
-        for telling in self.tellings:
-            while await telling._did_something():
+        for delivery in self.deliveries:
+            while await delivery.deliver():
                 pass
 
 
@@ -64,7 +65,7 @@ def watcher(database_url: str, pool: db.Pool, receiver: AlertReceiver) -> StartW
         keys = [one.key for one in found]
         return Watcher(
             Watch(pool, settings, receivers=keys, sees_money=sees_money),
-            [Telling(pool, one, settings.company_name) for one in found],
+            deliveries(pool, found, company=settings.company_name),
         )
 
     return start

@@ -14,9 +14,9 @@ from containerstacks_shared.billing import control
 from containerstacks_shared.billing.documents import RunStatus
 from containerstacks_shared.core.errors import ConfigurationError
 from containerstacks_shared.core.log import configure_logging
-from containerstacks_shared.core.outbox import ATTEMPTS_MAX, pause_after
 from containerstacks_shared.core.settings import CommonSettings, load_settings
 from containerstacks_shared.database.locks import LOCK_CLASS, Role
+from containerstacks_shared.outbox.retrying import ATTEMPTS_MAX, pause_after
 from integration.alerts.conftest import TURN, StartWatcher
 from support import fleet
 from support.alert_receiver import PASSWORD, TOKEN, AlertReceiver
@@ -28,7 +28,7 @@ BEHIND = "[ContainerStacks] The live counts are behind"
 
 
 async def _outbox(connection: asyncpg.Connection) -> list[asyncpg.Record]:
-    return await connection.fetch("select * from alert_messages order by id")
+    return await connection.fetch("select * from outbox_messages order by id")
 
 
 async def test_two_processes_tell_of_one_event_once(
@@ -237,7 +237,7 @@ async def test_a_receiver_that_stays_away_is_given_up(
     one = watcher()
     await one.look()
     receiver.status = 404
-    await billing.connection.execute("update alert_messages set attempts = $1", ATTEMPTS_MAX - 1)
+    await billing.connection.execute("update outbox_messages set attempts = $1", ATTEMPTS_MAX - 1)
     await one.tell()
     outbox = await _outbox(billing.connection)
     assert {message["outcome"] for message in outbox} == {"given_up"}
@@ -321,7 +321,7 @@ async def test_no_part_of_a_url_is_in_logs_reprs_or_the_database(
     errors = [message["last_error"] for message in await _outbox(billing.connection)]
     assert all("500" in error for error in errors)
     logged = logging_at_debug.readouterr().err
-    assert "alert.not_told" in logged
+    assert "outbox.not_delivered" in logged
     seen = " ".join([repr(one), logged, *errors])
     assert TOKEN not in seen
     assert PASSWORD not in seen

@@ -12,12 +12,13 @@ from typing import Any
 import asyncpg
 import pytest
 
-from containerstacks_shared.billing import debt_hook, debt_outbox, write_offs
+from containerstacks_shared.billing import debt_hook, write_offs
 from containerstacks_shared.billing.debt_hook import DebtHook
 from containerstacks_shared.billing.documents import RunTrigger
-from containerstacks_shared.core.outbox import ATTEMPTS_MAX, pause_after
 from containerstacks_shared.core.settings import BillingSettings, load_settings
 from containerstacks_shared.database.notify import Channel, Listener
+from containerstacks_shared.outbox import delivery, messages
+from containerstacks_shared.outbox.retrying import ATTEMPTS_MAX, pause_after
 from containerstacks_shared.process.runtime import Job
 from support import fleet
 from support.billing import Billing
@@ -69,7 +70,7 @@ async def pay(billing: Billing, organization: Organization) -> None:
 
 def outcomes(connection: asyncpg.Connection, *expected: str | None) -> Callable[[], object]:
     async def recorded() -> bool:
-        rows = await connection.fetch("select outcome from debt_notices order by id")
+        rows = await connection.fetch("select outcome from outbox_messages order by id")
         assert [row["outcome"] for row in rows] == list(expected)
         return True
 
@@ -174,7 +175,7 @@ async def test_a_receiver_that_fails_is_tried_again_later(
 
 
 async def failed_attempts(connection: asyncpg.Connection, attempts: int) -> bool:
-    row = await connection.fetchrow("select attempts, last_error, claimed_until from debt_notices")
+    row = await connection.fetchrow("select attempts, last_error, claimed_until from outbox_messages")
     assert row is not None
     assert (row["attempts"], row["claimed_until"]) == (attempts, None)
     assert row["last_error"] == "the webhook answered 500"
@@ -191,13 +192,15 @@ async def test_a_receiver_that_never_answers_well_is_given_up_in_the_end(
     command.refuse()
     await overdue(billing, poor, plan)
     async with hook(billing, settings={"debt_hook_command": command.setting}):
-        await eventually(lambda: connection.fetchval("select last_error from debt_notices"))
+        await eventually(lambda: connection.fetchval("select last_error from outbox_messages"))
         await connection.execute(
-            "update debt_notices set attempts = $1, next_attempt_at = clock_now()", ATTEMPTS_MAX - 1
+            "update outbox_messages set attempts = $1, next_attempt_at = clock_now()", ATTEMPTS_MAX - 1
         )
         await billing.run()
         await eventually(outcomes(connection, "given_up"))
-        assert await connection.fetchval("select last_error from debt_notices") == "exit code 1: out of order"
+        assert (
+            await connection.fetchval("select last_error from outbox_messages") == "exit code 1: out of order"
+        )
         # That it is over is told all the same.
         command.refuse(refusing=False)
         await pay(billing, poor)
@@ -234,7 +237,7 @@ async def test_an_alarm_that_could_not_be_given_is_withdrawn_but_its_end_is_told
     command.refuse()
     await overdue(billing, poor, plan)
     async with hook(billing, settings={"debt_hook_command": command.setting}):
-        await eventually(lambda: connection.fetchval("select last_error from debt_notices"))
+        await eventually(lambda: connection.fetchval("select last_error from outbox_messages"))
         command.refuse(refusing=False)
         await pay(billing, poor)
         await eventually(outcomes(connection, "withdrawn", "delivered"))
@@ -267,8 +270,10 @@ async def test_a_receiver_that_hangs_keeps_no_run_waiting_and_is_ended(
     async with hook(billing, settings={"debt_hook_command": f"sh -c 'touch {begun}; sleep 60 & wait'"}):
         await eventually(begun.exists)
         await pay(billing, poor)
-        assert await connection.fetchval("select last_error from debt_notices") is None, "waited for the hook"
-        error = await eventually(lambda: connection.fetchval("select last_error from debt_notices"))
+        assert await connection.fetchval("select last_error from outbox_messages") is None, (
+            "waited for the hook"
+        )
+        error = await eventually(lambda: connection.fetchval("select last_error from outbox_messages"))
     assert error == "took longer than 4 s"
 
 
@@ -316,10 +321,11 @@ async def test_a_call_whose_record_had_to_wait_for_the_database_is_not_made_agai
     command: RecordingCommand,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(debt_hook, "_LOOK_SECONDS", 0.05)
-    monkeypatch.setattr(debt_hook, "_CLAIM", timedelta(0))
+    # Its claim has run out by the time that the database is back.
+    monkeypatch.setattr(debt_hook, "_LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(delivery, "_CLAIM", timedelta(seconds=0.2))
     await overdue(billing, poor, plan)
-    ended = debt_outbox.end
+    ended = messages.end
     failures = iter([OSError("away"), OSError("still away")])
 
     async def end(*arguments: Any, **options: Any) -> None:
@@ -328,7 +334,7 @@ async def test_a_call_whose_record_had_to_wait_for_the_database_is_not_made_agai
             raise error
         await ended(*arguments, **options)
 
-    monkeypatch.setattr(debt_outbox, "end", end)
+    monkeypatch.setattr(messages, "end", end)
     async with hook(billing, settings={"debt_hook_command": command.setting}):
         await eventually(outcomes(billing.connection, "delivered"))
     assert command.events == ["debt_overdue"]

@@ -6,7 +6,7 @@ from decimal import Decimal
 import asyncpg
 import pytest
 
-from containerstacks_shared.billing import debt_outbox, debts, run_debts, run_records
+from containerstacks_shared.billing import debt_notices, debts, run_debts, run_records
 from containerstacks_shared.billing.documents import RunTrigger
 from containerstacks_shared.billing.owed_hours import read_owed_hours, stalled_since
 from containerstacks_shared.billing.run import is_debt_payable
@@ -358,7 +358,7 @@ async def test_hours_that_wait_since_before_any_date_of_ours_are_told(
     (debt,) = await debts.read_open(connection)
     (run,) = await run_records.recent(connection)
     (opened,) = await run_debts.read_opened(connection, run, limit=10)
-    (overdue,) = await debt_outbox.find_overdue(
+    (overdue,) = await debt_notices.find_overdue(
         connection, grace=timedelta(0), receivers=["command"], limit=10
     )
     assert run.run_id == summary.run_id

@@ -21,14 +21,14 @@ from containerstacks_shared.database import db
 from containerstacks_shared.local.embedded.binaries import FOLDERS, PACKAGE
 from containerstacks_shared.schema import leave, migrate
 from support import fleet, roles
-from support.billing import Billing
+from support.billing import Billing, another_session
 from support.databases import DatabaseServer, server_version
 
 OpenPool = Callable[[str], AbstractAsyncContextManager[db.Pool]]
 
 # What a service may write, by table; of some only the columns that follow.
-BILLS: Final = {"billing_runs", "billing_audits", "billing_daemon_status", "debt_notices", "plan_quarantines"}
-ALERTS: Final = {"alerts", "alert_messages", "alert_looks"}
+BILLS: Final = {"billing_runs", "billing_audits", "billing_daemon_status", "plan_quarantines"}
+ALERTS: Final = {"alerts", "outbox_messages", "alert_looks"}
 WRITES: Final = {
     roles.WEB: {
         *(BILLS | ALERTS),
@@ -367,6 +367,23 @@ async def test_running_it_again_takes_back_what_is_not_in_it(
     roles.grant(database_url)
     assert await connection.fetch(granted) == before
     assert await connection.fetch(READABLE_NUMBERS, roles.STATS_AGGREGATOR, NO_MONEY) == []
+
+
+async def test_the_aggregator_delivers_alerts_and_sees_no_notice_of_a_debt(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    await connection.execute(
+        "insert into outbox_messages (topic, subject_id, event, receiver, payload)"
+        " values ('alert', 1, 'opened', 'x', '{}'), ('debt', 1, 'debt_overdue', 'x', '{\"amountOwed\": 26}')"
+    )
+    seen = "select topic from outbox_messages order by id"
+    for role, topics in (
+        (roles.STATS_AGGREGATOR, ["alert"]),
+        (roles.WEB, ["alert", "debt"]),
+        (roles.BILLING_DAEMON, ["alert", "debt"]),
+    ):
+        async with another_session(roles.as_role(database_url, role)) as session:
+            assert [row["topic"] for row in await session.fetch(seen)] == topics
 
 
 async def test_a_fresh_database_is_set_up_as_documented(

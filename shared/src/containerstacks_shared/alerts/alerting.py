@@ -2,20 +2,27 @@
 
 import asyncio
 from collections.abc import Sequence
+from functools import partial
 from typing import Final
 
 import structlog
 
+from containerstacks_shared.core.errors import describe
 from containerstacks_shared.core.settings import CommonSettings
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import first_of, happens_within
 from containerstacks_shared.database.db import UNAVAILABLE, Pool
+from containerstacks_shared.outbox.delivery import Delivery
+from containerstacks_shared.outbox.messages import Message, Topic
 
-from .receivers import Receiver
-from .telling import Telling
+from .messages import AlertMessage, compose
+from .receivers import CALL_SECONDS, Receiver
 from .watching import LOOK_SECONDS, Watch
 
 # A look is a few small queries; the runways of a large fleet take longer.
 _LOOK_SECONDS_MAX: Final = 60.0
+_MESSAGES_PER_CALL: Final = 500
+# When another process wrote something down, or a pause between attempts is over.
+_LOOK_AGAIN_SECONDS: Final = 5.0
 
 _log = structlog.get_logger(__name__)
 
@@ -26,25 +33,27 @@ class Alerting:
     def __init__(
         self, pool: Pool, settings: CommonSettings, receivers: Sequence[Receiver], *, sees_money: bool
     ) -> None:
-        self._tellings = [Telling(pool, receiver, settings.company_name) for receiver in receivers]
+        self._deliveries = deliveries(pool, receivers, company=settings.company_name)
+        # Set when this process wrote something down for a receiver.
+        self._news = [asyncio.Event() for _ in self._deliveries]
         keys = [receiver.key for receiver in receivers]
         self._watch = Watch(pool, settings, receivers=keys, sees_money=sees_money)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Without a receiver there is nothing to do, and nothing is written down."""
-        if not self._tellings:
+        if not self._deliveries:
             await stop.wait()
             return
         async with asyncio.TaskGroup() as group:
             group.create_task(self._look_until(stop))
-            for telling in self._tellings:
-                group.create_task(telling.tell_until(stop))
+            for delivery, news in zip(self._deliveries, self._news, strict=True):
+                group.create_task(_deliver_until(stop, delivery, news))
 
     async def _look_until(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             if await self._look():
-                for telling in self._tellings:
-                    telling.news.set()
+                for news in self._news:
+                    news.set()
             await happens_within(stop, LOOK_SECONDS)
 
     async def _look(self) -> bool:
@@ -52,7 +61,36 @@ class Alerting:
             async with asyncio.timeout(_LOOK_SECONDS_MAX):
                 return await self._watch.look()
         except UNAVAILABLE as error:
-            _log.info("alert.database_away", error=str(error) or type(error).__name__)
+            _log.info("alert.database_away", error=describe(error))
         except Exception as error:  # noqa: BLE001 - billing goes on, whatever is wrong with watching it
-            _log.error("alert.looking_failed", error=str(error) or type(error).__name__, exc_info=error)
+            _log.error("alert.looking_failed", error=describe(error), exc_info=error)
         return False
+
+
+async def _deliver_until(stop: asyncio.Event, delivery: Delivery, news: asyncio.Event) -> None:
+    """Each receiver at its own pace. The call in hand is finished, so that it is not made twice."""
+    while not stop.is_set():
+        news.clear()
+        if not await delivery.deliver():
+            await first_of(stop.wait(), news.wait(), asyncio.sleep(_LOOK_AGAIN_SECONDS))
+
+
+def deliveries(pool: Pool, receivers: Sequence[Receiver], *, company: str) -> list[Delivery]:
+    """What of the outbox goes to each receiver: alerts of one kind that begin or end together in one message."""
+
+    async def tell(receiver: Receiver, messages: Sequence[Message]) -> None:
+        await receiver.tell(compose([AlertMessage.read(message) for message in messages], company=company))
+
+    return [
+        Delivery(
+            pool,
+            Topic.ALERT,
+            receiver=receiver.key,
+            name=receiver.name,
+            handler=partial(tell, receiver),
+            # A receiver ends its own calls, and says how.
+            call_seconds=CALL_SECONDS + 5,
+            messages_per_call=_MESSAGES_PER_CALL,
+        )
+        for receiver in receivers
+    ]

@@ -2,14 +2,39 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from datetime import datetime
+from typing import Final, Self
 
+from containerstacks_shared.outbox.messages import Message
 from containerstacks_shared.status.health import BY_KIND, Condition, Kind, Severity
-
-from .records import Message
 
 _LINES_MAX: Final = 20
 _CHARACTERS_MAX: Final = 300
+
+
+@dataclass(frozen=True)
+class AlertMessage:
+    """What the outbox holds of an alert, for one receiver."""
+
+    alert_id: int
+    event: str
+    kind: str
+    summary: str
+    opened_at: datetime
+    resolved_at: datetime | None
+
+    @classmethod
+    def read(cls, message: Message) -> Self:
+        payload = message.payload
+        resolved_at = payload["resolved_at"]
+        return cls(
+            alert_id=message.subject_id,
+            event=message.event,
+            kind=payload["kind"],
+            summary=payload["summary"],
+            opened_at=datetime.fromisoformat(payload["opened_at"]),
+            resolved_at=resolved_at and datetime.fromisoformat(resolved_at),
+        )
 
 
 @dataclass(frozen=True)
@@ -21,7 +46,7 @@ class Text:
     severity: Severity | None
 
 
-def compose(messages: Sequence[Message], *, company: str) -> Text:
+def compose(messages: Sequence[AlertMessage], *, company: str) -> Text:
     """`messages` are of one kind and event."""
     about = BY_KIND[Kind(messages[0].kind)]
     recovered = messages[0].event == "recovered"
@@ -33,7 +58,7 @@ def compose(messages: Sequence[Message], *, company: str) -> Text:
     )
 
 
-def _lines(messages: Sequence[Message], about: Condition, *, recovered: bool) -> list[str]:
+def _lines(messages: Sequence[AlertMessage], about: Condition, *, recovered: bool) -> list[str]:
     lines = [_line(message, recovered=recovered) for message in messages[:_LINES_MAX]]
     if len(messages) > _LINES_MAX:
         lines.append(f"… and {len(messages) - _LINES_MAX} more: `containerstacks alerts list`")
@@ -42,7 +67,7 @@ def _lines(messages: Sequence[Message], about: Condition, *, recovered: bool) ->
     return lines
 
 
-def _line(message: Message, *, recovered: bool) -> str:
+def _line(message: AlertMessage, *, recovered: bool) -> str:
     # The number lets a reader see that a message came twice.
     began = f"{message.opened_at:%Y-%m-%d %H:%M} UTC: {_one_line(message.summary)}"
     if recovered and message.resolved_at is not None:

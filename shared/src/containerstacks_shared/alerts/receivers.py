@@ -15,6 +15,7 @@ from urllib.parse import unquote
 
 from containerstacks_shared.core.errors import ConfigurationError
 from containerstacks_shared.core.settings import CommonSettings
+from containerstacks_shared.outbox.delivery import NotDelivered
 from containerstacks_shared.status.health import Severity
 
 from .messages import Text
@@ -26,10 +27,6 @@ CALL_SECONDS: Final = 15.0
 
 _SECRET_CHARACTERS_MIN: Final = 3
 _ERROR_CHARACTERS_MAX: Final = 300
-
-
-class NotDelivered(Exception):  # noqa: N818 - named by what happened
-    """The receiver was not reached, or did not accept the message. Holds no part of its URL."""
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""Alerts: what is noticed, and the outbox of what is to be told of it, to whom."""
+"""Alerts: what is noticed, and what of it is put into the outbox."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -8,6 +8,8 @@ import asyncpg
 
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
+from containerstacks_shared.outbox import messages
+from containerstacks_shared.outbox.messages import Draft, Topic
 
 _QUERIES = load(__name__)
 
@@ -31,21 +33,7 @@ class Change:
     kind: str
     subject: str
     summary: str
-
-
-@dataclass(frozen=True)
-class Message:
-    """A message that was claimed until `claimed_until`; `attempts` counts this one too."""
-
-    id: int
-    alert_id: int
-    event: str
-    attempts: int
-    claimed_until: datetime
-    kind: str
-    summary: str
     opened_at: datetime
-    resolved_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -134,17 +122,33 @@ async def note(
     await connection.execute(_QUERIES["drop_unopened"], looked_for, kinds, subjects)
     opened = _changes(await connection.fetch(_QUERIES["open"], kinds, subjects, summaries, delays))
     resolved = _changes(await connection.fetch(_QUERIES["resolve"], looked_for, kinds, subjects))
-    await connection.execute(_QUERIES["tell_opened"], _ids(opened), list(receivers))
-    await connection.execute(_QUERIES["tell_recovered"], _ids(resolved))
+    await messages.put(
+        connection,
+        Topic.ALERT,
+        "opened",
+        [_draft(change, receiver) for change in opened for receiver in receivers],
+    )
+    told_of = await connection.fetch(_QUERIES["told_of"], [change.id for change in resolved])
+    await messages.put(
+        connection, Topic.ALERT, "recovered", [_draft(row, row["receiver"]) for row in told_of]
+    )
     return opened, resolved
+
+
+def _draft(alert: Change | asyncpg.Record, receiver: str) -> Draft:
+    told = alert if isinstance(alert, asyncpg.Record) else vars(alert) | {"resolved_at": None}
+    payload = {
+        "kind": told["kind"],
+        "summary": told["summary"],
+        "opened_at": told["opened_at"].isoformat(),
+        "resolved_at": told["resolved_at"] and told["resolved_at"].isoformat(),
+    }
+    # Those of one kind that begin or end together are one message to people.
+    return Draft(told["id"], receiver, payload, batch=told["kind"])
 
 
 def _changes(rows: Iterable[asyncpg.Record]) -> list[Change]:
     return sorted((Change(**dict(row)) for row in rows), key=lambda change: change.id)
-
-
-def _ids(changes: Iterable[Change]) -> list[int]:
-    return [change.id for change in changes]
 
 
 async def read_open_subjects(connection: Connection, kind: str) -> list[str]:
@@ -153,30 +157,6 @@ async def read_open_subjects(connection: Connection, kind: str) -> list[str]:
 
 async def forget(connection: Connection, *, older_than: timedelta) -> None:
     await connection.execute(_QUERIES["forget"], older_than)
-
-
-# Telling ----------------------------------------------------------------------------------------
-
-
-async def claim(connection: Connection, *, receiver: str, limit: int, duration: timedelta) -> list[Message]:
-    """Messages of one kind and event, for one call."""
-    rows = await connection.fetch(_QUERIES["claim"], receiver, limit, duration)
-    return sorted((Message(**dict(row)) for row in rows), key=lambda message: message.id)
-
-
-async def end(
-    connection: Connection, messages: Sequence[Message], *, outcome: str, error: str | None = None
-) -> None:
-    await connection.execute(_QUERIES["end_messages"], [message.id for message in messages], outcome, error)
-
-
-async def try_later(
-    connection: Connection, messages: Sequence[Message], *, pause: timedelta, error: str
-) -> None:
-    claimed_until = messages[0].claimed_until
-    await connection.execute(
-        _QUERIES["try_later"], [message.id for message in messages], pause, claimed_until, error
-    )
 
 
 async def read_recent(connection: Connection, *, limit: int) -> list[AlertRecord]:

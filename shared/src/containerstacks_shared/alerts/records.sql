@@ -1,4 +1,4 @@
--- Alerts: looking, noting, and the outbox of what is to be told.
+-- Alerts: looking, and noting what is to be told.
 
 -- name: claim_look
 -- The row's lock makes this process the one that looks, until its transaction ends; nobody waits for it. A clock that was
@@ -62,7 +62,7 @@ update alerts a
    and a.subject = found.subject
    and a.opened_at is null
    and a.noticed_at <= clock_now() - found.delay
-returning a.id, a.kind, a.subject, a.summary;
+returning a.id, a.kind, a.subject, a.summary, a.opened_at;
 
 -- name: resolve
 update alerts
@@ -71,25 +71,18 @@ update alerts
    and resolved_at is null
    and kind = any ($1::text[])
    and (kind, subject) not in (select * from unnest($2::text[], $3::text[]))
-returning id, kind, subject, summary;
+returning id, kind, subject, summary, opened_at;
 
--- name: tell_opened
-insert into alert_messages (alert_id, event, receiver)
-select alert_id, 'opened', receiver
-  from unnest($1::bigint[]) as alert_id
- cross join unnest($2::text[]) as receiver
-    on conflict (alert_id, event, receiver) do nothing;
-
--- name: tell_recovered
--- Who was not told of the alert, nor is going to be, is not told of its end either.
-insert into alert_messages (alert_id, event, receiver)
-select alert_id, 'recovered', receiver
-  from alert_messages
- where alert_id = any ($1::bigint[])
-   and event = 'opened'
-   and outcome is distinct from 'given_up'
- order by id
-    on conflict (alert_id, event, receiver) do nothing;
+-- name: told_of
+-- Who was told that the alerts $1 were opened, or is going to be: the others are not told of the end either.
+select a.id, a.kind, a.summary, a.opened_at, a.resolved_at, m.receiver
+  from alerts a
+  join outbox_messages m on m.subject_id = a.id
+ where a.id = any ($1::bigint[])
+   and m.topic = 'alert'
+   and m.event = 'opened'
+   and m.outcome is distinct from 'given_up'
+ order by m.id;
 
 -- name: open_subjects
 select subject
@@ -97,65 +90,15 @@ select subject
  where kind = $1
    and resolved_at is null;
 
--- name: claim
--- The oldest waiting message of the receiver $1, and what can be said in the same breath, at most $2: for the time that a
--- call may take ($3), so that one of several processes makes it; one that dies in the middle leaves its claim to run out.
--- The end of an alert waits until its beginning is told.
-with sendable as (
-    select m.id, m.event, a.kind
-      from alert_messages m
-      join alerts a on a.id = m.alert_id
-     where m.outcome is null
-       and m.receiver = $1
-       and m.next_attempt_at <= clock_now()
-       and coalesce(m.claimed_until, '-infinity') <= clock_now()
-       and not exists (select from alert_messages beginning
-                        where beginning.alert_id = m.alert_id
-                          and beginning.receiver = m.receiver
-                          and beginning.event = 'opened'
-                          and beginning.outcome is null
-                          and m.event = 'recovered')
-), oldest as (
-    select event, kind from sendable order by id limit 1
-), taken as (
-    select m.id
-      from sendable
-      join oldest using (event, kind)
-      join alert_messages m on m.id = sendable.id
-     order by m.id
-     limit $2
-       for update of m skip locked
-)
-update alert_messages m
-   set attempts = m.attempts + 1,
-       claimed_until = clock_now() + $3::interval
-  from taken, alerts a
- where m.id = taken.id
-   and a.id = m.alert_id
-   -- A row that was locked a moment ago may have been claimed, or told, in that moment.
-   and m.outcome is null
-   and m.next_attempt_at <= clock_now()
-   and coalesce(m.claimed_until, '-infinity') <= clock_now()
-returning m.id, m.alert_id, m.event, m.attempts, m.claimed_until, a.kind, a.summary, a.opened_at, a.resolved_at;
-
--- name: end_messages
--- $2 how they ended. What was told is told, whoever claimed it since.
-update alert_messages
-   set outcome = $2, ended_at = clock_now(), claimed_until = null, last_error = $3
- where id = any ($1::bigint[])
-   and outcome is null;
-
--- name: try_later
--- $3 the claim that failed: whoever claimed them since decides for itself.
-update alert_messages
-   set next_attempt_at = clock_now() + $2::interval, claimed_until = null, last_error = $4
- where id = any ($1::bigint[])
-   and claimed_until = $3
-   and outcome is null;
-
 -- name: forget
-delete from alerts
- where resolved_at < clock_now() - $1::interval;
+with forgotten as (
+    delete from alerts
+     where resolved_at < clock_now() - $1::interval
+    returning id
+)
+delete from outbox_messages
+ where topic = 'alert'
+   and subject_id in (select id from forgotten);
 
 -- name: recent
 -- The newest first, what is open before what is over.
@@ -166,7 +109,7 @@ select a.id, a.kind, a.subject, a.summary, a.noticed_at, a.opened_at, a.resolved
        max(m.attempts) filter (where m.outcome is null) as attempts,
        (array_agg(m.last_error order by m.id desc) filter (where m.last_error is not null))[1] as last_error
   from alerts a
-  left join alert_messages m on m.alert_id = a.id
+  left join outbox_messages m on m.topic = 'alert' and m.subject_id = a.id
  group by a.id
  order by a.resolved_at is not null, a.id desc
  limit $1;

@@ -4,29 +4,44 @@ A debt is noted when it has been open for longer than the grace, and noted again
 by a write-off. Who is never told of a debt is not told of its end either.
 """
 
-from collections.abc import Sequence
-from datetime import timedelta
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+import asyncpg
+
 from containerstacks_shared.core.documents import Document, Figure, Timestamp
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
-
-from . import debt_outbox
-from .debt_outbox import Debt
+from containerstacks_shared.outbox import messages
+from containerstacks_shared.outbox.messages import Draft, Topic
 
 # A transaction's worth; the rest follows at once.
 _AT_ONCE: Final = 500
 
-_OWED = load(__name__, "debt_outbox")["owed"]
+_QUERIES = load(__name__)
 
 
 class DebtEvent(StrEnum):
     OVERDUE = "debt_overdue"
     SETTLED = "debt_settled"
+
+
+@dataclass(frozen=True)
+class Debt:
+    """A debt of which one receiver is to be told. `since` is where its first unpaid hour starts."""
+
+    vps_debt_id: int
+    vps_instance_id: UUID
+    organization_id: UUID
+    opened_at: datetime
+    since: datetime
+    receiver: str
+    settled_by: str | None = None
 
 
 class DebtNotice(Document):
@@ -45,17 +60,28 @@ class DebtNotice(Document):
 
 async def note_debts(connection: Connection, *, grace: timedelta, receivers: Sequence[str]) -> bool:
     """Note what is to be told now. Whether there may be more. The caller owns the transaction."""
-    await debt_outbox.withdraw(connection)
-    settled = await debt_outbox.find_settled(connection, limit=_AT_ONCE)
+    await connection.execute(_QUERIES["withdraw"])
+    settled = _debts(await connection.fetch(_QUERIES["settled_debts"], _AT_ONCE))
     for debt in settled:
         await _note(connection, debt, DebtEvent.SETTLED)
-        await debt_outbox.close(connection, debt)
-    overdue = await debt_outbox.find_overdue(connection, grace=grace, receivers=receivers, limit=_AT_ONCE)
+        await connection.execute(_QUERIES["close"], debt.vps_debt_id, debt.receiver)
+    overdue = await find_overdue(connection, grace=grace, receivers=receivers, limit=_AT_ONCE)
     owed = await _read_owed(connection, {debt.organization_id for debt in overdue}) if overdue else {}
     for debt in overdue:
         hours, amount = owed.get(debt.vps_instance_id, (0, Decimal(0)))
         await _note(connection, debt, DebtEvent.OVERDUE, hours=hours, amount=amount)
     return _AT_ONCE in {len(settled), len(overdue)}
+
+
+async def find_overdue(
+    connection: Connection, *, grace: timedelta, receivers: Sequence[str], limit: int
+) -> list[Debt]:
+    """Read what is open for longer than the grace, and not noted yet, one entry for each receiver."""
+    return _debts(await connection.fetch(_QUERIES["overdue_debts"], grace, list(receivers), limit))
+
+
+def _debts(rows: Iterable[asyncpg.Record]) -> list[Debt]:
+    return [Debt(**dict(row)) for row in rows]
 
 
 async def _note(
@@ -71,10 +97,11 @@ async def _note(
         amount_owed=amount,
         settled_by=debt.settled_by,
     )
-    await debt_outbox.note(connection, debt, event=event.value, payload=notice.model_dump(mode="json"))
+    draft = Draft(debt.vps_debt_id, debt.receiver, notice.model_dump(mode="json"))
+    await messages.put(connection, Topic.DEBT, event.value, [draft], awaits_end=event is DebtEvent.OVERDUE)
 
 
 async def _read_owed(connection: Connection, organizations: set[UUID]) -> dict[UUID, tuple[int, Decimal]]:
     now = await connection.fetchval("select clock_now()")
-    rows = await connection.fetch(_OWED, list(organizations), now)
+    rows = await connection.fetch(_QUERIES["owed"], list(organizations), now)
     return {row["id"]: (row["hours"], row["amount"]) for row in rows}

@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 
 from containerstacks_shared.alerts.messages import Text
-from containerstacks_shared.alerts.receivers import NotDelivered, Receiver, receivers
+from containerstacks_shared.alerts.receivers import Receiver, receivers
 from containerstacks_shared.alerts.records import AlertRecord, read_recent
 from containerstacks_shared.core.errors import ConfigurationError
 from containerstacks_shared.database.db import Connection
+from containerstacks_shared.outbox.delivery import NotDelivered
 from containerstacks_shared.status.health import BY_KIND, Kind
 
 from .database import read_settings, run_with_database

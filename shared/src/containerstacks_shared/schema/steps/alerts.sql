@@ -15,26 +15,6 @@ create table alerts (
 create unique index alerts_once on alerts (kind, subject) where resolved_at is null;
 create index alerts_resolved on alerts (resolved_at) where resolved_at is not null;
 
--- The outbox: one row per alert, event and receiver. Whichever process claims it for a moment sends it, outside any
--- transaction, and writes down what came of it. A receiver is known by a digest of its URL, for that is a secret.
-create table alert_messages (
-    id bigint generated always as identity primary key,
-    alert_id bigint not null references alerts (id) on delete cascade,
-    event text not null check (event in ('opened', 'recovered')),
-    receiver text not null,
-    created_at timestamptz not null default clock_now(),
-    attempts integer not null default 0,
-    next_attempt_at timestamptz not null default clock_now(),
-    claimed_until timestamptz,
-    outcome text check (outcome in ('delivered', 'given_up')),
-    ended_at timestamptz,
-    last_error text,
-    check ((outcome is null) = (ended_at is null)),
-    -- Each is told once.
-    unique (alert_id, event, receiver)
-);
-create index alert_messages_waiting on alert_messages (receiver, id) where outcome is null;
-
 -- Whose turn it is to look, and up to where the last look saw: a delta's id, a run's id.
 create table alert_looks (
     name text primary key,

@@ -65,7 +65,7 @@ drop function vps_plans_changed, count_vps_instances, count_all_time, announce_c
               time_ordered_uuid, find_api_key, list_api_keys, revoke_api_key, note_api_key_uses,
               billed_until_before;
 drop table counts, count_deltas, vps_history, leaderships, billing_control, billing_runs, hourly_rates, plan_quarantines, plan_charges,
-           vps_plan_changes, deleted_vps_instances, vps_debts, debt_notices, alert_messages, alerts, alert_looks, wallet_ledger_entries, billing_corrections, ledger_explanations, billing_audits,
+           vps_plan_changes, deleted_vps_instances, vps_debts, outbox_messages, alerts, alert_looks, wallet_ledger_entries, billing_corrections, ledger_explanations, billing_audits,
            web_sessions;
 drop table action_log;
 drop table incident_updates, incidents, component_history, component_states;

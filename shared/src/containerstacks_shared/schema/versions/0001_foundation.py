@@ -29,7 +29,7 @@ def upgrade() -> None:
         "corrections",
         "archive",
         "audits",
-        "debt_notices",
+        "outbox",
         "alerts",
         "action_log",
         "support",

@@ -1,4 +1,4 @@
-"""How often what is to be told is tried, by everything that tells what stands in an outbox."""
+"""How often a delivery that failed is made again."""
 
 from datetime import timedelta
 from typing import Final

@@ -1,0 +1,29 @@
+-- What is to be told to systems outside of the database: alerts to their receivers, debts to the debt hook. One row per
+-- subject, event and receiver, written in the transaction that makes it true. Whichever process claims a row for a moment
+-- delivers it, outside any transaction, and writes down what came of it.
+create table outbox_messages (
+    id bigint generated always as identity primary key,
+    topic text not null check (topic in ('alert', 'debt')),
+    -- The id of the alert or of the debt. Its messages reach a receiver one after the other.
+    subject_id bigint not null,
+    event text not null,
+    -- A name, or a digest of an address that is a secret.
+    receiver text not null,
+    payload jsonb not null,
+    -- Messages of one batch and event may be delivered by one call.
+    batch text,
+    -- The receiver is to hear how the subject ends, which nobody has noted yet.
+    awaits_end boolean not null default false,
+    created_at timestamptz not null default clock_now(),
+    attempts integer not null default 0,
+    next_attempt_at timestamptz not null default clock_now(),
+    claimed_until timestamptz,
+    outcome text check (outcome in ('delivered', 'given_up', 'withdrawn')),
+    ended_at timestamptz,
+    last_error text,
+    check ((outcome is null) = (ended_at is null)),
+    -- Each is told once.
+    unique (topic, subject_id, event, receiver)
+);
+create index outbox_messages_waiting on outbox_messages (topic, receiver, id) where outcome is null;
+create index outbox_messages_awaiting_end on outbox_messages (topic, subject_id) where awaits_end;
