@@ -6,9 +6,10 @@ import re
 import sys
 from pathlib import Path
 from typing import Final
+from uuid import UUID
 
 from containerstacks_shared.database.db import Connection
-from support import web_site
+from support import fleet, web_site
 from support.packages import needs
 from support.web_site import Site
 
@@ -21,10 +22,15 @@ def blocks(language: str, text: str) -> list[str]:
     return [block["code"] for block in _BLOCK.finditer(text) if block["language"] == language]
 
 
-async def run(site: Site, key: str, *command: str) -> None:
+async def run(site: Site, key: str, organization: UUID, *command: str) -> None:
     process = await asyncio.create_subprocess_exec(
         *command,
-        env={"PATH": os.environ["PATH"], "SITE": str(site.client.make_url("")).rstrip("/"), "KEY": key},
+        env={
+            "PATH": os.environ["PATH"],
+            "SITE": str(site.client.make_url("")).rstrip("/"),
+            "KEY": key,
+            "ORGANIZATION": str(organization),
+        },
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
@@ -52,10 +58,20 @@ def test_every_endpoint_has_a_call_of_either_kind() -> None:
 @needs("curl")
 async def test_the_calls_work_as_they_stand(site: Site, connection: Connection) -> None:
     key = await web_site.add_api_key(connection, role="admin")
+    organization = (await fleet.add_organization(connection)).id
     text = DOCUMENT.read_text(encoding="utf-8")
     shell = [block for block in blocks("sh", text) if "curl" in block]
-    await run(site, key, "bash", "-euo", "pipefail", "-c", "\n".join(f"{block}echo" for block in shell))
-    await run(site, key, sys.executable, "-c", "\n".join(blocks("python", text)))
+    await run(
+        site,
+        key,
+        organization,
+        "bash",
+        "-euo",
+        "pipefail",
+        "-c",
+        "\n".join(f"{block}echo" for block in shell),
+    )
+    await run(site, key, organization, sys.executable, "-c", "\n".join(blocks("python", text)))
     # Made and ended by the calls themselves.
     ended = await connection.fetchval("select count(*) from user_api_keys where not active")
     assert ended == 2

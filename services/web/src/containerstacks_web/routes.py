@@ -25,11 +25,12 @@ from containerstacks_web.api import (
     incidents,
     keys,
     openapi,
+    organizations,
 )
 from containerstacks_web.api import statuspage_handlers as v2
 from containerstacks_web.http.paths import EMBED_PATH, SOCKET_PATH
 from containerstacks_web.live.socket import status_socket
-from containerstacks_web.pages import embed, incident_pages, sign_in, site_files
+from containerstacks_web.pages import account, embed, incident_pages, sign_in, site_files
 from containerstacks_web.pages import handlers as pages
 
 ROUTES: Final = (
@@ -42,6 +43,7 @@ ROUTES: Final = (
     web.get("/favicon.ico", site_files.favicon),
     web.get("/robots.txt", site_files.robots),
     web.get("/.well-known/security.txt", site_files.security),
+    web.get("/account", account.show),
     web.get("/login", pages.login_form),
     web.post("/login", sign_in.sign_in),
     web.post("/logout", sign_in.sign_out),
@@ -68,6 +70,10 @@ ROUTES: Final = (
     web.get("/api/v2/scheduled-maintenances/upcoming.json", v2.upcoming_maintenances),
     web.get("/api/v2/scheduled-maintenances/active.json", v2.active_maintenances),
     web.get("/api/billing/runs", billing.runs),
+    web.get("/api/organizations/{id}", organizations.read_organization),
+    web.get("/api/organizations/{id}/balance", organizations.read_balance),
+    web.get("/api/organizations/{id}/debts", organizations.read_debts),
+    web.get("/api/organizations/{id}/statement", organizations.read_statement),
     web.get("/api/audit-log", audit_log.read_log),
     web.get("/api/keys", keys.list_keys),
     web.post("/api/keys", keys.create_key),

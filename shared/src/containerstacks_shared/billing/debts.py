@@ -96,3 +96,9 @@ async def read_runways(
     """Those whose money ends soonest come first; `hours_below` leaves out whoever lasts longer."""
     rows = await connection.fetch(_RUNWAYS, organizations, hours_below, limit)
     return [Runway(**dict(row)) for row in rows]
+
+
+async def read_balance(connection: Connection, organization: UUID) -> Decimal | None:
+    """Read what the organization's wallet holds; None without one."""
+    balance: Decimal | None = await connection.fetchval(QUERIES["balance"], organization)
+    return balance

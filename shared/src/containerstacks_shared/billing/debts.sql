@@ -93,3 +93,12 @@ select count(*) as debts, count(distinct organization_id) as organizations, min(
   from vps_debts
  where settled_at is null
    and written_off_at is null;
+
+-- name: balance
+-- Of the oldest USD wallet, the one that billing charges.
+select wallet_balance(balance)
+  from wallets
+ where organization_id = $1
+   and currency = 'USD'
+ order by created_at, id
+ limit 1;

@@ -30,3 +30,11 @@ async def search(connection: Connection, typed: str, *, limit: int) -> list[Orga
     pattern = typed.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
     rows = await connection.fetch(_QUERIES["search_organizations"], typed, pattern, limit)
     return [Organization(**dict(row)) for row in rows]
+
+
+async def of_user(
+    connection: Connection, user_id: UUID, *, organization_id: UUID | None = None, limit: int
+) -> list[Organization]:
+    """Return the organizations that the user owns or is a member of, or that one of them."""
+    rows = await connection.fetch(_QUERIES["organizations_of_user"], user_id, organization_id, limit)
+    return [Organization(**dict(row)) for row in rows]

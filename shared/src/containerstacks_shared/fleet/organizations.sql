@@ -25,3 +25,16 @@ select o.id, o.name, o.slug
                                      and m.user_id = u.id)))
  order by o.id::text = lower($1) or o.slug = lower($1) desc, o.name, o.id
  limit $3;
+
+-- name: organizations_of_user
+-- Those that the user owns or is a member of; $2 one of them, NULL for all.
+select o.id, o.name, o.slug
+  from organizations o
+ where (o.owner_id = $1
+        or exists (select
+                     from organization_members m
+                    where m.organization_id = o.id
+                      and m.user_id = $1))
+   and ($2::uuid is null or o.id = $2)
+ order by o.name, o.id
+ limit $3;

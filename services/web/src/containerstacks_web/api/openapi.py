@@ -135,7 +135,7 @@ def _describe(operation: Operation, received: Any, sent: Any) -> dict[str, Any]:
     }
     if sent is not None:
         described["requestBody"] = {"required": True, "content": {"application/json": {"schema": sent}}}
-    if operation.for_admins:
+    if operation.for_admins or operation.for_users:
         described["security"] = [{name: []} for name in _SECURITY_SCHEMES]
     return described
 

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from containerstacks_web.actions.api_keys import ApiKeyRequest
 
-from . import audit_log, billing, health, keys
+from . import audit_log, billing, health, keys, organizations
 from .audit_log import ROWS_MAX, ROWS_USUAL, AuditLogDocument
 from .billing import RUNS_MAX, RUNS_USUAL
 from .documents import (
@@ -21,6 +21,7 @@ from .documents import (
     PlatformStatisticsDocument,
     VpsStatisticsDocument,
 )
+from .organizations import BalanceDocument, DebtsDocument, OrganizationDocument, StatementDocument
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Operation:
     document: type[BaseModel | str] | None
     status: int = 200
     for_admins: bool = False
+    for_users: bool = False
     cached: bool = False
     may_be_unavailable: bool = True
     request_document: Any = None
@@ -54,6 +56,8 @@ class Operation:
     content_type: str = "application/json"
 
 
+_ORGANIZATION: Final = Parameter("id", "The organization's id.", {"type": "string", "format": "uuid"}, "path")
+_NO_ORGANIZATION: Final = (404, "There is no organization of this id, or none that you may see.")
 _WRONG_QUERY: Final = (400, "A parameter is wrong.")
 
 OPERATIONS: Final[Mapping[Handler, Operation]] = {
@@ -107,6 +111,48 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
         ),
         headers=(("Link", "Where the next page is (rel=next)."),),
         problems=(_WRONG_QUERY,),
+    ),
+    organizations.read_organization: Operation(
+        "getOrganization",
+        "An organization",
+        "For its owner, its members, and administrators; to anybody else it is not there.",
+        OrganizationDocument,
+        for_users=True,
+        parameters=(_ORGANIZATION,),
+        problems=(_NO_ORGANIZATION,),
+    ),
+    organizations.read_balance: Operation(
+        "getBalance",
+        "What an organization has, and how long it lasts",
+        "Amounts are decimal strings, exact to the last digit.",
+        BalanceDocument,
+        for_users=True,
+        parameters=(_ORGANIZATION,),
+        problems=(_NO_ORGANIZATION,),
+    ),
+    organizations.read_debts: Operation(
+        "listDebts",
+        "The open debts of an organization",
+        "Instances whose hours its wallet could not pay, the oldest first.",
+        DebtsDocument,
+        for_users=True,
+        parameters=(_ORGANIZATION,),
+        problems=(_NO_ORGANIZATION,),
+    ),
+    organizations.read_statement: Operation(
+        "getStatement",
+        "A month's statement of an organization",
+        "Every movement of the month, as CSV or JSON.",
+        StatementDocument,
+        for_users=True,
+        parameters=(
+            _ORGANIZATION,
+            Parameter("month", "Like 2026-03.", {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}$"}),
+            Parameter(
+                "format", "Either one.", {"type": "string", "enum": ["json", "csv"], "default": "json"}
+            ),
+        ),
+        problems=(_NO_ORGANIZATION, _WRONG_QUERY),
     ),
     audit_log.read_log: Operation(
         "readAuditLog",

@@ -32,6 +32,8 @@ class Identity:
     credential: CredentialKind = CredentialKind.NONE
     # When an API key ends by itself; None for a key that does not, and for every other credential.
     credential_expires_at: datetime | None = None
+    # False for a key that was made for public data alone.
+    reads_own: bool = True
 
     @property
     def author(self) -> str:

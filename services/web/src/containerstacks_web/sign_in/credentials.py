@@ -95,8 +95,9 @@ async def _by_api_key(request: web.Request, key: str) -> Identity:
     request.app[KEY_USES].note(found.id)
     identity = _identity(found.user, CredentialKind.API_KEY)
     # A key may do what it was made for, and never more than its user.
-    role = identity.role if ApiKeyScope.ADMIN in found.scopes else RequestRole.USER
-    return replace(identity, role=role, credential_expires_at=found.expires_at)
+    is_full = ApiKeyScope.ADMIN in found.scopes
+    role = identity.role if is_full else RequestRole.USER
+    return replace(identity, role=role, credential_expires_at=found.expires_at, reads_own=is_full)
 
 
 async def _by_token(request: web.Request, token: str) -> Identity:

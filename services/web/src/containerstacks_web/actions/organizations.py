@@ -1,0 +1,23 @@
+"""Who may read what of an organization: administrators all of it, its owner and its members what is theirs."""
+
+from uuid import UUID
+
+from containerstacks_shared.core.errors import NotFound
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.fleet import organizations
+from containerstacks_shared.fleet.organizations import Organization
+from containerstacks_web.http.identity import Identity
+
+
+async def find_readable(connection: Connection, identity: Identity, organization_id: UUID) -> Organization:
+    """Raises `NotFound`, also for one that is there and is not the reader's: nobody learns which ids exist."""
+    if identity.is_admin:
+        return await organizations.find(connection, str(organization_id))
+    if identity.user_id is None or not identity.reads_own:
+        raise NotFound(f"there is no organization {organization_id}")
+    found = await organizations.of_user(
+        connection, identity.user_id, organization_id=organization_id, limit=1
+    )
+    if not found:
+        raise NotFound(f"there is no organization {organization_id}")
+    return found[0]

@@ -1,0 +1,63 @@
+"""A month's statement of an organization, sent in pieces while it is read."""
+
+import asyncio
+import io
+import re
+from http import HTTPStatus
+from typing import Final
+
+from aiohttp import hdrs, web
+
+from containerstacks_shared.billing.statement import Month, open_statement
+from containerstacks_shared.billing.statement_formats import StatementFormat, render
+from containerstacks_shared.core.errors import NotFound
+from containerstacks_shared.fleet.organizations import Organization
+from containerstacks_web.database import POOL
+from containerstacks_web.http.problems import RequestRefused
+
+_CONTENT_TYPES: Final = {StatementFormat.CSV: "text/csv", StatementFormat.JSON: "application/json"}
+_NOT_IN_FILE_NAME: Final = re.compile("[^a-z0-9]+")
+_CONNECTION_SECONDS_MAX: Final = 2.0
+_CHUNK_CHARACTERS: Final = 64 * 1024
+# Whoever takes less than a chunk in so long holds up a connection to the database for nothing.
+_WRITE_SECONDS_MAX: Final = 30.0
+
+
+async def send_statement(
+    request: web.Request, organization: Organization, *, usual: StatementFormat
+) -> web.StreamResponse:
+    """Send the statement of `?month=` in `?format=`, or in the usual one, as a file called after the organization."""
+    try:
+        month = Month.parse(request.query.get("month", ""))
+        wanted = StatementFormat(request.query.get("format", usual))
+    except ValueError:
+        raise RequestRefused(
+            HTTPStatus.BAD_REQUEST, "month takes one like 2026-03, and format csv or json."
+        ) from None
+    slug = _NOT_IN_FILE_NAME.sub("-", organization.slug.lower()).strip("-") or str(organization.id)
+    headers = {
+        hdrs.CONTENT_TYPE: f"{_CONTENT_TYPES[wanted]}; charset=utf-8",
+        hdrs.CONTENT_DISPOSITION: f'attachment; filename="statement-{slug}-{month}.{wanted.value}"',
+    }
+    try:
+        async with (
+            request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+            open_statement(connection, organization=str(organization.id), month=month) as statement,
+        ):
+            response = web.StreamResponse(headers=headers)
+            await response.prepare(request)
+            chunk = io.StringIO()
+            async for piece in render(statement, wanted):
+                chunk.write(piece)
+                if chunk.tell() > _CHUNK_CHARACTERS:
+                    await _write(response, chunk.getvalue())
+                    chunk = io.StringIO()
+            await _write(response, chunk.getvalue())
+    except NotFound:
+        raise web.HTTPNotFound from None
+    return response
+
+
+async def _write(response: web.StreamResponse, text: str) -> None:
+    async with asyncio.timeout(_WRITE_SECONDS_MAX):
+        await response.write(text.encode())
