@@ -12,7 +12,7 @@ import pytest
 from containerstacks_shared import schema
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.verify import verify
-from containerstacks_shared.core.errors import DatabaseUnsuitable
+from containerstacks_shared.core.errors import ContainerStacksError, DatabaseUnsuitable
 from containerstacks_shared.database import db
 from containerstacks_shared.fleet.counts import read_platform_statistics
 from support import catalog, fleet, roles
@@ -196,6 +196,22 @@ async def test_an_upgrade_keeps_every_decimal(database_url: str) -> None:
         await billing.run()
         assert await billing.hours_billed(instance) == 8
         assert [finding.check for finding in await billing.verify()] == ["unexplained_entries"]
+
+
+async def test_a_run_refuses_a_schema_that_changed_under_it_and_goes_on_when_it_is_followed(
+    database_url: str,
+) -> None:
+    async with billing_on(database_url) as billing:
+        organization = await fleet.add_organization(billing.connection)
+        plan = await fleet.add_plan(billing.connection)
+        instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=1)
+        execute(database_url, BACKUPS)
+        with pytest.raises(ContainerStacksError, match=r"vps_instances\.backup_frequency is new"):
+            await billing.run()
+        schema.migrate(database_url)
+        await billing.pool.expire_connections()
+        await billing.run()
+        assert await billing.hours_billed(instance) == 1
 
 
 async def test_nothing_is_billed_while_suspended_and_a_pause_of_before_outlasts_it(database_url: str) -> None:

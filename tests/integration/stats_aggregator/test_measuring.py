@@ -17,6 +17,8 @@ from containerstacks_stats_aggregator import measuring
 from containerstacks_stats_aggregator.measuring import measure_until
 from support import charges, fleet
 from support.billing import Billing
+from support.guard import beat
+from support.original_biller import OriginalBiller
 from support.waiting import eventually
 
 
@@ -154,3 +156,23 @@ async def settled(name: str) -> float:
 
     await eventually(same, pause=0.1)
     return last
+
+
+@pytest.mark.usefixtures("measured")
+async def test_charges_of_the_application_that_are_refused_are_shown_and_logged(
+    database_url: str, connection: asyncpg.Connection, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await charges.add_due_fleet(connection, organizations=1, instances=3, hours=1)
+    await shows("application_charges_refused", 0)
+    await beat(connection)
+    await OriginalBiller(database_url).run()
+    await shows("application_charges_refused", 3)
+    await eventually(lambda: "guard.charges_refused" in capsys.readouterr().out)
+    assert figure("application_charges_given_back") == figure("application_writes_mended") == 0
+
+
+@pytest.mark.usefixtures("measured")
+async def test_a_schema_that_changed_under_us_is_shown(connection: asyncpg.Connection) -> None:
+    await shows("schema_changed", 0)
+    await connection.execute("alter table vps_instances add column backup_frequency varchar(20)")
+    await shows("schema_changed", 1)

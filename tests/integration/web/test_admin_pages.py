@@ -121,6 +121,8 @@ async def test_only_administrators_enter(
 async def test_hours_unpaid_since_before_any_date_of_ours_are_shown(
     signed_in: Site, connection: asyncpg.Connection, debtor: Organization
 ) -> None:
+    # By hand, past the guard that keeps marks.
+    await connection.execute("set containerstacks.guard = 'off'")
     await connection.execute("update vps_instances set last_billed_at = '0044-03-15 BC'")
     for path in (*addresses("GET", debtor), "/status"):
         await page(signed_in, path)

@@ -10,7 +10,7 @@ import structlog
 
 from containerstacks_shared.core.waiting import happens_within
 from containerstacks_shared.database.db import FAILURES, Pool
-from containerstacks_shared.status.measurements import measure
+from containerstacks_shared.status.measurements import Measurements, measure
 
 from . import metrics
 
@@ -23,10 +23,13 @@ _log = structlog.get_logger(__name__)
 async def measure_until(stop: asyncio.Event, *, pool: Pool) -> None:
     """Measure at once and then four times a minute; while the database is away, the last figures stand."""
     away = False
+    seen: Measurements | None = None
     while not stop.is_set():
         try:
             async with asyncio.timeout(_ANSWER_SECONDS_MAX):
-                await _measure(pool)
+                measured = await _measure(pool)
+            _tell(measured, seen)
+            seen = measured
             away = False
         except FAILURES as error:
             if not away:
@@ -35,7 +38,7 @@ async def measure_until(stop: asyncio.Event, *, pool: Pool) -> None:
         await happens_within(stop, _EVERY_SECONDS)
 
 
-async def _measure(pool: Pool) -> None:
+async def _measure(pool: Pool) -> Measurements:
     async with pool.acquire() as connection:
         measured = await measure(connection)
     metrics.NOTIFICATION_QUEUE.set(measured.notification_queue_usage)
@@ -46,4 +49,29 @@ async def _measure(pool: Pool) -> None:
     metrics.LAST_SUCCESS_AT.set(last_success_at.timestamp() if last_success_at is not None else 0)
     metrics.AUDIT_FINDINGS.set(measured.audit_findings)
     metrics.PLANS_HELD.set(measured.plans_held)
+    metrics.CHARGES_REFUSED.set(measured.charges_refused)
+    metrics.CHARGES_GIVEN_BACK.set(measured.charges_given_back)
+    metrics.WRITES_MENDED.set(measured.writes_mended)
+    metrics.SCHEMA_CHANGED.set(measured.application_changes is not None)
     metrics.MEASURED_AT.set_to_current_time()
+    return measured
+
+
+def _tell(measured: Measurements, seen: Measurements | None) -> None:
+    """Log what is new; what an earlier process saw is not."""
+    if measured.application_changes is not None and (
+        seen is None or seen.application_changes != measured.application_changes
+    ):
+        _log.error(
+            "schema.changed", changes=measured.application_changes, then="run `containerstacks migrate`"
+        )
+    if seen is None:
+        return
+    if measured.charges_refused > seen.charges_refused:
+        _log.warning("guard.charges_refused", charges=measured.charges_refused - seen.charges_refused)
+    if measured.charges_given_back > seen.charges_given_back:
+        _log.warning(
+            "guard.charges_given_back", charges=measured.charges_given_back - seen.charges_given_back
+        )
+    if measured.writes_mended > seen.writes_mended:
+        _log.warning("guard.writes_mended", writes=measured.writes_mended - seen.writes_mended)

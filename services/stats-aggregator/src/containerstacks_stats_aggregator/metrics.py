@@ -79,6 +79,26 @@ PLANS_HELD: Final = Gauge(
     "Plans whose hours wait because of their price.",
     registry=REGISTRY,
 )
+CHARGES_REFUSED: Final = Gauge(
+    "containerstacks_database_application_charges_refused",
+    "How often the database has refused an hourly charge of the application's own biller.",
+    registry=REGISTRY,
+)
+CHARGES_GIVEN_BACK: Final = Gauge(
+    "containerstacks_database_application_charges_given_back",
+    "Hourly charges of the application that the database gave back, because the hours were billed already.",
+    registry=REGISTRY,
+)
+WRITES_MENDED: Final = Gauge(
+    "containerstacks_database_application_writes_mended",
+    "Wallet writes of the application that would have undone somebody else's, and were mended.",
+    registry=REGISTRY,
+)
+SCHEMA_CHANGED: Final = Gauge(
+    "containerstacks_database_schema_changed",
+    "1 while an upgrade of the application waits for `containerstacks migrate`.",
+    registry=REGISTRY,
+)
 MEASURED_AT: Final = Gauge(
     "containerstacks_database_measured_timestamp_seconds",
     "When this process last read these figures from the database.",

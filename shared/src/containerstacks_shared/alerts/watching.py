@@ -9,10 +9,11 @@ import structlog
 
 from containerstacks_shared.billing.control import read_pause
 from containerstacks_shared.billing.debts import read_runways
+from containerstacks_shared.billing.guard import read_guard
 from containerstacks_shared.billing.held_plans import read_waiting
 from containerstacks_shared.billing.status import read_daemon_status
 from containerstacks_shared.core.settings import CommonSettings
-from containerstacks_shared.database.db import Connection, Pool
+from containerstacks_shared.database.db import Connection, Pool, read_application_changes
 from containerstacks_shared.database.locks import Role, is_held
 from containerstacks_shared.status.health import BY_KIND, Facts, Kind, Severity
 
@@ -64,6 +65,7 @@ class Watch:
                 last_audit=await records.read_last_audit(connection),
                 waiting=await read_waiting(connection),
             )
+            guard = await read_guard(connection)
             facts = Facts(
                 now=await connection.fetchval("select clock_now()"),
                 daemon=await read_daemon_status(connection, interval=self._interval),
@@ -71,6 +73,9 @@ class Watch:
                 billing_paused=details.pause.paused,
                 audit_findings=None if details.last_audit is None else details.last_audit.findings_own,
                 prices_held=len(details.waiting),
+                schema_changed=await read_application_changes(connection) is not None,
+                application_refused=guard.refused_lately,
+                application_corrected=guard.corrected_lately,
                 aggregator_leads=await is_held(connection, Role.STATS_AGGREGATOR),
                 # What an earlier look has seen waits at least since then.
                 counts_behind=_EVERY if waited else timedelta(0),

@@ -1,8 +1,9 @@
 """What the database did to keep the application's own biller out, and money from being lost in its wallet writes."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Final
 
 import asyncpg
 import structlog
@@ -13,6 +14,9 @@ from containerstacks_shared.database.db import Connection
 log = structlog.get_logger(__name__)
 
 _QUERIES = load(__name__)
+# The application bills once an hour, so that two hours of silence mean that it has stopped.
+_TRIES_EVERY: Final = timedelta(hours=2)
+_DAY: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,14 @@ class GuardRecord:
     given_back_at: datetime | None
     mended: int
     mended_at: datetime | None
+
+    @property
+    def refused_lately(self) -> bool:
+        return _within(_TRIES_EVERY, self.refused_at, self.read_at)
+
+    @property
+    def corrected_lately(self) -> bool:
+        return any(_within(_DAY, at, self.read_at) for at in (self.given_back_at, self.mended_at))
 
 
 @dataclass(frozen=True)
@@ -61,3 +73,7 @@ async def give_back_lost_debits(connection: Connection) -> None:
     else:
         if given:
             log.warning("guard.debits_given_back", debits=given)
+
+
+def _within(duration: timedelta, moment: datetime | None, now: datetime) -> bool:
+    return moment is not None and moment > now - duration

@@ -27,7 +27,7 @@ from containerstacks_shared.core.errors import (
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.core.settings import BillingSettings
 from containerstacks_shared.core.waiting import all_of
-from containerstacks_shared.database.db import UNAVAILABLE, Connection, Pool
+from containerstacks_shared.database.db import UNAVAILABLE, Connection, Pool, read_application_changes
 from containerstacks_shared.database.locks import Leadership, Role, Term, assert_term
 from containerstacks_shared.database.notify import Channel
 
@@ -166,6 +166,11 @@ async def _begin(pool: Pool, term: Term, *, biller: Biller, trigger: RunTrigger)
 async def _make_ready(pool: Pool, term: Term, settings: BillingSettings) -> None:
     async with pool.acquire() as connection, connection.transaction():
         await assert_term(connection, term)
+        changes = await read_application_changes(connection)
+        if changes is not None:
+            raise ContainerStacksError(
+                f"the application changed its schema: {changes}; `containerstacks migrate` follows"
+            )
         last = await run_records.clock_regressed(connection)
         if last is not None:
             raise ContainerStacksError(

@@ -39,6 +39,9 @@ class Kind(StrEnum):
     DAMAGE_FOUND = "damage_found"
     BILLING_STALLED = "billing_stalled"
     DAEMON_DOWN = "daemon_down"
+    SCHEMA_CHANGED = "schema_changed"
+    APPLICATION_BILLS = "application_bills"
+    APPLICATION_CORRECTED = "application_corrected"
     PRICE_HELD = "price_held"
     NEVER_AUDITED = "never_audited"
     DEBTS_OPEN = "debts_open"
@@ -81,6 +84,10 @@ class Facts:
     # Of the last audit; None: there never was one.
     audit_findings: int | None = 0
     prices_held: int = 0
+    # What an upgrade of the application changed under us.
+    schema_changed: bool = False
+    application_refused: bool = False
+    application_corrected: bool = False
     debts_open: int = 0
     plans_unreadable: int = 0
     low_balances: int = 0
@@ -275,6 +282,33 @@ CONDITIONS: Final = (
         severity=Severity.WARNING,
         alert_delay=AlertDelay.SERVICE,
         recovered="The billing daemon is running again",
+    ),
+    Condition(
+        Kind.SCHEMA_CHANGED,
+        lambda facts: facts.schema_changed,
+        "The application changed the database's schema",
+        "Nothing is billed until `containerstacks migrate` has followed an upgrade of the application.",
+        severity=Severity.CRITICAL,
+        alert_delay=AlertDelay.NONE,
+        recovered="The database's schema is followed again",
+    ),
+    Condition(
+        Kind.APPLICATION_BILLS,
+        lambda facts: facts.application_refused,
+        "The application's own hourly billing is running",
+        "The database refused its charges in the last two hours. No hour is charged twice.",
+        severity=Severity.WARNING,
+        alert_delay=AlertDelay.NONE,
+        recovered="The application no longer charges hours itself",
+    ),
+    Condition(
+        Kind.APPLICATION_CORRECTED,
+        lambda facts: facts.application_corrected,
+        "The application's writes were corrected",
+        "In the last day a charge of the application was given back, or one of its wallet writes mended.",
+        severity=Severity.WARNING,
+        alert_delay=AlertDelay.NONE,
+        recovered="No write of the application was corrected for a day",
     ),
     Condition(
         Kind.PRICE_HELD,

@@ -20,6 +20,10 @@ class Measurements:
     last_success_at: datetime | None
     audit_findings: int
     plans_held: int
+    charges_refused: int
+    charges_given_back: int
+    writes_mended: int
+    application_changes: str | None
 
 
 async def measure(connection: Connection) -> Measurements:

@@ -19,6 +19,8 @@ class Mood(StrEnum):
 _MOODS: Final[Mapping[Severity, Mood]] = {Severity.CRITICAL: Mood.PROBLEM, Severity.WARNING: Mood.ATTENTION}
 # Where more is to be seen, or something can be done.
 _PLACES: Final[Mapping[Kind, str]] = {
+    Kind.APPLICATION_BILLS: "#guard",
+    Kind.APPLICATION_CORRECTED: "#guard",
     Kind.BILLING_PAUSED: "/admin/billing",
     Kind.BILLING_STALLED: "#hours",
     Kind.COUNTS_BEHIND: "#lag",

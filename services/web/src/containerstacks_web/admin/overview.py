@@ -8,9 +8,11 @@ from aiohttp import web
 
 from containerstacks_shared.billing import audit_records, debts
 from containerstacks_shared.billing.control import read_control
+from containerstacks_shared.billing.guard import read_amounts, read_guard
 from containerstacks_shared.billing.held_plans import read_held
 from containerstacks_shared.billing.progress import progress_is_healthy
 from containerstacks_shared.billing.status import read_daemon_details
+from containerstacks_shared.database.db import read_application_changes
 from containerstacks_shared.database.locks import Role
 from containerstacks_shared.fleet import counts
 from containerstacks_shared.process import processes
@@ -40,6 +42,9 @@ async def show(request: web.Request, _identity: Identity) -> web.Response:
         held = await read_held(connection, limit=_ROWS_MAX)
         debt = await debts.count_open(connection)
         audit = await audit_records.read_last(connection)
+        guard = await read_guard(connection)
+        amounts = await read_amounts(connection)
+        changes = await read_application_changes(connection)
         lag = await processes.read_lag(connection)
         leaders = await processes.read_leaders(
             connection, {role.value: role.number for role in Role if role.has_term}
@@ -56,6 +61,9 @@ async def show(request: web.Request, _identity: Identity) -> web.Response:
         aggregator_leads=any(leader.is_held for leader in leaders if leader.role == Role.STATS_AGGREGATOR),
         audit_findings=None if daemon.audit is None else daemon.audit.findings,
         prices_held=len(held),
+        schema_changed=changes is not None,
+        application_refused=guard.refused_lately,
+        application_corrected=guard.corrected_lately,
         debts_open=debt.debts,
         plans_unreadable=len(vps.invalid_specifications),
     )
@@ -67,6 +75,8 @@ async def show(request: web.Request, _identity: Identity) -> web.Response:
         "held": held,
         "debt": debt,
         "audit": audit,
+        "guard": guard,
+        "guard_amounts": amounts,
         "findings": [] if audit is None else audit.findings[:_FINDINGS_SHOWN],
         "lag": lag,
         "leaders": leaders,
