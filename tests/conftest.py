@@ -40,15 +40,21 @@ def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say what a long test survived, and what to install for those that were skipped."""
+    """Say what a long test survived, though nobody sees the output of a test that passed."""
     for report in terminalreporter.getreports("passed"):
         for name, value in report.user_properties:
             if name == "survived":
                 terminalreporter.write_line(str(value))
-    command = packages.command_that_installs(terminalreporter.getreports("skipped"))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Say in the last line of all what to install for the tests that were skipped."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(config, "workerinput"):
+        return
+    command = packages.command_that_installs(reporter.getreports("skipped"))
     if command:
-        terminalreporter.section("The skipped tests run after")
-        terminalreporter.write_line(command)
+        reporter.write_line(f"The skipped tests run after: {command}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
