@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from containerstacks_shared.fleet.passwords import verify_password
+from support import runbook
 from support.processes import free_port
 from support.up import Up
 from support.waiting import eventually
@@ -189,6 +190,22 @@ async def test_one_port_moves_all_three(up: Up) -> None:
     for following in range(3):
         up.environment["PORT"] = str(port + following)
         assert await up.answers("/readyz")
+    assert await up.stop() == 0
+
+
+@pytest.mark.timeout(600)
+async def test_the_runbooks_commands_work_as_they_stand(up: Up) -> None:
+    await up.start()
+    below = up.folder / "below"
+    below.mkdir()
+    failed = {}
+    for command in runbook.commands():
+        ended = await up.shell(command, folder=below)
+        # Nobody set a receiver, and that is what it says.
+        expected = 2 if command == "containerstacks alerts test" else 0
+        if ended[0] != expected:
+            failed[command] = ended
+    assert failed == {}
     assert await up.stop() == 0
 
 

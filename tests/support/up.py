@@ -117,6 +117,15 @@ class Up:
         await self.begin(*arguments)
         return await self.ended(), self.output
 
+    async def shell(self, command: str, *, folder: Path) -> tuple[int | None, str]:
+        """Run a line as a person would who put the commands on the path; its exit code and what it said."""
+        environment = self.environment | {"PATH": f"{SCRIPTS}:{self.environment.get('PATH', os.defpath)}"}
+        process = await asyncio.create_subprocess_shell(
+            command, cwd=folder, env=environment, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT
+        )
+        said, _ = await process.communicate()
+        return process.returncode, said.decode("utf-8", "replace")
+
     async def get(self, path: str) -> tuple[int, str]:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
