@@ -236,6 +236,18 @@ def image_and_its_list() -> None:
     print(
         run("docker", "images", "--format", "{{.Repository}}:{{.Tag}} {{.Size}}", "containerstacks").strip()
     )
+    for command in ("containerstacks", "containerstacks-billing-daemon"):
+        run("docker", "run", "--rm", "containerstacks", command, "--help")
+    for service in OURS:
+        refused = subprocess.run(
+            ["docker", "run", "--rm", "containerstacks", f"containerstacks-{service}"],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (refused.returncode, "DATABASE_URL" in refused.stderr) == (2, True), refused
+    assert "billing-daemon.json" in compose("exec", "-T", "billing-daemon", "ls", "/run/containerstacks")
     begun = time.monotonic()
     compose("exec", "-T", "web", "python3", "-c", "import urllib.request")
     print(f"a health check's imports, with `exec` around: {time.monotonic() - begun:.2f} s")
@@ -373,7 +385,9 @@ async def scaled(site: Site) -> None:
     say("Another release, under load")
     stop = asyncio.Event()
     visitors = [asyncio.create_task(visit(site, stop)) for _ in range(2)]
-    await asyncio.to_thread(run, "deploy/docker/update", COMPANY_NAME="Another Name")
+    # The image has what traces need, too.
+    other = {"COMPANY_NAME": "Another Name", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
+    await asyncio.to_thread(run, "deploy/docker/update", **other)
     stop.set()
     answers = [code for each in visitors for code in await each]
     failed = [code for code in answers if code != 200]
