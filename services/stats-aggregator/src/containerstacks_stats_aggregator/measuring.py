@@ -8,6 +8,7 @@ from typing import Final
 
 import structlog
 
+from containerstacks_shared.core.errors import describe
 from containerstacks_shared.core.waiting import happens_within
 from containerstacks_shared.database.db import FAILURES, Pool
 from containerstacks_shared.status.measurements import Measurements, measure
@@ -33,7 +34,7 @@ async def measure_until(stop: asyncio.Event, *, pool: Pool) -> None:
             away = False
         except FAILURES as error:
             if not away:
-                _log.warning("measuring.database_away", error=str(error) or type(error).__name__)
+                _log.warning("measuring.database_away", error=describe(error))
             away = True
         await happens_within(stop, _EVERY_SECONDS)
 

@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+from containerstacks_shared.core.errors import describe
 from containerstacks_shared.core.waiting import happens_within
 from containerstacks_shared.database import db
 from containerstacks_shared.status import components
@@ -55,7 +56,7 @@ class OutageLog:
                 answer = await components.read_clock(connection)
         except db.FAILURES as error:
             if clock() - asked_at <= _ANSWER_SECONDS_MAX + _OWN_DELAY_SECONDS_MAX:
-                self._note(asked_at, str(error) or type(error).__name__)
+                self._note(asked_at, describe(error))
             return self._to_next_minute()
         self._last_answer = (answer, clock())
         return answer.to_next_minute

@@ -23,6 +23,7 @@ from containerstacks_shared.core.errors import (
     BillingPaused,
     ContainerStacksError,
     LeadershipLost,
+    describe,
 )
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.core.settings import BillingSettings
@@ -353,4 +354,4 @@ def _describe(error: BaseException) -> str:
     if isinstance(error, asyncpg.InterfaceError) and error.__context__ is not None:
         # Leaving a transaction whose session died complains about that, and hides what it died of.
         error = error.__context__
-    return str(error) or type(error).__name__
+    return describe(error)

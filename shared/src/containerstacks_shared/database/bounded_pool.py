@@ -11,7 +11,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
-from asyncpg.pool import PoolConnectionProxy
+from asyncpg.pool import PoolAcquireContext, PoolConnectionProxy
 from asyncpg.transaction import Transaction
 
 if TYPE_CHECKING:
@@ -23,6 +23,10 @@ else:
 
 # A server that answers at all does so in milliseconds.
 CLEANUP_SECONDS_MAX: Final = 1.0
+# How long whoever answers a person waits for a free session.
+CONNECTION_SECONDS_MAX: Final = 2.0
+# How long whoever answers a person waits for a free session.
+CONNECTION_SECONDS_MAX: Final = 2.0
 
 _FAILURES: Final = (
     asyncpg.PostgresError,
@@ -31,6 +35,16 @@ _FAILURES: Final = (
     OSError,
     TimeoutError,
 )
+
+
+def lend(pool: _Pool) -> "PoolAcquireContext[asyncpg.Record]":
+    """Lend a session; raises TimeoutError when none is free within `CONNECTION_SECONDS_MAX`."""
+    return pool.acquire(timeout=CONNECTION_SECONDS_MAX)
+
+
+def lend(pool: _Pool) -> "PoolAcquireContext[asyncpg.Record]":
+    """Lend a session; raises TimeoutError when none is free within `CONNECTION_SECONDS_MAX`."""
+    return pool.acquire(timeout=CONNECTION_SECONDS_MAX)
 
 
 class BoundedPool(_Pool):

@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from containerstacks_shared.core.errors import DatabaseUnsuitable
+from containerstacks_shared.core.errors import DatabaseUnsuitable, describe
 from containerstacks_shared.core.waiting import either, happens_within
 
 from .db import (
@@ -114,7 +114,7 @@ class Listener:
                 await self._listen(stop)
             except _AWAY as error:
                 if self._connected or pause == _PAUSE_MIN_SECONDS:
-                    _log.warning("listener.lost", error=str(error) or type(error).__name__)
+                    _log.warning("listener.lost", error=describe(error))
                 # A session that worked for a while earns a quick first try.
                 pause = _PAUSE_MIN_SECONDS if self._connected else min(2 * pause, _PAUSE_MAX_SECONDS)
             finally:

@@ -14,13 +14,14 @@ from typing import Final, Generic, TypeVar
 
 import structlog
 
+from containerstacks_shared.core.errors import describe
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.core.settings import CommonSettings
+from containerstacks_shared.database.bounded_pool import lend
 
 from . import db
 
 _RETRY_SECONDS: Final = 5.0
-_CONNECTION_SECONDS_MAX: Final = 2.0
 _POSITION_SECONDS_MAX: Final = 2.0
 _NOTHING_BEHIND: Final = timedelta(0)
 
@@ -75,7 +76,7 @@ class Reader:
             reason = "it cannot tell how far it is" if behind is None else f"it is {behind} behind"
         except db.FAILURES as error:
             # Also when it ends what reads rows whose removal it is about to replay, or has not seen a migration yet.
-            reason = str(error) or type(error).__name__
+            reason = describe(error)
         self._left_alone_until = asyncio.get_running_loop().time() + _RETRY_SECONDS
         self._note(in_use=False, reason=reason)
         return None
@@ -84,7 +85,7 @@ class Reader:
         position, at = await self._primary_position()
         async with (
             asyncio.timeout(_POSITION_SECONDS_MAX),
-            standby.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+            lend(standby) as connection,
         ):
             row = await connection.fetchrow(_STANDBY_POSITION, position, at)
         assert row is not None
@@ -98,7 +99,7 @@ class Reader:
         try:
             async with (
                 asyncio.timeout(_POSITION_SECONDS_MAX),
-                self._primary.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+                lend(self._primary) as connection,
             ):
                 row = await connection.fetchrow(_PRIMARY_POSITION)
         except db.UNAVAILABLE:
@@ -131,7 +132,7 @@ async def open_reader(settings: CommonSettings, primary: db.Pool, *, service: st
 @asynccontextmanager
 async def _snapshot(pool: db.Pool) -> AsyncIterator[db.Connection]:
     async with (
-        pool.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+        lend(pool) as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         yield connection

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import structlog
 
 from containerstacks_shared.billing.credits import credit_wallet
+from containerstacks_shared.core.errors import describe
 from containerstacks_shared.core.money import parse_amount
 from containerstacks_shared.core.waiting import happens_within
 from containerstacks_shared.database.db import FAILURES, Connection, close_quietly, dedicated_connection
@@ -43,9 +44,9 @@ async def simulate(dsn: str, *, rate: float, stop: asyncio.Event) -> None:
             finally:
                 await close_quietly(connection)
         except FAILURES as error:
-            _log.warning("demo.database_away", error=str(error) or type(error).__name__)
+            _log.warning("demo.database_away", error=describe(error))
         except Exception as error:  # noqa: BLE001 - the services beside it go on, whatever is wrong with the demo
-            _log.error("demo.failed", error=str(error) or type(error).__name__, exc_info=error)
+            _log.error("demo.failed", error=describe(error), exc_info=error)
         await happens_within(stop, _PAUSE_AFTER_FAILURE_SECONDS)
 
 

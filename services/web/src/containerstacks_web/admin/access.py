@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 from aiohttp_session import get_session
 from yarl import URL
 
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.database.db import Connection
 from containerstacks_web.database import POOL
 from containerstacks_web.http.identity import IDENTITY, CredentialKind, Identity, RequestRole
@@ -18,7 +19,6 @@ from containerstacks_web.sign_in.csrf import assert_csrf
 
 Handler = Callable[[web.Request, Identity], Awaitable[web.StreamResponse]]
 
-_CONNECTION_SECONDS_MAX: Final = 2.0
 _READ_SECONDS_MAX: Final = 10.0
 
 
@@ -45,7 +45,7 @@ async def database(request: web.Request) -> AsyncIterator[Connection]:
     """Lend a connection for what one page reads. Raises one of `db.UNAVAILABLE`."""
     async with (
         asyncio.timeout(_READ_SECONDS_MAX),
-        request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+        lend(request.app[POOL]) as connection,
     ):
         yield connection
 

@@ -7,6 +7,7 @@ from aiohttp import hdrs, web
 from yarl import URL
 
 from containerstacks_shared.core.documents import Document, Timestamp
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import action_log
 from containerstacks_shared.fleet.action_log import LoggedAction
 from containerstacks_web.database import POOL
@@ -15,7 +16,6 @@ from containerstacks_web.http.exchange import answer, whole_number
 
 ROWS_MAX: Final = 200
 ROWS_USUAL: Final = 50
-_CONNECTION_SECONDS_MAX: Final = 2.0
 
 
 class AuditLogDocument(Document):
@@ -30,7 +30,7 @@ async def read_log(request: web.Request) -> web.Response:
     assert_admin(request)
     limit = whole_number(request, "limit", most=ROWS_MAX) or ROWS_USUAL
     before = whole_number(request, "before")
-    async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+    async with lend(request.app[POOL]) as connection:
         actions, has_older = await action_log.page(connection, limit=limit, before=before)
     headers: dict[str, str] = {}
     if has_older:

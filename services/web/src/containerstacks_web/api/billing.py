@@ -7,6 +7,7 @@ from aiohttp import web
 from yarl import URL
 
 from containerstacks_shared.billing import run_records
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import assert_admin
 from containerstacks_web.http.exchange import answer, whole_number
@@ -15,7 +16,6 @@ from .documents import BillingRunsDocument
 
 RUNS_MAX: Final = 200
 RUNS_USUAL: Final = 50
-_CONNECTION_SECONDS_MAX: Final = 2.0
 
 
 async def runs(request: web.Request) -> web.Response:
@@ -23,7 +23,7 @@ async def runs(request: web.Request) -> web.Response:
     assert_admin(request)
     limit = whole_number(request, "limit", most=RUNS_MAX) or RUNS_USUAL
     before = whole_number(request, "before")
-    async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+    async with lend(request.app[POOL]) as connection:
         now = datetime.now(UTC)
         page = await run_records.page(connection, before=before, limit=limit)
     headers = {}

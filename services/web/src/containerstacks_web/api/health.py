@@ -7,13 +7,13 @@ them from the database in one snapshot.
 import time
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
-from typing import Final
 
 from aiohttp import ETag, web
 
 from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.core.documents import Document
 from containerstacks_shared.core.version import application_version
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import counts
 from containerstacks_web.database import POOL
 from containerstacks_web.http.identity import IDENTITY
@@ -24,8 +24,6 @@ from containerstacks_web.live.snapshot import StatusSnapshot
 from containerstacks_web.settings import SETTINGS
 
 from .documents import DaemonStatusDocument, HealthDocument, PlatformStatisticsDocument, VpsStatisticsDocument
-
-_CONNECTION_SECONDS_MAX: Final = 2.0
 
 
 async def health(request: web.Request) -> web.Response:
@@ -58,7 +56,7 @@ def public_statistics(snapshot: StatusSnapshot) -> bytes:
 
 async def _detailed_statistics(request: web.Request) -> web.Response:
     async with (
-        request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+        lend(request.app[POOL]) as connection,
         connection.transaction(isolation="repeatable_read", readonly=True),
     ):
         now = datetime.now(UTC)
@@ -85,7 +83,7 @@ def public_billing_daemon(request: web.Request, snapshot: StatusSnapshot) -> byt
 async def _detailed_billing_daemon(request: web.Request) -> web.Response:
     interval = request.app[SETTINGS].billing_interval
     # Read committed: the locks that tell who is alive are in no snapshot anyway.
-    async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+    async with lend(request.app[POOL]) as connection:
         now = datetime.now(UTC)
         details = await read_daemon_details(connection, interval=interval)
     return _answer(DaemonStatusDocument(timestamp=now, daemon=details))

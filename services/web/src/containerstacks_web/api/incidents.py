@@ -9,6 +9,7 @@ from aiohttp import hdrs, web
 from yarl import URL
 
 from containerstacks_shared.core.errors import ChangeRefused, NotFound
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.status import incidents
 from containerstacks_shared.status.documents import IncidentId, IncidentKind
 from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentDraft, IncidentRequest
@@ -25,7 +26,6 @@ from .documents import ComponentsDocument, IncidentDocument, IncidentsDocument
 INCIDENTS_MAX: Final = 100
 _PATH: Final = "/api/incidents"
 _ID_MAX: Final = 2**63 - 1
-_CONNECTION_SECONDS_MAX: Final = 2.0
 
 _log = structlog.get_logger(__name__)
 
@@ -51,7 +51,7 @@ async def list_incidents(request: web.Request) -> web.Response:
     if (limit, before, kind) == (PAGE_INCIDENTS, None, None):
         page = (await request.app[STATUS_BOARD].current()).latest
     else:
-        async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+        async with lend(request.app[POOL]) as connection:
             cursor = None if before is None else IncidentId(before)
             page = await incidents.read_page(connection, limit=limit, before=cursor, kind=kind)
     document = IncidentsDocument(timestamp=datetime.now(UTC), incidents=page.incidents)
@@ -79,7 +79,7 @@ def _kind(request: web.Request) -> IncidentKind | None:
 
 
 async def read_incident(request: web.Request) -> web.Response:
-    async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+    async with lend(request.app[POOL]) as connection:
         try:
             incident = await incidents.read(connection, _incident_id(request))
         except NotFound as error:
@@ -93,7 +93,7 @@ async def open_incident(request: web.Request) -> web.Response:
     author = _author(assert_admin(request))
     draft = (await read_document(request, IncidentRequest)).root
     async with (
-        request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+        lend(request.app[POOL]) as connection,
         connection.transaction(),
     ):
         try:
@@ -114,7 +114,7 @@ async def change_incident(request: web.Request) -> web.Response:
     incident_id = _incident_id(request)
     wanted = await read_document(request, IncidentChange)
     async with (
-        request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+        lend(request.app[POOL]) as connection,
         connection.transaction(),
     ):
         try:

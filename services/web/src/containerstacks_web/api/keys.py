@@ -2,12 +2,12 @@
 
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import Final
 from uuid import UUID
 
 import structlog
 from aiohttp import web
 
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import api_keys
 from containerstacks_shared.fleet.users import UserId
 from containerstacks_web.actions.api_keys import ApiKeyRequest
@@ -18,14 +18,12 @@ from containerstacks_web.http.problems import RequestRefused
 
 from .documents import ApiKeyDocument, ApiKeysDocument, NewApiKeyDocument
 
-_CONNECTION_SECONDS_MAX: Final = 2.0
-
 _log = structlog.get_logger(__name__)
 
 
 async def list_keys(request: web.Request) -> web.Response:
     assert_admin(request)
-    async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+    async with lend(request.app[POOL]) as connection:
         now = datetime.now(UTC)
         found = await api_keys.list_all(connection)
     return answer(
@@ -46,7 +44,7 @@ async def create_key(request: web.Request) -> web.Response:
             HTTPStatus.FORBIDDEN, "A key that ends makes no key that outlives it: give an earlier expiresAt."
         )
     async with (
-        request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+        lend(request.app[POOL]) as connection,
         connection.transaction(),
     ):
         made = await api_keys.create(
@@ -74,7 +72,7 @@ async def revoke_key(request: web.Request) -> web.Response:
         key_id = UUID(request.match_info["id"])
     except ValueError:
         raise web.HTTPNotFound from None
-    async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+    async with lend(request.app[POOL]) as connection:
         revoked = await api_keys.revoke(connection, key_id, author=identity.author)
     if not revoked:
         raise RequestRefused(HTTPStatus.NOT_FOUND, "There is no active key of this id.")

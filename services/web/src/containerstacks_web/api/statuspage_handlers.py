@@ -5,6 +5,7 @@ from typing import Final
 from aiohttp import hdrs, web
 from pydantic import BaseModel
 
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.status import incidents
 from containerstacks_shared.status.documents import Incident, IncidentKind, IncidentStatus
 from containerstacks_web.database import POOL
@@ -24,7 +25,6 @@ from .statuspage import (
 
 # As many as Statuspage tells.
 _HISTORY_MAX: Final = 50
-_CONNECTION_SECONDS_MAX: Final = 2.0
 _TOLD: Final = (IncidentStatus.SCHEDULED, IncidentStatus.IN_PROGRESS, IncidentStatus.COMPLETED)
 
 
@@ -94,7 +94,7 @@ async def _history(request: web.Request, kind: IncidentKind) -> list[Incident]:
     latest = (await request.app[STATUS_BOARD].current()).latest
     if latest.next_before is None:
         return latest.incidents
-    async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+    async with lend(request.app[POOL]) as connection:
         return (await incidents.read_page(connection, limit=_HISTORY_MAX, kind=kind)).incidents
 
 

@@ -12,6 +12,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
+from containerstacks_shared.core.errors import describe
 from containerstacks_shared.database import db
 from containerstacks_web.metrics import REQUESTS
 from containerstacks_web.settings import SETTINGS
@@ -78,7 +79,7 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             headers[hdrs.ALLOW] = allowed_methods(error.headers[hdrs.ALLOW])
         return await problem_response(request, error.status, _explain(error), headers=headers)
     except db.UNAVAILABLE as error:
-        _log.warning("request.database_away", path=request.path, error=str(error) or type(error).__name__)
+        _log.warning("request.database_away", path=request.path, error=describe(error))
         return await problem_response(
             request,
             HTTPStatus.SERVICE_UNAVAILABLE,

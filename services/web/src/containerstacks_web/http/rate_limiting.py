@@ -17,6 +17,7 @@ from limits.aio.storage import RedisStorage, Storage
 from limits.aio.strategies import FixedWindowRateLimiter
 from redis.asyncio import ConnectionPool
 
+from containerstacks_shared.core.errors import describe
 from containerstacks_shared.core.settings import RateLimit
 from containerstacks_web.settings import WebSettings
 from containerstacks_web.shared_redis import KEY_PREFIX, REDIS_AWAY
@@ -125,7 +126,7 @@ class RateLimiter:
 
     def _leave_redis_alone(self, error: Exception) -> None:
         self._redis_retry_at = asyncio.get_running_loop().time() + _REDIS_RETRY_SECONDS
-        _log.warning("rate_limiting.redis_away", error=str(error) or type(error).__name__)
+        _log.warning("rate_limiting.redis_away", error=describe(error))
 
 
 RATE_LIMITER: Final = web.AppKey("rate_limiter", RateLimiter)

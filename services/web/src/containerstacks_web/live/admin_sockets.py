@@ -15,8 +15,10 @@ import structlog
 from aiohttp import web
 
 from containerstacks_shared.billing.status import read_daemon_details
+from containerstacks_shared.core.errors import describe
 from containerstacks_shared.core.waiting import happens_within
 from containerstacks_shared.database import db
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import counts
 from containerstacks_shared.status import versions
 
@@ -27,7 +29,6 @@ from .owed_figures import OwedFigures
 ENDED: Final = 4401
 
 _LOOK_SECONDS: Final = 2.0
-_CONNECTION_SECONDS_MAX: Final = 2.0
 _READ_SECONDS_MAX: Final = 4.0
 
 _log = structlog.get_logger(__name__)
@@ -77,7 +78,7 @@ class AdminSockets:
                 await self._round()
             except db.FAILURES as error:
                 # Without the database there is nothing new to tell, so nobody learns more than they knew.
-                _log.warning("admin_sockets.database_away", error=str(error) or type(error).__name__)
+                _log.warning("admin_sockets.database_away", error=describe(error))
             await happens_within(self._opened, _LOOK_SECONDS)
 
     async def _round(self) -> None:
@@ -97,7 +98,7 @@ class AdminSockets:
 
     async def _read(self) -> bytes:
         async with (
-            self._pool.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+            lend(self._pool) as connection,
             connection.transaction(),
         ):
             version = await versions.next_version(connection)

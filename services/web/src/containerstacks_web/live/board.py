@@ -14,8 +14,9 @@ import structlog
 from aiohttp import web
 
 from containerstacks_shared.billing.control import read_control
-from containerstacks_shared.core.errors import DatabaseUnavailable
+from containerstacks_shared.core.errors import DatabaseUnavailable, describe
 from containerstacks_shared.database import db
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.database.notify import Channel, Listener
 from containerstacks_shared.status import component_rules, components, incidents, versions
 from containerstacks_shared.status.documents import (
@@ -37,7 +38,6 @@ _LOOK: Final = timedelta(seconds=30)
 _RETRY_SECONDS: Final = 1.0
 _SPACING_SECONDS: Final = 0.05
 _READ_SECONDS_MAX: Final = 4.0
-_CONNECTION_SECONDS_MAX: Final = 2.0
 _FIRST_SECONDS_MAX: Final = 3.0
 _AWAY: Final = "This web server cannot reach the database."
 
@@ -119,7 +119,7 @@ class StatusBoard:
                 seconds = await self._read()
         except db.FAILURES as error:
             if self._healthy or not self._tried.is_set():
-                _log.warning("board.database_away", error=str(error) or type(error).__name__)
+                _log.warning("board.database_away", error=describe(error))
             self._healthy = False
             return _RETRY_SECONDS
         else:
@@ -130,7 +130,7 @@ class StatusBoard:
 
     async def _read(self) -> float:
         async with (
-            self._pool.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+            lend(self._pool) as connection,
             connection.transaction(),
         ):
             version = await versions.next_version(connection)

@@ -15,8 +15,9 @@ import structlog
 from aiohttp import web
 
 from containerstacks_shared.billing.status import DaemonReading, read_daemon
-from containerstacks_shared.core.errors import DatabaseUnavailable
+from containerstacks_shared.core.errors import DatabaseUnavailable, describe
 from containerstacks_shared.database import db
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.database.notify import Channel, Hint, Listener, Subscription
 from containerstacks_shared.fleet import counts
 from containerstacks_shared.status import versions
@@ -46,7 +47,6 @@ _ECHO_SECONDS = 1.0
 # Billing says when something happens to it. When only counts change, what was read of it so short a time ago will do.
 _BILLING_SECONDS = 1.0
 _READ_SECONDS_MAX = 4.0
-_CONNECTION_SECONDS_MAX = 2.0
 # How long a request waits for the very first reading.
 _FIRST_SECONDS_MAX = 3.0
 
@@ -134,14 +134,14 @@ class SnapshotFeed:
                 await self._read_and_show()
         except db.FAILURES as error:
             if self._healthy or not self._tried.is_set():
-                _log.warning("feed.database_away", error=str(error) or type(error).__name__)
+                _log.warning("feed.database_away", error=describe(error))
             self._healthy = False
             STATUS_READINGS.labels("failed").inc()
         finally:
             self._tried.set()
 
     async def _read_and_show(self) -> None:
-        async with self._pool.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+        async with lend(self._pool) as connection:
             async with connection.transaction():
                 snapshot = await self._read(connection)
             # Before the connection goes back, which the pool asks the database about: browsers are waiting.

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from containerstacks_shared.billing import run_records
 from containerstacks_shared.billing.documents import RunHistoryPoint
+from containerstacks_shared.core.errors import describe
 from containerstacks_shared.database import db
 from containerstacks_shared.database.reading import Reader
 from containerstacks_shared.fleet.vps import VpsHistoryPoint
@@ -64,7 +65,7 @@ class HistoryReadings:
             async with asyncio.timeout(_READ_SECONDS_MAX):
                 reading = await self._reader.read(_read_spans)
         except db.FAILURES as error:
-            _log.warning("history.unavailable", error=str(error) or type(error).__name__)
+            _log.warning("history.unavailable", error=describe(error))
             if self._latest is not None:
                 self._latest = replace(self._latest, stale=True)
             return _RETRY_SECONDS

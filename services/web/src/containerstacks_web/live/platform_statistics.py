@@ -15,7 +15,7 @@ from aiocache import RedisCache, SimpleMemoryCache
 from aiohttp import web
 from redis.asyncio import ConnectionPool
 
-from containerstacks_shared.core.errors import DatabaseUnavailable
+from containerstacks_shared.core.errors import DatabaseUnavailable, describe
 from containerstacks_shared.database import db
 from containerstacks_shared.database.reading import Reader, Reading
 from containerstacks_shared.fleet import counts
@@ -110,7 +110,7 @@ class _Cached(Generic[Value]):
         try:
             figures: PlatformFigures[Value] | None = await self._cache.get(self._key)
         except REDIS_AWAY as error:
-            _log.warning("platform_statistics.redis_away", error=str(error) or type(error).__name__)
+            _log.warning("platform_statistics.redis_away", error=describe(error))
             return self._last if self._is_fresh(self._last) else None
         if figures is not None:
             self._last = figures
@@ -125,14 +125,14 @@ class _Cached(Generic[Value]):
                 reading: Reading[Value] = await self._reader.read(self._read)
         except db.FAILURES as error:
             self._retry_at = clock() + _RETRY_SECONDS
-            _log.warning("platform_statistics.unavailable", error=str(error) or type(error).__name__)
+            _log.warning("platform_statistics.unavailable", error=describe(error))
             return self._last_known()
         value = reading.value.model_copy(update={"cache_expiry": reading.as_of + LIFETIME})
         self._last = PlatformFigures(value=value, taken_at=reading.as_of)
         try:
             await self._cache.set(self._key, self._last, ttl=_seconds_until(reading.as_of + LIFETIME))
         except REDIS_AWAY as error:
-            _log.warning("platform_statistics.redis_away", error=str(error) or type(error).__name__)
+            _log.warning("platform_statistics.redis_away", error=describe(error))
         return self._last
 
     def _last_known(self) -> PlatformFigures[Value]:

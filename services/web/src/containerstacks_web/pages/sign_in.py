@@ -10,6 +10,7 @@ from aiohttp import web
 from aiohttp_session import get_session, new_session
 
 from containerstacks_shared.core.settings import RateLimit
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import passwords, users, web_sessions
 from containerstacks_shared.fleet.users import Account, UserId
 from containerstacks_web.database import POOL
@@ -26,7 +27,6 @@ from . import handlers as pages
 GUESSES: Final = RateLimit.parse("10/15 minutes")
 GUESSES_NAME: Final = "sign-in"
 _EMAIL_CHARACTERS_MAX: Final = 255
-_CONNECTION_SECONDS_MAX: Final = 2.0
 # Each takes a core for some tenths of a second, and 64 MiB.
 PASSWORD_CHECKS_AT_ONCE: Final = 2
 PASSWORD_CHECKS: Final = web.AppKey("password_checks", asyncio.Semaphore)
@@ -69,7 +69,7 @@ async def sign_out_everywhere(request: web.Request) -> web.StreamResponse:
     await assert_csrf(request)
     session = await get_session(request)
     if (user_id := session.get(USER_ID)) is not None:
-        async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+        async with lend(request.app[POOL]) as connection:
             ended = await web_sessions.delete_of_user(connection, UserId(UUID(user_id)))
         _log.info("sign_in.signed_out_everywhere", user_id=user_id, sessions=ended)
     session.invalidate()
@@ -78,7 +78,7 @@ async def sign_out_everywhere(request: web.Request) -> web.StreamResponse:
 
 async def _authenticate(request: web.Request, email: str, password: str) -> Account | None:
     pool = request.app[POOL]
-    async with pool.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+    async with lend(pool) as connection:
         account = await users.find_by_email(connection, email)
     stored_hash = None if account is None else account.password_hash
     async with request.app[PASSWORD_CHECKS]:
@@ -86,7 +86,7 @@ async def _authenticate(request: web.Request, email: str, password: str) -> Acco
     if account is None or not verification.matches:
         return None
     if verification.stronger_hash is not None:
-        async with pool.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+        async with lend(pool) as connection:
             await users.upgrade_password_hash(
                 connection, account.id, before=account.password_hash, after=verification.stronger_hash
             )

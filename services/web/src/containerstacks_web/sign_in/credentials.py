@@ -16,7 +16,9 @@ from aiohttp import hdrs, web
 from aiohttp_session import get_session
 from pydantic import SecretStr
 
+from containerstacks_shared.core.errors import describe
 from containerstacks_shared.database import db
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import api_keys, users
 from containerstacks_shared.fleet.api_keys import ApiKeyScope
 from containerstacks_shared.fleet.users import User, UserId, UserRole
@@ -30,7 +32,6 @@ from .key_uses import KEY_USES
 from .sessions import SESSION_STORAGE, SESSION_USER
 
 _CREDENTIAL_CHARACTERS_MAX: Final = 4096
-_CONNECTION_SECONDS_MAX: Final = 2.0
 
 _log = structlog.get_logger(__name__)
 
@@ -88,7 +89,7 @@ async def _by_api_key(request: web.Request, key: str) -> Identity:
     # Bytes that are no text come as characters that cannot be encoded; no key has any.
     if not key.startswith(api_keys.PREFIX) or not key.isascii() or len(key) > _CREDENTIAL_CHARACTERS_MAX:
         raise WrongCredential
-    async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+    async with lend(request.app[POOL]) as connection:
         found = await api_keys.find(connection, key)
     if found is None:
         raise WrongCredential
@@ -105,7 +106,7 @@ async def _by_token(request: web.Request, token: str) -> Identity:
     if secret is None or len(token) > _CREDENTIAL_CHARACTERS_MAX:
         raise WrongCredential
     user_id = _user_id_of_token(token, secret)
-    async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+    async with lend(request.app[POOL]) as connection:
         # The token says who, the table says what they may do now.
         user = await users.find_by_id(connection, user_id)
     return _identity(user, CredentialKind.TOKEN)
@@ -133,7 +134,7 @@ async def _by_session(request: web.Request) -> Identity:
         await get_session(request)
     except db.UNAVAILABLE as error:
         # Pages go on showing what they know, to a visitor who is nobody for the moment.
-        _log.warning("sessions.unavailable", error=str(error) or type(error).__name__)
+        _log.warning("sessions.unavailable", error=describe(error))
         return ANONYMOUS
     user = request.get(SESSION_USER)
     if user is None:

@@ -7,12 +7,13 @@ from uuid import UUID
 import structlog
 from aiohttp import web
 
+from containerstacks_shared.core.errors import describe
 from containerstacks_shared.core.waiting import happens_within
 from containerstacks_shared.database import db
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import api_keys
 
 _WRITE_SECONDS: Final = 60.0
-_CONNECTION_SECONDS_MAX: Final = 2.0
 
 _log = structlog.get_logger(__name__)
 
@@ -35,11 +36,11 @@ class KeyUses:
             return
         used, self._used = self._used, set()
         try:
-            async with self._pool.acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+            async with lend(self._pool) as connection:
                 await api_keys.note_uses(connection, used)
         except db.FAILURES as error:
             # Which key was used last is worth no retry: the next use notes it again.
-            _log.warning("key_uses.database_away", error=str(error) or type(error).__name__)
+            _log.warning("key_uses.database_away", error=describe(error))
 
 
 KEY_USES: Final = web.AppKey("key_uses", KeyUses)

@@ -15,6 +15,7 @@ from aiohttp import web
 from aiohttp_session import AbstractStorage, Session
 from pydantic import SecretStr
 
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import web_sessions
 from containerstacks_shared.fleet.users import User, UserId
 from containerstacks_shared.fleet.web_sessions import WebSession
@@ -29,7 +30,6 @@ FORM_LIFETIME: Final = timedelta(hours=1)
 _TOKEN_BYTES: Final = 32
 # What such a token looks like; anything else is not worth a question to the database.
 _TOKEN: Final = re.compile(rf"[A-Za-z0-9_-]{{{len(secrets.token_urlsafe(_TOKEN_BYTES))}}}")
-_CONNECTION_SECONDS_MAX: Final = 2.0
 
 # The signed-in user as the database knew them when the session was loaded.
 SESSION_USER: Final = web.RequestKey("session_user", User)
@@ -69,7 +69,7 @@ class DatabaseSessionStorage(AbstractStorage):
         token = secrets.token_urlsafe(_TOKEN_BYTES) if is_new else str(session.identity)
         user_id = session.get(USER_ID)
         lifetime = FORM_LIFETIME if user_id is None else SIGNED_IN_LIFETIME
-        async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+        async with lend(request.app[POOL]) as connection:
             if is_new:
                 await web_sessions.delete_expired(connection)
             await web_sessions.save(
@@ -93,7 +93,7 @@ class DatabaseSessionStorage(AbstractStorage):
     async def forget(self, request: web.Request, session: Session) -> None:
         """End a session on the server, whatever the browser does with its cookie."""
         if session.identity is not None:
-            async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+            async with lend(request.app[POOL]) as connection:
                 await web_sessions.delete(connection, self._hash(str(session.identity)))
 
     def token(self, request: web.Request) -> str | None:
@@ -102,7 +102,7 @@ class DatabaseSessionStorage(AbstractStorage):
         return token if token is not None and _TOKEN.fullmatch(token) else None
 
     async def _find(self, request: web.Request, token: str) -> WebSession | None:
-        async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+        async with lend(request.app[POOL]) as connection:
             return await web_sessions.find(connection, self._hash(token))
 
     def _hash(self, token: str) -> str:
