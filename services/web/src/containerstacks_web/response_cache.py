@@ -15,27 +15,28 @@ from http import HTTPStatus
 from typing import Final
 
 import structlog
-from aiohttp import ETag, hdrs, web
+from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 from prometheus_client import Counter
 
 from containerstacks_web.api import health
 from containerstacks_web.http.client_address import TRUSTED_PROXIES, Visitor
 from containerstacks_web.http.compression import takes_gzip
+from containerstacks_web.http.conditional import is_known
 from containerstacks_web.http.headers import (
     API_KEY_HEADER,
     PUBLIC_CACHING,
     SECURITY_HEADERS,
-    TRANSPORT_SECURITY,
     VARY,
 )
 from containerstacks_web.http.identity import RequestRole
+from containerstacks_web.http.middlewares import own_headers
 from containerstacks_web.http.paths import PROBES, SOCKET_PATH, STATIC_PREFIX
 from containerstacks_web.http.policy import add_cors_headers, is_plain
 from containerstacks_web.http.prepared_response import PreparedResponse, make_head
 from containerstacks_web.http.problems import CONTENT_TYPE, describe_problem, wants_page
 from containerstacks_web.http.rate_limiting import RATE_LIMIT_RESULT, RATE_LIMITER, RateLimitResult
-from containerstacks_web.http.request_ids import REQUEST_ID_HEADER, request_id_of
+from containerstacks_web.http.request_ids import request_id_of
 from containerstacks_web.live.board import STATUS_BOARD
 from containerstacks_web.live.feed import SNAPSHOT_FEED
 from containerstacks_web.live.history import HISTORY
@@ -191,10 +192,9 @@ def _refused(request: web.Request, result: RateLimitResult, *, secure: bool) -> 
 
 
 def _lines(result: RateLimitResult, request_id: str, *, secure: bool) -> str:
-    """What differs from one answer to the next."""
-    transport = f"Strict-Transport-Security: {TRANSPORT_SECURITY}\r\n" if secure else ""
-    limits = "".join(f"{name}: {value}\r\n" for name, value in result.headers.items())
-    return f"{limits}{transport}{REQUEST_ID_HEADER}: {request_id}\r\n"
+    """Write down what differs from one answer to the next."""
+    headers = own_headers(request_id, result, secure=secure)
+    return "".join(f"{name}: {value}\r\n" for name, value in headers.items())
 
 
 def _is_counted(path: str) -> bool:
@@ -219,14 +219,9 @@ def _shown_on_a_page(request: web.Request, snapshot: StatusSnapshot) -> tuple[ob
 
 def _form(request: web.Request, ready: _Ready) -> _Form:
     headers = request.headers
-    if hdrs.IF_NONE_MATCH in headers and _is_known(request, ready.etag):
+    if hdrs.IF_NONE_MATCH in headers and is_known(request, ready.etag):
         return ready.unchanged
     return ready.zipped if takes_gzip(request) else ready.whole
-
-
-def _is_known(request: web.Request, etag: str) -> bool:
-    known: tuple[ETag, ...] = request.if_none_match or ()
-    return any(candidate.value in {etag, "*"} for candidate in known)
 
 
 def _etag(

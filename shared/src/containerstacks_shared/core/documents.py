@@ -17,6 +17,13 @@ def _json_number(value: Decimal) -> int | float:
     return int(value) if value == value.to_integral_value() else float(value)
 
 
+def text_only(value: object) -> object:
+    """Take a moment as text: a number would be seconds to one reader and milliseconds to the next."""
+    if value is not None and not isinstance(value, str | datetime):
+        raise ValueError("is not a date and time")
+    return value
+
+
 Timestamp = Annotated[AwareDatetime, PlainSerializer(_utc_text, return_type=str, when_used="json")]
 
 

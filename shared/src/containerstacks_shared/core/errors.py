@@ -56,3 +56,9 @@ class ChangeRefused(ContainerStacksError):  # noqa: N818
 def describe(error: BaseException) -> str:
     """Return its message, or its name where it has none: a `TimeoutError`, for instance."""
     return str(error) or type(error).__name__
+
+
+def as_sentence(error: BaseException) -> str:
+    """Return its message as people are shown it."""
+    text = describe(error)
+    return f"{text[:1].upper()}{text[1:]}."

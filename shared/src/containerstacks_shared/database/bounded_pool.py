@@ -25,8 +25,6 @@ else:
 CLEANUP_SECONDS_MAX: Final = 1.0
 # How long whoever answers a person waits for a free session.
 CONNECTION_SECONDS_MAX: Final = 2.0
-# How long whoever answers a person waits for a free session.
-CONNECTION_SECONDS_MAX: Final = 2.0
 
 _FAILURES: Final = (
     asyncpg.PostgresError,
@@ -35,11 +33,6 @@ _FAILURES: Final = (
     OSError,
     TimeoutError,
 )
-
-
-def lend(pool: _Pool) -> "PoolAcquireContext[asyncpg.Record]":
-    """Lend a session; raises TimeoutError when none is free within `CONNECTION_SECONDS_MAX`."""
-    return pool.acquire(timeout=CONNECTION_SECONDS_MAX)
 
 
 def lend(pool: _Pool) -> "PoolAcquireContext[asyncpg.Record]":

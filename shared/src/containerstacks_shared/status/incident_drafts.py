@@ -1,6 +1,5 @@
 """What administrators send to open, plan or change an incident."""
 
-from datetime import datetime
 from typing import Annotated, Literal
 
 from pydantic import (
@@ -13,7 +12,7 @@ from pydantic import (
     StringConstraints,
 )
 
-from containerstacks_shared.core.documents import Document
+from containerstacks_shared.core.documents import Document, text_only
 
 from .documents import (
     Component,
@@ -25,13 +24,6 @@ from .documents import (
 
 def _in_page_order(components: tuple[Component, ...]) -> tuple[Component, ...]:
     return tuple(component for component in Component if component in components)
-
-
-def _text_only(value: object) -> object:
-    """Take a moment as text: a number would be seconds to one reader and milliseconds to the next."""
-    if value is not None and not isinstance(value, str | datetime):
-        raise ValueError("is not a date and time")
-    return value
 
 
 # Neither PostgreSQL nor a feed takes every character; a body may have lines and tabs.
@@ -54,7 +46,7 @@ Body = Annotated[
 ]
 
 
-Moment = Annotated[AwareDatetime, BeforeValidator(_text_only)]
+Moment = Annotated[AwareDatetime, BeforeValidator(text_only)]
 
 
 Components = Annotated[tuple[Component, ...], Field(min_length=1), AfterValidator(_in_page_order)]

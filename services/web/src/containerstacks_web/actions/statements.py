@@ -11,13 +11,13 @@ from aiohttp import hdrs, web
 from containerstacks_shared.billing.statement import Month, open_statement
 from containerstacks_shared.billing.statement_formats import StatementFormat, render
 from containerstacks_shared.core.errors import NotFound
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet.organizations import Organization
 from containerstacks_web.database import POOL
 from containerstacks_web.http.problems import RequestRefused
 
 _CONTENT_TYPES: Final = {StatementFormat.CSV: "text/csv", StatementFormat.JSON: "application/json"}
 _NOT_IN_FILE_NAME: Final = re.compile("[^a-z0-9]+")
-_CONNECTION_SECONDS_MAX: Final = 2.0
 _CHUNK_CHARACTERS: Final = 64 * 1024
 # Whoever takes less than a chunk in so long holds up a connection to the database for nothing.
 _WRITE_SECONDS_MAX: Final = 30.0
@@ -41,7 +41,7 @@ async def send_statement(
     }
     try:
         async with (
-            request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection,
+            lend(request.app[POOL]) as connection,
             open_statement(connection, organization=str(organization.id), month=month) as statement,
         ):
             response = web.StreamResponse(headers=headers)

@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from containerstacks_shared.core.errors import ChangeRefused, NotFound
+from containerstacks_shared.core.errors import ChangeRefused, NotFound, as_sentence
 from containerstacks_shared.status import incidents
 from containerstacks_shared.status.documents import (
     Component,
@@ -73,7 +73,7 @@ async def open_incident(request: web.Request, identity: Identity) -> web.Respons
         async with database(request) as connection, connection.transaction():
             incident = await incidents.open_incident(connection, draft, author=identity.author)
     except ChangeRefused as error:
-        refused = form.with_problems({"started_at": _sentence(error)})
+        refused = form.with_problems({"started_at": as_sentence(error)})
         return await _draft_page(request, IncidentKind.INCIDENT, refused)
     _log.info("incidents.opened", incident_id=incident.id, kind="incident", author=identity.author)
     await leave_message(request, "Incident published.")
@@ -90,7 +90,7 @@ async def plan_maintenance(request: web.Request, identity: Identity) -> web.Resp
         async with database(request) as connection, connection.transaction():
             incident = await incidents.plan_maintenance(connection, draft, author=identity.author)
     except ChangeRefused as error:
-        refused = form.with_problems({"starts_at": _sentence(error)})
+        refused = form.with_problems({"starts_at": as_sentence(error)})
         return await _draft_page(request, IncidentKind.MAINTENANCE, refused)
     _log.info("incidents.opened", incident_id=incident.id, kind="maintenance", author=identity.author)
     await leave_message(request, "Maintenance scheduled.")
@@ -118,7 +118,7 @@ async def change(request: web.Request, identity: Identity) -> web.Response:
                 connection, IncidentId(incident.id), wanted, author=identity.author
             )
     except ChangeRefused as error:
-        return await _refused(request, incident, form, {"body" if is_update else "title": _sentence(error)})
+        return await _refused(request, incident, form, {"body" if is_update else "title": as_sentence(error)})
     _log.info(
         "incidents.changed", incident_id=changed.id, status=changed.status.value, author=identity.author
     )
@@ -206,8 +206,3 @@ def _choices(incident: Incident) -> tuple[IncidentStatus, ...]:
             return (IncidentStatus.IN_PROGRESS, IncidentStatus.COMPLETED, IncidentStatus.CANCELLED)
         case over:
             return (over,)
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error)
-    return f"{text[:1].upper()}{text[1:]}."

@@ -6,13 +6,12 @@ from http import HTTPStatus
 from typing import Final
 from uuid import UUID
 
-import structlog
 from aiohttp import web
 
 from containerstacks_shared.core.errors import NotFound
 from containerstacks_shared.fleet import api_keys
 from containerstacks_shared.fleet.api_keys import ApiKeyScope
-from containerstacks_shared.fleet.users import UserId
+from containerstacks_web.actions import api_keys as actions
 from containerstacks_web.actions.api_keys import ApiKeyRequest
 from containerstacks_web.http.client_address import TRUSTED_PROXIES
 from containerstacks_web.http.exchange import whole_number
@@ -31,8 +30,6 @@ _COOKIE: Final = "containerstacks_new_key"
 _COOKIE_SECONDS: Final = 60
 _KEY: Final = re.compile(rf"{api_keys.PREFIX}[0-9a-f]{{64}}")
 
-_log = structlog.get_logger(__name__)
-
 
 async def show(request: web.Request, _identity: Identity) -> web.Response:
     return await _page(request, Form({"scopes": [ApiKeyScope.STATUS]}), made=_just_made(request))
@@ -44,17 +41,8 @@ async def create(request: web.Request, identity: Identity) -> web.Response:
     wanted, problems = _read_wish(form, identity)
     if wanted is None or problems:
         return await _page(request, form.with_problems(problems), status=HTTPStatus.UNPROCESSABLE_ENTITY)
-    assert identity.user_id is not None
     async with database(request) as connection, connection.transaction():
-        made = await api_keys.create(
-            connection,
-            UserId(identity.user_id),
-            name=wanted.name,
-            scopes=frozenset(wanted.scopes),
-            expires_at=wanted.expires_at,
-            author=identity.author,
-        )
-    _log.info("api_key.created", key_id=str(made.id), user_id=str(identity.user_id))
+        made = await actions.create(connection, wanted, identity)
     # Not this answer: loading it again would create another key.
     following = web.HTTPSeeOther(_PATH)
     following.set_cookie(
@@ -86,9 +74,7 @@ async def revoke(request: web.Request, identity: Identity) -> web.Response:
     except ValueError:
         raise web.HTTPNotFound from None
     async with database(request) as connection:
-        revoked = await api_keys.revoke(connection, key_id, author=identity.author)
-    if revoked:
-        _log.info("api_key.revoked", key_id=str(key_id), user_id=str(identity.user_id))
+        revoked = await actions.revoke(connection, key_id, identity)
     await leave_message(request, "Key revoked." if revoked else "This key had been revoked before.")
     raise web.HTTPSeeOther(_PATH)
 
@@ -101,12 +87,8 @@ def _read_wish(form: Form, identity: Identity) -> tuple[ApiKeyRequest | None, di
             expires_at = datetime.combine(date.fromisoformat(text), time(), UTC)
         except ValueError:
             problems["expires_on"] = "Enter a date, like 2030-01-31."
-        else:
-            if expires_at <= datetime.now(UTC):
-                problems["expires_on"] = "Must be in the future."
-    own_end = identity.credential_expires_at
-    if own_end is not None and (expires_at is None or expires_at > own_end):
-        problems.setdefault("expires_on", "A key that expires cannot create one that outlives it.")
+    if problem := actions.find_problem(expires_at, identity, now=datetime.now(UTC)):
+        problems.setdefault("expires_on", problem.value)
     values = {"name": form.value("name").strip(), "scopes": list(form.values.get("scopes", ()))}
     wanted, other = checked(ApiKeyRequest, {**values, "expires_at": expires_at})
     return wanted, other | problems

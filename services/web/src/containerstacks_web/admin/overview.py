@@ -11,10 +11,8 @@ from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.billing.guard import read_amounts, read_guard
 from containerstacks_shared.billing.held_plans import read_held
 from containerstacks_shared.billing.progress import progress_is_healthy
-from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.database.db import read_application_changes
 from containerstacks_shared.database.locks import Role
-from containerstacks_shared.fleet import counts
 from containerstacks_shared.process import processes
 from containerstacks_shared.status.health import Facts
 from containerstacks_web.database import LISTENER
@@ -34,10 +32,7 @@ _FINDINGS_SHOWN: Final = 20
 
 async def show(request: web.Request, _identity: Identity) -> web.Response:
     async with database(request) as connection:
-        progress = await request.app[ADMIN_SOCKETS].owed.read(connection)
-        interval = request.app[SETTINGS].billing_interval
-        daemon = await read_daemon_details(connection, interval=interval, owed=progress.owed)
-        vps = await counts.read_vps_details(connection)
+        read = await request.app[ADMIN_SOCKETS].read_details(connection)
         control = await read_control(connection)
         held = await read_held(connection, limit=_ROWS_MAX)
         debt = await debts.count_open(connection)
@@ -50,13 +45,13 @@ async def show(request: web.Request, _identity: Identity) -> web.Response:
             connection, {role.value: role.number for role in Role if role.has_term}
         )
         sessions = await processes.read_sessions(connection)
-    now = datetime.now(UTC)
+    now, daemon, vps = datetime.now(UTC), read.daemon, read.vps
     facts = Facts(
         now=now,
         daemon=daemon,
-        billing_interval=interval,
+        billing_interval=request.app[SETTINGS].billing_interval,
         billing_paused=control.paused,
-        billing_stalled=not progress_is_healthy(progress),
+        billing_stalled=not progress_is_healthy(read.progress),
         counts_behind=timedelta(0) if lag.since is None else now - lag.since,
         aggregator_leads=any(leader.is_held for leader in leaders if leader.role == Role.STATS_AGGREGATOR),
         audit_findings=None if daemon.audit is None else daemon.audit.findings,

@@ -6,9 +6,8 @@ them from the database in one snapshot.
 
 import time
 from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
 
-from aiohttp import ETag, web
+from aiohttp import web
 
 from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.core.documents import Document
@@ -16,6 +15,7 @@ from containerstacks_shared.core.version import application_version
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import counts
 from containerstacks_web.database import POOL
+from containerstacks_web.http.conditional import conditional
 from containerstacks_web.http.identity import IDENTITY
 from containerstacks_web.live.feed import SNAPSHOT_FEED
 from containerstacks_web.live.freshness import Freshness
@@ -42,10 +42,7 @@ async def statistics(request: web.Request) -> web.Response:
     if request[IDENTITY].is_admin:
         return await _detailed_statistics(request)
     snapshot = await request.app[SNAPSHOT_FEED].current()
-    etag = ETag(version_of(request, snapshot), is_weak=True)
-    if _is_known(request, etag):
-        return _not_modified(etag)
-    return _answer(public_statistics(snapshot), etag)
+    return conditional(request, version_of(request, snapshot), lambda: _answer(public_statistics(snapshot)))
 
 
 def public_statistics(snapshot: StatusSnapshot) -> bytes:
@@ -69,10 +66,9 @@ async def billing_daemon(request: web.Request) -> web.Response:
     if request[IDENTITY].is_admin:
         return await _detailed_billing_daemon(request)
     snapshot = await request.app[SNAPSHOT_FEED].current()
-    etag = ETag(version_of(request, snapshot), is_weak=True)
-    if _is_known(request, etag):
-        return _not_modified(etag)
-    return _answer(public_billing_daemon(request, snapshot), etag)
+    return conditional(
+        request, version_of(request, snapshot), lambda: _answer(public_billing_daemon(request, snapshot))
+    )
 
 
 def public_billing_daemon(request: web.Request, snapshot: StatusSnapshot) -> bytes:
@@ -96,10 +92,9 @@ async def platform_statistics(request: web.Request) -> web.Response:
         details = await cache.read_details()
         return _answer(PlatformStatisticsDocument(timestamp=datetime.now(UTC), stats=details.value))
     figures = await cache.read()
-    etag = ETag(f"{figures.taken_at.timestamp():.3f}", is_weak=True)
-    if _is_known(request, etag):
-        return _not_modified(etag)
-    return _answer(PlatformStatisticsDocument(timestamp=datetime.now(UTC), stats=figures.value), etag)
+    name = f"{figures.taken_at.timestamp():.3f}"
+    document = PlatformStatisticsDocument(timestamp=datetime.now(UTC), stats=figures.value)
+    return conditional(request, name, lambda: _answer(document))
 
 
 def version_of(request: web.Request, snapshot: StatusSnapshot) -> str:
@@ -120,21 +115,6 @@ def _serialized(document: Document) -> bytes:
     return document.model_dump_json().encode()
 
 
-def _answer(answer: Document | bytes, etag: ETag | None = None) -> web.Response:
+def _answer(answer: Document | bytes) -> web.Response:
     body = answer if isinstance(answer, bytes) else _serialized(answer)
-    response = web.Response(body=body, content_type="application/json")
-    if etag is not None:
-        response.etag = etag
-    return response
-
-
-def _is_known(request: web.Request, etag: ETag) -> bool:
-    """Compare weakly, as If-None-Match is meant to be: the time of the answer alone makes no new version."""
-    known = request.if_none_match or ()
-    return any(candidate.value in {etag.value, "*"} for candidate in known)
-
-
-def _not_modified(etag: ETag) -> web.Response:
-    response = web.Response(status=HTTPStatus.NOT_MODIFIED)
-    response.etag = etag
-    return response
+    return web.Response(body=body, content_type="application/json")

@@ -8,7 +8,7 @@ import structlog
 from aiohttp import hdrs, web
 from yarl import URL
 
-from containerstacks_shared.core.errors import ChangeRefused, NotFound
+from containerstacks_shared.core.errors import ChangeRefused, NotFound, as_sentence
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.status import incidents
 from containerstacks_shared.status.documents import IncidentId, IncidentKind
@@ -17,7 +17,6 @@ from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import assert_admin
 from containerstacks_web.http.conditional import named_answer
 from containerstacks_web.http.exchange import JSON, answer, read_document, whole_number
-from containerstacks_web.http.identity import Identity
 from containerstacks_web.http.problems import RequestRefused
 from containerstacks_web.live.board import PAGE_INCIDENTS, STATUS_BOARD
 
@@ -83,14 +82,14 @@ async def read_incident(request: web.Request) -> web.Response:
         try:
             incident = await incidents.read(connection, _incident_id(request))
         except NotFound as error:
-            raise RequestRefused(HTTPStatus.NOT_FOUND, _sentence(error)) from error
+            raise RequestRefused(HTTPStatus.NOT_FOUND, as_sentence(error)) from error
     document = IncidentDocument(incident=incident)
     return named_answer(request, document.model_dump_json().encode(), content_type=JSON)
 
 
 async def open_incident(request: web.Request) -> web.Response:
     """Open an incident, or plan a maintenance."""
-    author = _author(assert_admin(request))
+    author = assert_admin(request).author
     draft = (await read_document(request, IncidentRequest)).root
     async with (
         lend(request.app[POOL]) as connection,
@@ -102,7 +101,7 @@ async def open_incident(request: web.Request) -> web.Response:
             else:
                 incident = await incidents.plan_maintenance(connection, draft, author=author)
         except ChangeRefused as error:
-            raise RequestRefused(HTTPStatus.CONFLICT, _sentence(error)) from error
+            raise RequestRefused(HTTPStatus.CONFLICT, as_sentence(error)) from error
     _log.info("incidents.opened", incident_id=incident.id, kind=incident.kind.value, author=author)
     headers = {"Location": f"{_PATH}/{incident.id}"}
     return answer(request, IncidentDocument(incident=incident), status=HTTPStatus.CREATED, headers=headers)
@@ -110,7 +109,7 @@ async def open_incident(request: web.Request) -> web.Response:
 
 async def change_incident(request: web.Request) -> web.Response:
     """Update or close an incident; change, end or cancel a maintenance."""
-    author = _author(assert_admin(request))
+    author = assert_admin(request).author
     incident_id = _incident_id(request)
     wanted = await read_document(request, IncidentChange)
     async with (
@@ -120,9 +119,9 @@ async def change_incident(request: web.Request) -> web.Response:
         try:
             incident = await incidents.change(connection, incident_id, wanted, author=author)
         except NotFound as error:
-            raise RequestRefused(HTTPStatus.NOT_FOUND, _sentence(error)) from error
+            raise RequestRefused(HTTPStatus.NOT_FOUND, as_sentence(error)) from error
         except ChangeRefused as error:
-            raise RequestRefused(HTTPStatus.CONFLICT, _sentence(error)) from error
+            raise RequestRefused(HTTPStatus.CONFLICT, as_sentence(error)) from error
     _log.info("incidents.changed", incident_id=incident.id, status=incident.status.value, author=author)
     return answer(request, IncidentDocument(incident=incident))
 
@@ -132,12 +131,3 @@ def _incident_id(request: web.Request) -> IncidentId:
     if not (text.isascii() and text.isdigit()) or int(text[:20]) > _ID_MAX:
         raise RequestRefused(HTTPStatus.NOT_FOUND, "There is no incident of this id.")
     return IncidentId(int(text[:20]))
-
-
-def _author(identity: Identity) -> str:
-    return identity.name or str(identity.user_id)
-
-
-def _sentence(error: Exception) -> str:
-    text = str(error)
-    return f"{text[:1].upper()}{text[1:]}."

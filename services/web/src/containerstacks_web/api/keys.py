@@ -4,21 +4,18 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from uuid import UUID
 
-import structlog
 from aiohttp import web
 
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import api_keys
-from containerstacks_shared.fleet.users import UserId
-from containerstacks_web.actions.api_keys import ApiKeyRequest
+from containerstacks_web.actions import api_keys as actions
+from containerstacks_web.actions.api_keys import ApiKeyRequest, ExpiryProblem
 from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import assert_admin
 from containerstacks_web.http.exchange import answer, read_document
 from containerstacks_web.http.problems import RequestRefused
 
 from .documents import ApiKeyDocument, ApiKeysDocument, NewApiKeyDocument
-
-_log = structlog.get_logger(__name__)
 
 
 async def list_keys(request: web.Request) -> web.Response:
@@ -34,28 +31,19 @@ async def list_keys(request: web.Request) -> web.Response:
 async def create_key(request: web.Request) -> web.Response:
     """Make a key for whoever asks; what was asked with a key that ends, ends no later than it."""
     identity = assert_admin(request)
-    assert identity.user_id is not None
     wanted = await read_document(request, ApiKeyRequest)
-    if wanted.expires_at is not None and wanted.expires_at <= datetime.now(UTC):
-        raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, "expiresAt: is not in the future")
-    own_end = identity.credential_expires_at
-    if own_end is not None and (wanted.expires_at is None or wanted.expires_at > own_end):
-        raise RequestRefused(
-            HTTPStatus.FORBIDDEN, "A key that ends makes no key that outlives it: give an earlier expiresAt."
-        )
+    match actions.find_problem(wanted.expires_at, identity, now=datetime.now(UTC)):
+        case ExpiryProblem.PAST:
+            raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, "expiresAt: must be in the future")
+        case ExpiryProblem.OUTLIVES_CREATOR as problem:
+            raise RequestRefused(HTTPStatus.FORBIDDEN, f"{problem} Give an earlier expiresAt.")
+        case None:
+            pass
     async with (
         lend(request.app[POOL]) as connection,
         connection.transaction(),
     ):
-        made = await api_keys.create(
-            connection,
-            UserId(identity.user_id),
-            name=wanted.name,
-            scopes=frozenset(wanted.scopes),
-            expires_at=wanted.expires_at,
-            author=identity.author,
-        )
-    _log.info("api_key.created", key_id=str(made.id), user_id=str(identity.user_id))
+        made = await actions.create(connection, wanted, identity)
     document = NewApiKeyDocument.of(made, wanted)
     # Not compressed: it holds a secret.
     return web.Response(
@@ -73,8 +61,7 @@ async def revoke_key(request: web.Request) -> web.Response:
     except ValueError:
         raise web.HTTPNotFound from None
     async with lend(request.app[POOL]) as connection:
-        revoked = await api_keys.revoke(connection, key_id, author=identity.author)
+        revoked = await actions.revoke(connection, key_id, identity)
     if not revoked:
         raise RequestRefused(HTTPStatus.NOT_FOUND, "There is no active key of this id.")
-    _log.info("api_key.revoked", key_id=str(key_id), user_id=str(identity.user_id))
     return web.Response(status=HTTPStatus.NO_CONTENT)

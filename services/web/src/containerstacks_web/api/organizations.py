@@ -16,6 +16,7 @@ from containerstacks_shared.billing.statement_formats import StatementFormat
 from containerstacks_shared.core.documents import Count, Document, Timestamp
 from containerstacks_shared.core.errors import NotFound
 from containerstacks_shared.core.money import CURRENCY
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet.organizations import Organization
 from containerstacks_web.actions.organizations import find_readable
@@ -27,7 +28,6 @@ from containerstacks_web.http.identity import IDENTITY, RequestRole
 from containerstacks_web.http.problems import RequestRefused
 
 DEBTS_MAX: Final = 500
-_CONNECTION_SECONDS_MAX: Final = 2.0
 # To the last digit, which a JSON number would not be everywhere.
 Money = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?$", examples=["12.50"])]
 
@@ -142,7 +142,7 @@ async def _readable(request: web.Request) -> AsyncIterator[tuple[Connection, Org
         )
     try:
         wanted = UUID(request.match_info["id"])
-        async with request.app[POOL].acquire(timeout=_CONNECTION_SECONDS_MAX) as connection:
+        async with lend(request.app[POOL]) as connection:
             yield connection, await find_readable(connection, identity, wanted)
     except (ValueError, NotFound):
         raise RequestRefused(HTTPStatus.NOT_FOUND, "There is no organization of this id.") from None

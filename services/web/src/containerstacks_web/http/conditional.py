@@ -1,5 +1,6 @@
 """Answers that anybody may keep and ask for again: with a name for what they say, or only that it is unchanged."""
 
+from collections.abc import Callable
 from hashlib import sha256
 from http import HTTPStatus
 
@@ -25,15 +26,24 @@ def named_answer(
     if request[IDENTITY].is_admin:
         # As everywhere in the API: what administrators get is nobody's to keep.
         return _whole(request, body, content_type)
-    etag = ETag(sha256(body if says is None else says).hexdigest()[:24], is_weak=True)
-    if any(known.value in {etag.value, "*"} for known in request.if_none_match or ()):
-        response = web.Response(status=HTTPStatus.NOT_MODIFIED)
-    else:
-        response = _whole(request, body, content_type)
-    response.etag = etag
+    name = sha256(body if says is None else says).hexdigest()[:24]
+    response = conditional(request, name, lambda: _whole(request, body, content_type))
     if is_for_all:
         response.headers["Cache-Control"] = PUBLIC_CACHING.replace("max-age=0", "max-age=30")
         response.headers[RESOURCE_POLICY] = "cross-origin"
+    return response
+
+
+def is_known(request: web.Request, name: str) -> bool:
+    """Tell whether If-None-Match names this. It compares weakly: the time of an answer alone makes no new version."""
+    known = request.if_none_match or ()
+    return any(etag.value in {name, "*"} for etag in known)
+
+
+def conditional(request: web.Request, name: str, make: Callable[[], web.Response]) -> web.Response:
+    """Answer with an ETag of that name; to whoever knows it already, that nothing has changed."""
+    response = web.Response(status=HTTPStatus.NOT_MODIFIED) if is_known(request, name) else make()
+    response.etag = ETag(name, is_weak=True)
     return response
 
 

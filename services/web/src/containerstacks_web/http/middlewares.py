@@ -30,7 +30,7 @@ from .identity import ANONYMOUS, IDENTITY, RequestRole
 from .paths import EMBED_PATH, PROBES, STATIC_PREFIX
 from .policy import add_cors_headers, allowed_methods
 from .problems import RequestRefused, problem_response
-from .rate_limiting import RATE_LIMIT_RESULT
+from .rate_limiting import RATE_LIMIT_RESULT, RateLimitResult
 from .request_ids import REQUEST_ID, REQUEST_ID_HEADER, request_id_of
 
 _log = structlog.get_logger(__name__)
@@ -104,12 +104,13 @@ async def set_headers(request: web.Request, response: web.StreamResponse) -> Non
     if request.path == EMBED_PATH:
         headers["Content-Security-Policy"] = FRAMED_POLICY
         del headers["X-Frame-Options"]
-    if REQUEST_ID in request:
-        headers[REQUEST_ID_HEADER] = request[REQUEST_ID]
-    if request.app[TRUSTED_PROXIES].visitor(request).secure:
-        headers["Strict-Transport-Security"] = TRANSPORT_SECURITY
-    if RATE_LIMIT_RESULT in request:
-        headers.update(request[RATE_LIMIT_RESULT].headers)
+    headers.update(
+        own_headers(
+            request.get(REQUEST_ID),
+            request.get(RATE_LIMIT_RESULT),
+            secure=request.app[TRUSTED_PROXIES].visitor(request).secure,
+        )
+    )
     if IDENTITY in request:
         headers["Vary"] = f"{VARY}, Accept-Encoding" if "Accept-Encoding" in headers.get("Vary", "") else VARY
         if request[IDENTITY].role is not RequestRole.ANONYMOUS:
@@ -122,6 +123,16 @@ async def set_headers(request: web.Request, response: web.StreamResponse) -> Non
         path=request.path,
         origin=request.headers.get(hdrs.ORIGIN, ""),
     )
+
+
+def own_headers(request_id: str | None, result: RateLimitResult | None, *, secure: bool) -> dict[str, str]:
+    """Return what differs from one answer to the next, however the answer was made."""
+    headers = {} if result is None else result.headers
+    if secure:
+        headers["Strict-Transport-Security"] = TRANSPORT_SECURITY
+    if request_id is not None:
+        headers[REQUEST_ID_HEADER] = request_id
+    return headers
 
 
 def _explain(error: web.HTTPException) -> str:

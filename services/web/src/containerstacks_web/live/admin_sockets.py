@@ -14,12 +14,15 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from containerstacks_shared.billing.documents import DaemonDetails
+from containerstacks_shared.billing.progress import Progress
 from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.core.errors import describe
 from containerstacks_shared.core.waiting import happens_within
 from containerstacks_shared.database import db
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import counts
+from containerstacks_shared.fleet.vps import VpsDetails
 from containerstacks_shared.status import versions
 
 from .messages import DetailsMessage
@@ -42,6 +45,15 @@ class AdminSocket:
     send: Callable[[bytes], None]
     end: Callable[[], Awaitable[None]]
     wants_details: bool
+
+
+@dataclass(frozen=True)
+class AdminDetails:
+    """What administrators see of the fleet and of billing, by socket and on each page."""
+
+    vps: VpsDetails
+    daemon: DaemonDetails
+    progress: Progress
 
 
 class AdminSockets:
@@ -103,13 +115,15 @@ class AdminSockets:
         ):
             version = await versions.next_version(connection)
             timestamp = datetime.now(UTC)
-            vps = await counts.read_vps_details(connection)
-            progress = await self.owed.read(connection)
-            daemon = await read_daemon_details(
-                connection, interval=self._billing_interval, owed=progress.owed
-            )
-        details = DetailsMessage(version=version, timestamp=timestamp, vps=vps, daemon=daemon)
+            read = await self.read_details(connection)
+        details = DetailsMessage(version=version, timestamp=timestamp, vps=read.vps, daemon=read.daemon)
         return details.model_dump_json().encode()
+
+    async def read_details(self, connection: db.Connection) -> AdminDetails:
+        vps = await counts.read_vps_details(connection)
+        progress = await self.owed.read(connection)
+        daemon = await read_daemon_details(connection, interval=self._billing_interval, owed=progress.owed)
+        return AdminDetails(vps, daemon, progress)
 
 
 ADMIN_SOCKETS: Final = web.AppKey("admin_sockets", AdminSockets)

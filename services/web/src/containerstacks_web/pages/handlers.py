@@ -9,10 +9,8 @@ from typing import Final
 from aiohttp import web
 
 from containerstacks_shared.billing.control import read_control
-from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.core.errors import DatabaseUnavailable
 from containerstacks_shared.database import db
-from containerstacks_shared.fleet import counts
 from containerstacks_shared.fleet.platform import PlatformStatistics
 from containerstacks_web.database import POOL
 from containerstacks_web.http.headers import PUBLIC_CACHING
@@ -25,7 +23,6 @@ from containerstacks_web.live.platform_statistics import PLATFORM_STATISTICS, Pl
 from containerstacks_web.live.snapshot import StatusSnapshot
 from containerstacks_web.rendering.details import Details, present_details
 from containerstacks_web.rendering.templates import render, render_for_strangers, render_part
-from containerstacks_web.settings import SETTINGS
 from containerstacks_web.sign_in.csrf import csrf_token
 from containerstacks_web.sign_in.local_path import local_path
 
@@ -155,11 +152,8 @@ def _parts(request: web.Request, page: StatusPage, board: Board | None) -> Mappi
 async def _details(request: web.Request) -> Details | None:
     try:
         async with asyncio.timeout(_READ_SECONDS_MAX), request.app[POOL].acquire() as connection:
-            vps = await counts.read_vps_details(connection)
-            progress = await request.app[ADMIN_SOCKETS].owed.read(connection)
-            interval = request.app[SETTINGS].billing_interval
-            daemon = await read_daemon_details(connection, interval=interval, owed=progress.owed)
+            read = await request.app[ADMIN_SOCKETS].read_details(connection)
             control = await read_control(connection)
     except db.UNAVAILABLE:
         return None
-    return present_details(vps, daemon, control)
+    return present_details(read.vps, read.daemon, control)
