@@ -147,7 +147,12 @@ async def test_what_cannot_be_meant_is_refused(
     whole = changed if "startsAt" in changed else DRAFT | changed
     answer = await send(site, "POST", PATH, whole, x_api_key=key)
     assert answer.status == 422, await answer.text()
-    assert complaint in (await answer.json())["detail"]
+    problem = await answer.json()
+    assert complaint in problem["detail"]
+    assert f"/{complaint}" in {error["pointer"].split("/0")[0] for error in problem["errors"]}
+    # In words of this API, whatever library found it.
+    assert "Value error" not in problem["detail"]
+    assert "Input should" not in problem["detail"]
     assert await connection.fetchval("select count(*) from incidents") == 0
 
 

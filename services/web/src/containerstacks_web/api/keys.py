@@ -13,7 +13,7 @@ from containerstacks_web.actions.api_keys import ApiKeyRequest, ExpiryProblem
 from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import assert_admin
 from containerstacks_web.http.exchange import answer, read_document
-from containerstacks_web.http.problems import RequestRefused
+from containerstacks_web.http.problems import FieldError, RequestRefused
 
 from .documents import ApiKeyDocument, ApiKeysDocument, NewApiKeyDocument
 
@@ -33,8 +33,12 @@ async def create_key(request: web.Request) -> web.Response:
     identity = assert_admin(request)
     wanted = await read_document(request, ApiKeyRequest)
     match actions.find_problem(wanted.expires_at, identity, now=datetime.now(UTC)):
-        case ExpiryProblem.PAST:
-            raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, "expiresAt: must be in the future")
+        case ExpiryProblem.PAST as problem:
+            raise RequestRefused(
+                HTTPStatus.UNPROCESSABLE_ENTITY,
+                f"expiresAt: {problem}",
+                errors=[FieldError(pointer="/expiresAt", detail=problem)],
+            )
         case ExpiryProblem.OUTLIVES_CREATOR as problem:
             raise RequestRefused(HTTPStatus.FORBIDDEN, f"{problem} Give an earlier expiresAt.")
         case None:

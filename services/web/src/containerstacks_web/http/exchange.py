@@ -1,5 +1,6 @@
 """Documents in and out of requests: what every endpoint does the same way."""
 
+import json
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final, TypeVar
@@ -8,13 +9,13 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from .compression import compress
+from .field_errors import field_errors
 from .problems import RequestRefused
 
 JSON: Final = "application/json"
 # Smaller answers fit into one packet anyway.
 COMPRESSED_BYTES_MIN: Final = 1024
 
-_PROBLEMS_MAX: Final = 5
 # What a bigint column holds.
 _NUMBER_MAX: Final = 2**63 - 1
 
@@ -47,14 +48,20 @@ async def read_document(request: web.Request, model: type[Wanted]) -> Wanted:
         raise RequestRefused(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"This takes {JSON}.", headers={"Accept-Post": JSON}
         )
+    body = await request.read()
     try:
-        return model.model_validate_json(await request.read())
+        return model.model_validate_json(body)
     except ValidationError as error:
-        problems = [
-            f"{'.'.join(str(part) for part in problem['loc']) or 'document'}: {problem['msg']}"
-            for problem in error.errors(include_input=False, include_url=False)[:_PROBLEMS_MAX]
-        ]
-        raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, "; ".join(problems)) from None
+        errors = field_errors(error, _read_as_far_as_possible(body))
+        detail = "; ".join(f"{each.pointer.lstrip('/') or 'document'}: {each.detail}" for each in errors)
+        raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors) from None
+
+
+def _read_as_far_as_possible(body: bytes) -> object:
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return None
 
 
 def whole_number(request: web.Request, name: str, *, most: int = _NUMBER_MAX) -> int | None:

@@ -70,7 +70,9 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except RequestRefused as error:
-        return await problem_response(request, error.status, error.detail, headers=error.headers)
+        return await problem_response(
+            request, error.status, error.detail, headers=error.headers, errors=error.errors
+        )
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
