@@ -1,6 +1,8 @@
 """What is tried at random and for long: `make soak`, or `python -m faults.soak` in the folder tests.
 
 Strikes against billing, then every property of the tests on many cases more; both from the seed that is printed.
+
+`--phases N` lets everybody write at once beside several billers instead, N times, each followed by an audit.
 """
 
 import argparse
@@ -13,12 +15,20 @@ import sys
 from containerstacks_shared.core.log import configure_logging
 from faults.strikes.blows import Kind
 from faults.strikes.campaign import open_campaign
+from faults.writers import campaign as writers
 
 
 async def soak(*, strikes: int, seed: int, only: list[Kind]) -> str:
     async with open_campaign(seed, tell=_tell) as campaign:
         for number in range(strikes):
             await campaign.strike(only[number % len(only)] if only else None)
+        return campaign.report()
+
+
+async def disorder(*, phases: int, seed: int) -> str:
+    async with writers.open_campaign(seed, tell=_tell) as campaign:
+        for _ in range(phases):
+            await campaign.phase()
         return campaign.report()
 
 
@@ -53,8 +63,15 @@ def main() -> int:
         "--only", type=Kind, nargs="*", choices=list(Kind), default=[], help="strike in these ways alone"
     )
     parser.add_argument("--cases", type=int, default=20, help="how many times as many cases of each property")
+    parser.add_argument(
+        "--phases", type=int, default=0, help="phases of everybody writing at once, no strikes"
+    )
     arguments = parser.parse_args()
-    configure_logging("error", "console", service="soak")
+    configure_logging("critical" if arguments.phases else "error", "console", service="soak")
+    if arguments.phases:
+        _tell(f"{arguments.phases} phases with seed {arguments.seed}")
+        _tell(asyncio.run(disorder(phases=arguments.phases, seed=arguments.seed)))
+        return 0
     _tell(f"{arguments.strikes} strikes with seed {arguments.seed}")
     _tell(asyncio.run(soak(strikes=arguments.strikes, seed=arguments.seed, only=arguments.only)))
     _tell(f"Properties on {arguments.cases} times as many cases, with seed {arguments.seed}")

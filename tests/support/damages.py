@@ -34,6 +34,9 @@ FORGIVEN = (
     " and c.created_at >= (select started_at from billing_runs where id = $1) order by c.created_at limit 1)"
 )
 FAILED = "(select id from all_vps_billing_cycles() where billing_run_id = $1 and status = 'failed' limit 1)"
+CHANGE = "vps_instance_id, changed_at, plan_id_before, region_before, plan_id_after, region_after"
+BURIED = "id, organization_id, plan_id, label, created_at, last_billed_at, region, deleted_at"
+LIVING = "id, organization_id, plan_id, label, created_at, last_billed_at, configured_region(configuration)"
 COLUMNS = (
     "organization_id, billing_period_start, billing_period_end, hourly_rate, total_amount, status, billing_run_id,"
     " payment_transaction_id"
@@ -230,6 +233,73 @@ DAMAGES = {
         " select vps_instance_id, organization_id, reason, opened_at, vps_billing_cycle_id, opened_at"
         f" from vps_debts where vps_billing_cycle_id = {FAILED}",
         "failures_without_their_debt",
+    ),
+    # What facts say, though the engine's own tables agree with each other.
+    "a change of plan that was made before the one before it": damage(
+        f"with earlier as (insert into vps_plan_changes ({CHANGE}) select id, clock_now() - interval '1 minute',"
+        f" plan_id, '', plan_id, '' from vps_instances where id = {INSTANCE})"
+        f" insert into vps_plan_changes ({CHANGE}) select id, clock_now(), plan_id, '', plan_id, ''"
+        f" from vps_instances where id = {INSTANCE}",
+        "plan_changes_out_of_order",
+    ),
+    "a change of plan that nobody wrote down": damage(
+        f"update vps_instances set plan_id = 'another' where id = {INSTANCE}", "rates_not_in_force"
+    ),
+    "a wrong rate that the rates were made to agree with": damage(
+        "with agreed as (update hourly_rates set hourly_rate = 0.03"
+        f" where plan_id = (select plan_id from vps_instances where id = {INSTANCE}))"
+        " update vps_billing_cycles set hourly_rate = 0.03, total_amount = 0.03 * total_amount / hourly_rate"
+        f" where id = {CYCLE}",
+        "rates_not_in_force",
+    ),
+    "a deletion that lies ahead": damage(
+        f"insert into deleted_vps_instances ({BURIED}) select {LIVING}, clock_now() + interval '30 days'"
+        f" from vps_instances where id = {INSTANCE}",
+        "facts_of_the_future",
+    ),
+    "a change of price that lies ahead": damage(
+        "insert into vps_plan_versions (vps_plan_id, in_force_from, provider_plan_id, region, active)"
+        " values (gen_random_uuid(), clock_now() + interval '30 days', 'ahead', '', true)",
+        "facts_of_the_future",
+    ),
+    "hours that were charged before they had passed": damage(
+        "update vps_billing_cycles set created_at = billing_period_end - interval '1 minute'"
+        f" where id = {CYCLE}",
+        "hours_that_had_not_passed",
+    ),
+    "hours that were charged after the deletion": damage(
+        f"with gone as (delete from vps_instances where id = {INSTANCE} returning *)"
+        f" insert into deleted_vps_instances ({BURIED})"
+        f" select {LIVING}, last_billed_at - interval '30 minutes' from gone",
+        "hours_that_had_not_passed",
+    ),
+    "an instance that went unburied": damage(
+        f"delete from vps_instances where id = {INSTANCE}", "cycles_of_no_instance"
+    ),
+    "a wallet that went unentered": damage(
+        "delete from wallets where organization_id = (select id from organizations where slug = 'rich')",
+        "wallets_unlike_their_ledger",
+    ),
+    "a refund in another organization's books": damage(
+        f"update payment_transactions set organization_id = gen_random_uuid() where id = {REFUND}",
+        "transactions_of_another_organization",
+    ),
+    "a refund with a balance from before somebody else's payment": damage(
+        "update wallet_ledger_entries set balance_after = balance_after - 1"
+        f" where id = (select wallet_ledger_entry_id from all_payment_transactions() where id = {REFUND})",
+        "ledger_out_of_step",
+    ),
+    "a debt that was settled by nothing": damage(
+        "with moved as (update vps_billing_cycles set billing_period_start = billing_period_start - interval '1 day'"
+        f" where id = {FAILED})"
+        " update vps_debts set settled_at = opened_at, written_off_at = null, billing_correction_id = null"
+        f" where vps_billing_cycle_id = {FAILED}",
+        "debts_settled_by_nothing",
+    ),
+    "a debt in another organization's name": damage(
+        "update vps_debts set organization_id = gen_random_uuid(), settled_at = null, written_off_at = null"
+        f" where vps_billing_cycle_id = {FAILED}",
+        "debts_of_another",
     ),
     # Written while nobody kept it out: the guard gives such money back.
     "another biller for the same hours": damage(

@@ -222,9 +222,7 @@ async def test_a_price_change_that_nobody_commits_stops_nobody(
     connection: asyncpg.Connection,
     organization: Organization,
     plan: Plan,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(billing_run, "_RATES_WAIT_MAX", "50ms")
     instance = await fleet.add_instance(connection, organization, plan, hours_due=1)
     change = "update vps_plans set base_price = 12.30"
     async with time_limit("the run waited for it", within=5), in_the_way(billing.dsn, change):

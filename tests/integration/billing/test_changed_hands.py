@@ -1,5 +1,7 @@
 """Instances and wallets that change hands, as when two customers become one: no cent and no debt stays behind."""
 
+import asyncio
+from datetime import timedelta
 from decimal import Decimal
 
 import asyncpg
@@ -9,9 +11,10 @@ from containerstacks_shared.billing import refunds
 from containerstacks_shared.billing.documents import RunTrigger
 from containerstacks_shared.billing.statement import Line, LineKind, Month, open_statement
 from support import fleet
-from support.billing import Billing
+from support.billing import Billing, another_session, in_the_way
 from support.clock import clock_now
 from support.fleet import Organization, Plan
+from support.waiting import session_waiting_for, sessions_waiting
 
 OPERATOR = {"reason": "the machine was down", "author": "ada"}
 
@@ -100,3 +103,50 @@ async def test_dollars_are_not_refunded_into_a_wallet_of_another_currency(
     else:
         assert (refund.cycles, refund.left_over) == (0, 1)
     assert await billing.verify() == []
+
+
+async def test_a_refund_is_in_the_books_of_whoever_holds_the_wallet_that_paid(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    other = await fleet.add_organization(connection, balance=None)
+    await fleet.add_instance(connection, organization, plan, hours_due=3)
+    run = await billing.run()
+    await connection.execute("update wallets set organization_id = $1", other.id)
+    await refunds.refund_run(connection, run.run_id, **OPERATOR)
+    assert await billing.balance(organization.wallet_id) == 100
+    (refund,) = [line for line in await lines_of(connection, other) if line.kind is LineKind.REFUND]
+    assert refund.amount == Decimal("0.03")
+    assert await billing.verify() == []
+
+
+# A refund is stopped where it enters itself in the ledger, before it moves the wallet.
+_STOP_REFUNDS = """
+create function stop_refund() returns trigger language plpgsql as
+    $$ begin perform pg_advisory_xact_lock_shared(4711); return new; end; $$;
+create trigger stop before insert on wallet_ledger_entries
+    for each row when (new.kind = 'refund') execute function stop_refund()
+"""
+
+
+async def test_a_wallet_that_appears_under_a_refund_is_locked_before_it_is_written(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    await fleet.add_instance(connection, organization, plan, hours_due=3)
+    run = await billing.run()
+    await connection.execute("delete from wallets")
+    known = await fleet.add_wallet(connection, organization.id, balance="0")
+    await connection.execute(_STOP_REFUNDS)
+    await connection.execute("select pg_advisory_lock(4711)")
+    older = await clock_now(connection) - timedelta(days=1)
+    async with another_session(billing.dsn) as refunder:
+        lock = "update wallets set balance = balance where id = $1"
+        async with in_the_way(billing.dsn, lock, known) as holder:
+            refund = asyncio.create_task(refunds.refund_run(refunder, run.run_id, **OPERATOR))
+            await session_waiting_for(connection, holder.get_server_pid())
+            appeared = await fleet.add_wallet(holder, organization.id, balance="0", created_at=older)
+        await sessions_waiting(connection, 1)
+        await connection.execute("update wallets set balance = balance + 5 where id = $1", appeared)
+        await connection.execute("select pg_advisory_unlock(4711)")
+        await refund
+    assert await billing.balance(appeared) == Decimal("5.03")
+    assert [finding.check for finding in await billing.verify()] == ["unexplained_entries"]

@@ -15,7 +15,8 @@ drop function if exists billing_queue(uuid[], timestamptz);
 --
 --   billed_until          where the instance's first due hour starts
 --   hour_from, hour_to    the stretch: its hours start hour_from to hour_to - 1 hours after that
---   waits                 for an operator: the price is held, or a stretch before this one waits. Nothing of it is paid.
+--   waits                 for an operator: the price is held or not known yet, the instance's mark was set back, or a
+--                         stretch before this one waits. Nothing of it is paid.
 --   hours_paid            of its first hours; the instance's hours behind them are unpaid
 --   balance, balance_after  of the wallet before this batch, and once this stretch is paid; NULL without a wallet
 create function billing_queue(organizations uuid[], moment timestamptz)
@@ -37,6 +38,8 @@ with wallet as materialized (
 ), due as materialized (
     select i.id, i.organization_id, i.label, i.plan_id, i.rate_region as region,
            i.created_at, i.last_billed_at, false as deleted,
+           -- What was charged already is not charged again (repairs.sql).
+           i.id in (select m.vps_instance_id from moved_marks m) as is_moved,
            coalesce(i.last_billed_at, i.created_at) as billed_until,
            -- Days and hours of a positive interval: whole numbers, exact, and cheaper than its seconds as numeric.
            (date_part('day', elapsed.time) * 24 + date_part('hour', elapsed.time))::integer as hours
@@ -48,12 +51,16 @@ with wallet as materialized (
        and isfinite(coalesce(i.last_billed_at, i.created_at))
      union all
     select d.id, d.organization_id, d.label, d.plan_id, rate_region(d.plan_id, d.region),
-           d.created_at, d.last_billed_at, true,
-           coalesce(d.last_billed_at, d.created_at), d.hours_owed
+           d.created_at, d.last_billed_at, true, d.id in (select m.vps_instance_id from moved_marks m),
+           coalesce(d.last_billed_at, d.created_at),
+           -- A clock that stood ahead may have dated the deletion: no hour is charged that has not passed.
+           least(d.hours_owed,
+                 floor(extract(epoch from moment - coalesce(d.last_billed_at, d.created_at)) / 3600)::integer)
       from deleted_vps_instances d
      where d.organization_id = any (organizations)
        and d.hours_owed > 0
        and d.written_off_at is null
+       and coalesce(d.last_billed_at, d.created_at) <= moment - interval '1 hour'
        -- Inserted again under its old id: the living row goes on with the chain.
        and not exists (select from vps_instances i where i.id = d.id)
 ), plan_change as materialized (
@@ -75,17 +82,20 @@ with wallet as materialized (
       join due d on d.id = c.vps_instance_id
 ), stretch as materialized (
     -- Hour k of an instance starts k hours after billed_until and costs the rate in force at that moment.
-    -- An outer join: an instance whose plan nobody ever registered costs the fallback, and is never skipped.
+    -- An outer join: an instance whose plan nobody has registered yet waits, and is not forgotten.
     select s.id, s.organization_id, s.label, s.created_at, s.last_billed_at, s.deleted, s.billed_until,
            cut.hour_from, cut.hour_to, coalesce(r.hourly_rate, 0.027) as hourly_rate, r.vps_plan_id,
-           case when r.plan_id is null then 'unknown_plan' else r.problem end as problem,
-           (r.problem is not distinct from 'negative_price' or q.vps_plan_id is not null) as held
+           r.problem,
+           (r.plan_id is null or r.problem is not distinct from 'negative_price' or q.vps_plan_id is not null
+            or s.is_moved) as held
       from span s
       left join hourly_rates r
              on r.plan_id = s.plan_then
             and r.region = s.region_then
             and r.effective_to > greatest(s.since, s.billed_until)
             and r.effective_from < s.until
+            -- Read once, and only as far back as anything is due: a plan may have had many prices.
+            and r.effective_to > (select min(d.billed_until) from due d)
       left join plan_quarantines q
              on q.vps_plan_id = r.vps_plan_id
             and q.released_at is null
@@ -218,23 +228,32 @@ create or replace function charge_organizations(
     as $function$
 #variable_conflict use_column
 declare
-    clock_offset constant interval := coalesce(
-        (select split_part(setting, '=', 2)::interval
-           from pg_db_role_setting s
-          cross join unnest(s.setconfig) as setting
-          where s.setdatabase = (select d.oid from pg_database d where d.datname = current_database())
-            and s.setrole = 0
-            and setting like 'containerstacks.clock_offset=_%'), '0');
     instances_advanced bigint;
     wallets_charged uuid[];
     wallets_locked uuid[];
 begin
-    if moment > now() + clock_offset then
+    if moment > now() + clock_offset() then
         raise exception 'billing until % is refused: that is not past yet', moment
             using errcode = 'invalid_parameter_value';
     end if;
     -- A statement of its own: the next one's snapshot is younger than these locks.
     wallets_locked := array(select lock_paying_wallets(organizations));
+    -- A debt is that of whoever has the instance now, and nobody's once its organization is gone. Triggers see to both, but not
+    -- to a debt that opened while the other transaction was under way.
+    update vps_debts d
+       set organization_id = i.organization_id
+      from vps_instances i
+     where i.id = d.vps_instance_id
+       and i.organization_id <> d.organization_id
+       and d.organization_id = any (organizations)
+       and d.settled_at is null
+       and d.written_off_at is null;
+    update vps_debts d
+       set written_off_at = moment
+     where d.organization_id = any (organizations)
+       and d.settled_at is null
+       and d.written_off_at is null
+       and not exists (select from organizations o where o.id = d.organization_id);
 
     with queue as materialized (
         select * from billing_queue(organizations, moment)
@@ -313,9 +332,10 @@ begin
          where plan_charges.hourly_rate <> excluded.hourly_rate
            and plan_charges.charged_hour <= excluded.charged_hour
     ), step as materialized (
-        select id, deleted, last_billed_at, billed_until + sum(hours_paid) * interval '1 hour' as billed_until
+        select id, organization_id, deleted, last_billed_at,
+               billed_until + sum(hours_paid) * interval '1 hour' as billed_until
           from charges
-         group by id, deleted, last_billed_at, billed_until
+         group by id, organization_id, deleted, last_billed_at, billed_until
     ), advanced as (
         update vps_instances i
            set last_billed_at = s.billed_until
@@ -323,6 +343,7 @@ begin
          where i.id = s.id
            and not s.deleted
            and i.last_billed_at is not distinct from s.last_billed_at
+           and i.organization_id = s.organization_id
         returning i.id
     ), advanced_deleted as (
         update deleted_vps_instances d
@@ -333,7 +354,7 @@ begin
            and d.last_billed_at is not distinct from s.last_billed_at
         returning d.id
     ), unpaid as materialized (
-        select q.id, q.organization_id, q.wallet_id is null as walletless,
+        select q.id, q.organization_id, q.deleted, q.wallet_id is null as walletless,
                min(q.billed_until + (q.hour_from + q.hours_paid) * interval '1 hour') as unpaid_since,
                max(q.billed_until + q.hour_to * interval '1 hour') as unpaid_until,
                (array_agg(q.hourly_rate order by q.hour_from))[1] as hourly_rate,
@@ -342,12 +363,29 @@ begin
           from queue q
          where q.hour_to - q.hour_from > q.hours_paid
            and not q.waits
-         group by q.id, q.organization_id, q.wallet_id
+         group by q.id, q.organization_id, q.deleted, q.wallet_id
+    ), new_debtor as materialized (
+        -- Their rows are held until the debt is committed, so that nobody moves or deletes one and overlooks it. One that is being
+        -- written at this moment is left to the next run. (Those that paid a part are held already, by `advanced`.)
+        select i.id, i.organization_id
+          from vps_instances i
+         where i.id in (select u.id
+                          from unpaid u
+                         where u.id not in (select s.id from step s)
+                           and not exists (select from vps_debts d
+                                            where d.vps_instance_id = u.id
+                                              and d.settled_at is null
+                                              and d.written_off_at is null))
+           for share skip locked
     ), opened as (
         insert into vps_debts (vps_instance_id, organization_id, reason, opened_at, vps_billing_cycle_id)
-        select id, organization_id, case when walletless then 'no_wallet' else 'insufficient_balance' end,
+        select u.id, u.organization_id, case when u.walletless then 'no_wallet' else 'insufficient_balance' end,
                moment, time_ordered_uuid()
-          from unpaid
+          from unpaid u
+          left join new_debtor n on n.id = u.id
+         where u.deleted
+            or n.organization_id = u.organization_id
+            or u.id in (select s.id from step s)
             on conflict (vps_instance_id) where settled_at is null and written_off_at is null do nothing
         returning vps_instance_id, vps_billing_cycle_id, reason
     ), failure_written as (

@@ -50,7 +50,10 @@ select d.id, d.vps_instance_id, d.organization_id, o.name as organization, insta
 with instance as (
     select i.organization_id, 1 as running,
            i.rate_region as region, i.plan_id,
-           greatest(0, floor(date_part('epoch', clock_now() - coalesce(i.last_billed_at, i.created_at)) / 3600)) as hours_due
+           -- At an infinite moment nothing is due, and before PostgreSQL 17 nothing can be taken from it.
+           case when isfinite(coalesce(i.last_billed_at, i.created_at))
+                then greatest(0, floor(date_part('epoch', clock_now() - coalesce(i.last_billed_at, i.created_at)) / 3600))
+                else 0 end as hours_due
       from vps_instances i
      where $1::uuid[] is null
         or i.organization_id = any ($1::uuid[])

@@ -4,6 +4,15 @@
 -- A price out of proportion to what the plan last charged is more likely a typing error than a tariff. $1 the factor.
 -- A plan that has charged nothing is measured by the one whose instances it got: a row deleted and made anew is another plan.
 -- A price that an operator has released is not asked about again; a corrected one is, when it comes back.
+with measure as materialized (
+    -- Of each plan and region the plans that it meant and that charged something: few, however many prices there were.
+    select r.plan_id, r.region, r.vps_plan_id, charged.hourly_rate, min(r.effective_from) as effective_from,
+           max(r.effective_from) as latest_from
+      from hourly_rates r
+      join plan_charges charged on charged.vps_plan_id = r.vps_plan_id
+     where r.problem is null
+     group by r.plan_id, r.region, r.vps_plan_id, charged.hourly_rate
+)
 insert into plan_quarantines (vps_plan_id, reason, hourly_rate_before, hourly_rate_max, hourly_rate)
 select distinct on (r.vps_plan_id)
        r.vps_plan_id,
@@ -12,14 +21,12 @@ select distinct on (r.vps_plan_id)
        c.hourly_rate, c.hourly_rate * $1::numeric, r.hourly_rate
   from hourly_rates r
  cross join lateral (
-     select charged.hourly_rate
-       from hourly_rates earlier
-       join plan_charges charged on charged.vps_plan_id = earlier.vps_plan_id
-      where earlier.plan_id = r.plan_id
-        and earlier.region = r.region
-        and earlier.effective_from <= r.effective_from
-        and earlier.problem is null
-      order by earlier.vps_plan_id = r.vps_plan_id desc, earlier.effective_from desc
+     select m.hourly_rate
+       from measure m
+      where m.plan_id = r.plan_id
+        and m.region = r.region
+        and m.effective_from <= r.effective_from
+      order by m.vps_plan_id = r.vps_plan_id desc, least(m.latest_from, r.effective_from) desc
       limit 1) c
  where c.hourly_rate > 0
    and r.hourly_rate > c.hourly_rate * $1::numeric

@@ -21,7 +21,6 @@ from containerstacks_shared.core import tracing
 from containerstacks_shared.core.errors import (
     BillingBusy,
     BillingPaused,
-    ContainerStacksError,
     LeadershipLost,
     describe,
 )
@@ -32,20 +31,18 @@ from containerstacks_shared.database.db import UNAVAILABLE, Connection, Pool, re
 from containerstacks_shared.database.locks import Leadership, Role, Term, assert_term
 from containerstacks_shared.database.notify import Channel
 
-from . import control, guard, held_plans, run_records
+from . import control, guard, preparing, run_records
 from .charge import Charged, charge_organizations
 from .documents import Biller, RunStatus, RunTrigger
 
 log = structlog.get_logger(__name__)
 
 _BILLING = load(__name__, "billing")
-_RATES = load(__name__, "rates")
 _ATTEMPTS_MAX = 5
 _LOCK_WAIT_MAX = "10s"
 _BATCH_SECONDS = 30.0
 # A hundred times what it takes.
 _BATCH_SECONDS_PER_INSTANCE = 0.002
-_RATES_WAIT_MAX = "2s"
 # Contention is over by itself; anything else in a batch would only happen again.
 _CONTENTION = (
     asyncpg.DeadlockDetectedError,
@@ -62,6 +59,7 @@ class RunSummary:
     started_at: datetime
     status: RunStatus = RunStatus.RUNNING
     charged: Charged = field(default_factory=Charged)
+    noticed: list[dict[str, object]] = field(default_factory=list)
     failures: list[dict[str, object]] = field(default_factory=list)
     # How many of them by contention.
     contended: int = 0
@@ -73,7 +71,7 @@ class RunSummary:
 
     @property
     def problems(self) -> list[dict[str, object]]:
-        return self.charged.problems + self.failures
+        return self.noticed + self.charged.problems + self.failures
 
     @property
     def error_message(self) -> str | None:
@@ -116,7 +114,7 @@ async def run_hourly_billing(
             run = _Run(pool, leadership, term, settings, stop, summary, trigger)
             try:
                 async with _recorded(pool, summary):
-                    await _make_ready(pool, term, settings)
+                    await _make_ready(pool, term, settings, summary)
                     await run.bill_everybody()
             finally:
                 _tell(span, summary)
@@ -164,7 +162,7 @@ async def _begin(pool: Pool, term: Term, *, biller: Biller, trigger: RunTrigger)
     return RunSummary(run_id=run_id, started_at=started_at)
 
 
-async def _make_ready(pool: Pool, term: Term, settings: BillingSettings) -> None:
+async def _make_ready(pool: Pool, term: Term, settings: BillingSettings, summary: RunSummary) -> None:
     async with pool.acquire() as connection, connection.transaction():
         await assert_term(connection, term)
         changes = await read_application_changes(connection)
@@ -172,28 +170,9 @@ async def _make_ready(pool: Pool, term: Term, settings: BillingSettings) -> None
             raise ContainerStacksError(
                 f"the application changed its schema: {changes}; `containerstacks migrate` follows"
             )
-        last = await run_records.clock_regressed(connection)
-        if last is not None:
-            raise ContainerStacksError(
-                f"the database's clock stands before the last billing run ({last:%Y-%m-%d %H:%M:%S} UTC);"
-                " nothing is billed until it is right"
-            )
-        await _bring_rates_up_to_date(connection)
-        await held_plans.hold_and_lift(connection, factor_max=settings.price_factor_max)
+        summary.noticed += await preparing.prepare(connection, settings)
     async with pool.acquire() as connection:
         await guard.give_back_lost_debits(connection)
-
-
-async def _bring_rates_up_to_date(connection: Connection) -> None:
-    """Limits also what the rest of the transaction waits for: one open session must not stop everybody's billing."""
-    await connection.execute(f"set local lock_timeout = '{_RATES_WAIT_MAX}'")
-    try:
-        async with connection.transaction():
-            await connection.execute(_RATES["register_missing"])
-            await connection.execute(_RATES["refresh_all"])
-    except asyncpg.LockNotAvailableError:
-        # Somebody has changed plans and not committed yet. The triggers keep the rates; the next run heals the rest.
-        log.warning("rates.being_changed")
 
 
 async def _finish(pool: Pool, summary: RunSummary, error: BaseException | None) -> None:
@@ -281,13 +260,27 @@ class _Run:
 
     async def _bill_alone(self, organization: UUID) -> None:
         try:
-            await self._bill([organization])
+            try:
+                await self._bill([organization])
+            except asyncpg.UniqueViolationError:
+                if not await self._notice_marks_set_back(organization):
+                    raise
+                await self._bill([organization])
         except (*_CONTENTION, asyncpg.PostgresError) as error:
             if isinstance(error, UNAVAILABLE):
                 raise
             message = f"organization {organization}: {_describe(error)}"
             self.summary.failures.append({"problem": "organization_failed", "error": message})
             self.summary.contended += isinstance(error, _CONTENTION)
+
+    async def _notice_marks_set_back(self, organization: UUID) -> int:
+        """An hour was to be charged twice: let those instances wait that it is about, and nobody else."""
+        async with self.pool.acquire() as connection, connection.transaction():
+            await assert_term(connection, self.term)
+            count = await preparing.notice_marks_set_back(connection, organization)
+        if count:
+            self.summary.noticed.append({"problem": "mark_set_back", "count": count})
+        return count
 
     async def _bill(self, organizations: Sequence[UUID]) -> None:
         for attempt in range(1, _ATTEMPTS_MAX + 1):

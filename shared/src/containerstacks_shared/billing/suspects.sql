@@ -8,7 +8,9 @@
 -- correction audited before, $4 whether everything is audited, $5 when the last audit began.
 -- Of periods that last and start at different times, the starts are the ends, but for the first start and the last
 -- end: then, and only then, they are one chain without gap or overlap, and every other hash meets itself.
-with chain as materialized (
+with rate as materialized (
+    select plan_id, region, effective_from, effective_to, hourly_rate from rates_by_history()
+), chain as materialized (
     select vps_instance_id,
            min(billing_period_start) as first_start,
            max(billing_period_end) as last_end,
@@ -26,7 +28,8 @@ with chain as materialized (
                                     3600000000) <> 0
                              or total_amount <> hourly_rate
                                 * (date_part('epoch', billing_period_end - billing_period_start) / 3600)::bigint
-                        else true end) as broken
+                        else true end
+                   or billing_period_end > created_at) as broken
       from all_vps_billing_cycles()
      where status in ('billed', 'refunded')
        and (billing_run_id > $2::bigint
@@ -34,15 +37,15 @@ with chain as materialized (
      group by vps_instance_id
 ), instance as materialized (
     select id, organization_id, plan_id, rate_region as region, created_at,
-           last_billed_at, true as looked_at
+           last_billed_at, null::timestamptz as deleted_at, true as looked_at
       from vps_instances
      union all
     select d.id, d.organization_id, d.plan_id, rate_region(d.plan_id, d.region), d.created_at, d.last_billed_at,
-           d.deleted_at >= $5::timestamptz or d.hours_owed > 0
+           d.deleted_at, d.deleted_at >= $5::timestamptz or d.hours_owed > 0
       from deleted_vps_instances d
      where not exists (select from vps_instances i where i.id = d.id)
 ), looked_at as materialized (
-    select c.vps_instance_id as id, c.broken,
+    select c.vps_instance_id as id, c.broken or coalesce(c.last_end > i.deleted_at, false) as broken,
            c.unmet <> hashfloat8extended(date_part('epoch', c.first_start), 0)
                       # hashfloat8extended(date_part('epoch', c.last_end), 0)
            -- Not billed by the runs before: its chain so far has to end here, unless it has only begun.
@@ -56,7 +59,7 @@ with chain as materialized (
            or coalesce(moved.changed_at > c.first_start, false) as odd_rate
       from chain c
       left join instance i on i.id = c.vps_instance_id
-      left join hourly_rates r
+      left join rate r
              on r.plan_id = i.plan_id
             and r.region = i.region
             and r.hourly_rate = c.rate_lowest
@@ -96,6 +99,9 @@ select i.id, false, false, true, false, false
 -- Of the instances $1, whose hours cost more than one rate, or were moved to another plan: those with a rate that no
 -- price was in force for all the time it was charged. $2 and $3 as $2 and $3 above. A tariff that changes for everybody
 -- ends here, and not in a look at every hour.
+with rate as materialized (
+    select plan_id, region, effective_from, effective_to, hourly_rate from rates_by_history()
+)
 select distinct piece.vps_instance_id as id
   from (select vps_instance_id, hourly_rate,
                min(billing_period_start) as first_start,
@@ -112,7 +118,7 @@ select distinct piece.vps_instance_id as id
              select d.id, d.plan_id, rate_region(d.plan_id, d.region)
                from deleted_vps_instances d
               where not exists (select from vps_instances i where i.id = d.id)) as i on i.id = piece.vps_instance_id
-  left join hourly_rates r
+  left join rate r
          on r.plan_id = i.plan_id
         and r.region = i.region
         and r.hourly_rate = piece.hourly_rate

@@ -115,7 +115,7 @@ async def _verify_instances(connection: Connection, scope: Scope) -> list[Findin
     reasons = {
         "unchained": ("overlapping_periods", "gaps_between_periods"),
         "off_mark": ("periods_beyond_last_billed",),
-        "broken": ("broken_periods",),
+        "broken": ("broken_periods", "hours_that_had_not_passed"),
         "unknown": ("cycles_of_no_instance",),
     }
     findings: list[Finding] = []
@@ -159,12 +159,16 @@ async def _verify_state(connection: Connection, scope: Scope) -> list[Finding]:
     for check, query in _LEDGER.items():
         findings += await _find(connection, check, query, scope.after_ledger_entry)
     for check, value in {
-        "wallets_unlike_their_ledger": (scope.is_full,),
+        "wallets_unlike_their_ledger": (scope.is_full, scope.after_ledger_entry),
         "write_offs_unlike_their_cycles": (scope.after_correction,),
         "debts_without_their_failure": (scope.since,),
         "written_off_by_nobody": (),
         "charged_by_another_too": (scope.since,),
         "billed_into_the_future": (),
+        "facts_of_the_future": (),
+        "plan_changes_out_of_order": (scope.since,),
+        "debts_settled_by_nothing": (scope.since,),
+        "debts_of_another": (),
     }.items():
         findings += await _find(connection, check, _STATE[check], *value)
     return findings

@@ -88,48 +88,72 @@ select id::text as key,
  order by key;
 
 -- name: rates_not_in_force
--- An hour costs what its plan cost at its start. Before a plan's first known price that is this price, or the fallback
--- when the hour was billed before the price was known. An instance that was resized is looked at although all is well, so
--- no more is read than what is audited: $2 the last run before, $3 the last correction.
-select distinct c.id::text as key,
-       format('the hour from %s was charged at %s; the rate in force was %s', hour.start, c.hourly_rate,
-              coalesce(r.hourly_rate, 0.027)) as detail
-  from all_vps_billing_cycles() c
-  join (select id, plan_id, rate_region as region from vps_instances
-         union all
-        -- Also of an instance that was inserted again under its old id: the earlier one had its own plan.
-        select id, plan_id, region from deleted_vps_instances) as i on i.id = c.vps_instance_id
- cross join lateral (
-     select c.billing_period_start + k * interval '1 hour' as start
-       from generate_series(0, ceil(extract(epoch from c.billing_period_end - c.billing_period_start) / 3600)::bigint - 1) as k
- ) as hour
-  left join lateral (
-      select p.plan_id_before as plan_id, p.region_before as region
-        from vps_plan_changes p
-       where p.vps_instance_id = i.id
-         and p.changed_at > hour.start
-       order by p.changed_at, p.id
-       limit 1) as earlier on true
-  left join hourly_rates r
-         on r.plan_id = coalesce(earlier.plan_id, i.plan_id)
-        and r.region = rate_region(coalesce(earlier.plan_id, i.plan_id), coalesce(earlier.region, i.region))
-        and r.effective_from <= hour.start
-        and r.effective_to > hour.start
- where c.vps_instance_id = any ($1::uuid[])
-   and (c.billing_run_id > $2::bigint
-        or c.billing_run_id is null and c.billing_correction_id > $3::bigint)
-   and c.status in ('billed', 'refunded')
-   and isfinite(c.billing_period_start)
-   and isfinite(c.billing_period_end)
-   and c.hourly_rate <> coalesce(r.hourly_rate, 0.027)
-   and not (c.hourly_rate = 0.027 and r.effective_from = '-infinity')
-   and not (exists (select from vps_instances again where again.id = c.vps_instance_id)
-            and exists (select from deleted_vps_instances once
-                          join hourly_rates known on known.plan_id = once.plan_id
-                           and known.region = rate_region(once.plan_id, once.region)
-                         where once.id = c.vps_instance_id
-                           and known.hourly_rate = c.hourly_rate))
+-- An hour costs what its plan cost at its start, by what stood in the plans' rows then (schema/steps/audits.sql). An instance
+-- that was resized is looked at although all is well, so no more is read than what is audited: $2 the last run before, $3 the
+-- last correction.
+with rate as materialized (
+    select plan_id, region, effective_from, effective_to, hourly_rate from rates_by_history()
+), charged as materialized (
+    select c.id, c.vps_instance_id, c.hourly_rate, c.billing_period_start + k * interval '1 hour' as start
+      from all_vps_billing_cycles() c
+     cross join lateral generate_series(
+               0, ceil(extract(epoch from c.billing_period_end - c.billing_period_start) / 3600)::bigint - 1) as k
+     where c.vps_instance_id = any ($1::uuid[])
+       and (c.billing_run_id > $2::bigint
+            or c.billing_run_id is null and c.billing_correction_id > $3::bigint)
+       and c.status in ('billed', 'refunded')
+       and isfinite(c.billing_period_start)
+       and isfinite(c.billing_period_end)
+), instance as materialized (
+    select id, plan_id, rate_region as region
+      from vps_instances
+     where id = any ($1::uuid[])
+     union all
+    -- Also of an instance that was inserted again under its old id: the earlier one had its own plan.
+    select id, plan_id, region
+      from deleted_vps_instances
+     where id = any ($1::uuid[])
+), priced as (
+    select h.id, h.vps_instance_id, h.hourly_rate, h.start, coalesce(earlier.plan_id, i.plan_id) as plan_id,
+           rate_region(coalesce(earlier.plan_id, i.plan_id), coalesce(earlier.region, i.region)) as region
+      from charged h
+      join instance i on i.id = h.vps_instance_id
+      left join lateral (
+          select p.plan_id_before as plan_id, p.region_before as region
+            from vps_plan_changes p
+           where p.vps_instance_id = i.id
+             and p.changed_at > h.start
+           order by p.changed_at, p.id
+           limit 1) as earlier on true
+)
+select p.id::text as key,
+       format('the hour from %s was charged at %s; the rate in force was %s', p.start, p.hourly_rate,
+              coalesce(min(r.hourly_rate), 0.027)) as detail
+  from priced p
+  left join rate r
+         on r.plan_id = p.plan_id
+        and r.region = p.region
+        and r.effective_from <= p.start
+        and r.effective_to > p.start
+ group by p.id, p.start, p.hourly_rate
+having not coalesce(bool_or(r.hourly_rate = p.hourly_rate), p.hourly_rate = 0.027)
  order by key, detail;
+
+-- name: hours_that_had_not_passed
+-- Nothing is charged before it is past, nor after its instance was deleted.
+select c.id::text as key,
+       case when c.billing_period_end > c.created_at
+            then format('charged at %s until %s', c.created_at, c.billing_period_end)
+            else format('charged until %s, but the instance was deleted at %s', c.billing_period_end, d.deleted_at) end as detail
+  from all_vps_billing_cycles() c
+  left join deleted_vps_instances d
+         on d.id = c.vps_instance_id
+        and not exists (select from vps_instances i where i.id = d.id)
+ where c.vps_instance_id = any ($1::uuid[])
+   and (c.billing_run_id is not null or c.billing_correction_id is not null)
+   and c.status in ('billed', 'refunded')
+   and (c.billing_period_end > c.created_at or c.billing_period_end > d.deleted_at)
+ order by key;
 
 -- name: cycles_of_no_instance
 -- Deleted instances leave a row behind; these were never there.

@@ -2,7 +2,8 @@
 
 -- name: wallets_unlike_their_ledger
 -- Invariant 3: a wallet holds the sum of its entries, and one that is gone held nothing at the end. $1 whether all entries
--- are added up; else the last one says it, since each follows from the one before. NaN is what no wallet should hold.
+-- are added up; else the last one says it, since each follows from the one before, and of wallets that are gone those are
+-- asked that moved since $2, the last entry audited before. NaN is what no wallet should hold.
 select coalesce(w.id, entries.wallet_id)::text as key,
        case when w.id is null then format('the wallet is gone, its entries sum to %s', entries.total)
             else format('the wallet holds %s, its entries sum to %s', w.balance, coalesce(entries.total, 0)) end as detail
@@ -17,6 +18,18 @@ select coalesce(w.id, entries.wallet_id)::text as key,
               cross join lateral (select e.wallet_id, e.balance_after
                                     from wallet_ledger_entries e
                                    where e.wallet_id = w.id
+                                   order by e.id desc
+                                   limit 1) as latest
+              where not $1::boolean
+              union all
+             select gone.wallet_id, latest.balance_after
+               from (select distinct e.wallet_id
+                       from wallet_ledger_entries e
+                      where e.id > $2::bigint
+                        and not exists (select from wallets w where w.id = e.wallet_id)) as gone
+              cross join lateral (select e.balance_after
+                                    from wallet_ledger_entries e
+                                   where e.wallet_id = gone.wallet_id
                                    order by e.id desc
                                    limit 1) as latest
               where not $1::boolean) as entries on entries.wallet_id = w.id
@@ -112,4 +125,94 @@ select id::text as key,
   from vps_instances
  where coalesce(last_billed_at, created_at) > clock_now() + interval '1 minute'
     or isfinite(coalesce(last_billed_at, created_at)) is not true
+ order by key;
+
+-- name: facts_of_the_future
+-- Nothing that happened lies ahead, unless the clock stood there while it was written down; the next run sets it right.
+select key, format('%s %s lies ahead', what, moment) as detail
+  from (select id::text as key, 'deleted_at' as what, deleted_at as moment
+          from deleted_vps_instances
+         where deleted_at > clock_now() + interval '1 minute'
+         union all
+        select vps_instance_id::text, 'a change of its plan at', changed_at
+          from vps_plan_changes
+         where changed_at > clock_now() + interval '1 minute'
+         union all
+        select vps_plan_id::text, 'a change of its price at', in_force_from
+          from vps_plan_versions
+         where in_force_from > clock_now() + interval '1 minute') as fact
+ order by key, detail;
+
+-- name: plan_changes_out_of_order
+-- The changes of an instance's plan are one chain in time, which ends in what the instance has. $1 when the last audit began.
+select change.vps_instance_id::text as key,
+       case when change.changed_at < change.changed_before
+            then format('its change of %s was made after that of %s', change.changed_at, change.changed_before)
+            else format('at %s it changed from plan %s, but it had %s', change.changed_at, change.plan_id_before,
+                        change.plan_id_had) end as detail
+  from (select c.*,
+               lag(c.changed_at) over made as changed_before,
+               lag(c.plan_id_after) over made as plan_id_had
+          from vps_plan_changes c
+         where c.vps_instance_id in (select recent.vps_instance_id
+                                       from vps_plan_changes recent
+                                      where recent.changed_at >= $1::timestamptz)
+        window made as (partition by c.vps_instance_id order by c.id)) as change
+ where change.changed_at < change.changed_before
+    or change.plan_id_before <> change.plan_id_had
+       -- Inserted again under its old id, with a plan of its own.
+       and not exists (select from deleted_vps_instances d where d.id = change.vps_instance_id)
+ union all
+select latest.vps_instance_id::text,
+       format('it has plan %s, but its last change was to %s', i.plan_id, latest.plan_id_after)
+  from (select distinct on (c.vps_instance_id) c.*
+          from vps_plan_changes c
+         where c.changed_at >= $1::timestamptz
+         order by c.vps_instance_id, c.id desc) as latest
+  join vps_instances i on i.id = latest.vps_instance_id
+ where i.plan_id <> latest.plan_id_after
+   and not exists (select from deleted_vps_instances d where d.id = i.id)
+ order by key, detail;
+
+-- name: debts_settled_by_nothing
+-- A debt is settled by paying its first hour. (The mark of whoever is billed by another application too may say so instead.)
+-- $1 when the last audit began.
+select d.id::text as key,
+       format('debt of instance %s was settled, but its hour from %s was never paid', d.vps_instance_id, c.billing_period_start)
+           as detail
+  from vps_debts d
+  join vps_billing_cycles c on c.id = d.vps_billing_cycle_id
+ where d.settled_at >= $1::timestamptz
+   -- What pays it begins where it began: by the unique key on periods. Only if not, more is read.
+   and case when exists (select
+                           from all_vps_billing_cycles() paid
+                          where paid.billing_period_start = c.billing_period_start
+                            and paid.vps_instance_id = d.vps_instance_id
+                            and paid.status in ('billed', 'refunded')
+                            and (paid.billing_run_id is not null or paid.billing_correction_id is not null))
+            then false
+            else not exists (select
+                               from all_vps_billing_cycles() paid
+                              where paid.organization_id = d.organization_id
+                                and paid.vps_instance_id = d.vps_instance_id
+                                and paid.status in ('billed', 'refunded')
+                                and paid.billing_period_start <= c.billing_period_start
+                                and paid.billing_period_end > c.billing_period_start) end
+ order by key;
+
+-- name: debts_of_another
+-- An open debt is that of whoever has the instance, and of an instance that there is, or was.
+select d.id::text as key,
+       case when i.id is null then format('debt of instance %s, which never was', d.vps_instance_id)
+            else format('debt of organization %s, but instance %s belongs to %s', d.organization_id, d.vps_instance_id,
+                        i.organization_id) end as detail
+  from vps_debts d
+  left join (select id, organization_id from vps_instances
+              union all
+             select b.id, b.organization_id
+               from deleted_vps_instances b
+              where not exists (select from vps_instances l where l.id = b.id)) as i on i.id = d.vps_instance_id
+ where d.settled_at is null
+   and d.written_off_at is null
+   and d.organization_id is distinct from i.organization_id
  order by key;

@@ -52,6 +52,10 @@ begin
          group by 2, 3, 4
         having sum(one) <> 0;
     elsif tg_op = 'INSERT' then
+        -- One that was deleted and comes again has a mark from who knows when.
+        insert into moved_marks (vps_instance_id)
+        select n.id from new_rows n join deleted_vps_instances d on d.id = n.id
+            on conflict do nothing;
         insert into count_deltas (metric, status, plan_id, region, amount)
         select 'vps_instances', coalesce(status, ''), plan_id, configured_region(configuration), count(*)
           from new_rows
@@ -115,13 +119,19 @@ begin
 end;
 $$;
 
--- What an instance was before a resize or a move: each hour costs what was in force at its start.
+-- What an instance was before a resize or a move: each hour costs what was in force at its start. A change counts from when
+-- it was made, under the row's lock, and never from before the change before it: the row is the later one's.
 create function remember_vps_plan() returns trigger
     language plpgsql security definer set search_path = public, pg_temp
     as $$
 begin
-    insert into vps_plan_changes (vps_instance_id, plan_id_before, region_before)
-    values (old.id, old.plan_id, old.rate_region);
+    insert into vps_plan_changes (vps_instance_id, changed_at, plan_id_before, region_before, plan_id_after, region_after)
+    select old.id,
+           greatest(clock_present(),
+                    (select max(c.changed_at) + interval '1 microsecond'
+                       from vps_plan_changes c
+                      where c.vps_instance_id = old.id)),
+           old.plan_id, old.rate_region, new.plan_id, new.rate_region;
     -- Backups are no matter of the counts, which register the rates of all else.
     perform register_rates(array[new.plan_id], array[new.rate_region]);
     return null;
@@ -132,6 +142,22 @@ create trigger containerstacks_plan_changed after update of plan_id, rate_region
     for each row
     when (old.plan_id is distinct from new.plan_id or old.rate_region is distinct from new.rate_region)
     execute function remember_vps_plan();
+
+-- Nothing here stops a mark that is set back; no hour is charged twice for it.
+create function notice_moved_mark() returns trigger
+    language plpgsql security definer set search_path = public, pg_temp
+    as $$
+begin
+    insert into moved_marks (vps_instance_id) values (new.id) on conflict do nothing;
+    return null;
+end;
+$$;
+
+create trigger containerstacks_mark_moved after update of last_billed_at on vps_instances
+    for each row
+    when (new.last_billed_at < old.last_billed_at
+          or new.last_billed_at is null and old.last_billed_at is not null)
+    execute function notice_moved_mark();
 
 -- A debt is that of whoever the instance belongs to: whose money settles it, and who is told.
 create function move_vps_debt() returns trigger
@@ -161,7 +187,7 @@ begin
     insert into deleted_vps_instances
         (id, organization_id, plan_id, region, label, created_at, last_billed_at, deleted_at, written_off_at)
     select i.id, i.organization_id, i.plan_id, i.rate_region, i.label, i.created_at,
-           i.last_billed_at, clock_now(), case when o.id is null then clock_now() end
+           i.last_billed_at, clock_present(), case when o.id is null then clock_present() end
       from old_rows i
       left join organizations o on o.id = i.organization_id
         on conflict (id) do update
@@ -169,7 +195,7 @@ begin
            label = excluded.label, created_at = excluded.created_at, last_billed_at = excluded.last_billed_at,
            deleted_at = excluded.deleted_at, written_off_at = excluded.written_off_at;
     update vps_debts d
-       set written_off_at = clock_now()
+       set written_off_at = clock_present()
       from old_rows i
      where d.vps_instance_id = i.id
        and d.settled_at is null
@@ -189,12 +215,12 @@ create function write_off_organizations() returns trigger
     as $$
 begin
     update deleted_vps_instances d
-       set written_off_at = clock_now()
+       set written_off_at = clock_present()
      where d.hours_owed > 0
        and d.written_off_at is null
        and not exists (select from organizations o where o.id = d.organization_id);
     update vps_debts d
-       set written_off_at = clock_now()
+       set written_off_at = clock_present()
      where d.settled_at is null
        and d.written_off_at is null
        and not exists (select from organizations o where o.id = d.organization_id);
@@ -210,13 +236,14 @@ create function truncate_vps_instances() returns trigger
     language plpgsql security definer set search_path = public, pg_temp
     as $$
 begin
+    perform refuse_blind_truncate('vps_instances');
     insert into count_deltas (metric, status, plan_id, region, amount)
     select 'vps_instances', coalesce(status, ''), plan_id, configured_region(configuration), -count(*)
       from vps_instances
      group by 2, 3, 4;
     insert into deleted_vps_instances
         (id, organization_id, plan_id, region, label, created_at, last_billed_at, deleted_at)
-    select id, organization_id, plan_id, rate_region, label, created_at, last_billed_at, clock_now()
+    select id, organization_id, plan_id, rate_region, label, created_at, last_billed_at, clock_present()
       from vps_instances
         on conflict (id) do update
        set organization_id = excluded.organization_id, plan_id = excluded.plan_id, region = excluded.region,

@@ -10,6 +10,7 @@ drop trigger containerstacks_count_inserted on vps_instances;
 drop trigger containerstacks_count_updated on vps_instances;
 drop trigger containerstacks_count_deleted on vps_instances;
 drop trigger containerstacks_plan_changed on vps_instances;
+drop trigger containerstacks_mark_moved on vps_instances;
 drop trigger containerstacks_debt_moved on vps_instances;
 drop trigger containerstacks_bury_deleted on vps_instances;
 drop trigger containerstacks_truncated on vps_instances;
@@ -44,6 +45,7 @@ drop function all_vps_billing_cycles, all_payment_transactions, refuse_archived_
               add_archive_month, archive_charges;
 
 drop view vps_plan_matches, vps_counts_now, totals_now;
+drop index containerstacks_vps_plans_region, containerstacks_vps_plans_provider;
 drop index containerstacks_api_keys_hash, containerstacks_vps_instances_organization, containerstacks_vps_instances_label, payment_transactions_credit_reference;
 alter table payment_transactions drop column wallet_ledger_entry_id;
 alter table vps_billing_cycles drop column billing_run_id, drop column billing_correction_id;
@@ -57,20 +59,22 @@ drop function application_changes, guard_application_payment, guard_application_
 drop table application_debits, guard_interventions, guard_installation;
 drop sequence application_charges_refused, application_charge_refused_at;
 drop function charge_organizations, billing_queue, lock_paying_wallets, correct_held_rates, hold_base_tables;
+drop function withdraw_future_moments, compare_moved_marks, marks_set_back, notice_marks_set_back, charged_until, record_plan_versions, notice_moved_mark,
+              refuse_blind_truncate;
 drop function vps_plans_changed, count_vps_instances, count_all_time, announce_count_deltas, remember_vps_plan, move_vps_debt, bury_vps_instances,
               truncate_vps_instances, write_off_organizations, record_wallet_movement, record_wallets_truncated, wallet_balance,
               refresh_rates, register_rates, current_hourly_rates, backup_hourly_price, hourly_rate, monthly_price, match_vps_plan, rate_region,
               configured_region, offered_region,
               specification_problem, specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,
               time_ordered_uuid, find_api_key, list_api_keys, revoke_api_key, note_api_key_uses,
-              billed_until_before;
+              billed_until_before, rates_by_history;
 drop table counts, count_deltas, vps_history, leaderships, billing_control, billing_runs, hourly_rates, plan_quarantines, plan_charges,
-           vps_plan_changes, deleted_vps_instances, vps_debts, outbox_messages, alerts, alert_looks, wallet_ledger_entries, billing_corrections, ledger_explanations, billing_audits,
+           vps_plan_changes, vps_plan_edits, vps_plan_versions, moved_marks, deleted_vps_instances, vps_debts, outbox_messages, alerts, alert_looks, wallet_ledger_entries, billing_corrections, ledger_explanations, billing_audits,
            web_sessions;
 drop table action_log;
 drop table incident_updates, incidents, component_history, component_states;
 drop sequence status_versions;
-drop function refuse_ledger_change, refuse_log_change, log_actions, log_action, announce_incidents, end_stuck_sessions, clock_now;
+drop function refuse_ledger_change, refuse_log_change, log_actions, log_action, announce_incidents, end_stuck_sessions, clock_present, clock_offset, clock_now, bring_plan_edits_into_force;
 
 -- Beats of ours would keep the original's own billing paused for up to 90 minutes.
 delete from billing_daemon_status where metadata ? 'biller';

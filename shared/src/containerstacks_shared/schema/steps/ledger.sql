@@ -54,11 +54,26 @@ $$;
 create trigger containerstacks_ledger after insert or delete or update of balance, organization_id on wallets
     for each row execute function record_wallet_movement();
 
--- TRUNCATE shows its triggers no rows, so what is about to go is entered first.
+-- TRUNCATE shows its triggers no rows, and empties also what its transaction's snapshot is too old to see. Only at read
+-- committed does the trigger's own snapshot hold all that is about to go.
+create function refuse_blind_truncate(emptied text) returns void
+    language plpgsql
+    as $$
+begin
+    if current_setting('transaction_isolation') <> 'read committed' then
+        raise exception 'truncate of % is refused at %: rows that this transaction cannot see would go uncounted',
+                        emptied, current_setting('transaction_isolation')
+            using errcode = 'feature_not_supported', hint = 'Use read committed, or delete.';
+    end if;
+end;
+$$;
+
+-- What is about to go is entered first.
 create function record_wallets_truncated() returns trigger
     language plpgsql security definer set search_path = public, pg_temp
     as $$
 begin
+    perform refuse_blind_truncate('wallets');
     insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after)
     select w.id, w.organization_id, 'closing', -latest.balance_after, 0
       from wallets w

@@ -6,6 +6,23 @@ create function clock_now() returns timestamptz
 comment on function clock_now() is
     'The time that every rule about money and leadership reads: now() plus the setting containerstacks.clock_offset.';
 
+-- A session can set its own offset. What a customer or an operator must not be able to shift reads the database's.
+create function clock_offset() returns interval
+    language sql stable
+    as $$
+    select coalesce((select split_part(setting, '=', 2)::interval
+                       from pg_catalog.pg_db_role_setting s
+                      cross join unnest(s.setconfig) as setting
+                      where s.setdatabase = (select d.oid from pg_catalog.pg_database d where d.datname = current_database())
+                        and s.setrole = 0
+                        and setting like 'containerstacks.clock_offset=_%'), '0')
+    $$;
+create function clock_present() returns timestamptz
+    language sql volatile
+    as $$ select clock_timestamp() + clock_offset() $$;
+comment on function clock_present() is
+    'When something happens, and not when its transaction began: what triggers write down. Nobody can shift it for one session.';
+
 -- Counting --------------------------------------------------------------------------------------
 
 -- counts + count_deltas = the truth, in any snapshot. Writers only append deltas (no contention);
@@ -114,9 +131,12 @@ create table hourly_rates (
     hourly_rate numeric(18, 8) not null,
     vps_plan_id uuid,
     problem text check (problem in ('unknown_plan', 'no_price', 'negative_price')),
+    -- When this row was written: the first price that was known of a plan and region covers earlier time.
+    known_since timestamptz not null default clock_present(),
     primary key (plan_id, region, effective_from),
     check (effective_from < effective_to)
 );
+create index hourly_rates_effective_from on hourly_rates (effective_from);
 create unique index hourly_rates_current on hourly_rates (plan_id, region) where effective_to = 'infinity';
 
 -- A plan whose hours wait until its price is corrected to hourly_rate_max or less (then it is released by nobody), or an
@@ -143,15 +163,51 @@ create table plan_charges (
     charged_hour timestamptz not null
 );
 
--- What an instance was before each change of plan or region; what it is now stands in vps_instances.
+-- Each change of an instance's plan or region. Those of one instance are one chain: each begins with what the one before it
+-- left, and is later than it.
 create table vps_plan_changes (
     id bigint generated always as identity primary key,
     vps_instance_id uuid not null,
-    changed_at timestamptz not null default clock_now(),
+    changed_at timestamptz not null,
     plan_id_before text not null,
-    region_before text not null
+    region_before text not null,
+    plan_id_after text not null,
+    region_after text not null
 );
 create index vps_plan_changes_instance on vps_plan_changes (vps_instance_id, changed_at);
+create index vps_plan_changes_changed_at on vps_plan_changes (changed_at);
+
+-- What was done to plans in a transaction that is not committed yet; its deferred trigger brings the rates up to date at the
+-- commit, and empties it. NULL means every plan.
+create table vps_plan_edits (
+    id bigint generated always as identity primary key,
+    affected text[],
+    plan_ids text[] not null default '{}',
+    regions text[] not null default '{}'
+);
+
+-- What stood in a plan's row, and since when: the facts from which `verify` works out what an hour had to cost.
+create table vps_plan_versions (
+    id bigint generated always as identity primary key,
+    vps_plan_id uuid not null,
+    in_force_from timestamptz not null,
+    provider_plan_id text not null,
+    region text not null,
+    active boolean not null,
+    created_at timestamptz,
+    monthly_price numeric,
+    backup_price_hourly numeric not null default 0,
+    is_gone boolean not null default false
+);
+create index vps_plan_versions_plan on vps_plan_versions (vps_plan_id, id);
+create index vps_plan_versions_provider on vps_plan_versions (provider_plan_id);
+
+-- Instances whose mark somebody set back, or whose row came again under an id that was deleted: a run compares the mark with
+-- what was charged before it charges them, and leaves those waiting that would be charged twice.
+create table moved_marks (
+    vps_instance_id uuid primary key,
+    noticed_at timestamptz not null default clock_timestamp()
+);
 
 -- Deleted instances: their last whole hours are still owed, and their history still needs a name.
 create table deleted_vps_instances (
@@ -172,6 +228,7 @@ create table deleted_vps_instances (
              else 0 end
     ) stored
 );
+create index deleted_vps_instances_deleted_at on deleted_vps_instances (deleted_at);
 create index deleted_vps_instances_owing on deleted_vps_instances (organization_id)
     where hours_owed > 0 and written_off_at is null;
 

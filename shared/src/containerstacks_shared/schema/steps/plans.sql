@@ -64,20 +64,31 @@ create function rate_region(plan_id text, region text) returns text
     return case when length(plan_id) <> 36 then region when region like '% +backups' then ' +backups' else '' end;
 
 -- The plan behind vps_instances.plan_id: the exact plan id; else the provider's id in the instance's region;
--- else its oldest active row (a withdrawn plan still bills those who have it: else the oldest).
+-- else its oldest active row (a withdrawn plan still bills those who have it: else the oldest). By an index each: every run
+-- asks this of every plan and region in use.
+create index containerstacks_vps_plans_region
+    on vps_plans (provider_plan_id, offered_region(specifications), active desc, created_at, id);
+create index containerstacks_vps_plans_provider on vps_plans (provider_plan_id, active desc, created_at, id);
 create function match_vps_plan(plan_id text, region text) returns uuid
     language sql stable
 begin atomic
-    select p.id
-      from public.vps_plans p
-     where p.id = case when match_vps_plan.plan_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
-                       then match_vps_plan.plan_id::uuid end
-        or p.provider_plan_id = match_vps_plan.plan_id
-     order by p.id::text = match_vps_plan.plan_id desc,
-              (match_vps_plan.region <> ''
-               and offered_region(p.specifications) = regexp_replace(match_vps_plan.region, ' [+]backups$', '')) desc,
-              p.active desc, p.created_at, p.id
-     limit 1;
+    select coalesce(
+        (select p.id
+           from public.vps_plans p
+          where p.id = case when match_vps_plan.plan_id ~ '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$'
+                            then match_vps_plan.plan_id::uuid end),
+        (select p.id
+           from public.vps_plans p
+          where p.provider_plan_id = match_vps_plan.plan_id
+            and offered_region(p.specifications) = regexp_replace(match_vps_plan.region, ' [+]backups$', '')
+            and match_vps_plan.region <> ''
+          order by p.active desc, p.created_at, p.id
+          limit 1),
+        (select p.id
+           from public.vps_plans p
+          where p.provider_plan_id = match_vps_plan.plan_id
+          order by p.active desc, p.created_at, p.id
+          limit 1));
 end;
 
 -- What a month costs. NaN, which a form's empty number becomes in JavaScript, is no price either.
@@ -124,40 +135,54 @@ begin atomic
     select r.plan_id, r.region, span.effective_from, span.effective_to, r.hourly_rate, r.vps_plan_id, r.problem
       from (select distinct key.plan_id, public.rate_region(key.plan_id, key.region) as region
               from unnest(plan_ids, regions) as key (plan_id, region)) as key
+     cross join (select public.clock_present() as at) as known
      cross join lateral public.current_hourly_rates(array[key.plan_id], array[key.region]) r
      cross join lateral (
          select '-infinity'::timestamptz, 'infinity'::timestamptz where r.problem is null
          union all
-         select '-infinity', public.clock_now() where r.problem is not null
+         select '-infinity', known.at where r.problem is not null
          union all
-         select public.clock_now(), 'infinity' where r.problem is not null
+         select known.at, 'infinity' where r.problem is not null
      ) as span (effective_from, effective_to)
-     where not exists (select from public.hourly_rates known
-                        where known.plan_id = key.plan_id and known.region = key.region)
+     where not exists (select from public.hourly_rates registered
+                        where registered.plan_id = key.plan_id and registered.region = key.region)
      order by r.plan_id, r.region, span.effective_from
         on conflict do nothing;
 end;
 
 -- The plans changed: from this moment on the affected hours cost what the plans say now.
--- NULL means every (plan, region) known.
-create function refresh_rates(affected text[]) returns void
+-- NULL means every (plan, region) known. Returns that moment.
+create function refresh_rates(affected text[]) returns timestamptz
     language plpgsql volatile security definer set search_path = public, pg_temp
     as $$
 declare
     changed record;
+    present timestamptz;
 begin
+    if affected is null then
+        -- Each run asks this, and nearly always nothing has changed.
+        affected := array(
+            select known.plan_id
+              from hourly_rates known
+             cross join lateral current_hourly_rates(array[known.plan_id], array[known.region]) now_costs
+             where known.effective_to = 'infinity'
+               and (known.hourly_rate, known.vps_plan_id, known.problem)
+                   is distinct from (now_costs.hourly_rate, now_costs.vps_plan_id, now_costs.problem));
+    end if;
     -- Lock first, in key order; the loop's query then sees every plan committed before the lock was had.
     perform from hourly_rates
-      where effective_to = 'infinity' and (affected is null or plan_id = any (affected))
+      where effective_to = 'infinity' and plan_id = any (affected)
       order by plan_id, region
         for update;
+    -- One moment for all of them, and none before the locks: nobody who charged meanwhile charged hours that begin later.
+    present := clock_present();
     for changed in
         select known.plan_id, known.region, known.effective_from, known.problem as problem_before,
                now_costs.hourly_rate, now_costs.vps_plan_id, now_costs.problem
           from hourly_rates known
          cross join lateral current_hourly_rates(array[known.plan_id], array[known.region]) now_costs
          where known.effective_to = 'infinity'
-           and (affected is null or known.plan_id = any (affected))
+           and known.plan_id = any (affected)
            and (known.hourly_rate, known.vps_plan_id, known.problem)
                is distinct from (now_costs.hourly_rate, now_costs.vps_plan_id, now_costs.problem)
     loop
@@ -174,19 +199,20 @@ begin
         update hourly_rates
            set hourly_rate = changed.hourly_rate, vps_plan_id = changed.vps_plan_id, problem = changed.problem
          where plan_id = changed.plan_id and region = changed.region and problem = 'negative_price';
-        if changed.effective_from >= clock_now() then
+        if changed.effective_from >= present then
             -- Changed twice at one moment: the later change is the one in force.
             update hourly_rates
                set hourly_rate = changed.hourly_rate, vps_plan_id = changed.vps_plan_id, problem = changed.problem
              where plan_id = changed.plan_id and region = changed.region and effective_to = 'infinity';
         elsif changed.problem_before is distinct from 'negative_price' then
             update hourly_rates
-               set effective_to = clock_now()
+               set effective_to = present
              where plan_id = changed.plan_id and region = changed.region and effective_to = 'infinity';
             insert into hourly_rates (plan_id, region, effective_from, hourly_rate, vps_plan_id, problem)
-            values (changed.plan_id, changed.region, clock_now(), changed.hourly_rate, changed.vps_plan_id, changed.problem);
+            values (changed.plan_id, changed.region, present, changed.hourly_rate, changed.vps_plan_id, changed.problem);
         end if;
     end loop;
+    return present;
 end;
 $$;
 
@@ -232,31 +258,86 @@ create function correct_held_rates(plan_held uuid) returns void
        and r.effective_from = held.effective_from;
 $$;
 
+-- An edit counts from its commit on, however long its transaction was open: runs that charged meanwhile could not see it. So the
+-- statement only notes which plans it touched, in a table of ours, where a deferred trigger waits for the commit. (On vps_plans
+-- itself a deferred trigger would keep its owner from altering the table in the same transaction.)
 create function vps_plans_changed() returns trigger
     language plpgsql security definer set search_path = public, pg_temp
     as $$
-declare
-    affected text[];
 begin
     if tg_op = 'INSERT' then
-        select array_agg(id::text) || array_agg(provider_plan_id) into affected from new_rows;
-        perform register_rates(array_agg(ref), array_agg(region))
-           from (select id::text as ref, '' as region from new_rows
-                  union
-                 select provider_plan_id, offered_region(specifications) from new_rows) as named;
+        insert into vps_plan_edits (affected, plan_ids, regions)
+        select array_agg(id::text) || array_agg(provider_plan_id::text),
+               array_agg(id::text) || array_agg(provider_plan_id::text),
+               array_agg(''::text) || array_agg(offered_region(specifications))
+          from new_rows
+        having count(*) > 0;
     elsif tg_op = 'UPDATE' then
-        select array_agg(id::text) || array_agg(provider_plan_id) into affected
-          from (select id, provider_plan_id from new_rows union select id, provider_plan_id from old_rows) as touched;
+        insert into vps_plan_edits (affected)
+        select array_agg(id::text) || array_agg(provider_plan_id)
+          from (select id, provider_plan_id from new_rows union select id, provider_plan_id from old_rows) as touched
+        having count(*) > 0;
     elsif tg_op = 'DELETE' then
-        select array_agg(id::text) || array_agg(provider_plan_id) into affected from old_rows;
+        insert into vps_plan_edits (affected)
+        select array_agg(id::text) || array_agg(provider_plan_id)
+          from old_rows
+        having count(*) > 0;
+    else
+        insert into vps_plan_edits default values;
     end if;
-    if affected is not null or tg_op = 'TRUNCATE' then
-        perform refresh_rates(affected);
+    if found then
         perform pg_notify('vps_plans_changed', '');
     end if;
     return null;
 end;
 $$;
+
+-- What stands in the affected plans (NULL: in every plan) from a moment on, where it is something else than before.
+create function record_plan_versions(affected text[], moment timestamptz) returns void
+    language sql volatile security definer set search_path = public, pg_temp
+    as $$
+    with known as materialized (
+        select distinct on (v.vps_plan_id) v.*
+          from vps_plan_versions v
+         where affected is null or v.vps_plan_id::text = any (affected)
+         order by v.vps_plan_id, v.id desc
+    ), now_is as materialized (
+        select p.id, p.provider_plan_id, offered_region(p.specifications) as region, p.active, p.created_at,
+               monthly_price(p.base_price, p.markup_price) as monthly_price,
+               round(backup_hourly_price(to_jsonb(p)), 8) as backup_price_hourly
+          from vps_plans p
+         where affected is null or p.id::text = any (affected)
+    )
+    insert into vps_plan_versions
+        (vps_plan_id, in_force_from, provider_plan_id, region, active, created_at, monthly_price, backup_price_hourly,
+         is_gone)
+    select coalesce(n.id, k.vps_plan_id), moment, coalesce(n.provider_plan_id, k.provider_plan_id),
+           coalesce(n.region, k.region), coalesce(n.active, k.active), coalesce(n.created_at, k.created_at),
+           n.monthly_price, coalesce(n.backup_price_hourly, 0), n.id is null
+      from now_is n
+      full join known k on k.vps_plan_id = n.id
+     where (n.id is null and not k.is_gone)
+        or n.id is not null
+           and (k.provider_plan_id, k.region, k.active, k.created_at, k.monthly_price, k.backup_price_hourly, k.is_gone)
+               is distinct from
+               (n.provider_plan_id, n.region, n.active, n.created_at, n.monthly_price, n.backup_price_hourly, false)
+     order by 1
+    $$;
+
+create function bring_plan_edits_into_force() returns trigger
+    language plpgsql security definer set search_path = public, pg_temp
+    as $$
+begin
+    perform register_rates(new.plan_ids, new.regions);
+    perform record_plan_versions(new.affected, refresh_rates(new.affected));
+    delete from vps_plan_edits where id = new.id;
+    return null;
+end;
+$$;
+
+create constraint trigger vps_plan_edits_committed after insert on vps_plan_edits
+    deferrable initially deferred
+    for each row execute function bring_plan_edits_into_force();
 
 create trigger containerstacks_plans_inserted after insert on vps_plans
     referencing new table as new_rows for each statement execute function vps_plans_changed();

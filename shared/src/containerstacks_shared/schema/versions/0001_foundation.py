@@ -29,6 +29,7 @@ def upgrade() -> None:
         "corrections",
         "archive",
         "audits",
+        "repairs",
         "outbox",
         "alerts",
         "action_log",

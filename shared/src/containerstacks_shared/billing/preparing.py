@@ -1,0 +1,88 @@
+"""What a run sets right before it charges: the clock, the rates, marks that were moved, prices out of proportion."""
+
+import asyncpg
+import structlog
+
+from containerstacks_shared.core.errors import ContainerStacksError
+from containerstacks_shared.core.queries import load
+from containerstacks_shared.core.settings import BillingSettings
+from containerstacks_shared.database.db import Connection
+
+from . import held_plans, run_records
+
+log = structlog.get_logger(__name__)
+
+_RATES = load(__name__, "rates")
+_REPAIRS = load(__name__, "repairs")
+_RATES_WAIT_MAX = "2s"
+_MARKS_NAMED_MAX = 20
+
+
+async def prepare(connection: Connection, settings: BillingSettings) -> list[dict[str, object]]:
+    """Return what an operator should look at. Raises `ContainerStacksError` when the clock stands behind.
+
+    The caller owns the transaction.
+    """
+    last = await run_records.clock_regressed(connection)
+    if last is not None:
+        raise ContainerStacksError(
+            f"the database's clock stands before the last billing run ({last:%Y-%m-%d %H:%M:%S} UTC);"
+            " nothing is billed until it is right"
+        )
+    # Limits what all of this waits for: one open session must not stop everybody's billing.
+    await connection.execute(f"set local lock_timeout = '{_RATES_WAIT_MAX}'")
+    problems = [
+        *await _withdraw_future_moments(connection),
+        *await _bring_rates_up_to_date(connection),
+        *await _compare_moved_marks(connection),
+    ]
+    await held_plans.hold_and_lift(connection, factor_max=settings.price_factor_max)
+    return problems
+
+
+async def notice_marks_set_back(connection: Connection, organization: object) -> int:
+    """Make the instances wait whose hours were charged before; how many there are."""
+    count: int = await connection.fetchval(_REPAIRS["notice_marks_set_back"], organization)
+    return count
+
+
+async def _withdraw_future_moments(connection: Connection) -> list[dict[str, object]]:
+    try:
+        async with connection.transaction():
+            withdrawn = await connection.fetchval(_REPAIRS["withdraw_future_moments"])
+    except asyncpg.LockNotAvailableError:
+        # The next run does it; no hour that has not passed is charged in any case.
+        return []
+    if not withdrawn:
+        return []
+    log.error("clock.was_ahead", moments=withdrawn)
+    return [{"problem": "clock_was_ahead", "count": withdrawn}]
+
+
+async def _bring_rates_up_to_date(connection: Connection) -> list[dict[str, object]]:
+    try:
+        async with connection.transaction():
+            await connection.execute(_RATES["register_missing"])
+            await connection.execute(_RATES["refresh_all"])
+    except (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError) as error:
+        # Committed edits brought their rates along. Instances whose plan has none yet wait, and nobody else.
+        log.warning("rates.not_refreshed", error=str(error))
+        return [{"problem": "rates_not_refreshed", "count": 1}]
+    return []
+
+
+async def _compare_moved_marks(connection: Connection) -> list[dict[str, object]]:
+    try:
+        async with connection.transaction():
+            moved = await connection.fetch(_REPAIRS["compare_moved_marks"])
+    except asyncpg.LockNotAvailableError:
+        # They wait, as they are.
+        return []
+    for row in moved[:_MARKS_NAMED_MAX]:
+        log.error(
+            "instance.mark_set_back",
+            vps_instance_id=str(row["vps_instance_id"]),
+            billed_until=row["billed_until"].isoformat(),
+            charged_until=row["charged_until"].isoformat(),
+        )
+    return [{"problem": "mark_set_back", "count": len(moved)}] if moved else []

@@ -1,0 +1,113 @@
+-- What each run sets right before it charges: moments that were written down while the clock stood wrong, and marks that
+-- somebody moved.
+
+-- The clock of the database stood ahead for a while, and was set right: what was written down meanwhile would be charged, or
+-- come into force, in a time that has not come. It happened before now, so it counts from now. Only a run may ask: before
+-- it does, it makes sure that the clock does not stand behind instead.
+create function withdraw_future_moments() returns bigint
+    language plpgsql volatile security definer set search_path = public, pg_temp
+    as $$
+declare
+    present constant timestamptz := clock_present();
+    affected bigint;
+    withdrawn bigint := 0;
+begin
+    update deleted_vps_instances set deleted_at = present where deleted_at > present;
+    get diagnostics affected = row_count;
+    withdrawn := withdrawn + affected;
+    update vps_plan_changes set changed_at = present where changed_at > present;
+    get diagnostics affected = row_count;
+    withdrawn := withdrawn + affected;
+    update vps_plan_versions set in_force_from = present where in_force_from > present;
+    get diagnostics affected = row_count;
+    withdrawn := withdrawn + affected;
+    if exists (select from hourly_rates where effective_from > present) then
+        -- What came and went within that time never was in force.
+        delete from hourly_rates where effective_from > present and effective_to < 'infinity';
+        update hourly_rates
+           set effective_to = present
+         where effective_from < present
+           and effective_to > present
+           and effective_to < 'infinity';
+        update hourly_rates set effective_from = present where effective_from > present;
+        get diagnostics affected = row_count;
+        withdrawn := withdrawn + affected;
+    end if;
+    return withdrawn;
+end;
+$$;
+
+-- Where what we charged an instance for ends; NULL when nothing was charged. By organization: there is no index on instances.
+create function charged_until(instance uuid, organization_ids uuid[]) returns timestamptz
+    language sql stable security definer set search_path = public, pg_temp
+    as $$
+    select max(c.billing_period_end)
+      from all_vps_billing_cycles() c
+     where c.organization_id = any (organization_ids)
+       and c.vps_instance_id = instance
+       and (c.billing_run_id is not null or c.billing_correction_id is not null)
+       and c.status in ('billed', 'refunded')
+    $$;
+
+-- Of the moved marks those that stand before what was charged: the hours between would be charged twice.
+create function marks_set_back()
+    returns table (vps_instance_id uuid, organization_id uuid, billed_until timestamptz, charged_until timestamptz)
+    language sql stable security definer set search_path = public, pg_temp
+    as $$
+    select i.id, i.organization_id, i.billed_until, chain.charged_until
+      from moved_marks m
+      join (select l.id, l.organization_id, coalesce(l.last_billed_at, l.created_at) as billed_until,
+                   array[l.organization_id, d.organization_id] as organization_ids
+              from vps_instances l
+              left join deleted_vps_instances d on d.id = l.id
+             union all
+            select d.id, d.organization_id, coalesce(d.last_billed_at, d.created_at), array[d.organization_id]
+              from deleted_vps_instances d
+             where not exists (select from vps_instances l where l.id = d.id)) as i on i.id = m.vps_instance_id
+     cross join lateral (select charged_until(i.id, i.organization_ids) as charged_until) as chain
+     where i.billed_until < chain.charged_until
+    $$;
+
+-- Forgets the marks that are right, and returns those that wait until somebody sets them right: to charged_until.
+create function compare_moved_marks()
+    returns table (vps_instance_id uuid, organization_id uuid, billed_until timestamptz, charged_until timestamptz)
+    language plpgsql volatile security definer set search_path = public, pg_temp
+    as $$
+#variable_conflict use_column
+begin
+    delete from moved_marks m
+     where not exists (select from marks_set_back() b where b.vps_instance_id = m.vps_instance_id);
+    return query select * from marks_set_back() order by 1;
+end;
+$$;
+
+-- Looks for such marks in an organization that could not be charged because a period was charged before. Returns how many it has
+-- found; they wait from now on, and everything else of the organization can be charged.
+create function notice_marks_set_back(organization uuid) returns bigint
+    language sql volatile security definer set search_path = public, pg_temp
+    as $$
+    with noticed as (
+        insert into moved_marks (vps_instance_id)
+        select i.id
+          from (select l.id, coalesce(l.last_billed_at, l.created_at) as billed_until
+                  from vps_instances l
+                 where l.organization_id = notice_marks_set_back.organization
+                 union all
+                select d.id, coalesce(d.last_billed_at, d.created_at)
+                  from deleted_vps_instances d
+                 where d.organization_id = notice_marks_set_back.organization) as i
+          join (select c.vps_instance_id, max(c.billing_period_end) as charged_until
+                  from all_vps_billing_cycles() c
+                 where c.organization_id = notice_marks_set_back.organization
+                   and (c.billing_run_id is not null or c.billing_correction_id is not null)
+                   and c.status in ('billed', 'refunded')
+                 group by c.vps_instance_id) as chain on chain.vps_instance_id = i.id
+         where i.billed_until < chain.charged_until
+            on conflict do nothing
+        returning vps_instance_id
+    )
+    select count(*) from noticed
+    $$;
+
+revoke execute on function withdraw_future_moments(), charged_until(uuid, uuid[]), marks_set_back(), compare_moved_marks(),
+    notice_marks_set_back(uuid), record_plan_versions(text[], timestamptz) from public;

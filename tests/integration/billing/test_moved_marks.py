@@ -1,0 +1,102 @@
+"""Marks that somebody moved: no hour is charged twice, and the neighbours of such an instance are billed."""
+
+from datetime import timedelta
+
+import asyncpg
+import pytest
+
+from support import fleet
+from support.billing import Billing, another_session
+from support.fleet import Organization, Plan
+
+COPY = (
+    "insert into vps_instances (id, organization_id, plan_id, provider_instance_id, label, created_at)"
+    " select id, organization_id, plan_id, '1', label, created_at from deleted_vps_instances where id = $1"
+)
+
+
+async def test_a_row_that_comes_again_without_its_mark_waits_and_its_neighbours_are_billed(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    instance, neighbour = [
+        await fleet.add_instance(connection, organization, plan, hours_due=2) for _ in range(2)
+    ]
+    await billing.run()
+    await connection.execute("delete from vps_instances where id = $1", instance)
+    await connection.execute(COPY, instance)
+    await billing.pass_hours(1)
+    summary = await billing.run()
+    assert summary.status == "succeeded"
+    assert {"problem": "mark_set_back", "count": 1} in summary.problems
+    assert [await billing.hours_billed(i) for i in (instance, neighbour)] == [2, 3]
+    # verify names it and says until when it was charged; set right, it goes on from there.
+    assert {finding.key for finding in await billing.verify()} == {str(instance)}
+    await connection.execute(
+        "update vps_instances set last_billed_at = $2 where id = $1",
+        instance,
+        (await billing.cycles(instance))[-1]["billing_period_end"],
+    )
+    await billing.run()
+    assert await billing.hours_billed(instance) == 3
+    assert await billing.verify() == []
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+async def test_a_mark_that_is_set_back_charges_no_overlapping_hour(
+    billing: Billing,
+    connection: asyncpg.Connection,
+    organization: Organization,
+    plan: Plan,
+    *,
+    is_deleted: bool,
+) -> None:
+    instance, neighbour = [
+        await fleet.add_instance(connection, organization, plan, hours_due=3) for _ in range(2)
+    ]
+    await billing.run()
+    # By hand, past the guard that keeps marks.
+    await connection.execute("set containerstacks.guard = 'off'")
+    await connection.execute(
+        "update vps_instances set last_billed_at = last_billed_at - $2::interval where id = $1",
+        instance,
+        timedelta(minutes=90),
+    )
+    if is_deleted:
+        await connection.execute("delete from vps_instances where id = $1", instance)
+    await billing.pass_hours(1)
+    await billing.run()
+    assert [await billing.hours_billed(i) for i in (instance, neighbour)] == [3, 4]
+    assert [finding.check for finding in await billing.verify()] == ["periods_beyond_last_billed"]
+
+
+async def test_a_mark_that_was_set_back_past_the_triggers_stops_nobody_else(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    instance, neighbour = [
+        await fleet.add_instance(connection, organization, plan, hours_due=3) for _ in range(2)
+    ]
+    await billing.run()
+    async with another_session(billing.dsn) as session:
+        await session.execute("set session_replication_role = replica")
+        await session.execute("update vps_instances set last_billed_at = null where id = $1", instance)
+    await billing.pass_hours(1)
+    summary = await billing.run()
+    assert {"problem": "mark_set_back", "count": 1} in summary.problems
+    assert [await billing.hours_billed(i) for i in (instance, neighbour)] == [3, 4]
+    assert [finding.check for finding in await billing.verify()] == ["periods_beyond_last_billed"]
+
+
+async def test_a_mark_that_is_set_back_where_nothing_was_charged_is_billed(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=1)
+    await connection.execute(
+        "update vps_instances set last_billed_at = clock_now() - interval '61 minutes' where id = $1",
+        instance,
+    )
+    await connection.execute(
+        "update vps_instances set last_billed_at = last_billed_at - interval '1 hour' where id = $1", instance
+    )
+    assert (await billing.run()).problems == []
+    assert await billing.hours_billed(instance) == 2
+    assert await connection.fetchval("select count(*) from moved_marks") == 0

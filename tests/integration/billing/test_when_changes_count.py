@@ -1,0 +1,151 @@
+"""From when on a change counts: a resize from when it was made, a price from its commit; never from the future."""
+
+import asyncio
+from datetime import timedelta
+from decimal import Decimal
+
+import asyncpg
+
+from containerstacks_shared.billing.documents import RunTrigger
+from support import fleet
+from support.billing import Billing, another_session, in_the_way
+from support.clock import clock_now
+from support.fleet import Organization, Plan
+
+CENT = Decimal("0.01")
+
+
+async def test_a_resize_in_an_old_transaction_does_not_go_behind_the_one_before_it(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization
+) -> None:
+    plans = [
+        await fleet.add_plan(connection, base_price=price, markup_price="0")
+        for price in ("7.30", "730", "73")
+    ]
+    instance = await fleet.add_instance(connection, organization, plans[0], hours_due=3)
+    async with another_session(billing.dsn) as slow, slow.transaction():
+        await slow.fetchval("select now()")
+        await connection.execute(
+            "update vps_instances set plan_id = $2 where id = $1", instance, plans[1].reference
+        )
+        await slow.execute(
+            "update vps_instances set plan_id = $2 where id = $1", instance, plans[2].reference
+        )
+    await billing.run()
+    assert [cycle["total_amount"] for cycle in await billing.cycles(instance)] == [3 * CENT]
+    await billing.pass_hours(2)
+    await billing.run()
+    # The hour in which it was resized began before that; the one after it costs what it is now.
+    assert [cycle["hourly_rate"] for cycle in await billing.cycles(instance)] == [CENT, CENT, 10 * CENT]
+    changes = await connection.fetch("select * from vps_plan_changes order by changed_at")
+    assert [change["id"] for change in changes] == sorted(change["id"] for change in changes)
+    assert await billing.verify() == []
+
+
+async def test_a_price_counts_from_its_commit_however_long_its_transaction_was_open(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=1)
+    edit = "update vps_plans set base_price = 14.60, markup_price = 0 where id = $1"
+    async with in_the_way(billing.dsn, edit, plan.id):
+        await billing.pass_hours(3)
+        await billing.run()
+    assert {cycle["hourly_rate"] for cycle in await billing.cycles(instance)} == {CENT}
+    await billing.pass_hours(2)
+    await billing.run()
+    assert [cycle["hourly_rate"] for cycle in await billing.cycles(instance)] == [CENT, CENT, 2 * CENT]
+    assert await billing.hours_billed(instance) == 6
+    assert await billing.verify() == []
+
+
+async def test_a_session_cannot_date_what_it_does_by_a_clock_of_its_own(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    resized, deleted = [
+        await fleet.add_instance(connection, organization, plan, hours_due=2) for _ in range(2)
+    ]
+    other = await fleet.add_plan(connection)
+    async with another_session(billing.dsn) as session:
+        await session.execute("set containerstacks.clock_offset = '30 days'")
+        await session.execute("update vps_instances set plan_id = $2 where id = $1", resized, other.reference)
+        await session.execute("delete from vps_instances where id = $1", deleted)
+        await session.execute("update vps_plans set base_price = 14.60 where id = $1", plan.id)
+    moments = await connection.fetchrow(
+        "select clock_present() as present, (select max(changed_at) from vps_plan_changes) as changed_at,"
+        " (select max(deleted_at) from deleted_vps_instances) as deleted_at,"
+        " (select max(effective_from) from hourly_rates) as effective_from"
+    )
+    assert moments is not None
+    assert max(moments.values()) == moments["present"]
+
+
+async def test_what_a_clock_that_stood_ahead_has_dated_counts_from_when_it_is_noticed(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    await billing.run()
+    kept, deleted = [await fleet.add_instance(connection, organization, plan, hours_due=2) for _ in range(2)]
+    await billing.pass_time(timedelta(days=30))
+    await connection.execute("delete from vps_instances where id = $1", deleted)
+    await connection.execute("update vps_plans set base_price = 14.60, markup_price = 0")
+    await billing.pass_time(timedelta(days=-30))
+    assert {finding.check for finding in await billing.verify()} == {"facts_of_the_future"}
+    summary = await billing.run()
+    assert {"problem": "clock_was_ahead", "count": 4} in summary.problems
+    assert [await billing.hours_billed(instance) for instance in (kept, deleted)] == [2, 2]
+    await billing.pass_hours(2)
+    await connection.execute("update vps_plans set base_price = 21.90")
+    await billing.pass_hours(2)
+    await billing.run()
+    assert await billing.hours_billed(deleted) == 2
+    assert [cycle["hourly_rate"] for cycle in await billing.cycles(kept)] == [CENT, CENT, 2 * CENT, 3 * CENT]
+    assert await billing.verify() == []
+
+
+async def test_nothing_is_withdrawn_while_the_clock_stands_behind(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
+    await billing.run()
+    await connection.execute("delete from vps_instances where id = $1", instance)
+    before = await connection.fetch("select * from deleted_vps_instances")
+    await billing.pass_time(timedelta(days=-30))
+    with_error = await asyncio.gather(billing.run(), return_exceptions=True)
+    assert "stands before the last billing run" in str(with_error[0])
+    assert await connection.fetch("select * from deleted_vps_instances") == before
+
+
+async def test_a_deletion_that_is_dated_ahead_is_not_charged_beyond_the_present(
+    connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
+    await connection.execute("delete from vps_instances where id = $1", instance)
+    # As if it had come between a run's look at the clock and its charge.
+    await connection.execute("update deleted_vps_instances set deleted_at = deleted_at + interval '30 days'")
+    run = await connection.fetchval(
+        "insert into billing_runs (biller, trigger, holder, term) values ('daemon', 'once', 'test', 1) returning id"
+    )
+    charged = await connection.fetchrow(
+        "select * from charge_organizations($1, $2, $3)", [organization.id], await clock_now(connection), run
+    )
+    assert charged is not None
+    assert charged["hours_billed"] == 2
+
+
+async def test_an_instance_whose_plan_is_not_priced_yet_waits_alone(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    known = await fleet.add_instance(connection, organization, plan, hours_due=2)
+    # Somebody else prices it at this moment and has not committed: what it costs is not known.
+    async with in_the_way(billing.dsn, "select register_rates(array['g6-new'], array['us-east'])"):
+        async with another_session(billing.dsn) as session:
+            await session.execute("set session_replication_role = replica")
+            new = await fleet.add_instance(session, organization, "g6-new", hours_due=2)
+            await session.execute(
+                "insert into count_deltas (metric, status, plan_id, region, amount)"
+                " values ('vps_instances', 'running', 'g6-new', 'us-east', 1)"
+            )
+        summary = await billing.run(trigger=RunTrigger.ONCE)
+        assert (await billing.hours_billed(known), await billing.hours_billed(new)) == (2, 0)
+        assert [problem["problem"] for problem in summary.problems] == ["rates_not_refreshed", "price_held"]
+    await billing.run()
+    assert await billing.hours_billed(new) == 2
