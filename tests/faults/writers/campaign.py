@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 from asyncio import Event
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from random import Random
@@ -23,7 +23,7 @@ from containerstacks_shared.schema import migrate
 from support import fleet
 from support.clock import shift_clock
 from support.dark_proxy import DarkProxy, dark_proxy
-from support.databases import DatabaseServer, database_server
+from support.databases import DatabaseServer, embedded_postgres
 
 from .deeds import Deeds
 from .facts import differences
@@ -191,7 +191,8 @@ class Campaign:
 
 @contextlib.asynccontextmanager
 async def open_campaign(seed: int, *, tell: Callable[[str], None]) -> AsyncIterator[Campaign]:
-    with database_server() as server:
+    # A server of its own: one that has a stopped session keeps everybody waiting.
+    with _server() as server:
         dsn = server.create("disorder")
         await asyncio.to_thread(migrate, dsn)
         connection = await asyncpg.connect(dsn)
@@ -201,11 +202,16 @@ async def open_campaign(seed: int, *, tell: Callable[[str], None]) -> AsyncItera
                 yield Campaign(seed, dsn, connection, proxy, tell)
         finally:
             await connection.close()
-            _drop(server, dsn)
 
 
-def _drop(server: DatabaseServer, dsn: str) -> None:
-    server.drop(dsn.rsplit("/", 1)[1])
+@contextlib.contextmanager
+def _server() -> Iterator[DatabaseServer]:
+    existing = os.environ.get("SOAK_DATABASE_SERVER")
+    if existing:
+        yield DatabaseServer(existing)
+        return
+    with embedded_postgres() as postgres:
+        yield DatabaseServer(postgres.start())
 
 
 async def _settle_in(connection: asyncpg.Connection, random: Random) -> None:

@@ -41,16 +41,18 @@ _WALLET = _ANY.format(table="wallets")
 # `$1` is an amount of at most eight: no price becomes ten times what it was, or it would wait for an operator.
 STATEMENTS: Final = {
     "resize": f"update vps_instances set plan_id = {_PLAN}::text where id = {_INSTANCE}",
-    "change of region": "update vps_instances set configuration = jsonb_build_object('region', 'region-' || $1::integer::text)"
+    "change of region": "update vps_instances"
+    " set configuration = jsonb_build_object('region', concat('r-', $1::integer))"
     f" where id = {_INSTANCE}",
-    "change of status": f"update vps_instances set status = 'status-' || $1::integer::text where id = {_INSTANCE}",
+    "change of status": f"update vps_instances set status = concat('status-', $1::integer) where id = {_INSTANCE}",
     "creation": "insert into vps_instances (organization_id, plan_id, provider_instance_id, label, created_at)"
     f" select {_ORGANIZATION}, {_PLAN}::text, '1', 'vps', clock_now() - $1::integer * interval '20 minutes'",
     "deletion": f"delete from vps_instances where id = {_INSTANCE}",
     "move": f"update vps_instances set organization_id = {_ORGANIZATION} where id = {_INSTANCE}",
     "change of price": f"update vps_plans set base_price = 5 + $1::integer where id = {_PLAN}",
-    "new plan": "insert into vps_plans (name, provider_plan_id, base_price) values ('new', 'g6-' || $1::integer::text, 7)",
-    "change of organization": f"update organizations set name = 'renamed ' || $1::integer::text where id = {_ORGANIZATION}",
+    "new plan": "insert into vps_plans (name, provider_plan_id, base_price)"
+    " values ('new', concat('g6-', $1::integer), 7)",
+    "change of organization": f"update organizations set name = concat('n-', $1::integer) where id = {_ORGANIZATION}",
     "top-up by hand": f"update wallets set balance = balance + $1::integer where id = {_WALLET}",
     "new wallet": f"insert into wallets (organization_id, balance) select {_ORGANIZATION}, $1::integer",
     "change of currency": f"update wallets set currency = case $1::integer % 3 when 0 then 'EUR' else 'USD' end"

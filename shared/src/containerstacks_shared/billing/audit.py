@@ -14,7 +14,7 @@ from containerstacks_shared.database.db import Connection
 
 from . import audit_records
 from .audit_records import Coverage
-from .verify import Finding, Scope, Severity, verify_snapshot
+from .verify import Finding, Scope, Severity, SnapshotEmptied, verify_snapshot
 
 log = structlog.get_logger(__name__)
 
@@ -69,6 +69,24 @@ async def audit(connection: Connection, *, full: bool = False) -> Audit:
     audit_id = await audit_records.start(connection, is_full=base is None, based_on=based_on)
     coverage = await _settled(connection)
     scope = Scope.everything() if base is None else Scope.since_audit(base)
+    while True:
+        try:
+            result = await _audit_snapshot(connection, audit_id, base, coverage, scope)
+            break
+        except SnapshotEmptied:
+            log.info("audit.repeated", audit_id=audit_id)
+    event = log.info if result.is_clean else log.error
+    event("audit.finished", audit_id=audit_id, full=base is None, findings=len(result.own))
+    return result
+
+
+async def _audit_snapshot(
+    connection: Connection,
+    audit_id: int,
+    base: audit_records.CleanAudit | None,
+    coverage: Coverage | None,
+    scope: Scope,
+) -> Audit:
     async with connection.transaction(isolation="repeatable_read"):
         findings = await verify_snapshot(connection, scope)
         if coverage is not None:
@@ -77,7 +95,7 @@ async def audit(connection: Connection, *, full: bool = False) -> Audit:
             coverage = base.coverage
         result = Audit(
             id=audit_id,
-            based_on=based_on,
+            based_on=None if base is None else base.id,
             findings=findings,
             inherited_known=base.findings_inherited if base else 0,
         )
@@ -92,8 +110,6 @@ async def audit(connection: Connection, *, full: bool = False) -> Audit:
                 for finding in (*result.own, *result.inherited)[:_FINDINGS_KEPT_MAX]
             ],
         )
-    event = log.info if result.is_clean else log.error
-    event("audit.finished", audit_id=audit_id, full=base is None, findings=len(result.own))
     return result
 
 

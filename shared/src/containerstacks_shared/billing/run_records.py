@@ -7,7 +7,7 @@ from decimal import Decimal
 
 import asyncpg
 
-from containerstacks_shared.core.errors import NotFound
+from containerstacks_shared.core.errors import ContainerStacksError, NotFound
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
 
@@ -41,7 +41,13 @@ async def abandon(connection: Connection) -> None:
 async def start(
     connection: Connection, *, biller: Biller, trigger: RunTrigger, holder: str, term: int
 ) -> tuple[int, datetime]:
-    row = await connection.fetchrow(_QUERIES["start_run"], biller.value, trigger.value, holder, term)
+    try:
+        row = await connection.fetchrow(_QUERIES["start_run"], biller.value, trigger.value, holder, term)
+    except asyncpg.UniqueViolationError as error:
+        raise ContainerStacksError(
+            "the sequence of billing_runs stands behind its rows, as after a restore that left it out; set it right:"
+            " select setval(pg_get_serial_sequence('billing_runs', 'id'), (select max(id) from billing_runs))"
+        ) from error
     assert row is not None
     return row["id"], row["started_at"]
 

@@ -11,11 +11,13 @@ from enum import StrEnum
 from typing import Any, Final, Self
 from uuid import UUID
 
+from containerstacks_shared.core.errors import ContainerStacksError
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
 
 from .audit_records import CleanAudit
 
+_QUERIES = load(__name__)
 _SUSPECTS = load(__name__, "suspects")
 _INSTANCES = load(__name__, "verify_instances")
 _RUNS = load(__name__, "verify_runs")
@@ -82,24 +84,35 @@ class Scope:
         )
 
 
+class SnapshotEmptied(ContainerStacksError):  # noqa: N818 - named by what happened
+    """A table was truncated under the audit, which empties it in every snapshot. Audit again."""
+
+
 async def verify(connection: Connection, scope: Scope | None = None) -> list[Finding]:
     """Run every check in one snapshot, on everything unless `scope` says less. What is our own comes first."""
     scope = scope or Scope.everything()
-    async with connection.transaction(isolation="repeatable_read", readonly=True):
-        return await verify_snapshot(connection, scope)
+    while True:
+        try:
+            async with connection.transaction(isolation="repeatable_read", readonly=True):
+                return await verify_snapshot(connection, scope)
+        except SnapshotEmptied:
+            continue
 
 
 async def verify_snapshot(connection: Connection, scope: Scope) -> list[Finding]:
-    """`verify`, in the snapshot of the caller's own repeatable-read transaction."""
+    """`verify`, in the snapshot of the caller's own repeatable-read transaction. Raises `SnapshotEmptied`."""
     await connection.execute("set local statement_timeout = 0")
     # One group per instance and rate in memory, also for a million instances.
     await connection.execute("set local work_mem = '128MB'")
-    return [
+    findings = [
         *await _verify_instances(connection, scope),
         *await _verify_runs(connection, scope),
         *await _verify_state(connection, scope),
         *(await _verify_inherited(connection) if scope.is_full else []),
     ]
+    if findings and await connection.fetchval(_QUERIES["was_emptied"]):
+        raise SnapshotEmptied("a table was truncated while it was audited")
+    return findings
 
 
 async def _verify_instances(connection: Connection, scope: Scope) -> list[Finding]:

@@ -177,6 +177,7 @@ async def _create_pool(
             # The client gives up first; this one is for a client that is no longer there.
             "statement_timeout": _milliseconds(command_timeout + timedelta(seconds=5)),
             "idle_in_transaction_session_timeout": _milliseconds(_IDLE_IN_TRANSACTION_TIMEOUT),
+            **_PRESUPPOSED,
             **_KEEPALIVES,
         }
     options: dict[str, Any] = {"statement_cache_size": 0} if through_pooler else {}
@@ -236,6 +237,7 @@ async def dedicated_connection(
     settings = _server_settings(service) | {
         "jit": "off",
         "idle_in_transaction_session_timeout": _milliseconds(_IDLE_IN_TRANSACTION_TIMEOUT),
+        **_PRESUPPOSED,
         **_KEEPALIVES,
     }
     if idle_timeout is not None:
@@ -419,6 +421,9 @@ def _server_settings(service: str) -> dict[str, str]:
 def _milliseconds(duration: timedelta) -> str:
     return str(round(duration.total_seconds() * 1000))
 
+
+# What every statement of ours relies on, whatever somebody has set for the role or the database.
+_PRESUPPOSED: Final = {"default_transaction_isolation": "read committed", "search_path": "public"}
 
 # The server's side of noticing a dead peer; over a Unix socket these do nothing.
 _KEEPALIVES: Final = {

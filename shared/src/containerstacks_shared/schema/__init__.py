@@ -154,6 +154,11 @@ def _assert_version(connection: Connection) -> None:
     version = connection.scalar(text("select current_setting('server_version_num')::integer"))
     if version is None or version < _POSTGRESQL_OLDEST:
         raise DatabaseUnsuitable(f"PostgreSQL 15 or newer is needed; this server is {version}.")
+    encoding = connection.scalar(text("select getdatabaseencoding()"))
+    if encoding != "UTF8":
+        raise DatabaseUnsuitable(
+            f"This database is encoded in {encoding}; UTF8 is needed. Dump it, and restore it into one that is."
+        )
 
 
 def _lock(connection: Connection) -> None:
