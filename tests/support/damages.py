@@ -321,7 +321,7 @@ def in_archive(statement: str) -> str:
     if any(part in statement for part in _NEVER_ARCHIVED):
         return statement
     return re.sub(
-        r"^(update|delete from|insert into) (vps_billing_cycles|payment_transactions)\b",
+        r"\b(update|delete from|insert into) (vps_billing_cycles|payment_transactions)\b",
         r"\1 \2_archive",
         statement,
     )

@@ -119,12 +119,12 @@ async def test_a_refund_is_in_the_books_of_whoever_holds_the_wallet_that_paid(
     assert await billing.verify() == []
 
 
-# A refund is stopped where it enters itself in the ledger, before it moves the wallet.
+# A refund is stopped where it marks its cycle, before it moves the wallet.
 _STOP_REFUNDS = """
 create function stop_refund() returns trigger language plpgsql as
     $$ begin perform pg_advisory_xact_lock_shared(4711); return new; end; $$;
-create trigger stop before insert on wallet_ledger_entries
-    for each row when (new.kind = 'refund') execute function stop_refund()
+create trigger stop before update on vps_billing_cycles
+    for each row when (new.status = 'refunded') execute function stop_refund()
 """
 
 

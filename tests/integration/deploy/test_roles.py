@@ -212,6 +212,9 @@ async def test_functions_with_their_owners_rights_are_for_whom_they_are_named(
         "register_rates",
         "refresh_rates",
         "correct_held_rates",
+        "withdraw_future_moments",
+        "compare_moved_marks",
+        "notice_marks_set_back",
         "give_back_lost_debits",
     }
     allowed = {

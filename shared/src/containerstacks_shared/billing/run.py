@@ -51,6 +51,9 @@ _CONTENTION = (
 )
 
 
+_UNRECORDED: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.PostgresError)
+
+
 @dataclass
 class RunSummary:
     """What a run did; also what it had done so far when it was interrupted."""
@@ -195,8 +198,9 @@ async def _finish(pool: Pool, summary: RunSummary, error: BaseException | None) 
                 error_message=message,
             )
             await connection.execute("select pg_notify($1, '')", Channel.BILLING_CHANGED.value)
-    except (*UNAVAILABLE, asyncpg.PostgresError) as away:
-        # Away, or its disk is full: what happened is told by the run's own error. The next run's holder closes the row; the batches that were committed stay committed.
+    except _UNRECORDED as away:
+        # Away, or its disk is full: the run's own error says so. The next run's holder closes the row; the batches that
+        # were committed stay committed.
         log.warning("billing_run.not_recorded", error=_describe(away), **fields)
     if summary.status is RunStatus.FAILED:
         log.error("billing_run.failed", error=message, **fields)
