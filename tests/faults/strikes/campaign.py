@@ -26,6 +26,7 @@ from .meddling import Meddling
 _HOURS_AT_ONCE = (1, 4)
 _EARLY_SHARE = 0.3
 _WRITTEN_SHARE = 0.5
+_DECIDED_SECONDS = 20.0
 
 
 @dataclass
@@ -96,14 +97,23 @@ class Campaign:
         return [organization for organization in self.customers.rich if self.customers.living(organization)]
 
     async def _settle(self) -> None:
-        """Wait until every hour due is decided. A run that failed is repeated now, not at the next hour."""
+        """Wait until every hour due is decided. A run that failed is repeated now, not at the next hour.
+
+        So is one that left a debt to the next run, because somebody was writing its instance.
+        """
+        loop = asyncio.get_running_loop()
+        repeat_at = loop.time() + _DECIDED_SECONDS
 
         async def settled() -> bool:
+            nonlocal repeat_at
             if await self.arena.is_settled():
                 return True
             failed = await self.arena.failed_run()
             if failed is not None and failed > self._repeated:
                 self._repeated = failed
+                await self.arena.end_sessions()
+            elif loop.time() > repeat_at:
+                repeat_at = loop.time() + _DECIDED_SECONDS
                 await self.arena.end_sessions()
             return False
 

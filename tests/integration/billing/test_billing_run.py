@@ -331,3 +331,26 @@ async def test_billing_begins_while_the_application_uses_its_tables(
         async with asyncio.timeout(LIMIT_SECONDS):
             await billing.run()
     assert await billing.hours_billed(instance) == 2
+
+
+async def test_a_sequence_that_was_reset_is_named_in_one_line(
+    billing: Billing, connection: asyncpg.Connection
+) -> None:
+    await billing.run()
+    await connection.execute("select setval(pg_get_serial_sequence('billing_runs', 'id'), 1, false)")
+    with pytest.raises(ContainerStacksError, match="the sequence of billing_runs stands behind its rows"):
+        await billing.run()
+
+
+async def test_no_setting_of_a_role_or_a_database_changes_how_billing_reads(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
+    name = await connection.fetchval("select quote_ident(current_database())")
+    await connection.execute(f"alter database {name} set search_path = 'elsewhere'")
+    await connection.execute(f"alter database {name} set default_transaction_isolation = 'repeatable read'")
+    await billing.pool.expire_connections()
+    assert (await billing.run()).status == "succeeded"
+    assert await billing.hours_billed(instance) == 2
+    async with billing.pool.acquire() as session:
+        assert await session.fetchval("show transaction_isolation") == "read committed"

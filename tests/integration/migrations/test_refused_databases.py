@@ -9,7 +9,7 @@ from psycopg import sql
 from containerstacks_shared.core.errors import DatabaseUnsuitable
 from containerstacks_shared.schema import migrate
 from support import catalog
-from support.databases import database_name
+from support.databases import DatabaseServer, database_name, with_database
 
 
 def refused(dsn: str, *, match: str) -> None:
@@ -74,3 +74,21 @@ def test_a_role_that_does_not_own_the_tables_is_refused(schema_a_url: str) -> No
             assert catalog.rows(schema_a_url) == before
         finally:
             owner.execute(sql.SQL("drop owned by {0}; drop role {0}").format(sql.Identifier(role)))
+
+
+@pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+def test_a_database_in_another_encoding_is_refused_by_its_name(
+    database_server: DatabaseServer, encoding: str
+) -> None:
+    name = f"encoded_{encoding.lower()}"
+    with psycopg.connect(database_server.dsn, autocommit=True) as connection:
+        connection.execute(
+            sql.SQL("create database {} template template0 encoding {} locale 'C'").format(
+                sql.Identifier(name), sql.Literal(encoding)
+            )
+        )
+    try:
+        with pytest.raises(DatabaseUnsuitable, match=f"is encoded in {encoding}; UTF8 is needed"):
+            migrate(with_database(database_server.dsn, name))
+    finally:
+        database_server.drop(name)
