@@ -420,7 +420,11 @@ begin
            (select count(*) from unpaid) as instances_unpaid,
            (select coalesce(sum(hours), 0) from unpaid)::bigint as hours_unpaid,
            (select count(*) from settled) as debts_settled,
-           (select count(distinct id) from queue where waits) as instances_held,
+           -- Of moved marks the run tells apart.
+           (select count(distinct id)
+              from queue
+             where waits
+               and id not in (select vps_instance_id from moved_marks)) as instances_held,
            (select count(distinct id) from charges where problem = 'unknown_plan') as instances_unknown_plan,
            (select count(distinct id) from charges where problem = 'no_price') as instances_no_price,
            (select count(distinct organization_id) from unpaid where walletless) as organizations_without_wallet,
