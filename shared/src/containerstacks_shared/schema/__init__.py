@@ -145,20 +145,23 @@ def _migrating(dsn: str) -> Iterator[tuple[Connection, Config]]:
 
 def _connect(dsn: str) -> psycopg.Connection:
     try:
-        return psycopg.connect(dsn, connect_timeout=10, application_name="containerstacks-migrate")
+        connection = psycopg.connect(dsn, connect_timeout=10, application_name="containerstacks-migrate")
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(f"The database cannot be reached: {_first_line(error)}") from error
+    # Before anything is read: of a database without an encoding all text comes as bytes.
+    encoding = connection.info.parameter_status("server_encoding")
+    if encoding != "UTF8":
+        connection.close()
+        raise DatabaseUnsuitable(
+            f"This database is encoded in {encoding}; UTF8 is needed. Dump it, and restore it into one that is."
+        )
+    return connection
 
 
 def _assert_version(connection: Connection) -> None:
     version = connection.scalar(text("select current_setting('server_version_num')::integer"))
     if version is None or version < _POSTGRESQL_OLDEST:
         raise DatabaseUnsuitable(f"PostgreSQL 15 or newer is needed; this server is {version}.")
-    encoding = connection.scalar(text("select getdatabaseencoding()"))
-    if encoding != "UTF8":
-        raise DatabaseUnsuitable(
-            f"This database is encoded in {encoding}; UTF8 is needed. Dump it, and restore it into one that is."
-        )
 
 
 def _lock(connection: Connection) -> None:
