@@ -21,6 +21,7 @@ from containerstacks_shared.core import tracing
 from containerstacks_shared.core.errors import (
     BillingBusy,
     BillingPaused,
+    ContainerStacksError,
     LeadershipLost,
     describe,
 )
