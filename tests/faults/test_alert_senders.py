@@ -59,7 +59,7 @@ async def test_the_command_tries_each_url_and_names_the_one_that_failed(
     wrong = await processes.run(
         "containerstacks", "alerts", "test", database_url=database_url, ALERT_URLS="bogus://secret"
     )
-    assert wrong.exit_code == 1
+    assert wrong.exit_code == 2
     assert "ALERT_URLS: URL 1 of 1" in wrong.errors
     assert "secret" not in wrong.errors
     listed = await processes.run("containerstacks", "alerts", "list", database_url=database_url)

@@ -36,6 +36,7 @@ WAIT_SECONDS: Final = 90
 SETTINGS: Final = {
     "TEST_CLOCK": "1",
     "RATE_LIMIT_ANONYMOUS": "1000000/1 minute",
+    "RATE_LIMIT_PUBLIC": "1000000/1 minute",
     "BILLING_BATCH_INSTANCES": "200",
     "BILLING_CONCURRENCY": "1",
 }
@@ -153,6 +154,10 @@ class Site:
 
 async def first_start(site: Site) -> None:
     say("docker compose up, for the first time")
+    # What is left of earlier builds in this engine, by us or by another tree.
+    if earlier := run("docker", "images", "--quiet", "containerstacks").split():
+        run("docker", "image", "rm", "--force", *earlier)
+    run("docker", "image", "prune", "--force")
     run("docker", "compose", "up", "--detach", "--wait")
     images = run(
         "docker",
