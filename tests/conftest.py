@@ -1,6 +1,5 @@
 """Fixtures of every tier: a fresh database per test on a real PostgreSQL, uvloop, real processes."""
 
-import json
 import os
 from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from pathlib import Path
@@ -147,9 +146,7 @@ async def pool(database_url: str) -> AsyncIterator[db.Pool]:
 @pytest.fixture
 async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     """Give a session that reads as the services' pool does, but may hold a lock for as long as it likes."""
-    connection = await asyncpg.connect(database_url)
-    for name in ("json", "jsonb"):
-        await connection.set_type_codec(name, schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+    connection = await databases.connect(database_url)
     yield connection
     await connection.close()
 

@@ -6,6 +6,7 @@ allowed to create databases); `TEST_POSTGRES_VERSION` picks the embedded one (16
 
 import contextlib
 import itertools
+import json
 import os
 import shutil
 import tempfile
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
+import asyncpg
 import psycopg
 from psycopg import sql
 
@@ -91,6 +93,14 @@ def _memory() -> Path | None:
     if not os.access(_IN_MEMORY, os.W_OK) or shutil.disk_usage(_IN_MEMORY).free < _ROOM_BYTES_MIN:
         return None
     return _IN_MEMORY
+
+
+async def connect(dsn: str, **settings: str) -> asyncpg.Connection:
+    """Connect as the services and commands do, to whom documents are Python values."""
+    connection = await asyncpg.connect(dsn, server_settings=settings)
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(name, schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
+    return connection
 
 
 def server_version() -> int:

@@ -174,7 +174,7 @@ class Arena:
         return self._connection
 
     async def session(self) -> asyncpg.Connection:
-        return await asyncpg.connect(self.dsn, server_settings={"application_name": OURS, "timezone": "UTC"})
+        return await databases.connect(self.dsn, application_name=OURS, timezone="UTC")
 
     async def close(self) -> None:
         if self._connection is not None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 from asyncio import Event
@@ -24,7 +23,7 @@ from containerstacks_shared.schema import migrate
 from support import fleet
 from support.clock import shift_clock
 from support.dark_proxy import DarkProxy, dark_proxy
-from support.databases import DatabaseServer, embedded_postgres
+from support.databases import DatabaseServer, connect, embedded_postgres
 
 from .deeds import Deeds
 from .facts import differences
@@ -95,7 +94,7 @@ class Campaign:
             await asyncio.wait([*billers, striker])
 
     async def _write(self, random: Random) -> None:
-        connection = await _connect(self.dsn)
+        connection = await connect(self.dsn, application_name="writer")
         try:
             deeds = Deeds(connection, random, self.done)
             for _ in range(DEEDS):
@@ -136,7 +135,7 @@ class Campaign:
         return summary.status.value
 
     async def _strike(self, stop: Event, random: Random) -> None:
-        connection = await _connect(self.dsn)
+        connection = await connect(self.dsn, application_name="writer")
         try:
             while not stop.is_set():
                 kind = random.choice(("dark", "cut", "stopped backend", "ended backend", "nothing"))
@@ -196,21 +195,13 @@ async def open_campaign(seed: int, *, tell: Callable[[str], None]) -> AsyncItera
     with _server() as server:
         dsn = server.create("disorder")
         await asyncio.to_thread(migrate, dsn)
-        connection = await _connect(dsn)
+        connection = await connect(dsn, application_name="writer")
         try:
             await _settle_in(connection, Random(seed))
             async with dark_proxy(dsn) as proxy:
                 yield Campaign(seed, dsn, connection, proxy, tell)
         finally:
             await connection.close()
-
-
-async def _connect(dsn: str) -> asyncpg.Connection:
-    """Connect as an operator's commands do, which write documents."""
-    connection = await asyncpg.connect(dsn, server_settings={"application_name": "writer"})
-    for name in ("json", "jsonb"):
-        await connection.set_type_codec(name, schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
-    return connection
 
 
 @contextlib.contextmanager

@@ -29,6 +29,8 @@ _REFUSED: Final = (
     asyncpg.ForeignKeyViolationError,
     asyncpg.UniqueViolationError,
     asyncpg.FeatureNotSupportedError,
+    # Nothing is left to do it to.
+    asyncpg.NotNullViolationError,
     ContainerStacksError,
 )
 
