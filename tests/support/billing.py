@@ -18,6 +18,7 @@ from containerstacks_shared.billing.run import RunSummary, run_hourly_billing
 from containerstacks_shared.billing.verify import Finding, Severity, verify
 from containerstacks_shared.core.settings import BillingSettings, load_settings
 from containerstacks_shared.database import db
+from support import databases
 from support.clock import shift_clock
 from support.fleet import Organization
 
@@ -135,7 +136,7 @@ async def rows_of_all_tables(connection: asyncpg.Connection) -> dict[str, list[A
 @contextlib.asynccontextmanager
 async def another_session(dsn: str) -> AsyncIterator[asyncpg.Connection]:
     """Somebody else's session, the original application's for instance."""
-    connection = await asyncpg.connect(dsn, server_settings={"application_name": "original"})
+    connection = await databases.connect(dsn, application_name="original")
     try:
         yield connection
     finally:

@@ -53,7 +53,7 @@ def database_url(history: History) -> str:
 
 async def live(dsn: str) -> History:
     pool = await db.create_pool(dsn, service="tests")
-    connection = await asyncpg.connect(dsn)
+    connection = await databases.connect(dsn)
     billing = Billing(dsn, pool, connection)
     plan = await fleet.add_plan(connection)
     dear = await fleet.add_plan(connection, base_price="730", markup_price="0")

@@ -195,7 +195,8 @@ begin
            label = excluded.label, created_at = excluded.created_at, last_billed_at = excluded.last_billed_at,
            deleted_at = excluded.deleted_at, written_off_at = excluded.written_off_at;
     update vps_debts d
-       set written_off_at = clock_present()
+       -- In the name of who had the instance: it may have moved in a transaction that could not see the debt.
+       set written_off_at = clock_present(), organization_id = i.organization_id
       from old_rows i
      where d.vps_instance_id = i.id
        and d.settled_at is null
