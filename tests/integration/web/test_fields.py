@@ -21,7 +21,9 @@ _ROW: Final = re.compile(
 )
 _CHOICE: Final = re.compile(r"\{([^{}]*)\}")
 # Objects whose names are data.
-_MAPPINGS: Final = frozenset({"vps.byRawStatus"})
+_MAPPINGS: Final = frozenset({"vps.byRawStatus", "actions[].details"})
+# In another's format, and of one organization: test_statuspage_api.py, test_organizations.py.
+_TRIED_ELSEWHERE: Final = ("GET /api/v2/", "GET /api/organizations/")
 
 
 def expand(pattern: str) -> Iterator[str]:
@@ -118,7 +120,8 @@ def test_the_table_has_every_endpoint_that_is_read() -> None:
         if "get" in methods and "application/json" in methods["get"]["responses"]["200"].get("content", {})
     }
     # The description itself is no answer about the platform.
-    assert set(table()) == read - {"GET /api/openapi.json"}
+    read -= {"GET /api/openapi.json"}
+    assert set(table()) == {endpoint for endpoint in read if not endpoint.startswith(_TRIED_ELSEWHERE)}
 
 
 @pytest.mark.parametrize("role", ["anonymous", "user"])
