@@ -144,8 +144,13 @@ async def _look(storage: Storage, name: str, rate: RateLimit, key: str) -> RateL
         rate=rate,
         allowed=window.remaining > 0,
         remaining=window.remaining,
-        reset_seconds=max(1, math.ceil(window.reset_time - time.time())),
+        reset_seconds=_whole_seconds(window.reset_time - time.time()),
     )
+
+
+def _whole_seconds(rest: float) -> int:
+    # Rounded first: the difference of two moments may be a whole window and a millionth of a second.
+    return max(1, math.ceil(round(rest, 3)))
 
 
 def _item(rate: RateLimit) -> RateLimitItemPerSecond:
@@ -192,7 +197,7 @@ class _Windows:
             rate,
             allowed=window.count < rate.amount,
             remaining=max(0, rate.amount - window.count - 1),
-            reset_seconds=max(1, math.ceil(window.ends_at - now)),
+            reset_seconds=_whole_seconds(window.ends_at - now),
         )
 
     def forget(self, name: str, rate: RateLimit, key: str) -> None:
