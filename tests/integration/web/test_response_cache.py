@@ -54,7 +54,7 @@ async def test_a_new_reading_is_a_new_answer(site: Site, connection: Connection,
 async def test_strangers_cost_no_query_and_one_rendering(
     open_site: OpenSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site = await open_site(without=("builtin_billing", "feed"))
+    site = await open_site(without=("builtin_billing", "feed", "board", "history"))
     await site.app[SNAPSHOT_FEED]._look()
     rendered = 0
 
