@@ -144,7 +144,7 @@ async def test_what_a_killed_up_started_ends_by_itself(up: Up) -> None:
 async def test_a_second_up_in_the_same_place_is_refused_in_one_line(up: Up) -> None:
     await up.start("--no-demo")
     # Without the demo: no fleet, no administrator.
-    assert "password" not in up.output
+    assert "Sign in" not in up.output
     assert (await up.statistics())["total"] == 0
     assert ask(up, "select count(*) from users") == (0,)
     second = Up(up.folder)
@@ -157,7 +157,7 @@ async def test_a_second_up_in_the_same_place_is_refused_in_one_line(up: Up) -> N
 
 async def test_ctrl_c_while_it_prepares_stops_it_too(up: Up) -> None:
     await up.begin()
-    await up.says("PostgreSQL in")
+    await up.says("PostgreSQL runs")
     assert await up.stop() == 0
     await up.nothing_is_left()
     await up.start("--no-demo")
@@ -238,7 +238,7 @@ async def test_what_a_service_refuses_ends_everything_in_one_line(up: Up) -> Non
     # Read by web alone, when everything else runs already.
     up.environment["RATE_LIMIT_ANONYMOUS"] = "plenty"
     code, said = await up.run()
-    assert code == 1, said
+    assert code == 2, said
     await up.nothing_is_left()
     (line,) = (line for line in said.splitlines() if line.startswith("error:"))
     assert "RATE_LIMIT_ANONYMOUS" in line
