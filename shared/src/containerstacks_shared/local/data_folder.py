@@ -15,7 +15,7 @@ from pathlib import Path
 
 import platformdirs
 
-from containerstacks_shared.core.errors import ConfigurationError
+from containerstacks_shared.core.errors import ConfigurationError, ContainerStacksError
 
 NAME = ".containerstacks"
 _STOPPING = "stopping"
@@ -63,7 +63,7 @@ class DataFolder:
 
     @contextlib.contextmanager
     def held(self, *, patience: timedelta = _PATIENCE) -> Iterator[None]:
-        """Hold the folder against any other `up`. Raises `ConfigurationError` when one is running."""
+        """Hold the folder against any other `up`. Raises `ContainerStacksError` when one is running."""
         handle = self._take(patience)
         try:
             _rewrite(handle, str(os.getpid()))
@@ -89,7 +89,7 @@ class DataFolder:
                 limit = _PATIENCE_STOPPING if _STOPPING in holder else patience
                 if time.monotonic() - begun > limit.total_seconds():
                     os.close(handle)
-                    raise ConfigurationError(
+                    raise ContainerStacksError(
                         f"already running as process {holder.split()[0] if holder else 'unknown'},"
                         f" which holds {self.path}"
                     ) from None
