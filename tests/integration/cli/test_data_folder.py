@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from containerstacks_shared.core.errors import ConfigurationError
+from containerstacks_shared.core.errors import ConfigurationError, ContainerStacksError
 from containerstacks_shared.local.data_folder import NAME, DataFolder
 from containerstacks_shared.local.which_database import database_overrides, is_database_given
 
@@ -41,7 +41,7 @@ def test_nobody_else_may_list_the_folder(folder: DataFolder) -> None:
 def test_only_one_holds_the_folder_and_the_other_is_told_who(folder: DataFolder) -> None:
     with (
         folder.held(),
-        pytest.raises(ConfigurationError, match=rf"already running as process {os.getpid()}\b"),
+        pytest.raises(ContainerStacksError, match=rf"already running as process {os.getpid()}\b"),
         DataFolder(folder.path).held(patience=NO_PATIENCE),
     ):
         pass
