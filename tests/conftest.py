@@ -6,6 +6,7 @@ from pathlib import Path
 
 import asyncpg
 import pytest
+import structlog
 import uvloop
 
 from containerstacks_shared.database import db
@@ -173,3 +174,16 @@ async def processes(tmp_path: Path) -> AsyncIterator[Processes]:
     processes = Processes(tmp_path)
     yield processes
     await processes.end_all()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def loggers_are_not_kept() -> Iterator[None]:
+    """Keep a logger that one test uses first from holding on to that test's configuration in later ones."""
+    configure = structlog.configure
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(
+            structlog,
+            "configure",
+            lambda **settings: configure(**{**settings, "cache_logger_on_first_use": False}),
+        )
+        yield

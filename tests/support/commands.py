@@ -27,13 +27,6 @@ _MAINS: Final[dict[str, Callable[[], None]]] = {
 
 def runner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[RunCommand]:
     handlers, level = logging.root.handlers[:], logging.root.level
-    # A logger that a command used first would keep the command's configuration for good, also in later tests.
-    configure = structlog.configure
-    monkeypatch.setattr(
-        structlog,
-        "configure",
-        lambda **settings: configure(**{**settings, "cache_logger_on_first_use": False}),
-    )
 
     def run(command: str, *arguments: str, typed: str = "", **environment: str) -> Finished:
         for name, value in environment.items():
