@@ -76,8 +76,8 @@ async def test_a_crowd_costs_the_origin_one_request_a_second(platform: Balancer,
     async with aiohttp.ClientSession(platform.url, connector=connector) as client:
         await asyncio.gather(*(view(client) for _ in range(VISITORS)))
     seconds = time.monotonic() - began
-    # One more, for the second in which it began.
-    assert await answered(origin) - asked_before <= seconds + 1
+    # One more for the second in which it began, and one for asking how many there were.
+    assert await answered(origin) - asked_before <= seconds + 2
 
 
 async def test_what_is_for_one_visitor_only_is_never_kept(platform: Balancer) -> None:
