@@ -120,8 +120,8 @@ begin
 
     -- Money is read here, and moved by the functions below alone.
     grant select on wallets, payment_transactions, payment_transactions_archive, vps_billing_cycles,
-        vps_billing_cycles_archive, wallet_ledger_entries, vps_debts, hourly_rates, plan_charges,
-        plan_quarantines, vps_plan_changes, vps_plan_versions, moved_marks, deleted_vps_instances, billing_corrections, ledger_explanations,
+        vps_billing_cycles_archive, wallet_ledger_entries, vps_debts, hourly_rates, last_charged_prices,
+        price_holds, vps_plan_changes, vps_plan_versions, moved_marks, deleted_vps_instances, billing_corrections, ledger_explanations,
         billing_control, billing_runs, billing_audits, billing_daemon_status, guard_interventions,
         application_debits
         to containerstacks_web, containerstacks_billing_daemon;
@@ -138,8 +138,8 @@ begin
         to containerstacks_web, containerstacks_billing_daemon;
     -- A single run takes its heartbeat away again.
     grant delete on billing_daemon_status to containerstacks_billing_daemon;
-    grant insert on plan_quarantines to containerstacks_web, containerstacks_billing_daemon;
-    grant update (released_at) on plan_quarantines to containerstacks_web, containerstacks_billing_daemon;
+    grant insert on price_holds to containerstacks_web, containerstacks_billing_daemon;
+    grant update (released_at) on price_holds to containerstacks_web, containerstacks_billing_daemon;
     sequence_name := pg_get_serial_sequence('public.billing_daemon_status', 'id');
     if sequence_name is not null then
         execute format('grant usage on sequence %s to containerstacks_web, containerstacks_billing_daemon', sequence_name);
@@ -184,7 +184,7 @@ begin
     grant insert on incident_updates to containerstacks_web;
     -- Pause, resume, and release of a held price.
     grant update on billing_control to containerstacks_web;
-    grant update (released_by, release_reason, hourly_rate) on plan_quarantines to containerstacks_web;
+    grant update (released_by, release_reason, hourly_rate) on price_holds to containerstacks_web;
     -- The audit log is read, and added to by its function alone.
     grant select on action_log to containerstacks_web;
     grant execute on function log_action(text, text, text, text, jsonb) to containerstacks_web;
@@ -211,7 +211,7 @@ begin
                   heartbeat_at, metadata)
         on billing_daemon_status to containerstacks_stats_aggregator;
     grant select (id, finished_at, findings_own) on billing_audits to containerstacks_stats_aggregator;
-    grant select (vps_plan_id, released_at) on plan_quarantines to containerstacks_stats_aggregator;
+    grant select (vps_plan_id, released_at) on price_holds to containerstacks_stats_aggregator;
     grant select (vps_plan_id, problem) on hourly_rates to containerstacks_stats_aggregator;
 end;
 $grants$;

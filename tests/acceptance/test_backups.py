@@ -14,7 +14,7 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.local.embedded import EmbeddedPostgres
 from containerstacks_shared.schema import migrate
 from support import charges, fleet, roles
@@ -124,7 +124,7 @@ async def statuses_change(dsn: str) -> AsyncIterator[None]:
                 " where id = (select id from vps_instances order by random() limit 1)",
                 status,
             )
-            if await happens_within(stop, 0.02):
+            if await wait_for_event(stop, 0.02):
                 break
         await connection.close()
 

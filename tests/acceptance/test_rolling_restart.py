@@ -11,7 +11,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.database import locks
 from containerstacks_shared.database.locks import Role
 from support import charges, promises
@@ -80,7 +80,7 @@ class Load:
                 " where id = (select id from vps_instances order by random() limit 1)",
                 status,
             )
-            if await happens_within(self._calm, 0.05):
+            if await wait_for_event(self._calm, 0.05):
                 break
         await connection.close()
 

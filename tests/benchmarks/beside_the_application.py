@@ -115,7 +115,7 @@ class Meeting:
 
     async def ours_in_the_middle(self) -> None:
         application = asyncio.create_task(self.application())
-        await first_of(self.until_it_charges(), asyncio.shield(application))
+        await race(self.until_it_charges(), asyncio.shield(application))
         once = await self.ours("once")
         await once.communicate()
         await application
@@ -171,7 +171,7 @@ class Meeting:
             before = {name: now[name] for name in before}
 
 
-async def first_of(*waits: Awaitable[object]) -> None:
+async def race(*waits: Awaitable[object]) -> None:
     done, pending = await asyncio.wait(
         [asyncio.ensure_future(wait) for wait in waits], return_when=asyncio.FIRST_COMPLETED
     )

@@ -9,7 +9,7 @@ from typing import Any
 
 import aiohttp
 
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import wait_for_event
 from support.balancers import Balancer
 
 # What `static/js/socket.js` does: a pause between half of the longest and all of it, which doubles.
@@ -37,7 +37,7 @@ class Requests:
         ) as client:
             for path in itertools.islice(itertools.cycle(self.paths), _REQUESTS_MAX):
                 await self._ask(client, path)
-                if await happens_within(stop, _REQUEST_PAUSE_SECONDS):
+                if await wait_for_event(stop, _REQUEST_PAUSE_SECONDS):
                     return
 
     async def _ask(self, client: aiohttp.ClientSession, path: str) -> None:
@@ -85,7 +85,7 @@ class Browser:
                     pass
                 self.is_open = False
                 left_at = left_at or clock()
-                await happens_within(stop, next(pauses))
+                await wait_for_event(stop, next(pauses))
 
 
 def _pauses() -> Iterator[float]:

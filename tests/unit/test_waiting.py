@@ -5,12 +5,12 @@ import gc
 
 import pytest
 
-from containerstacks_shared.core.waiting import all_of, first_of, happens_within, in_own_task
+from containerstacks_shared.core.waiting import all_of, in_own_task, race, wait_for_event
 
 
 async def test_the_first_wait_to_end_ends_them_all() -> None:
     never = asyncio.Event()
-    await first_of(never.wait(), asyncio.sleep(0))
+    await race(never.wait(), asyncio.sleep(0))
 
 
 async def test_the_first_wait_to_fail_fails_them_all() -> None:
@@ -18,7 +18,7 @@ async def test_the_first_wait_to_fail_fails_them_all() -> None:
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        await first_of(asyncio.Event().wait(), fails())
+        await race(asyncio.Event().wait(), fails())
 
 
 async def test_what_a_wait_raises_when_it_is_called_off_is_not_reported_as_forgotten() -> None:
@@ -31,7 +31,7 @@ async def test_what_a_wait_raises_when_it_is_called_off_is_not_reported_as_forgo
         finally:
             raise ConnectionError
 
-    await first_of(asyncio.sleep(0), rolls_back_on_a_dead_session())
+    await race(asyncio.sleep(0), rolls_back_on_a_dead_session())
     gc.collect()
     assert reported == []
 
@@ -86,13 +86,13 @@ async def test_a_time_limit_still_holds_after_a_group_failed() -> None:
 
     with pytest.raises(ExceptionGroup):
         await in_own_task(fails_as_a_group())
-    assert not await happens_within(asyncio.Event(), 0)
+    assert not await wait_for_event(asyncio.Event(), 0)
 
 
 async def test_a_time_limit_still_holds_after_work_side_by_side_failed() -> None:
     with pytest.raises(ConnectionError):
         await all_of(asyncio.sleep(0), loses_its_session())
-    assert not await happens_within(asyncio.Event(), 0)
+    assert not await wait_for_event(asyncio.Event(), 0)
 
 
 async def test_work_in_a_task_of_its_own_is_cancelled_with_its_caller() -> None:

@@ -113,11 +113,11 @@ async def test_damage_and_a_held_price_are_told(
         "insert into billing_audits (is_full, finished_at, findings_own) values (true, clock_now(), 3)"
     )
     await billing.connection.execute(
-        "insert into plan_quarantines (vps_plan_id, reason, hourly_rate) values ($1, 'too dear', 9)", plan.id
+        "insert into price_holds (vps_plan_id, reason, hourly_rate) values ($1, 'too dear', 9)", plan.id
     )
     await one.look()
     await billing.pass_time(TURN)
-    await billing.connection.execute("update plan_quarantines set released_at = clock_now()")
+    await billing.connection.execute("update price_holds set released_at = clock_now()")
     await billing.connection.execute(
         "insert into billing_audits (is_full, finished_at, findings_own) values (true, clock_now(), 0)"
     )

@@ -146,7 +146,7 @@ async def test_a_batch_killed_after_its_last_write_leaves_nothing_behind(
     instance = await fleet.add_instance(connection, organization, plan, hours_due=3)
     async with charged_but_not_committed(billing) as run_pid:
         await connection.execute("select pg_terminate_backend($1, 5000)", run_pid)
-    for table in ("vps_billing_cycles", "payment_transactions", "plan_charges"):
+    for table in ("vps_billing_cycles", "payment_transactions", "last_charged_prices"):
         assert await connection.fetchval(f"select count(*) from {table}") == 0
     assert [entry["kind"] for entry in await billing.entries(organization.wallet_id)] == ["opening"]
     assert await billing.balance(organization.wallet_id) == Decimal(100)

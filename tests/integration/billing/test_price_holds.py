@@ -8,7 +8,7 @@ import pytest
 
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.documents import RunTrigger
-from containerstacks_shared.billing.held_plans import read_held
+from containerstacks_shared.billing.price_holds import read_held
 from support import fleet
 from support.billing import Billing
 from support.fleet import Organization, Plan
@@ -35,7 +35,7 @@ async def rates(billing: Billing, instance: UUID) -> list[tuple[Decimal, int]]:
 
 async def is_held(connection: asyncpg.Connection) -> bool:
     return bool(
-        await connection.fetchval("select exists (select from plan_quarantines where released_at is null)")
+        await connection.fetchval("select exists (select from price_holds where released_at is null)")
     )
 
 

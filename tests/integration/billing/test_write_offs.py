@@ -192,7 +192,7 @@ async def test_hours_held_because_of_their_price_are_not_forgiven(
     instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
     await billing.run()
     await connection.execute(
-        "insert into plan_quarantines (vps_plan_id, reason, hourly_rate) values ($1, 'far too dear', 9)",
+        "insert into price_holds (vps_plan_id, reason, hourly_rate) values ($1, 'far too dear', 9)",
         plan.id,
     )
     assert await forgive(billing, poor) == NOTHING

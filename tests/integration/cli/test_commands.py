@@ -209,7 +209,7 @@ def test_a_held_plan_is_released(run: Run, database: psycopg.Connection) -> None
     release = ("billing", "release", "--plan", str(plan))
     assert run(*release).output == f"Plan {plan} is not held; nothing was changed.\n"
     database.execute(
-        "insert into plan_quarantines (vps_plan_id, reason, hourly_rate) values (%s, 'far too dear', 9)",
+        "insert into price_holds (vps_plan_id, reason, hourly_rate) values (%s, 'far too dear', 9)",
         [plan],
     )
     assert run("billing", "held").output.startswith(f"{plan} (Nano), 0 instances, since ")

@@ -27,7 +27,7 @@ from support.databases import DatabaseServer, server_version
 OpenPool = Callable[[str], AbstractAsyncContextManager[db.Pool]]
 
 # What a service may write, by table; of some only the columns that follow.
-BILLS: Final = {"billing_runs", "billing_audits", "billing_daemon_status", "plan_quarantines"}
+BILLS: Final = {"billing_runs", "billing_audits", "billing_daemon_status", "price_holds"}
 ALERTS: Final = {"alerts", "outbox_messages", "alert_looks"}
 WRITES: Final = {
     roles.WEB: {
@@ -65,7 +65,7 @@ MOVES_OF_MONEY: Final = [
     "update vps_debts set written_off_at = now()",
     "insert into billing_corrections (kind, reason, author) values ('refund', 'none', 'nobody')",
     "update hourly_rates set hourly_rate = 1000",
-    "update plan_charges set hourly_rate = 1000",
+    "update last_charged_prices set hourly_rate = 1000",
     "update vps_plans set base_price = 0",
     (
         "insert into vps_plan_changes (vps_instance_id, plan_id_before, region_before)"
@@ -98,7 +98,7 @@ REFUSED: Final = {
         "select revoke_api_key(gen_random_uuid())",
         "select api_key_encrypted from service_providers",
         "update billing_control set paused = false",
-        "update plan_quarantines set released_by = 'me'",
+        "update price_holds set released_by = 'me'",
         "update counts set amount = 0",
         "create table public.mine ()",
     ],
@@ -114,7 +114,7 @@ REFUSED: Final = {
         "select total_amount from billing_daemon_status",
         "select amount_owed from billing_control",
         "select findings from billing_audits",
-        "select reason from plan_quarantines",
+        "select reason from price_holds",
         "select from vps_debts",
         "select * from charge_organizations('{}', now(), 1)",
         "select register_rates('{x}', '{}')",
@@ -283,7 +283,7 @@ async def test_a_process_looks_for_what_is_wrong_under_its_role(
     plan = await fleet.add_plan(connection)
     await control.pause(connection, reason="prices change", author="ada")
     await connection.execute(
-        "insert into plan_quarantines (vps_plan_id, reason, hourly_rate) values ($1, 'too dear', 987)",
+        "insert into price_holds (vps_plan_id, reason, hourly_rate) values ($1, 'too dear', 987)",
         plan.id,
     )
     settings = load_settings(

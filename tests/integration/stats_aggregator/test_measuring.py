@@ -11,7 +11,7 @@ from prometheus_client import REGISTRY
 
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.audit import audit
-from containerstacks_shared.billing.held_plans import read_held
+from containerstacks_shared.billing.price_holds import read_held
 from containerstacks_shared.database import db
 from containerstacks_stats_aggregator import measuring
 from containerstacks_stats_aggregator.measuring import measure_until

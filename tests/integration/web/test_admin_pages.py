@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.billing import control
-from containerstacks_shared.billing.held_plans import read_held
+from containerstacks_shared.billing.price_holds import read_held
 from containerstacks_shared.database import db
 from containerstacks_web.routes import ROUTES
 from support import fleet, web_site
@@ -238,7 +238,7 @@ async def test_a_held_price_is_released_for_a_reason_at_the_price_that_was_shown
     for _ in range(64):
         await fleet.add_instance(connection, organization, plan)
     await connection.execute(
-        "insert into plan_quarantines (vps_plan_id, reason, hourly_rate_before, hourly_rate_max, hourly_rate)"
+        "insert into price_holds (vps_plan_id, reason, hourly_rate_before, hourly_rate_max, hourly_rate)"
         " values ($1, 'too much', 0.0082, 0.082, 0.82)",
         plan.id,
     )

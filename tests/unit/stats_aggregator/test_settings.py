@@ -37,7 +37,7 @@ def test_a_wrong_interval_is_named(monkeypatch: pytest.MonkeyPatch, value: str) 
 
 
 def test_how_long_history_is_kept_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("HISTORY_HOURS_DAYS", "400")
+    monkeypatch.setenv("HISTORY_RETENTION_HOURLY_DAYS", "400")
     kept = load_settings(StatsAggregatorSettings).history_retention
     assert (kept.minutes, kept.hours, kept.days) == (
         timedelta(days=7),
@@ -46,7 +46,10 @@ def test_how_long_history_is_kept_can_be_set(monkeypatch: pytest.MonkeyPatch) ->
     )
 
 
-@pytest.mark.parametrize("variable", ["HISTORY_MINUTES_DAYS", "HISTORY_HOURS_DAYS", "HISTORY_DAYS_DAYS"])
+@pytest.mark.parametrize(
+    "variable",
+    ["HISTORY_RETENTION_MINUTELY_DAYS", "HISTORY_RETENTION_HOURLY_DAYS", "HISTORY_RETENTION_DAILY_DAYS"],
+)
 def test_less_history_than_the_charts_show_is_refused(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
     monkeypatch.setenv(variable, "1")
     with pytest.raises(

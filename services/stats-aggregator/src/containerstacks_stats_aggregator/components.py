@@ -8,7 +8,7 @@ import structlog
 
 from containerstacks_shared.billing.control import read_pause
 from containerstacks_shared.billing.status import read_daemon_status
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.database import db, locks
 from containerstacks_shared.database.locks import Role, Term
 from containerstacks_shared.fleet import counts
@@ -46,7 +46,7 @@ async def watch_components_until(
     clock = asyncio.get_running_loop().time
     settled_at = clock() + settle.total_seconds()
     pause, begins_minute = timedelta(0), True
-    while not await happens_within(halt, pause.total_seconds()):
+    while not await wait_for_event(halt, pause.total_seconds()):
         to_next_minute = await look_at_components(
             pool,
             term,

@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from containerstacks_shared.core import tracing
-from containerstacks_shared.core.waiting import first_of, happens_within
+from containerstacks_shared.core.waiting import race, wait_for_event
 from containerstacks_shared.database import locks
 from containerstacks_shared.database.db import Pool
 from containerstacks_shared.database.locks import Term
@@ -61,8 +61,8 @@ async def fold_until(
     while not halt.is_set():
         if due and await _fold(pool, term, progress) >= BATCH_DELTAS:
             continue
-        await happens_within(halt, _SPACING_SECONDS)
-        await first_of(halt.wait(), subscription.wait(_IDLE_SECONDS))
+        await wait_for_event(halt, _SPACING_SECONDS)
+        await race(halt.wait(), subscription.wait(_IDLE_SECONDS))
         due = await _is_due(pool, progress)
 
 

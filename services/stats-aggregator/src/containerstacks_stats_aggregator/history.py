@@ -4,7 +4,7 @@ import asyncio
 
 import structlog
 
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.database import locks
 from containerstacks_shared.database.db import Pool
 from containerstacks_shared.database.locks import Term
@@ -23,7 +23,7 @@ async def record_until(halt: asyncio.Event, *, pool: Pool, term: Term, retention
     A minute in which nobody led, or the database was away, stays without a record: it is not made up later.
     """
     while not halt.is_set():
-        await happens_within(halt, await _record(pool, term, retention))
+        await wait_for_event(halt, await _record(pool, term, retention))
 
 
 async def _record(pool: Pool, term: Term, retention: Retention) -> float:

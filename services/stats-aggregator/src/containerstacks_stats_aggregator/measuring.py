@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from containerstacks_shared.core.errors import describe
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.database.db import FAILURES, Pool
 from containerstacks_shared.status.measurements import Measurements, measure
 
@@ -36,7 +36,7 @@ async def measure_until(stop: asyncio.Event, *, pool: Pool) -> None:
             if not away:
                 _log.warning("measuring.database_away", error=describe(error))
             away = True
-        await happens_within(stop, _EVERY_SECONDS)
+        await wait_for_event(stop, _EVERY_SECONDS)
 
 
 async def _measure(pool: Pool) -> Measurements:

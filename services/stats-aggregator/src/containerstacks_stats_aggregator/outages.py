@@ -12,7 +12,7 @@ from typing import Final
 import structlog
 
 from containerstacks_shared.core.errors import describe
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.database import db
 from containerstacks_shared.status import components
 from containerstacks_shared.status.components import Clock
@@ -45,7 +45,7 @@ class OutageLog:
 
     async def watch_until(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            await happens_within(stop, (await self.look()).total_seconds())
+            await wait_for_event(stop, (await self.look()).total_seconds())
 
     async def look(self) -> timedelta:
         """Ask once, and return how long until the next minute begins."""

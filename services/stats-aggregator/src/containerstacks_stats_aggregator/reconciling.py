@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.database import locks
 from containerstacks_shared.database.db import Pool
 from containerstacks_shared.database.locks import Term
@@ -36,7 +36,7 @@ async def reconcile_until(halt: asyncio.Event, *, pool: Pool, term: Term, interv
     while not halt.is_set():
         _report(await _reconcile(pool, term))
         due_at = clock() + interval.total_seconds()
-        while not await happens_within(halt, min(_LOOK_SECONDS, due_at - clock())):
+        while not await wait_for_event(halt, min(_LOOK_SECONDS, due_at - clock())):
             if clock() >= due_at or await _is_below_zero(pool):
                 break
 

@@ -20,22 +20,22 @@ class StatsAggregatorSettings(CommonSettings):
     reconcile_interval_minutes: Annotated[int, Field(ge=1, le=1440), Expected("1..1440")] = Field(
         default=15, description="The time from one recount of the base tables to the next."
     )
-    history_minutes_days: Annotated[int, Field(ge=2, le=_DAYS_MAX), Expected("2..36500")] = Field(
+    history_retention_minutely_days: Annotated[int, Field(ge=2, le=_DAYS_MAX), Expected("2..36500")] = Field(
         default=7, description="How many days the counts of each minute are kept."
     )
-    history_hours_days: Annotated[int, Field(ge=32, le=_DAYS_MAX), Expected("32..36500")] = Field(
+    history_retention_hourly_days: Annotated[int, Field(ge=32, le=_DAYS_MAX), Expected("32..36500")] = Field(
         default=100, description="How many days the counts of each hour are kept."
     )
-    history_days_days: Annotated[int, Field(ge=92, le=_DAYS_MAX), Expected("92..36500")] = Field(
+    history_retention_daily_days: Annotated[int, Field(ge=92, le=_DAYS_MAX), Expected("92..36500")] = Field(
         default=3650, description="How many days the counts of each day are kept."
     )
 
     @property
     def history_retention(self) -> Retention:
         return Retention(
-            minutes=timedelta(days=self.history_minutes_days),
-            hours=timedelta(days=self.history_hours_days),
-            days=timedelta(days=self.history_days_days),
+            minutes=timedelta(days=self.history_retention_minutely_days),
+            hours=timedelta(days=self.history_retention_hourly_days),
+            days=timedelta(days=self.history_retention_daily_days),
         )
 
     @property

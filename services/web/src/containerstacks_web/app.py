@@ -14,7 +14,7 @@ from containerstacks_shared.alerts.receivers import Receiver, receivers
 from containerstacks_shared.billing import charging_loop
 from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.core.settings import load_settings
-from containerstacks_shared.core.waiting import first_of
+from containerstacks_shared.core.waiting import race
 from containerstacks_shared.database.notify import Listener
 from containerstacks_shared.database.opening import suitable_pool
 from containerstacks_shared.database.reading import open_reader
@@ -116,7 +116,7 @@ def jobs(app: web.Application) -> Sequence[Job]:
 async def _until_stopped(endless: Any, stop: asyncio.Event) -> None:
     """Run something that holds nothing to finish, and cut it off at the stop."""
     coroutine: Coroutine[Any, Any, None] = endless()
-    await first_of(coroutine, stop.wait())
+    await race(coroutine, stop.wait())
 
 
 async def _database(app: web.Application) -> AsyncIterator[None]:

@@ -16,7 +16,7 @@ from containerstacks_shared.billing.heartbeat import hand_back_if_last
 from containerstacks_shared.billing.status import is_daemon_alive
 from containerstacks_shared.billing.term import BillingTerm
 from containerstacks_shared.billing.term_observer import TermObserver
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.database.db import FAILURES, Pool
 from containerstacks_shared.database.leading import lead_until_stopped
 from containerstacks_shared.database.locks import Leadership, Role, Term
@@ -57,7 +57,7 @@ class BuiltinBilling:
         async with asyncio.TaskGroup() as group:
             group.create_task(lead_until_stopped(self._standby, _hold, stop=finished))
             try:
-                await happens_within(stop, self.grace.total_seconds())
+                await wait_for_event(stop, self.grace.total_seconds())
                 await self._term.serve(stop)
             finally:
                 finished.set()

@@ -9,7 +9,7 @@ import structlog
 
 from containerstacks_shared.core.errors import describe
 from containerstacks_shared.core.settings import CommonSettings
-from containerstacks_shared.core.waiting import first_of, happens_within
+from containerstacks_shared.core.waiting import race, wait_for_event
 from containerstacks_shared.database.db import UNAVAILABLE, Pool
 from containerstacks_shared.outbox.delivery import Delivery
 from containerstacks_shared.outbox.messages import Message, Topic
@@ -54,7 +54,7 @@ class Alerting:
             if await self._look():
                 for news in self._news:
                     news.set()
-            await happens_within(stop, LOOK_SECONDS)
+            await wait_for_event(stop, LOOK_SECONDS)
 
     async def _look(self) -> bool:
         try:
@@ -72,7 +72,7 @@ async def _deliver_until(stop: asyncio.Event, delivery: Delivery, news: asyncio.
     while not stop.is_set():
         news.clear()
         if not await delivery.deliver():
-            await first_of(stop.wait(), news.wait(), asyncio.sleep(_LOOK_AGAIN_SECONDS))
+            await race(stop.wait(), news.wait(), asyncio.sleep(_LOOK_AGAIN_SECONDS))
 
 
 def deliveries(pool: Pool, receivers: Sequence[Receiver], *, company: str) -> list[Delivery]:

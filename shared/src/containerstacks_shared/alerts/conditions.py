@@ -12,7 +12,7 @@ from typing import Final
 from containerstacks_shared.billing.control import Pause
 from containerstacks_shared.billing.debts import Runway
 from containerstacks_shared.billing.documents import ActiveBiller, RunStatus
-from containerstacks_shared.billing.held_plans import WaitingPlan
+from containerstacks_shared.billing.price_holds import WaitingPlan
 from containerstacks_shared.billing.status import overdue_after
 from containerstacks_shared.core.settings import CommonSettings
 from containerstacks_shared.status import health

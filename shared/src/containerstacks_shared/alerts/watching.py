@@ -10,7 +10,7 @@ import structlog
 from containerstacks_shared.billing.control import read_pause
 from containerstacks_shared.billing.debts import read_runways
 from containerstacks_shared.billing.guard import read_guard
-from containerstacks_shared.billing.held_plans import read_waiting
+from containerstacks_shared.billing.price_holds import read_waiting
 from containerstacks_shared.billing.status import read_daemon_status
 from containerstacks_shared.core.settings import CommonSettings
 from containerstacks_shared.database.db import Connection, Pool, read_application_changes

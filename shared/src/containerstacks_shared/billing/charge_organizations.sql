@@ -96,7 +96,7 @@ with wallet as materialized (
             and r.effective_from < s.until
             -- Read once, and only as far back as anything is due: a plan may have had many prices.
             and r.effective_to > (select min(d.billed_until) from due d)
-      left join plan_quarantines q
+      left join price_holds q
              on q.vps_plan_id = r.vps_plan_id
             and q.released_at is null
      cross join lateral (
@@ -313,7 +313,7 @@ begin
           from debit
     ), plan_charged as (
         -- What the latest hour cost, whoever paid it: a debtor who pays old hours does not bring an old price back.
-        insert into plan_charges (vps_plan_id, hourly_rate, charged_hour)
+        insert into last_charged_prices (vps_plan_id, hourly_rate, charged_hour)
         select vps_plan_id, latest.hourly_rate, latest.charged_hour
           from (select vps_plan_id, (array_agg(hourly_rate order by charged_hour desc))[1] as hourly_rate,
                        max(charged_hour) as charged_hour
@@ -323,14 +323,14 @@ begin
                          where vps_plan_id is not null
                          group by vps_plan_id, hourly_rate) as priced
                  group by vps_plan_id) as latest
-          left join plan_charges known using (vps_plan_id)
+          left join last_charged_prices known using (vps_plan_id)
          -- A conflict locks the row that it meets, even where it changes nothing: batches would wait for each other.
          where known.hourly_rate is distinct from latest.hourly_rate
          order by vps_plan_id
             on conflict (vps_plan_id) do update
            set hourly_rate = excluded.hourly_rate, charged_hour = excluded.charged_hour
-         where plan_charges.hourly_rate <> excluded.hourly_rate
-           and plan_charges.charged_hour <= excluded.charged_hour
+         where last_charged_prices.hourly_rate <> excluded.hourly_rate
+           and last_charged_prices.charged_hour <= excluded.charged_hour
     ), step as materialized (
         select id, organization_id, deleted, last_billed_at,
                billed_until + sum(hours_paid) * interval '1 hour' as billed_until

@@ -25,7 +25,7 @@ from containerstacks_shared.core.errors import (
     describe,
 )
 from containerstacks_shared.core.settings import BillingSettings
-from containerstacks_shared.core.waiting import first_of, happens_within
+from containerstacks_shared.core.waiting import race, wait_for_event
 from containerstacks_shared.database.db import FAILURES, UNAVAILABLE, Connection, Pool
 from containerstacks_shared.database.notify import RESYNC, Channel, Hint, Subscription
 
@@ -98,7 +98,7 @@ class ChargingLoop:
                     # What the pause held up is more than the debts that a top-up would settle.
                     trigger = RunTrigger.SCHEDULE if trigger is RunTrigger.TOP_UP else trigger
                 case Outcome.FAILED_FOR_NOW:
-                    await happens_within(halt, self._run_again.seconds_left(_now()))
+                    await wait_for_event(halt, self._run_again.seconds_left(_now()))
                 case Outcome.BUSY:
                     # The wait for the run lock was wait enough.
                     continue
@@ -212,7 +212,7 @@ class ChargingLoop:
             if Channel.WALLET_TOPPED_UP in hints or RESYNC in hints or again == 0:
                 if await self._is_debt_payable():
                     return RunTrigger.TOP_UP
-                await happens_within(halt, _SPACING_SECONDS)
+                await wait_for_event(halt, _SPACING_SECONDS)
         return None
 
     async def _wait_until_resumed(self, halt: asyncio.Event) -> None:
@@ -226,7 +226,7 @@ class ChargingLoop:
             nonlocal heard
             heard = await self.subscription.wait(seconds)
 
-        await first_of(halt.wait(), listen())
+        await race(halt.wait(), listen())
         return heard
 
     async def _next_run(self) -> NextRun | None:

@@ -10,7 +10,7 @@ from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.database.notify import Channel
 
-from . import held_plans
+from . import price_holds
 
 _QUERIES = load(__name__)
 
@@ -78,7 +78,7 @@ async def release_plan(
     Raises `NotFound` when there is no such plan.
     """
     async with connection.transaction():
-        reason = await held_plans.release(
+        reason = await price_holds.release(
             connection, plan_id=plan_id, author=author, release_reason=release_reason
         )
         if reason is None and not await connection.fetchval(_QUERIES["plan_exists"], plan_id):

@@ -11,7 +11,7 @@ from typing import Final
 import structlog
 
 from containerstacks_shared.core.errors import describe
-from containerstacks_shared.core.waiting import first_of
+from containerstacks_shared.core.waiting import race
 from containerstacks_shared.database.db import UNAVAILABLE, Connection, Pool
 from containerstacks_shared.database.notify import Subscription
 
@@ -42,12 +42,12 @@ class DailyAudit:
         """`heard` hears `BILLING_CHANGED`: when a run has ended, there is time."""
         while not halt.is_set():
             try:
-                await first_of(halt.wait(), self._audit_when_due())
+                await race(halt.wait(), self._audit_when_due())
             except UNAVAILABLE as error:
                 _log.info("audit.not_done", error=describe(error))
             except Exception as error:  # noqa: BLE001 - whatever is wrong with the audit, billing goes on
                 _log.error("audit.failed", error=describe(error), exc_info=error)
-            await first_of(halt.wait(), heard.wait(_LOOK_SECONDS))
+            await race(halt.wait(), heard.wait(_LOOK_SECONDS))
 
     async def _audit_when_due(self) -> None:
         async with self._pool.acquire() as connection:

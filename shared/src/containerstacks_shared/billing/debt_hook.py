@@ -21,7 +21,7 @@ from pydantic_core import to_json
 from containerstacks_shared.core.errors import describe
 from containerstacks_shared.core.settings import BillingSettings
 from containerstacks_shared.core.version import user_agent
-from containerstacks_shared.core.waiting import first_of
+from containerstacks_shared.core.waiting import race
 from containerstacks_shared.database.db import UNAVAILABLE, Pool
 from containerstacks_shared.database.notify import Subscription
 from containerstacks_shared.outbox.delivery import Delivery, NotDelivered
@@ -68,7 +68,7 @@ class DebtHook:
             noted_all = await self._note()
             delivered = await asyncio.gather(*(delivery.deliver() for delivery in self._deliveries))
             if noted_all and not any(delivered):
-                await first_of(halt.wait(), self._heard.wait(_LOOK_SECONDS))
+                await race(halt.wait(), self._heard.wait(_LOOK_SECONDS))
         await halt.wait()
 
     async def _note(self) -> bool:

@@ -21,7 +21,7 @@ import structlog
 from containerstacks_shared.core.errors import LeadershipLost, describe
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.core.version import application_version
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.database.db import FAILURES, Connection, Pool
 from containerstacks_shared.database.locks import Role, Term, is_held
 from containerstacks_shared.database.notify import Channel
@@ -67,7 +67,7 @@ class Heartbeat:
         A beat that fails is no reason to stop billing: the lock and its term decide who bills.
         """
         missed = False
-        while not await happens_within(halt, BEAT_INTERVAL.total_seconds()):
+        while not await wait_for_event(halt, BEAT_INTERVAL.total_seconds()):
             try:
                 async with asyncio.timeout(_BEAT_SECONDS_MAX):
                     await self.beat()

@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from yarl import URL
 
 from containerstacks_shared.core.version import user_agent
-from containerstacks_shared.core.waiting import first_of, happens_within
+from containerstacks_shared.core.waiting import race, wait_for_event
 
 _CALL_SECONDS: Final = 10.0
 _ATTEMPTS: Final = 3
@@ -38,7 +38,7 @@ class HeartbeatUrl:
     async def call_until(self, halt: asyncio.Event) -> None:
         """A call in progress is cut off by `halt`: a stop must not wait for a monitor."""
         while self._url is not None and not halt.is_set():
-            await first_of(halt.wait(), self._call_when_noted())
+            await race(halt.wait(), self._call_when_noted())
         await halt.wait()
 
     async def call(self, *, succeeded: bool) -> str | None:
@@ -64,7 +64,7 @@ class HeartbeatUrl:
         for _ in range(_ATTEMPTS):
             self._news.clear()
             problem = await self.call(succeeded=self._succeeded)
-            if problem is None or await happens_within(self._news, _PAUSE_SECONDS):
+            if problem is None or await wait_for_event(self._news, _PAUSE_SECONDS):
                 break
         if problem is not None:
             _log.warning("heartbeat_url.not_called", problem=problem)

@@ -44,7 +44,7 @@ with held as materialized (
     select distinct r.plan_id, r.region
       from hourly_rates r
      where r.problem = 'negative_price'
-        or r.vps_plan_id in (select q.vps_plan_id from plan_quarantines q where q.released_at is null)
+        or r.vps_plan_id in (select q.vps_plan_id from price_holds q where q.released_at is null)
 ), waiting as (
     select i.id, i.plan_id, i.rate_region as region,
            coalesce(i.last_billed_at, i.created_at) as since

@@ -8,7 +8,7 @@ from containerstacks_shared.core.queries import load
 from containerstacks_shared.core.settings import BillingSettings
 from containerstacks_shared.database.db import Connection
 
-from . import held_plans, run_records
+from . import price_holds, run_records
 
 log = structlog.get_logger(__name__)
 
@@ -36,7 +36,7 @@ async def prepare(connection: Connection, settings: BillingSettings) -> list[dic
         *await _bring_rates_up_to_date(connection),
         *await _compare_moved_marks(connection),
     ]
-    await held_plans.hold_and_lift(connection, factor_max=settings.price_factor_max)
+    await price_holds.hold_and_lift(connection, factor_max=settings.price_factor_max)
     return problems
 
 

@@ -17,7 +17,7 @@ _QUERIES = load(__name__)
 
 
 @dataclass(frozen=True)
-class HeldPlan:
+class PriceHold:
     """`hourly_rate` is the price in force; the plan row may be gone, and `since` is None when it always was so."""
 
     vps_plan_id: UUID
@@ -70,8 +70,8 @@ async def release(
     return reason
 
 
-async def read_held(connection: Connection, *, limit: int | None = None) -> list[HeldPlan]:
-    return [HeldPlan(**dict(row)) for row in await connection.fetch(_QUERIES["held_plans"], limit)]
+async def read_held(connection: Connection, *, limit: int | None = None) -> list[PriceHold]:
+    return [PriceHold(**dict(row)) for row in await connection.fetch(_QUERIES["price_holds"], limit)]
 
 
 async def read_waiting(connection: Connection) -> list[WaitingPlan]:

@@ -9,11 +9,11 @@ with measure as materialized (
     select r.plan_id, r.region, r.vps_plan_id, charged.hourly_rate, min(r.effective_from) as effective_from,
            max(r.effective_from) as latest_from
       from hourly_rates r
-      join plan_charges charged on charged.vps_plan_id = r.vps_plan_id
+      join last_charged_prices charged on charged.vps_plan_id = r.vps_plan_id
      where r.problem is null
      group by r.plan_id, r.region, r.vps_plan_id, charged.hourly_rate
 )
-insert into plan_quarantines (vps_plan_id, reason, hourly_rate_before, hourly_rate_max, hourly_rate)
+insert into price_holds (vps_plan_id, reason, hourly_rate_before, hourly_rate_max, hourly_rate)
 select distinct on (r.vps_plan_id)
        r.vps_plan_id,
        format('an hour costs %s USD, more than %s times the %s USD that it charged before',
@@ -32,7 +32,7 @@ select distinct on (r.vps_plan_id)
    and r.hourly_rate > c.hourly_rate * $1::numeric
    and r.problem is null
    and r.effective_to > coalesce((select max(started_at) from billing_runs where status = 'succeeded'), '-infinity')
-   and not exists (select from plan_quarantines q
+   and not exists (select from price_holds q
                     where q.vps_plan_id = r.vps_plan_id
                       and q.released_by is not null
                       and q.hourly_rate >= r.hourly_rate)
@@ -46,7 +46,7 @@ select correct_held_rates($1);
 
 -- name: lift_corrected
 -- Nothing out of proportion is left: the hold ends by itself. released_by stays NULL, for nobody approved the price.
-update plan_quarantines q
+update price_holds q
    set released_at = clock_now()
  where q.released_at is null
    and q.hourly_rate_max is not null
@@ -62,7 +62,7 @@ returning vps_plan_id, reason;
 
 -- name: release_plan
 -- What the operator saw and approves is the price in force, also when it rose since it was held.
-update plan_quarantines q
+update price_holds q
    set released_at = clock_now(),
        released_by = $2,
        release_reason = $3,
@@ -77,7 +77,7 @@ returning q.reason;
 -- name: waiting_plans
 -- The same without money, for those who only tell that plans wait.
 select held.vps_plan_id, p.name, coalesce(sum(c.amount), 0)::bigint as instances
-  from (select vps_plan_id from plan_quarantines where released_at is null
+  from (select vps_plan_id from price_holds where released_at is null
          union
         select vps_plan_id from hourly_rates where problem = 'negative_price') as held
   left join vps_plans p on p.id = held.vps_plan_id
@@ -89,13 +89,13 @@ select held.vps_plan_id, p.name, coalesce(sum(c.amount), 0)::bigint as instances
  group by held.vps_plan_id, p.name
  order by instances desc, p.name, held.vps_plan_id;
 
--- name: held_plans
+-- name: price_holds
 -- The plans that wait for an operator, those with the most instances first; $1 how many at most, NULL for all.
 select held.vps_plan_id, p.name, held.reason, held.since, held.hourly_rate_before,
        hourly_rate(p.base_price, p.markup_price) as hourly_rate,
        coalesce(waiting.instances, 0)::bigint as instances
   from (select q.vps_plan_id, q.reason, q.since, q.hourly_rate_before
-          from plan_quarantines q
+          from price_holds q
          where q.released_at is null
          union all
         select r.vps_plan_id, 'its price is negative', nullif(min(r.effective_from), '-infinity'), null

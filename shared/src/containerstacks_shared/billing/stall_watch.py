@@ -7,7 +7,7 @@ from typing import Final
 import structlog
 
 from containerstacks_shared.core.errors import describe
-from containerstacks_shared.core.waiting import first_of, happens_within
+from containerstacks_shared.core.waiting import race, wait_for_event
 from containerstacks_shared.database.db import FAILURES, Pool
 from containerstacks_shared.database.notify import Subscription
 
@@ -69,12 +69,12 @@ class StallWatch:
         self._read_at = clock()
         try:
             # Whoever takes over finds hours that have waited, and deserves a moment to begin.
-            while not await happens_within(halt, pause):
+            while not await wait_for_event(halt, pause):
                 started = clock()
                 await self._look(pool, observer)
                 pause = max(_PAUSE_SECONDS_MIN, _PAUSE_PER_LOOK * (clock() - started))
                 if self.is_healthy:
-                    await first_of(halt.wait(), heard.wait(_LOOK_SECONDS))
+                    await race(halt.wait(), heard.wait(_LOOK_SECONDS))
         finally:
             self._progress = None
             self._read_at = None

@@ -6,7 +6,7 @@ from uuid import UUID
 import typer
 
 from containerstacks_shared.billing import control
-from containerstacks_shared.billing.held_plans import HeldPlan, read_held
+from containerstacks_shared.billing.price_holds import PriceHold, read_held
 
 from . import archive, billing_lists, corrections, statement
 from .database import operator, run_with_database
@@ -61,7 +61,7 @@ def held() -> None:
         print("No plan is held.")
 
 
-def _describe(plan: HeldPlan) -> str:
+def _describe(plan: PriceHold) -> str:
     since = "ever since" if plan.since is None else f"since {plan.since:%Y-%m-%d %H:%M} UTC"
     name = "plan row is gone" if plan.name is None else plan.name
     return (

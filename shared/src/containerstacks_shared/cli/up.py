@@ -23,7 +23,7 @@ from containerstacks_shared import schema
 from containerstacks_shared.core.errors import ConfigurationError
 from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.core.settings import CommonSettings, Port, load_settings
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.database.db import Connection, describe
 from containerstacks_shared.demo import rows, seeding
 from containerstacks_shared.demo.simulation import RATE_DEFAULT, simulate
@@ -255,7 +255,7 @@ class _Running:
         clock = asyncio.get_running_loop().time
         give_up = clock() + _FIRST_LOOK.total_seconds()
         while not await self._is_watched(session) and clock() < give_up:
-            if await happens_within(stop, _FIRST_LOOK_PAUSE.total_seconds()):
+            if await wait_for_event(stop, _FIRST_LOOK_PAUSE.total_seconds()):
                 return
         say("\n".join(self._summary()))
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 
-async def happens_within(event: asyncio.Event, seconds: float) -> bool:
+async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
     """Wait for `event`, at most so long. Whether it happened."""
     if event.is_set():
         return True
@@ -29,7 +29,7 @@ async def in_own_task(work: Coroutine[Any, Any, Result]) -> Result:
     return await asyncio.create_task(work)
 
 
-async def first_of(*waits: Coroutine[Any, Any, object]) -> None:
+async def race(*waits: Coroutine[Any, Any, object]) -> None:
     """Wait until one of them ends; the others are cancelled."""
     tasks = [asyncio.create_task(wait) for wait in waits]
     try:
@@ -65,14 +65,14 @@ async def all_of(*work: Coroutine[Any, Any, object]) -> None:
 
 
 @asynccontextmanager
-async def either(*events: asyncio.Event) -> AsyncIterator[asyncio.Event]:
+async def any_event(*events: asyncio.Event) -> AsyncIterator[asyncio.Event]:
     """Give one event that is set as soon as any of these is."""
     some = asyncio.Event()
     if any(event.is_set() for event in events):
         some.set()
 
     async def relay() -> None:
-        await first_of(*(event.wait() for event in events))
+        await race(*(event.wait() for event in events))
         some.set()
 
     relaying = asyncio.create_task(relay())

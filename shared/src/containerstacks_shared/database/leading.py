@@ -7,7 +7,7 @@ from typing import Any, Final
 import structlog
 
 from containerstacks_shared.core.errors import LeadershipLost, describe
-from containerstacks_shared.core.waiting import either, happens_within, in_own_task
+from containerstacks_shared.core.waiting import any_event, in_own_task, wait_for_event
 
 from .db import FAILURES
 from .locks import Leadership, Term
@@ -42,13 +42,13 @@ async def lead_until_stopped(
     async with leadership:
         while not stop.is_set():
             if wanted is not None and not await wanted():
-                await happens_within(stop, _LOOK_SECONDS)
+                await wait_for_event(stop, _LOOK_SECONDS)
                 continue
             term = await leadership.acquire(stop=stop, timeout=None if wanted is None else _LOOK_SECONDS)
             if term is None:
                 continue
             on_purpose = True
-            async with either(stop, leadership.lost) as over:
+            async with any_event(stop, leadership.lost) as over:
                 try:
                     await in_own_task(_work_while_wanted(work, term, over, wanted))
                 except* _GIVES_UP as group:
@@ -59,7 +59,7 @@ async def lead_until_stopped(
             if on_purpose and released is not None:
                 await released()
             # Whoever replaced us should find the role free.
-            await happens_within(stop, _PAUSE_SECONDS)
+            await wait_for_event(stop, _PAUSE_SECONDS)
 
 
 async def _work_while_wanted(work: Work, term: Term, over: asyncio.Event, wanted: Wanted | None) -> None:
@@ -67,10 +67,10 @@ async def _work_while_wanted(work: Work, term: Term, over: asyncio.Event, wanted
         await work(term, over)
         return
     unwanted = asyncio.Event()
-    async with either(over, unwanted) as halt, asyncio.TaskGroup() as group:
+    async with any_event(over, unwanted) as halt, asyncio.TaskGroup() as group:
 
         async def watch() -> None:
-            while not await happens_within(halt, _LOOK_SECONDS):
+            while not await wait_for_event(halt, _LOOK_SECONDS):
                 if not await wanted():
                     _log.info("leading.stepped_back", role=term.role, term=term.number)
                     unwanted.set()

@@ -27,7 +27,7 @@ import structlog
 
 from containerstacks_shared.core.errors import DatabaseUnsuitable, LeadershipLost
 from containerstacks_shared.core.queries import load
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import wait_for_event
 
 from .db import (
     ADVISORY_LOCK_CLASS,
@@ -192,7 +192,7 @@ class Leadership:
             rest = pause if give_up is None else min(pause, give_up - time.monotonic())
             if rest <= 0:
                 break
-            await happens_within(stop, rest)
+            await wait_for_event(stop, rest)
         await self._disconnect()
         return None
 
@@ -270,7 +270,7 @@ class Leadership:
 
     async def _watch_session(self, connection: DedicatedConnection) -> None:
         heard = time.monotonic()
-        while not await happens_within(self.lost, HEARTBEAT_SECONDS):
+        while not await wait_for_event(self.lost, HEARTBEAT_SECONDS):
             try:
                 await heartbeat(connection)
                 if self._role.has_term:

@@ -13,7 +13,7 @@ from typing import Final
 import structlog
 
 from containerstacks_shared.core.errors import DatabaseUnsuitable, describe
-from containerstacks_shared.core.waiting import either, happens_within
+from containerstacks_shared.core.waiting import any_event, wait_for_event
 
 from .db import (
     FAILURES,
@@ -68,7 +68,7 @@ class Subscription:
 
     async def wait(self, timeout: float) -> frozenset[Hint]:  # noqa: ASYNC109 - running out is an answer here
         """Wait until something was heard, at most so many seconds; then the set is empty."""
-        await happens_within(self._some, timeout)
+        await wait_for_event(self._some, timeout)
         heard = frozenset(self._heard)
         self._heard.clear()
         self._some.clear()
@@ -119,7 +119,7 @@ class Listener:
                 pause = _PAUSE_MIN_SECONDS if self._connected else min(2 * pause, _PAUSE_MAX_SECONDS)
             finally:
                 self._connected = False
-            await happens_within(stop, pause)
+            await wait_for_event(stop, pause)
 
     async def _listen(self, stop: asyncio.Event) -> None:
         connection = await dedicated_connection(self._dsn, service=self._service)
@@ -143,8 +143,8 @@ class Listener:
     async def _talk(
         self, connection: DedicatedConnection, closed: asyncio.Event, stop: asyncio.Event
     ) -> None:
-        async with either(stop, closed) as over:
-            while not await happens_within(over, HEARTBEAT_SECONDS):
+        async with any_event(stop, closed) as over:
+            while not await wait_for_event(over, HEARTBEAT_SECONDS):
                 await heartbeat(connection)
         if not stop.is_set():
             raise ConnectionError("the server closed the listening session")

@@ -14,7 +14,7 @@ import structlog
 from containerstacks_shared.billing.credits import credit_wallet
 from containerstacks_shared.core.errors import describe
 from containerstacks_shared.core.money import parse_amount
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.database.db import FAILURES, Connection, close_quietly, dedicated_connection
 
 from . import rows
@@ -47,7 +47,7 @@ async def simulate(dsn: str, *, rate: float, stop: asyncio.Event) -> None:
             _log.warning("demo.database_away", error=describe(error))
         except Exception as error:  # noqa: BLE001 - the services beside it go on, whatever is wrong with the demo
             _log.error("demo.failed", error=describe(error), exc_info=error)
-        await happens_within(stop, _PAUSE_AFTER_FAILURE_SECONDS)
+        await wait_for_event(stop, _PAUSE_AFTER_FAILURE_SECONDS)
 
 
 async def _tick(
@@ -55,7 +55,7 @@ async def _tick(
 ) -> None:
     ticks_per_second = min(rate, _TICKS_PER_SECOND_MAX)
     changes_owed = 0.0
-    while not await happens_within(stop, 1 / ticks_per_second):
+    while not await wait_for_event(stop, 1 / ticks_per_second):
         changes_owed += rate / ticks_per_second
         while changes_owed >= 1 and not stop.is_set():
             await simulation.change_something(connection)

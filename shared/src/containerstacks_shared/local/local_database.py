@@ -12,7 +12,7 @@ import psycopg
 from psycopg import sql
 
 from containerstacks_shared.core.errors import ContainerStacksError
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import wait_for_event
 
 from .console import say
 from .data_folder import DataFolder
@@ -34,7 +34,7 @@ class LocalDatabase:
     async def keep_running(self, stop: asyncio.Event) -> None:
         """Start the server again whenever it ends by itself; the services wait for it."""
         pause = _PAUSE
-        while not await happens_within(stop, pause.total_seconds()):
+        while not await wait_for_event(stop, pause.total_seconds()):
             pause = _PAUSE
             if self.postgres.pid is not None:
                 continue

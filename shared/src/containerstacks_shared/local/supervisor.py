@@ -17,7 +17,7 @@ from pathlib import Path
 import aiohttp
 
 from containerstacks_shared.core.errors import ConfigurationError
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import wait_for_event
 
 from .console import say
 from .processes import death_notice
@@ -97,7 +97,7 @@ class Supervisor:
         begun = asyncio.get_running_loop().time()
         async with aiohttp.ClientSession(timeout=timeout, trust_env=False) as session:
             waiting = list(self._children)
-            while waiting and not await happens_within(stop, _READY_PAUSE.total_seconds()):
+            while waiting and not await wait_for_event(stop, _READY_PAUSE.total_seconds()):
                 for child in waiting:
                     await child.ask_ready(session)
                 waiting = [child for child in waiting if not child.is_ready]
@@ -148,7 +148,7 @@ class _Child:
                 pause = _PAUSE_MIN
             self.release_output()
             self._say(f"{how_it_ended(code)}; starting again in {pause.total_seconds():g} s")
-            await happens_within(stop, pause.total_seconds())
+            await wait_for_event(stop, pause.total_seconds())
             pause = min(pause * 2, _PAUSE_MAX)
 
     async def _run_once(self, stop: asyncio.Event, hurry: asyncio.Event) -> int:

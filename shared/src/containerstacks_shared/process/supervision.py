@@ -14,7 +14,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import wait_for_event
 
 from .probes import reasons_not_ready
 from .service_manager import ServiceManager
@@ -53,12 +53,12 @@ async def report_until(
 ) -> None:
     while not stop.is_set() and (reasons := await reasons_not_ready(app)):
         manager.tell(f"STATUS=Starting: {_line(reasons)}")
-        await happens_within(stop, _NOT_READY_SECONDS)
+        await wait_for_event(stop, _NOT_READY_SECONDS)
     allowed = manager.watchdog or _TELL_EVERY
     was_stuck = False
     if not stop.is_set():
         manager.tell("READY=1", f"STATUS={account.activity(app)}")
-    while not await happens_within(stop, allowed.total_seconds() / _PER_WATCHDOG):
+    while not await wait_for_event(stop, allowed.total_seconds() / _PER_WATCHDOG):
         stuck = account.stuck(app, allowed)
         if stuck is None:
             reasons = await reasons_not_ready(app)

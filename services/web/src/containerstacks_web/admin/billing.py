@@ -7,7 +7,7 @@ import structlog
 from aiohttp import web
 
 from containerstacks_shared.billing import control
-from containerstacks_shared.billing.held_plans import read_held
+from containerstacks_shared.billing.price_holds import read_held
 from containerstacks_shared.core.errors import ChangeRefused
 from containerstacks_web.http.identity import Identity
 from containerstacks_web.rendering.templates import render

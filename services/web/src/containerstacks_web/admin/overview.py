@@ -9,7 +9,7 @@ from aiohttp import web
 from containerstacks_shared.billing import audit_records, debts
 from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.billing.guard import read_amounts, read_guard
-from containerstacks_shared.billing.held_plans import read_held
+from containerstacks_shared.billing.price_holds import read_held
 from containerstacks_shared.billing.progress import progress_is_healthy
 from containerstacks_shared.database.db import read_application_changes
 from containerstacks_shared.database.locks import Role

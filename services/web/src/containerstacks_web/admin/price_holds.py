@@ -9,7 +9,7 @@ import structlog
 from aiohttp import web
 
 from containerstacks_shared.billing import control
-from containerstacks_shared.billing.held_plans import HeldPlan, read_held
+from containerstacks_shared.billing.price_holds import PriceHold, read_held
 from containerstacks_shared.core.errors import NotFound
 from containerstacks_web.http.identity import Identity
 from containerstacks_web.rendering.templates import render
@@ -60,7 +60,7 @@ async def release(request: web.Request, identity: Identity) -> web.Response:
     raise web.HTTPSeeOther(_BACK)
 
 
-async def _find(request: web.Request, plan_id: str) -> HeldPlan:
+async def _find(request: web.Request, plan_id: str) -> PriceHold:
     try:
         wanted = UUID(plan_id)
     except ValueError:
@@ -82,7 +82,7 @@ def _amount(text: str) -> Decimal | None:
 
 
 async def _page(
-    request: web.Request, plan: HeldPlan, form: Form, *, status: int = HTTPStatus.OK
+    request: web.Request, plan: PriceHold, form: Form, *, status: int = HTTPStatus.OK
 ) -> web.Response:
     before = plan.hourly_rate_before
     context = {

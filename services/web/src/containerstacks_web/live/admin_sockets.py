@@ -18,7 +18,7 @@ from containerstacks_shared.billing.documents import DaemonDetails
 from containerstacks_shared.billing.progress import Progress
 from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.core.errors import describe
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.database import db
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import counts
@@ -91,7 +91,7 @@ class AdminSockets:
             except db.FAILURES as error:
                 # Without the database there is nothing new to tell, so nobody learns more than they knew.
                 _log.warning("admin_sockets.database_away", error=describe(error))
-            await happens_within(self._opened, _LOOK_SECONDS)
+            await wait_for_event(self._opened, _LOOK_SECONDS)
 
     async def _round(self) -> None:
         message: bytes | None = None

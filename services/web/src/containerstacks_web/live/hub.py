@@ -16,7 +16,7 @@ from typing import Final, Protocol
 import structlog
 from aiohttp import web
 
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_web.metrics import CLIENTS, CLIENTS_CUT_OFF
 
 from .frames import text_frame
@@ -145,7 +145,7 @@ class Hub:
 
     async def _wait_for_news(self) -> bool:
         if self._behind or self._untold:
-            news = await happens_within(self._wake, _ROUND_SECONDS)
+            news = await wait_for_event(self._wake, _ROUND_SECONDS)
         else:
             news = await self._wake.wait()
         self._wake.clear()

@@ -8,7 +8,7 @@ import structlog
 from aiohttp import web
 
 from containerstacks_shared.core.errors import describe
-from containerstacks_shared.core.waiting import happens_within
+from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.database import db
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import api_keys
@@ -28,7 +28,7 @@ class KeyUses:
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            await happens_within(stop, _WRITE_SECONDS)
+            await wait_for_event(stop, _WRITE_SECONDS)
             await self.write()
 
     async def write(self) -> None:

@@ -42,7 +42,7 @@ begin
     when 'billing_control' then
         perform log_action(case when new.paused then 'billing paused' else 'billing resumed' end,
                            new.changed_by, null, new.reason, null);
-    when 'plan_quarantines' then
+    when 'price_holds' then
         perform log_action('price released', new.released_by, new.vps_plan_id::text, new.release_reason,
                            jsonb_build_object('hourlyRate', trim_scale(new.hourly_rate)::text, 'heldFor', new.reason));
     when 'billing_corrections' then
@@ -65,7 +65,7 @@ $$;
 create trigger containerstacks_log after update on billing_control
     for each row when (old.paused is distinct from new.paused) execute function log_actions();
 -- A hold that ended by itself was released by nobody.
-create trigger containerstacks_log after update on plan_quarantines
+create trigger containerstacks_log after update on price_holds
     for each row when (old.released_at is null and new.released_at is not null and new.released_by is not null)
     execute function log_actions();
 create trigger containerstacks_log after insert on billing_corrections

@@ -129,7 +129,7 @@ create function rates_by_history()
       from hourly_rates r
      where exists (select
                      from span s
-                     join plan_quarantines q on q.vps_plan_id = s.vps_plan_id
+                     join price_holds q on q.vps_plan_id = s.vps_plan_id
                     where s.plan_id = r.plan_id
                       and s.region = r.region)
     $$;

@@ -68,7 +68,7 @@ drop function vps_plans_changed, count_vps_instances, count_all_time, announce_c
               specification_problem, specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,
               time_ordered_uuid, find_api_key, list_api_keys, revoke_api_key, note_api_key_uses,
               billed_until_before, rates_by_history;
-drop table counts, count_deltas, vps_history, leaderships, billing_control, billing_runs, hourly_rates, plan_quarantines, plan_charges,
+drop table counts, count_deltas, vps_history, leaderships, billing_control, billing_runs, hourly_rates, price_holds, last_charged_prices,
            vps_plan_changes, vps_plan_edits, vps_plan_versions, moved_marks, deleted_vps_instances, vps_debts, outbox_messages, alerts, alert_looks, wallet_ledger_entries, billing_corrections, ledger_explanations, billing_audits,
            web_sessions;
 drop table action_log;

@@ -141,7 +141,7 @@ create unique index hourly_rates_current on hourly_rates (plan_id, region) where
 
 -- A plan whose hours wait until its price is corrected to hourly_rate_max or less (then it is released by nobody), or an
 -- operator releases it. released_at NULL = in force.
-create table plan_quarantines (
+create table price_holds (
     id bigint generated always as identity primary key,
     vps_plan_id uuid not null,
     reason text not null,
@@ -153,10 +153,10 @@ create table plan_quarantines (
     released_by text,
     release_reason text
 );
-create unique index plan_quarantines_open on plan_quarantines (vps_plan_id) where released_at is null;
+create unique index price_holds_open on price_holds (vps_plan_id) where released_at is null;
 
 -- What each plan last charged for an hour: the measure of a price out of proportion.
-create table plan_charges (
+create table last_charged_prices (
     vps_plan_id uuid primary key,
     hourly_rate numeric(18, 8) not null,
     -- The start of an hour at that rate: an older hour that is paid later says nothing about the price of today.

@@ -224,7 +224,7 @@ create function correct_held_rates(plan_held uuid) returns void
     as $$
     with held as materialized (
         select r.plan_id, r.region, r.effective_from, r.hourly_rate, q.hourly_rate_max
-          from plan_quarantines q
+          from price_holds q
           join hourly_rates r on r.vps_plan_id = q.vps_plan_id
          where q.released_at is null
            and (plan_held::uuid is null or q.vps_plan_id = plan_held)
