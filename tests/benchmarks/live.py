@@ -38,7 +38,7 @@ _CHANGES = 9
 _REAL = "update vps_instances set status = 'failed' where id = $1"
 _FLOOR = "update floor_instances set status = 'failed' where id = $1"
 _FLOOR_TABLE = """
-create table floor_instances (like vps_instances including all);
+create table floor_instances (like vps_instances including all excluding generated);
 insert into floor_instances select * from vps_instances;
 create trigger touch before update on floor_instances for each row execute function update_updated_at_column();
 """
