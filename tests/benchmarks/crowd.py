@@ -68,7 +68,7 @@ class Browser:
 
 def _monotonic(timespec: bytes) -> float:
     seconds, nanoseconds = _TIMESPEC.unpack(timespec)
-    ago = time.time_ns() - (seconds * 1_000_000_000 + nanoseconds)
+    ago: int = time.time_ns() - (seconds * 1_000_000_000 + nanoseconds)
     return (time.monotonic_ns() - ago) / 1_000_000_000
 
 
