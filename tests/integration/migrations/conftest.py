@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 
 import asyncpg
+import psycopg
 import pytest
 
 from containerstacks_shared.database import db
@@ -36,6 +37,14 @@ def adopted(database_server: DatabaseServer, adopted_template: Adopted) -> Itera
     dsn = database_server.create("test", template=databases.database_name(adopted_template.dsn))
     yield replace(adopted_template, dsn=dsn)
     database_server.drop(databases.database_name(dsn))
+
+
+@pytest.fixture
+def before_the_daemon_url(schema_a_url: str) -> str:
+    """Give a database of the version that never looked for a daemon."""
+    with psycopg.connect(schema_a_url) as connection:
+        connection.execute("drop table billing_daemon_status")
+    return schema_a_url
 
 
 @pytest.fixture

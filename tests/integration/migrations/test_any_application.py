@@ -55,13 +55,6 @@ async def billing_on(dsn: str) -> AsyncIterator[Billing]:
         pool.terminate()
 
 
-@pytest.fixture
-def before_the_daemon_url(schema_a_url: str) -> str:
-    """Give the version that never looked for a daemon."""
-    execute(schema_a_url, "drop table billing_daemon_status")
-    return schema_a_url
-
-
 async def test_the_version_before_the_daemon_is_adopted_and_may_still_get_its_table(
     before_the_daemon_url: str,
 ) -> None:

@@ -8,6 +8,7 @@ from containerstacks_shared import schema
 
 from .database import read_settings
 from .groups import single_command
+from .migrate_preview import show
 
 app = single_command()
 
@@ -21,6 +22,13 @@ _DONE = {
 
 @app.command()
 def migrate(
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show what was found, what would change and what would be charged; change nothing.",
+        ),
+    ] = False,
     leave: Annotated[
         bool,
         typer.Option(
@@ -35,9 +43,13 @@ def migrate(
     ] = False,
 ) -> None:
     """Create the schema, adopt an existing application's database, or bring it up to date."""
+    if dry_run + leave + suspend > 1:
+        raise typer.BadParameter("--dry-run, --leave and --suspend exclude each other")
     # The direct connection: a pooler in transaction mode would lose the session's lock.
     dsn = read_settings().listen_dsn
-    if suspend:
+    if dry_run:
+        show(schema.preview(dsn))
+    elif suspend:
         schema.suspend(dsn)
         print(
             "Suspended: billing is paused. Upgrade the application now, then run `containerstacks migrate`."

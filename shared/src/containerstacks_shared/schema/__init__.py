@@ -20,7 +20,9 @@ from containerstacks_shared.billing import charge
 from containerstacks_shared.core.errors import DatabaseUnavailable, DatabaseUnsuitable
 from containerstacks_shared.database.locks import LOCK_CLASS, Role
 
-from .backlog import complete_pause
+from .application import Capabilities, read_capabilities
+from .backlog import Backlog, complete_pause, read_backlog
+from .changes import Change, compare, read_objects
 from .steps import run_script, run_step
 
 _FOLDER = Path(__file__).parent
@@ -47,6 +49,18 @@ class Migration:
     services_have_roles: bool
 
 
+@dataclass(frozen=True)
+class Preview:
+    """What `migrate` would do, and what the first run would then charge."""
+
+    migration: Migration
+    found: Capabilities
+    changes: list[Change]
+    backlog: Backlog
+    # How long the application would wait.
+    seconds: float
+
+
 @cache
 def head_revision() -> str:
     """The revision that this release needs."""
@@ -62,23 +76,42 @@ def migrate(dsn: str) -> Migration:
     is no application's to adopt, is in the middle of something else, or does not let this role change it.
     """
     with _migrating(dsn) as (connection, config):
-        before = _revision(connection)
-        command.upgrade(config, "head")
-        if before is not None:
-            _follow_the_application(connection)
-        # Each release brings its rule about money, whether or not its tables are others.
-        run_script(connection, charge.RULE)
-        adopted = bool(config.attributes.get("adopted"))
-        if adopted:
-            complete_pause(connection)
-        return Migration(
-            kind=_kind(before, adopted=adopted),
-            revision=head_revision(),
-            billing_paused_reason=connection.scalar(text(_PAUSED)),
-            services_have_roles=bool(
-                connection.scalar(text("select to_regrole('containerstacks_web') is not null"))
-            ),
-        )
+        return _migrate(connection, config)
+
+
+def preview(dsn: str) -> Preview:
+    """Tell what `migrate` would do, and change nothing: it is done and rolled back, so it cannot be wrong about it.
+
+    Raises what `migrate` raises. It locks what `migrate` locks, for as long.
+    """
+    with _migrating(dsn) as (connection, config):
+        started = time.monotonic()
+        found, before = read_capabilities(connection), read_objects(connection)
+        migration = _migrate(connection, config)
+        changes = compare(before, read_objects(connection))
+        backlog = read_backlog(connection)
+        connection.rollback()
+        return Preview(migration, found, changes, backlog, time.monotonic() - started)
+
+
+def _migrate(connection: Connection, config: Config) -> Migration:
+    before = _revision(connection)
+    command.upgrade(config, "head")
+    if before is not None:
+        _follow_the_application(connection)
+    # Each release brings its rule about money, whether or not its tables are others.
+    run_script(connection, charge.RULE)
+    adopted = bool(config.attributes.get("adopted"))
+    if adopted:
+        complete_pause(connection)
+    return Migration(
+        kind=_kind(before, adopted=adopted),
+        revision=head_revision(),
+        billing_paused_reason=connection.scalar(text(_PAUSED)),
+        services_have_roles=bool(
+            connection.scalar(text("select to_regrole('containerstacks_web') is not null"))
+        ),
+    )
 
 
 def suspend(dsn: str) -> None:

@@ -13,8 +13,10 @@ from containerstacks_shared.billing.forecast import FORECAST, ORGANIZATIONS_AT_O
 
 @dataclass(frozen=True)
 class Backlog:
-    """In USD: all that is owed and not held back, and the part of it that the wallets cover now."""
+    """What is due and not held back; in USD all of it, and the part that the wallets cover now."""
 
+    instances: int
+    hours: int
     owed: Decimal
     payable: Decimal
 
@@ -23,17 +25,17 @@ def complete_pause(connection: Connection) -> None:
     """Where an adoption paused billing because of a backlog, say what resuming would charge."""
     if not connection.scalar(text("select paused from billing_control")):
         return
-    backlog = _read_backlog(connection)
+    backlog = read_backlog(connection)
     connection.execute(
         text("update billing_control set amount_owed = :owed, amount_payable = :payable"),
         {"owed": backlog.owed, "payable": backlog.payable},
     )
 
 
-def _read_backlog(connection: Connection) -> Backlog:
+def read_backlog(connection: Connection) -> Backlog:
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
-    owed = payable = Decimal(0)
+    backlog = Backlog(0, 0, Decimal(0), Decimal(0))
     # Raw: the statement numbers its parameters.
     with psycopg.RawCursor(driver, row_factory=dict_row) as cursor:
         row = cursor.execute("select clock_now() as now").fetchone()
@@ -42,6 +44,10 @@ def _read_backlog(connection: Connection) -> Backlog:
         for first in range(0, len(due), ORGANIZATIONS_AT_ONCE):
             page = due[first : first + ORGANIZATIONS_AT_ONCE]
             for forecast in cursor.execute(FORECAST, (page, row["now"])):
-                owed += forecast["amount_owed"]
-                payable += forecast["amount_payable"]
-    return Backlog(owed, payable)
+                backlog = Backlog(
+                    backlog.instances + forecast["instances"],
+                    backlog.hours + forecast["hours_owed"],
+                    backlog.owed + forecast["amount_owed"],
+                    backlog.payable + forecast["amount_payable"],
+                )
+    return backlog
