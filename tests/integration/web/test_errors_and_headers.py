@@ -32,8 +32,8 @@ async def test_programs_get_problem_details(site: Site) -> None:
     assert answer.headers["Content-Type"] == "application/problem+json"
     problem = await answer.json()
     assert problem == {
-        "type": "about:blank",
-        "title": "Not Found",
+        "type": "/problems/not-found",
+        "title": "Not found",
         "status": 404,
         "detail": "There is nothing at this address.",
         "requestId": answer.headers["X-Request-ID"],
@@ -52,7 +52,7 @@ async def test_a_wrong_method_is_told_the_right_ones(site: Site) -> None:
     async with site.client.post("/api/health/stats") as answer:
         assert answer.status == 405
         assert answer.headers["Allow"] == "GET, HEAD, OPTIONS"
-        assert (await answer.json())["title"] == "Method Not Allowed"
+        assert (await answer.json())["title"] == "Method not allowed"
 
 
 async def test_a_form_that_is_too_large_is_refused(site: Site) -> None:

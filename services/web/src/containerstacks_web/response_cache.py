@@ -34,6 +34,7 @@ from containerstacks_web.http.middlewares import own_headers
 from containerstacks_web.http.paths import PROBES, SOCKET_PATH, STATIC_PREFIX
 from containerstacks_web.http.policy import add_cors_headers, is_plain
 from containerstacks_web.http.prepared_response import PreparedResponse, make_head
+from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import CONTENT_TYPE, describe_problem, wants_page
 from containerstacks_web.http.rate_limiting import RATE_LIMIT_RESULT, RATE_LIMITER, RateLimitResult
 from containerstacks_web.http.request_ids import request_id_of
@@ -185,7 +186,9 @@ def _refused(request: web.Request, result: RateLimitResult, *, secure: bool) -> 
     RATE_LIMITED.labels(result.name).inc()
     _REFUSED.inc()
     request_id = request_id_of(request)
-    body = describe_problem(HTTPStatus.TOO_MANY_REQUESTS, result.refusal, request_id)
+    body = describe_problem(
+        ProblemType.RATE_LIMIT_EXCEEDED, HTTPStatus.TOO_MANY_REQUESTS, result.refusal, request_id
+    )
     head = make_head(HTTPStatus.TOO_MANY_REQUESTS, _REFUSAL_HEADERS, length=len(body))
     lines = _lines(result, request_id, secure=secure)
     return PreparedResponse(HTTPStatus.TOO_MANY_REQUESTS, head, lines, body)

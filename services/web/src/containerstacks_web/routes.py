@@ -29,6 +29,7 @@ from containerstacks_web.api import (
 )
 from containerstacks_web.api import statuspage_handlers as v2
 from containerstacks_web.http.paths import EMBED_PATH, SOCKET_PATH
+from containerstacks_web.http.problem_types import PROBLEMS_PREFIX
 from containerstacks_web.live.socket import status_socket
 from containerstacks_web.pages import account, embed, incident_pages, sign_in, site_files
 from containerstacks_web.pages import handlers as pages
@@ -80,6 +81,8 @@ ROUTES: Final = (
     web.delete("/api/keys/{id}", keys.revoke_key),
     web.get("/api/openapi.json", openapi.openapi_document),
     web.get("/api/docs", docs.docs_page),
+    web.get(PROBLEMS_PREFIX.rstrip("/"), docs.problems_index),
+    web.get(docs.PROBLEM_PATH, docs.problem_page),
     web.get(SOCKET_PATH, status_socket),
     # Each is a page or a form, and both let only administrators in.
     admin.page("/admin", admin_overview.show),

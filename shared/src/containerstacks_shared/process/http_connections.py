@@ -117,13 +117,21 @@ _DETAILS: Final = {
     HTTPStatus.EXPECTATION_FAILED: "The only expectation that this service meets is 100-continue.",
     HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: "The address or a header is longer than this service accepts.",
 }
+# Web has a page for each of these: its kinds of problems hold them, and a test both together.
+_TYPES: Final = {
+    HTTPStatus.BAD_REQUEST: ("malformed-http", "Malformed HTTP"),
+    HTTPStatus.EXPECTATION_FAILED: ("expectation-failed", "Expectation failed"),
+    HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE: ("header-too-large", "Header too large"),
+}
+_OUR_MISTAKE: Final = ("internal-error", "Internal error")
 
 
 def _problem(status: HTTPStatus) -> web.Response:
     request_id = str(uuid4())
+    name, title = _TYPES.get(status, _OUR_MISTAKE)
     problem = {
-        "type": "about:blank",
-        "title": status.phrase,
+        "type": f"/problems/{name}",
+        "title": title,
         "status": status,
         "detail": _DETAILS.get(status, "Something went wrong on our side."),
         "requestId": request_id,

@@ -14,6 +14,7 @@ from containerstacks_shared.core.errors import NotFound
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet.organizations import Organization
 from containerstacks_web.database import POOL
+from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import RequestRefused
 
 _CONTENT_TYPES: Final = {StatementFormat.CSV: "text/csv", StatementFormat.JSON: "application/json"}
@@ -32,7 +33,9 @@ async def send_statement(
         wanted = StatementFormat(request.query.get("format", usual))
     except ValueError:
         raise RequestRefused(
-            HTTPStatus.BAD_REQUEST, "month takes one like 2026-03, and format csv or json."
+            HTTPStatus.BAD_REQUEST,
+            "month takes one like 2026-03, and format csv or json.",
+            problem=ProblemType.INVALID_PARAMETER,
         ) from None
     slug = _NOT_IN_FILE_NAME.sub("-", organization.slug.lower()).strip("-") or str(organization.id)
     headers = {

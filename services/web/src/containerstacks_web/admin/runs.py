@@ -12,6 +12,7 @@ from containerstacks_shared.billing.owed_hours import read_owed_hours
 from containerstacks_shared.core.errors import NotFound
 from containerstacks_web.http.exchange import whole_number
 from containerstacks_web.http.identity import Identity
+from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import RequestRefused
 from containerstacks_web.rendering.templates import render
 
@@ -65,7 +66,9 @@ def _outcome(request: web.Request) -> RunStatus | None:
         return RunStatus(text) if text else None
     except ValueError:
         known = ", ".join(RunStatus)
-        raise RequestRefused(HTTPStatus.BAD_REQUEST, f"outcome takes one of {known}.") from None
+        raise RequestRefused(
+            HTTPStatus.BAD_REQUEST, f"outcome takes one of {known}.", problem=ProblemType.INVALID_PARAMETER
+        ) from None
 
 
 def _beyond(outcome: RunStatus | None, **cursor: int) -> str:

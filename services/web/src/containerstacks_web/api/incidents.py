@@ -17,6 +17,7 @@ from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import assert_admin
 from containerstacks_web.http.conditional import named_answer
 from containerstacks_web.http.exchange import JSON, answer, read_document, whole_number
+from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import RequestRefused
 from containerstacks_web.live.board import PAGE_INCIDENTS, STATUS_BOARD
 
@@ -74,7 +75,9 @@ def _kind(request: web.Request) -> IncidentKind | None:
         return None if text is None else IncidentKind(text)
     except ValueError:
         known = " or ".join(IncidentKind)
-        raise RequestRefused(HTTPStatus.BAD_REQUEST, f"kind takes {known}.") from None
+        raise RequestRefused(
+            HTTPStatus.BAD_REQUEST, f"kind takes {known}.", problem=ProblemType.INVALID_PARAMETER
+        ) from None
 
 
 async def read_incident(request: web.Request) -> web.Response:

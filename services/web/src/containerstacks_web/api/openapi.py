@@ -9,7 +9,8 @@ from aiohttp import hdrs, web
 from pydantic import TypeAdapter
 
 from containerstacks_shared.core.version import application_version
-from containerstacks_web.http.exchange import compress_larger
+from containerstacks_web.http.conditional import named_answer
+from containerstacks_web.http.exchange import JSON
 from containerstacks_web.http.problems import CONTENT_TYPE, Problem
 from containerstacks_web.live.messages import DetailsMessage, IncidentsMessage, StatusMessage
 
@@ -54,9 +55,7 @@ _IF_NONE_MATCH: Final = {
 
 
 async def openapi_document(request: web.Request) -> web.Response:
-    response = web.Response(text=request.app[API_DESCRIPTION].serialized, content_type="application/json")
-    compress_larger(request, response)
-    return response
+    return named_answer(request, request.app[API_DESCRIPTION].serialized, content_type=JSON)
 
 
 class ApiDescription:
@@ -71,8 +70,8 @@ class ApiDescription:
         return describe_api(self._company_name, self._router)
 
     @cached_property
-    def serialized(self) -> str:
-        return json.dumps(self.document, ensure_ascii=False)
+    def serialized(self) -> bytes:
+        return json.dumps(self.document, ensure_ascii=False).encode()
 
 
 API_DESCRIPTION: Final = web.AppKey("api_description", ApiDescription)

@@ -6,6 +6,7 @@ from aiohttp import hdrs, web
 
 from .client_address import TRUSTED_PROXIES, is_same_origin
 from .identity import IDENTITY, CredentialKind, Identity, RequestRole
+from .problem_types import ProblemType
 from .problems import RequestRefused
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="containerstacks"'}
@@ -31,5 +32,6 @@ def assert_admin(request: web.Request) -> Identity:
             raise RequestRefused(
                 HTTPStatus.FORBIDDEN,
                 "With a session this takes the Origin of a page of this site; programs use an API key.",
+                problem=ProblemType.FOREIGN_ORIGIN,
             )
     return identity

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from .compression import compress
 from .field_errors import field_errors
+from .problem_types import ProblemType
 from .problems import RequestRefused
 
 JSON: Final = "application/json"
@@ -72,4 +73,8 @@ def whole_number(request: web.Request, name: str, *, most: int = _NUMBER_MAX) ->
     text = texts[0]
     if len(texts) == 1 and text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= most:
         return int(text)
-    raise RequestRefused(HTTPStatus.BAD_REQUEST, f"{name} takes one whole number from 1 to {most}.")
+    raise RequestRefused(
+        HTTPStatus.BAD_REQUEST,
+        f"{name} takes one whole number from 1 to {most}.",
+        problem=ProblemType.INVALID_PARAMETER,
+    )

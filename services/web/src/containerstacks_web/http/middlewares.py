@@ -71,7 +71,12 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return await handler(request)
     except RequestRefused as error:
         return await problem_response(
-            request, error.status, error.detail, headers=error.headers, errors=error.errors
+            request,
+            error.status,
+            error.detail,
+            problem=error.problem,
+            headers=error.headers,
+            errors=error.errors,
         )
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:

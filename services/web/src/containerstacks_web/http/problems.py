@@ -2,13 +2,15 @@
 
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Final, Protocol
+from typing import Annotated, Final, Protocol
 
 from aiohttp import web
+from pydantic import Field
 
 from containerstacks_shared.core.documents import Document
 
 from .paths import is_for_programs
+from .problem_types import ProblemType
 from .request_ids import REQUEST_ID
 
 CONTENT_TYPE = "application/problem+json"
@@ -18,7 +20,7 @@ class ErrorPage(Protocol):
     """Renders what went wrong for a person; `reference` finds the request in the log."""
 
     async def __call__(
-        self, request: web.Request, status: HTTPStatus, *, detail: str, reference: str
+        self, request: web.Request, problem: ProblemType, status: HTTPStatus, *, detail: str, reference: str
     ) -> web.Response: ...
 
 
@@ -34,12 +36,21 @@ class FieldError(Document):
 
 
 class Problem(Document):
-    """`success` is there for front ends that look for it in every answer; `errors` only where a document is wrong."""
+    """What went wrong (RFC 9457). `type` is for programs, and the address of a page that explains it.
 
-    type: str = "about:blank"
-    title: str
-    status: int
-    detail: str
+    `success` is there for front ends that look for it in every answer; `errors` only where a document is wrong.
+    """
+
+    type: Annotated[
+        str,
+        Field(
+            json_schema_extra={"enum": [problem.uri for problem in ProblemType]},
+            examples=[ProblemType.INVALID_PARAMETER.uri],
+        ),
+    ]
+    title: Annotated[str, Field(examples=[ProblemType.INVALID_PARAMETER.value.title])]
+    status: Annotated[int, Field(examples=[int(HTTPStatus.BAD_REQUEST)])]
+    detail: Annotated[str, Field(examples=["limit takes one whole number from 1 to 200."])]
     request_id: str
     success: bool = False
     errors: list[FieldError] | None = None
@@ -53,10 +64,12 @@ class RequestRefused(Exception):  # noqa: N818 - what happened, not what broke
         status: HTTPStatus,
         detail: str,
         *,
+        problem: ProblemType | None = None,
         headers: Mapping[str, str] | None = None,
         errors: Sequence[FieldError] = (),
     ) -> None:
         super().__init__(detail)
+        self.problem = problem
         self.errors = list(errors)
         self.status = status
         self.detail = detail
@@ -68,15 +81,18 @@ async def problem_response(
     status: int,
     detail: str,
     *,
+    problem: ProblemType | None = None,
     headers: Mapping[str, str] | None = None,
     errors: Sequence[FieldError] = (),
 ) -> web.Response:
+    """Answer with what went wrong; without `problem`, with the one that its status stands for."""
     status = HTTPStatus(status)
+    problem = problem or ProblemType.of(status)
     reference = request[REQUEST_ID]
     if wants_page(request):
-        response = await request.app[ERROR_PAGE](request, status, detail=detail, reference=reference)
+        response = await request.app[ERROR_PAGE](request, problem, status, detail=detail, reference=reference)
     else:
-        body = describe_problem(status, detail, reference, errors=errors)
+        body = describe_problem(problem, status, detail, reference, errors=errors)
         response = web.Response(status=status, body=body, content_type=CONTENT_TYPE)
     response.headers.update(headers or {})
     response.headers["Cache-Control"] = "no-store"
@@ -84,16 +100,22 @@ async def problem_response(
 
 
 def describe_problem(
-    status: HTTPStatus, detail: str, request_id: str, *, errors: Sequence[FieldError] = ()
+    problem: ProblemType,
+    status: HTTPStatus,
+    detail: str,
+    request_id: str,
+    *,
+    errors: Sequence[FieldError] = (),
 ) -> bytes:
-    problem = Problem(
-        title=status.phrase,
+    document = Problem(
+        type=problem.uri,
+        title=problem.value.title,
         status=status,
         detail=detail,
         request_id=request_id,
         errors=list(errors) or None,
     )
-    return problem.model_dump_json(exclude_none=True).encode()
+    return document.model_dump_json(exclude_none=True).encode()
 
 
 def wants_page(request: web.Request) -> bool:

@@ -14,6 +14,7 @@ from containerstacks_web.metrics import RATE_LIMITED
 
 from .client_address import TRUSTED_PROXIES
 from .identity import Identity, RequestRole
+from .problem_types import ProblemType
 from .problems import RequestRefused
 from .rate_limiting import RATE_LIMIT_RESULT, RATE_LIMITER, RateLimitResult, in_words
 
@@ -30,13 +31,13 @@ async def count(request: web.Request, identity: Identity) -> None:
     result = request.get(RATE_LIMIT_RESULT) or await request.app[RATE_LIMITER].hit_as(
         identity.role, key, path=request.path
     )
-    _go_by(request, result, result.refusal)
+    _go_by(request, result)
 
 
 async def count_preflight(request: web.Request) -> None:
     """Count apart what a browser asks before it sends another site's request, which may bring a key and its limit."""
     result = await request.app[RATE_LIMITER].hit_as(RequestRole.ANONYMOUS, f"preflight {_address(request)}")
-    _go_by(request, result, result.refusal)
+    _go_by(request, result)
 
 
 async def assert_may_bring_credentials(request: web.Request) -> None:
@@ -46,7 +47,8 @@ async def assert_may_bring_credentials(request: web.Request) -> None:
         _go_by(
             request,
             result,
-            "Too many invalid or expired credentials from this address."
+            problem=ProblemType.TOO_MANY_INVALID_CREDENTIALS,
+            refusal="Too many invalid or expired credentials from this address."
             f" Try again in {in_words(result.reset_seconds)}.",
         )
 
@@ -55,11 +57,17 @@ async def count_vain_credential(request: web.Request) -> None:
     await request.app[RATE_LIMITER].hit(_VAIN_CREDENTIALS_NAME, VAIN_CREDENTIALS, _address(request))
 
 
-def _go_by(request: web.Request, result: RateLimitResult, refusal: str) -> None:
+def _go_by(
+    request: web.Request,
+    result: RateLimitResult,
+    *,
+    problem: ProblemType = ProblemType.RATE_LIMIT_EXCEEDED,
+    refusal: str | None = None,
+) -> None:
     request[RATE_LIMIT_RESULT] = result
     if not result.allowed:
         RATE_LIMITED.labels(result.name).inc()
-        raise RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, refusal)
+        raise RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, refusal or result.refusal, problem=problem)
 
 
 def _address(request: web.Request) -> str:

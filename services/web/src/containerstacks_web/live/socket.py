@@ -14,6 +14,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 from containerstacks_web.http.authorization import assert_admin
 from containerstacks_web.http.client_address import TRUSTED_PROXIES, Visitor, is_same_origin
 from containerstacks_web.http.identity import IDENTITY
+from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import RequestRefused
 from containerstacks_web.settings import SETTINGS
 
@@ -77,7 +78,11 @@ def _topics(request: web.Request) -> frozenset[Topic]:
         topics = parse_topics(request.query.get("topics"))
     except ValueError:
         known = ", ".join(Topic)
-        raise RequestRefused(HTTPStatus.BAD_REQUEST, f"topics takes these, with commas: {known}.") from None
+        raise RequestRefused(
+            HTTPStatus.BAD_REQUEST,
+            f"topics takes these, with commas: {known}.",
+            problem=ProblemType.INVALID_PARAMETER,
+        ) from None
     if Topic.DETAILS in topics:
         assert_admin(request)
     return topics
@@ -170,7 +175,9 @@ def _assert_origin(request: web.Request, visitor: Visitor) -> None:
     # A session's cookie may have come along without that site's knowing; a public socket is all it may open.
     if request.app[SETTINGS].allows_origin(origin) and not request[IDENTITY].is_admin:
         return
-    raise RequestRefused(HTTPStatus.FORBIDDEN, "This page may not open a socket here.")
+    raise RequestRefused(
+        HTTPStatus.FORBIDDEN, "This page may not open a socket here.", problem=ProblemType.FOREIGN_ORIGIN
+    )
 
 
 def _assert_handshake(request: web.Request, socket: web.WebSocketResponse) -> None:
@@ -187,12 +194,9 @@ def _assert_welcome(refusal: Refusal | None) -> None:
         case None:
             return
         case Refusal.FULL_FOR_ADDRESS:
-            status, detail = HTTPStatus.TOO_MANY_REQUESTS, "Too many connections from this address."
+            problem, detail = ProblemType.TOO_MANY_CONNECTIONS, "Too many connections from this address."
         case Refusal.FULL:
-            status, detail = (
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "This server has all the connections it can keep.",
-            )
+            problem, detail = ProblemType.AT_CAPACITY, "This server has all the connections it can keep."
         case Refusal.CLOSING:
-            status, detail = HTTPStatus.SERVICE_UNAVAILABLE, "This server is restarting."
-    raise RequestRefused(status, detail, headers={"Retry-After": "5"})
+            problem, detail = ProblemType.AT_CAPACITY, "This server is restarting."
+    raise RequestRefused(problem.value.status, detail, problem=problem, headers={"Retry-After": "5"})

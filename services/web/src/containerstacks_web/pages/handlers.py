@@ -15,6 +15,7 @@ from containerstacks_shared.fleet.platform import PlatformStatistics
 from containerstacks_web.database import POOL
 from containerstacks_web.http.headers import PUBLIC_CACHING
 from containerstacks_web.http.identity import IDENTITY, CredentialKind
+from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.live.admin_sockets import ADMIN_SOCKETS
 from containerstacks_web.live.board import STATUS_BOARD, Board
 from containerstacks_web.live.feed import SNAPSHOT_FEED
@@ -22,7 +23,7 @@ from containerstacks_web.live.history import HISTORY
 from containerstacks_web.live.platform_statistics import PLATFORM_STATISTICS, PlatformFigures
 from containerstacks_web.live.snapshot import StatusSnapshot
 from containerstacks_web.rendering.details import Details, present_details
-from containerstacks_web.rendering.templates import render, render_for_strangers, render_part
+from containerstacks_web.rendering.templates import render, render_for_strangers, render_named, render_part
 from containerstacks_web.sign_in.csrf import csrf_token
 from containerstacks_web.sign_in.local_path import local_path
 
@@ -53,7 +54,13 @@ async def status(request: web.Request) -> web.StreamResponse:
         "details": await _details(request) if for_admin else None,
     }
     # Something that watches this address from outside should notice that there is nothing to see.
-    return await _public_page(request, "status.html", context, known=snapshot is not None)
+    known = snapshot is not None
+    response = await render(
+        request, "status.html", context, status=HTTPStatus.OK if known else HTTPStatus.SERVICE_UNAVAILABLE
+    )
+    if known:
+        response.headers["Cache-Control"] = PUBLIC_CACHING
+    return response
 
 
 async def public_status(request: web.Request, snapshot: StatusSnapshot) -> bytes:
@@ -76,17 +83,9 @@ async def about(request: web.Request) -> web.StreamResponse:
         "taken_at": None if figures is None else figures.taken_at,
         "stale": figures is None or figures.stale,
     }
-    return await _public_page(request, "about.html", context, known=figures is not None)
-
-
-async def _public_page(
-    request: web.Request, template: str, context: Mapping[str, object], *, known: bool
-) -> web.StreamResponse:
-    if not known:
-        return await render(request, template, context, status=HTTPStatus.SERVICE_UNAVAILABLE)
-    response = await render(request, template, context)
-    response.headers["Cache-Control"] = PUBLIC_CACHING
-    return response
+    if figures is None:
+        return await render(request, "about.html", context, status=HTTPStatus.SERVICE_UNAVAILABLE)
+    return await render_named(request, "about.html", context, says=(figures.taken_at, figures.stale))
 
 
 async def login_form(request: web.Request) -> web.StreamResponse:
@@ -123,10 +122,10 @@ async def login_page(
 
 
 async def error_page(
-    request: web.Request, status: HTTPStatus, *, detail: str, reference: str
+    request: web.Request, problem: ProblemType, status: HTTPStatus, *, detail: str, reference: str
 ) -> web.Response:
     """Render what went wrong for a person; `reference` finds the request in the log."""
-    context = {"status": status.value, "detail": detail, "reference": reference}
+    context = {"problem": problem.value, "status": status.value, "detail": detail, "reference": reference}
     return await render(request, "error.html", context, status=status)
 
 

@@ -10,7 +10,7 @@ from containerstacks_shared.core.errors import NotFound
 from containerstacks_shared.status import incidents
 from containerstacks_shared.status.documents import IncidentId
 from containerstacks_web.database import POOL
-from containerstacks_web.rendering.templates import render
+from containerstacks_web.rendering.templates import render_named
 
 _SECONDS_MAX: Final = 3.0
 _ID_MAX: Final = 2**63 - 1
@@ -29,7 +29,7 @@ async def show_month(request: web.Request) -> web.Response:
         "earlier": _before(month) if first is not None and first < month else None,
         "later": _following(month) if _following(month) <= now else None,
     }
-    return await render(request, "incidents.html", context)
+    return await render_named(request, "incidents.html", context, says=context)
 
 
 async def show(request: web.Request) -> web.Response:
@@ -41,7 +41,7 @@ async def show(request: web.Request) -> web.Response:
             incident = await incidents.read(connection, IncidentId(int(text[:20])))
         except NotFound:
             raise web.HTTPNotFound from None
-    return await render(request, "incident.html", {"incident": incident})
+    return await render_named(request, "incident.html", {"incident": incident}, says=incident)
 
 
 def _month(text: str | None, now: datetime) -> datetime:

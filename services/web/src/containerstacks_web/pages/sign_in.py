@@ -15,6 +15,7 @@ from containerstacks_shared.fleet import passwords, users, web_sessions
 from containerstacks_shared.fleet.users import Account, UserId
 from containerstacks_web.database import POOL
 from containerstacks_web.http.client_address import TRUSTED_PROXIES
+from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import RequestRefused
 from containerstacks_web.http.rate_limiting import RATE_LIMITER, in_words
 from containerstacks_web.sign_in.csrf import assert_csrf, csrf_token
@@ -99,6 +100,7 @@ async def _count_guess(request: web.Request, email: str) -> None:
         raise RequestRefused(
             HTTPStatus.TOO_MANY_REQUESTS,
             f"Too many attempts to sign in. Try again in {in_words(result.reset_seconds)}.",
+            problem=ProblemType.TOO_MANY_SIGN_INS,
             headers=result.headers,
         )
 

@@ -1,23 +1,28 @@
 """Templates into responses: one environment, and what every page shows."""
 
+import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from hashlib import sha256
+from http import HTTPStatus
 from typing import Final
 
 import aiohttp_jinja2
 import jinja2
-from aiohttp import web
+from aiohttp import ETag, web
 from markupsafe import Markup
 
 from containerstacks_shared.core.money import format_amount
+from containerstacks_shared.core.version import application_version
 from containerstacks_web.http.compression import compress
+from containerstacks_web.http.conditional import is_known
 from containerstacks_web.http.identity import ANONYMOUS, IDENTITY, CredentialKind
 from containerstacks_web.settings import SETTINGS
 from containerstacks_web.sign_in.csrf import csrf_token
 from containerstacks_web.sign_in.messages import take_message
 
 from . import formats
-from .assets import Assets
+from .assets import ASSETS, Assets
 from .brand import Brand
 from .fragment_cache import FRAGMENT_CACHE, FragmentCache
 from .markdown import MARKDOWN_HINT, markdown
@@ -86,6 +91,27 @@ async def render(
     response = aiohttp_jinja2.render_template(template, request, {**shared, **context}, status=status)
     if compressed:
         compress(request, response)
+    return response
+
+
+async def render_named(
+    request: web.Request, template: str, context: Mapping[str, object], *, says: object = ""
+) -> web.Response:
+    """Render a page that is the same for every stranger, for them with an ETag of what it `says`.
+
+    A new minute is another version: browsers tell ages by the time at which a page was rendered.
+    """
+    if request[IDENTITY] != ANONYMOUS:
+        return await render(request, template, context)
+    minute = int(time.time() // 60)
+    digest = request.app[ASSETS].digest
+    parts = (template, request.path_qs, says, minute, theme_of(request), digest, application_version())
+    name = sha256(repr(parts).encode()).hexdigest()[:24]
+    if is_known(request, name):
+        response = web.Response(status=HTTPStatus.NOT_MODIFIED)
+    else:
+        response = await render(request, template, context)
+    response.etag = ETag(name, is_weak=True)
     return response
 
 

@@ -7,6 +7,7 @@ from aiohttp.typedefs import Handler
 
 from containerstacks_web.http.identity import ANONYMOUS, IDENTITY
 from containerstacks_web.http.paths import PROBES, SOCKET_PATH, STATIC_PREFIX
+from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import RequestRefused
 from containerstacks_web.http.request_limits import count
 
@@ -27,6 +28,7 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
         refusal = RequestRefused(
             HTTPStatus.UNAUTHORIZED,
             "The credential in the request's headers is not valid, or no longer.",
+            problem=ProblemType.INVALID_CREDENTIAL,
             headers={"WWW-Authenticate": 'Bearer realm="containerstacks"'},
         )
     # Sockets have caps of their own.

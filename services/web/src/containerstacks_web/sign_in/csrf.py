@@ -7,6 +7,7 @@ from http import HTTPStatus
 from aiohttp import web
 from aiohttp_session import get_session
 
+from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import RequestRefused
 
 FIELD_NAME = "csrf_token"
@@ -38,4 +39,5 @@ async def assert_csrf(request: web.Request) -> None:
         raise RequestRefused(
             HTTPStatus.FORBIDDEN,
             "This form has expired or came from another site. Go back, reload, try again.",
+            problem=ProblemType.EXPIRED_FORM,
         )

@@ -1,0 +1,104 @@
+"""Every kind of problem has a page, every refusal is of a kind, and the kinds fit their statuses."""
+
+import ast
+import json
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from containerstacks_shared.database.db import Connection
+from containerstacks_web.http.problem_types import ProblemType
+from support import web_site
+from support.web_site import OpenSite, Site
+
+SOURCES: Final = Path(__file__).parents[3] / "services" / "web" / "src"
+URIS: Final = {problem.uri for problem in ProblemType}
+
+
+def refusals() -> list[tuple[str, str | None, str | None]]:
+    """Return where each `RequestRefused(status, …, problem=…)` stands, with the names of both."""
+    found = []
+    for path in SOURCES.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "RequestRefused":
+                given = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+                found.append((f"{path.name}:{node.lineno}", ast.unparse(node.args[0]), given.get("problem")))
+    return found
+
+
+def test_every_refusal_in_the_code_is_of_a_kind_that_fits_its_status() -> None:
+    found = refusals()
+    assert len(found) > 20
+    for place, status, problem in found:
+        assert status is not None
+        if not status.startswith("HTTPStatus."):
+            # The status is the kind's own, or travels with the kind of another refusal.
+            assert problem is not None or status == "error.status", place
+        elif problem is None:
+            expected = HTTPStatus[status.removeprefix("HTTPStatus.")]
+            assert ProblemType.of(expected).value.status == expected, place
+        elif problem.startswith("ProblemType."):
+            kind = ProblemType[problem.removeprefix("ProblemType.")]
+            assert f"HTTPStatus.{kind.value.status.name}" == status, place
+
+
+async def test_every_kind_has_a_page_and_is_in_the_docs(site: Site) -> None:
+    docs = await (await site.get("/api/docs", accept="text/html")).text()
+    assert len(URIS) == len(ProblemType)
+    for problem in ProblemType:
+        answer = await site.get(problem.uri, accept="text/html")
+        assert answer.status == 200
+        page = await answer.text()
+        assert f"<h1>{problem.value.title}</h1>" in page
+        assert problem.uri in page
+        assert f'href="{problem.uri}"' in docs
+        assert problem.value.explanation.endswith(".")
+        assert problem.value.remedy.endswith(".")
+    assert (await site.get("/problems/no-such-kind", accept="text/html")).status == 404
+    assert (await site.get("/problems")).headers["Location"] == "/api/docs#errors"
+    kinds = web_site.api_description()["components"]["schemas"]["Problem"]["properties"]["type"]
+    assert set(kinds["enum"]) == URIS
+
+
+@pytest.mark.parametrize(
+    ("request_lines", "expected"),
+    [
+        (b"NOT HTTP\r\n\r\n", "/problems/malformed-http"),
+        (b"GET /" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", "/problems/header-too-large"),
+        (
+            b"GET / HTTP/1.1\r\nHost: x\r\nExpect: tea\r\nConnection: close\r\n\r\n",
+            "/problems/expectation-failed",
+        ),
+    ],
+)
+async def test_what_is_refused_before_it_is_a_request_has_a_page_too(
+    site: Site, request_lines: bytes, expected: str
+) -> None:
+    answer = await site.raw(request_lines)
+    problem = json.loads(answer.partition(b"\r\n\r\n")[2])
+    assert problem["type"] == expected
+    assert problem["title"] == next(kind.value.title for kind in ProblemType if kind.uri == expected)
+
+
+async def test_a_program_tells_refusals_of_one_status_apart(
+    open_site: OpenSite, connection: Connection
+) -> None:
+    site = await open_site(allowed_hosts="status.example.com,127.0.0.1")
+    key = await web_site.add_api_key(connection, role="admin")
+    user = await web_site.add_api_key(connection, role="user")
+
+    async def kind(path: str, **headers: str) -> str:
+        problem = await (await site.get(path, **headers)).json()
+        assert problem["type"] in URIS
+        return str(problem["type"]).removeprefix("/problems/")
+
+    assert await kind("/api/keys") == "authentication-required"
+    assert await kind("/api/keys", x_api_key="sk_live_wrong") == "invalid-credential"
+    assert await kind("/api/keys", x_api_key=user) == "forbidden"
+    assert await kind("/api/billing/runs?limit=x", x_api_key=key) == "invalid-parameter"
+    assert await kind("/api/health", host="elsewhere.example") == "wrong-host"
+    assert await kind("/api/health", accept="text/csv") == "not-acceptable"
+    assert await kind("/ws/status") == "upgrade-required"
+    assert await kind("/ws/status?topics=weather") == "invalid-parameter"
