@@ -14,7 +14,7 @@ from containerstacks_shared.core.errors import BillingBusy, ContainerStacksError
 from support import fleet
 from support.billing import Billing, in_the_way
 from support.fleet import Organization, Plan
-from support.waiting import sessions_waiting, time_limit
+from support.waiting import session_waiting_for, sessions_waiting, time_limit
 
 OPERATOR = {"reason": "the customer left in good faith", "author": "ada"}
 NOTHING = WriteOff(instances=0, hours=0, amount=Decimal(0), debts_closed=0)
@@ -246,6 +246,53 @@ async def test_a_run_and_a_write_off_at_the_same_time_cover_each_hour_once(
         await sessions_waiting(connection, 2)
     assert forgiving.result().hours == 9
     assert await billing.open_debts() == {}
+    assert await billing.verify() == []
+
+
+@pytest.mark.parametrize("is_deleted", [False, True])
+async def test_hours_of_an_instance_that_moves_meanwhile_are_not_forgiven_in_its_former_owners_name(
+    billing: Billing,
+    connection: asyncpg.Connection,
+    poor: Organization,
+    plan: Plan,
+    *,
+    is_deleted: bool,
+) -> None:
+    other = await fleet.add_organization(connection)
+    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
+    if is_deleted:
+        await connection.execute("delete from vps_instances")
+    table = "deleted_vps_instances" if is_deleted else "vps_instances"
+    move = f"update {table} set organization_id = $2 where id = $1"
+    async with (
+        billing.pool.acquire() as session,
+        asyncio.TaskGroup() as group,
+        in_the_way(billing.dsn, move, instance, other.id) as mover,
+    ):
+        task = group.create_task(write_offs.write_off_organization(session, str(poor.id), **OPERATOR))
+        await session_waiting_for(connection, mover.get_server_pid())
+    assert task.result() == NOTHING
+    await billing.run()
+    assert await billing.balance(other.wallet_id) == Decimal("99.97")
+    assert await billing.verify() == []
+
+
+async def test_an_instance_that_moves_meanwhile_is_forgiven_in_its_new_owners_name(
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
+) -> None:
+    other = await fleet.add_organization(connection, balance="0")
+    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
+    move = "update vps_instances set organization_id = $2 where id = $1"
+    async with (
+        billing.pool.acquire() as session,
+        asyncio.TaskGroup() as group,
+        in_the_way(billing.dsn, move, instance, other.id) as mover,
+    ):
+        task = group.create_task(write_offs.write_off_instance(session, instance, **OPERATOR))
+        await session_waiting_for(connection, mover.get_server_pid())
+    assert task.result().hours == 3
+    (cycle,) = await billing.cycles(instance, status="refunded")
+    assert cycle["organization_id"] == other.id
     assert await billing.verify() == []
 
 

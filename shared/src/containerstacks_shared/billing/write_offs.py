@@ -4,6 +4,7 @@ The forgiven hours become cycles of their own, so that each instance's chain goe
 ever bills them again.
 """
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
@@ -22,7 +23,7 @@ _LOCK_WAIT_MAX = "10s"
 
 
 class InstanceMoved(ContainerStacksError):  # noqa: N818 - named by what happened
-    """Somebody else advanced or deleted an instance meanwhile. Roll back, and look again."""
+    """Somebody else advanced, moved or deleted an instance meanwhile. Roll back, and look again."""
 
 
 @dataclass(frozen=True)
@@ -43,30 +44,42 @@ async def write_off_organization(
     Raises `NotFound`, and `BillingBusy` while its wallet pays for some of these hours: they are billed first.
     """
     found = await organizations.find(connection, organization)
-    return await _write_off(connection, found.id, instance=None, reason=reason, author=author)
+
+    async def attempt() -> WriteOff:
+        return await _write_off(connection, found.id, None, reason, author)
+
+    return await _until_nobody_moves(attempt)
 
 
 async def write_off_instance(connection: Connection, instance: UUID, *, reason: str, author: str) -> WriteOff:
     """Forgive every whole hour that the instance, deleted or not, owes now. Raises as for an organization."""
-    organization: UUID | None = await connection.fetchval(_QUERIES["instance_organization"], instance)
-    if organization is None:
-        raise NotFound(f"there is no VPS instance {instance}, and there never was")
-    return await _write_off(connection, organization, instance=instance, reason=reason, author=author)
+
+    async def attempt() -> WriteOff:
+        organization: UUID | None = await connection.fetchval(_QUERIES["instance_organization"], instance)
+        if organization is None:
+            raise NotFound(f"there is no VPS instance {instance}, and there never was")
+        return await _write_off(connection, organization, instance, reason, author)
+
+    return await _until_nobody_moves(attempt)
+
+
+async def _until_nobody_moves(attempt: Callable[[], Awaitable[WriteOff]]) -> WriteOff:
+    for _ in range(_ATTEMPTS_MAX - 1):
+        try:
+            return await attempt()
+        except InstanceMoved:
+            # What it owes is to be found elsewhere now.
+            continue
+    return await attempt()
 
 
 async def _write_off(
-    connection: Connection, organization: UUID, *, instance: UUID | None, reason: str, author: str
+    connection: Connection, organization: UUID, instance: UUID | None, reason: str, author: str
 ) -> WriteOff:
-    for attempt in range(1, _ATTEMPTS_MAX + 1):
-        try:
-            return await _write_off_once(connection, organization, instance, reason, author)
-        except InstanceMoved:
-            # Somebody deleted an instance under us; what it owes is to be found elsewhere now.
-            if attempt == _ATTEMPTS_MAX:
-                raise
-        except asyncpg.LockNotAvailableError as error:
-            raise BillingBusy(f"organization {organization} is being billed; try again") from error
-    raise AssertionError("unreachable")
+    try:
+        return await _write_off_once(connection, organization, instance, reason, author)
+    except asyncpg.LockNotAvailableError as error:
+        raise BillingBusy(f"organization {organization} is being billed; try again") from error
 
 
 async def _write_off_once(

@@ -62,25 +62,10 @@ with queue as materialized (
       from forgiven f
      cross join decision
 ), step as materialized (
-    select id, deleted, last_billed_at, billed_until + sum(hours_forgiven) * interval '1 hour' as billed_until
+    select id, organization_id, deleted, last_billed_at,
+           billed_until + sum(hours_forgiven) * interval '1 hour' as billed_until
       from forgiven
-     group by id, deleted, last_billed_at, billed_until
-), advanced as (
-    update vps_instances i
-       set last_billed_at = s.billed_until
-      from step s
-     where i.id = s.id
-       and not s.deleted
-       and i.last_billed_at is not distinct from s.last_billed_at
-    returning i.id
-), advanced_deleted as (
-    update deleted_vps_instances d
-       set last_billed_at = s.billed_until
-      from step s
-     where d.id = s.id
-       and s.deleted
-       and d.last_billed_at is not distinct from s.last_billed_at
-    returning d.id
+     group by id, organization_id, deleted, last_billed_at, billed_until
 ), closed as (
     update vps_debts d
        set written_off_at = $2::timestamptz,
@@ -95,7 +80,8 @@ with queue as materialized (
 )
 select (select hours from payable) as hours_payable,
        (select count(*) from step) as instances,
-       (select count(*) from advanced) + (select count(*) from advanced_deleted) as instances_advanced,
+       (select advance_marks(array_agg(id), array_agg(organization_id), array_agg(deleted), array_agg(last_billed_at),
+                             array_agg(billed_until)) from step) as instances_advanced,
        (select coalesce(sum(hours_forgiven), 0) from forgiven)::bigint as hours,
        (select coalesce(sum(amount), 0) from forgiven) as amount,
        (select count(*) from closed) as debts_closed;

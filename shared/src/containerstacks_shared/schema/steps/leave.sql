@@ -58,7 +58,7 @@ drop function application_changes, guard_application_payment, guard_application_
               biller_is_alive, guard_clock, guard_is_on, metadata_amount;
 drop table application_debits, guard_interventions, guard_installation;
 drop sequence application_charges_refused, application_charge_refused_at;
-drop function charge_organizations, billing_queue, lock_paying_wallets, correct_held_rates, hold_base_tables;
+drop function charge_organizations, advance_marks, billing_queue, lock_paying_wallets, correct_held_rates, hold_base_tables;
 drop function withdraw_future_moments, compare_moved_marks, marks_set_back, notice_marks_set_back, charged_until, record_plan_versions, notice_moved_mark,
               refuse_blind_truncate;
 drop function vps_plans_changed, count_vps_instances, count_all_time, announce_count_deltas, remember_vps_plan, move_vps_debt, bury_vps_instances,
