@@ -174,6 +174,8 @@ begin
         grant select (id, active) on container_plans to containerstacks_web;
     end if;
     grant insert, update, delete on web_sessions to containerstacks_web;
+    -- Who is more than a user. Granted by `containerstacks admin grant`, as the owner.
+    grant select on staff_roles to containerstacks_web;
     -- Row-level security shows a key to its own user only, and its hash to nobody: the functions know what may be told.
     grant select (id, created_at) on user_api_keys to containerstacks_web;
     grant insert (user_id, key_name, key_hash, key_prefix, permissions, expires_at) on user_api_keys

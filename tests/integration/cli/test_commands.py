@@ -105,11 +105,43 @@ def test_an_api_key_promotes_nobody(run: Run, database: psycopg.Connection, orga
     assert organization == "acme"
     told = run("admin", "api-key", "--email", "ada@example.com")
     assert told.exit_code == 1
-    assert told.errors == "error: ada@example.com is not an administrator; nothing was changed\n"
+    assert (
+        told.errors
+        == "error: ada@example.com is not an administrator, and has no role of this project; nothing was changed\n"
+    )
     assert run("admin", "api-key", "--email", "who@example.com").errors == (
         "error: there is no user who@example.com\n"
     )
     assert one(database, "select count(*) from user_api_keys") == (0,)
+
+
+def test_roles_are_granted_listed_and_revoked(
+    run: Run, database: psycopg.Connection, organization: str
+) -> None:
+    assert organization == "acme"
+    typed = PASSWORD + "\n"
+    run("admin", "create", "--email", "root@example.com", "--password-stdin", typed=typed)
+    made = run(
+        "admin", "create", "--email", "bob@example.com", "--role", "billing", "--password-stdin", typed=typed
+    )
+    assert made.output == "Created the user with the role billing, bob@example.com.\n"
+    assert one(database, "select role from users where email = 'bob@example.com'") == ("user",)
+    given = run("admin", "grant", "--email", "ada@example.com", "--role", "auditor")
+    assert given.output == "ada@example.com has the role auditor.\n"
+    again = run("admin", "grant", "--email", "ada@example.com", "--role", "auditor")
+    assert again.output == "ada@example.com has the role auditor already; nothing was changed.\n"
+    assert run("admin", "list").output == (
+        "auditor  ada@example.com\nbilling  bob@example.com\nadmin    root@example.com\n"
+    )
+    assert run("admin", "api-key", "--email", "ada@example.com").output.startswith("sk_live_")
+    refused = run("admin", "grant", "--email", "root@example.com", "--role", "auditor")
+    assert refused.errors == (
+        "error: root@example.com is an administrator and may do everything; nothing was changed\n"
+    )
+    taken = run("admin", "revoke", "--email", "ada@example.com")
+    assert taken.output == "ada@example.com has no role of this project any more.\n"
+    assert run("admin", "list").output == "billing  bob@example.com\nadmin    root@example.com\n"
+    assert run("admin", "grant", "--email", "ada@example.com", "--role", "admin").exit_code == 2
 
 
 def test_keys_are_listed_and_revoked(run: Run, database: psycopg.Connection) -> None:

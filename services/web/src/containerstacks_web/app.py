@@ -37,7 +37,7 @@ from containerstacks_web.live.platform_statistics import PLATFORM_STATISTICS, Pl
 from containerstacks_web.pages import sign_in
 from containerstacks_web.pages.handlers import error_page
 from containerstacks_web.sign_in.admission import admit
-from containerstacks_web.sign_in.credentials import is_still_admin
+from containerstacks_web.sign_in.credentials import still_sees_details
 from containerstacks_web.sign_in.key_uses import KEY_USES, KeyUses
 from containerstacks_web.sign_in.sessions import SESSION_STORAGE, DatabaseSessionStorage
 
@@ -145,7 +145,7 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
     )
     app[HISTORY] = HistoryReadings(app[READER])
     app[ADMIN_SOCKETS] = AdminSockets(
-        pool, is_still_admin=is_still_admin, billing_interval=settings.billing_interval
+        pool, still_sees_details=still_sees_details, billing_interval=settings.billing_interval
     )
     app[KEY_USES] = KeyUses(pool)
     app[PLATFORM_STATISTICS] = PlatformStatisticsCache(app[READER], redis_pool)

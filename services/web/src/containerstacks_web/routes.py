@@ -4,6 +4,7 @@ from typing import Final
 
 from aiohttp import web
 
+from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_web.admin import access as admin
 from containerstacks_web.admin import alerts as admin_alerts
 from containerstacks_web.admin import billing as admin_billing
@@ -84,7 +85,7 @@ ROUTES: Final = (
     web.get(PROBLEMS_PREFIX.rstrip("/"), docs.problems_index),
     web.get(docs.PROBLEM_PATH, docs.problem_page),
     web.get(SOCKET_PATH, status_socket),
-    # Each is a page or a form, and both let only administrators in.
+    # Each is a page, which takes the permission to read unless it says more, or a form.
     admin.page("/admin", admin_overview.show),
     admin.page("/admin/runs", admin_runs.show_list),
     admin.page("/admin/runs/{id}", admin_runs.show),
@@ -92,21 +93,21 @@ ROUTES: Final = (
     admin.page("/admin/organizations/{id}", admin_debts.show_organization),
     admin.page("/admin/organizations/{id}/statement", admin_debts.download_statement),
     admin.page("/admin/billing", admin_billing.show),
-    admin.form("/admin/billing/pause", admin_billing.pause),
-    admin.form("/admin/billing/resume", admin_billing.resume),
-    admin.page("/admin/billing/release", admin_price_holds.show),
-    admin.form("/admin/billing/release", admin_price_holds.release),
+    admin.form("/admin/billing/pause", admin_billing.pause, Permission.CONTROL_BILLING),
+    admin.form("/admin/billing/resume", admin_billing.resume, Permission.CONTROL_BILLING),
+    admin.page("/admin/billing/release", admin_price_holds.show, Permission.CONTROL_BILLING),
+    admin.form("/admin/billing/release", admin_price_holds.release, Permission.CONTROL_BILLING),
     admin.page("/admin/incidents", admin_incidents.show_list),
-    admin.page("/admin/incidents/new", admin_incidents.show_opening),
-    admin.form("/admin/incidents/new", admin_incidents.open_incident),
-    admin.page("/admin/incidents/maintenance", admin_incidents.show_planning),
-    admin.form("/admin/incidents/maintenance", admin_incidents.plan_maintenance),
+    admin.page("/admin/incidents/new", admin_incidents.show_opening, Permission.PUBLISH),
+    admin.form("/admin/incidents/new", admin_incidents.open_incident, Permission.PUBLISH),
+    admin.page("/admin/incidents/maintenance", admin_incidents.show_planning, Permission.PUBLISH),
+    admin.form("/admin/incidents/maintenance", admin_incidents.plan_maintenance, Permission.PUBLISH),
     admin.page("/admin/incidents/{id}", admin_incidents.show),
-    admin.form("/admin/incidents/{id}", admin_incidents.change),
+    admin.form("/admin/incidents/{id}", admin_incidents.change, Permission.PUBLISH),
     admin.page("/admin/alerts", admin_alerts.show),
     admin.page("/admin/log", admin_log.show),
     admin.page("/admin/keys", admin_keys.show),
-    admin.form("/admin/keys", admin_keys.create),
-    admin.page("/admin/keys/revoke", admin_keys.show_revoking),
-    admin.form("/admin/keys/revoke", admin_keys.revoke),
+    admin.form("/admin/keys", admin_keys.create, Permission.MANAGE_KEYS),
+    admin.page("/admin/keys/revoke", admin_keys.show_revoking, Permission.MANAGE_KEYS),
+    admin.form("/admin/keys/revoke", admin_keys.revoke, Permission.MANAGE_KEYS),
 )

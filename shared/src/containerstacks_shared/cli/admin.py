@@ -1,24 +1,36 @@
-"""`containerstacks admin`: people with the administrator's rights, and their keys."""
+"""`containerstacks admin`: who may do more than a user, and their keys."""
 
 import sys
-from typing import Annotated
+from enum import StrEnum
+from typing import Annotated, Final
 
 import typer
 
 from containerstacks_shared.core.errors import ContainerStacksError, NotFound
 from containerstacks_shared.database.db import Connection
-from containerstacks_shared.fleet import users, web_sessions
+from containerstacks_shared.fleet import permissions, users, web_sessions
 from containerstacks_shared.fleet.passwords import PASSWORD_CHARACTERS_MAX, hash_password
-from containerstacks_shared.fleet.users import UserRole
+from containerstacks_shared.fleet.permissions import ALLOWED, STAFF_ROLES
+from containerstacks_shared.fleet.users import Account, UserRole
 
 from . import api_keys
-from .database import run_with_database
+from .database import operator, run_with_database
 from .email_option import Email
 from .groups import command_group
 
 PASSWORD_CHARACTERS_MIN = 8
 
-app = command_group("Administrators and their API keys.")
+
+class StaffRole(StrEnum):
+    """What `grant` takes."""
+
+    AUDITOR = UserRole.AUDITOR
+    BILLING = UserRole.BILLING
+
+
+_MAY: Final = "; ".join(f"{role} may {', '.join(sorted(ALLOWED[role]))}" for role in STAFF_ROLES)
+
+app = command_group("Administrators, auditors and billing staff, and their API keys.")
 app.add_typer(api_keys.app, name="api-key")
 
 
@@ -28,11 +40,13 @@ def create(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
+    role: Annotated[StaffRole | None, typer.Option(help="Not an administrator, but this.")] = None,
 ) -> None:
-    """Create an administrator, who may sign in and see the details."""
+    """Create an administrator, an auditor or a member of billing, who may sign in."""
     password = _read_password(from_stdin=password_stdin)
-    run_with_database(lambda connection: _create(connection, email, password))
-    print(f"Created the administrator {email}.")
+    wanted = UserRole.ADMIN if role is None else UserRole(role)
+    run_with_database(lambda connection: _create(connection, email, password, wanted))
+    print(f"Created the {'administrator' if role is None else f'user with the role {role},'} {email}.")
 
 
 def _read_password(*, from_stdin: bool) -> str:
@@ -58,16 +72,47 @@ def _typed_password(*, from_stdin: bool) -> str:
     raise typer.BadParameter("give --password-stdin and the password on standard input")
 
 
-async def _create(connection: Connection, email: str, password: str) -> None:
-    created = await users.create(
-        connection,
-        email=email,
-        name=email.partition("@")[0],
-        password_hash=hash_password(password),
-        role=UserRole.ADMIN,
-    )
-    if created is None:
-        raise ContainerStacksError(f"there is a user {email} already; nothing was changed")
+async def _create(connection: Connection, email: str, password: str, role: UserRole) -> None:
+    password_hash = hash_password(password)
+    async with connection.transaction():
+        created = await users.create(
+            connection,
+            email=email,
+            name=email.partition("@")[0],
+            password_hash=password_hash,
+            role=UserRole.ADMIN if role is UserRole.ADMIN else UserRole.USER,
+        )
+        if created is None:
+            raise ContainerStacksError(f"there is a user {email} already; nothing was changed")
+        if role is not UserRole.ADMIN:
+            await _set_role(connection, email, role)
+
+
+@app.command(help=f"Give a user a role instead of the one that they have: {_MAY}.")
+def grant(email: Email, role: Annotated[StaffRole, typer.Option(help="Which.")]) -> None:
+    changed = run_with_database(lambda connection: _set_role(connection, email, UserRole(role)))
+    print(f"{email} has the role {role}{'' if changed else ' already; nothing was changed'}.")
+
+
+@app.command()
+def revoke(email: Email) -> None:
+    """Take a user's role away. Administrators are the application's: their role stays."""
+    changed = run_with_database(lambda connection: _set_role(connection, email, None))
+    print(f"{email} has no role of this project{' any more' if changed else '; nothing was changed'}.")
+
+
+async def _set_role(connection: Connection, email: str, role: UserRole | None) -> bool:
+    user = await _find(connection, email)
+    if user.role is UserRole.ADMIN:
+        raise ContainerStacksError(f"{email} is an administrator and may do everything; nothing was changed")
+    return await permissions.set_staff_role(connection, user, role, author=operator())
+
+
+@app.command("list")
+def list_staff() -> None:
+    """List administrators, auditors and billing staff."""
+    for email, role in run_with_database(permissions.list_staff):
+        print(f"{role:8} {email}")
 
 
 @app.command("sign-out")
@@ -78,7 +123,12 @@ def sign_out(email: Email) -> None:
 
 
 async def _sign_out(connection: Connection, email: str) -> int:
+    user = await _find(connection, email)
+    return await web_sessions.delete_of_user(connection, user.id)
+
+
+async def _find(connection: Connection, email: str) -> Account:
     user = await users.find_by_email(connection, email)
     if user is None:
         raise NotFound(f"there is no user {email}")
-    return await web_sessions.delete_of_user(connection, user.id)
+    return user

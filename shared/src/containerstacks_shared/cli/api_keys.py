@@ -1,4 +1,4 @@
-"""`containerstacks admin api-key`: make, list and revoke the keys of administrators."""
+"""`containerstacks admin api-key`: make, list and revoke the keys of administrators and staff."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
@@ -10,7 +10,7 @@ from containerstacks_shared.core.errors import ContainerStacksError, NotFound
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet import api_keys, users
 from containerstacks_shared.fleet.api_keys import NAME_CHARACTERS_MAX, ApiKeyRecord, ApiKeyScope
-from containerstacks_shared.fleet.users import UserRole
+from containerstacks_shared.fleet.permissions import ALLOWED
 
 from .database import operator, run_with_database
 from .email_option import OptionalEmail
@@ -19,7 +19,7 @@ from .groups import command_group
 DAYS_MAX = 3650
 _HEADINGS = ("ID", "BEGINS", "WHOSE", "SCOPES", "LAST USED", "ENDS", "NAME")
 
-app = command_group("API keys of administrators.", invoke_without_command=True)
+app = command_group("API keys of administrators and staff.", invoke_without_command=True)
 
 
 @app.callback(invoke_without_command=True)
@@ -35,7 +35,7 @@ def create(
         typer.Option(min=1, max=DAYS_MAX, help="After how many days it ends; never, if not given."),
     ] = None,
 ) -> None:
-    """Make an API key for an administrator and print it, this once."""
+    """Make an API key for an administrator, an auditor or a member of billing, and print it, this once."""
     if context.invoked_subcommand is not None:
         return
     if email is None:
@@ -52,8 +52,10 @@ async def _create(
     user = await users.find_by_email(connection, email)
     if user is None:
         raise NotFound(f"there is no user {email}")
-    if user.role is not UserRole.ADMIN:
-        raise ContainerStacksError(f"{email} is not an administrator; nothing was changed")
+    if not ALLOWED[user.role]:
+        raise ContainerStacksError(
+            f"{email} is not an administrator, and has no role of this project; nothing was changed"
+        )
     scopes = {ApiKeyScope.STATUS, scope}
     async with connection.transaction():
         created = await api_keys.create(

@@ -19,7 +19,7 @@ SUMMARIES: Final = {
     "doctor": "Say what is right, what is not, and what to do about it; exit code 1 if anything failed.",
     "psql": "Open psql on the database; everything that follows is handed to it.",
     "demo": "The demo fleet.",
-    "admin": "Administrators and their API keys.",
+    "admin": "Administrators, auditors and billing staff, and their API keys.",
     "wallet": "Wallets.",
     "billing": "Hourly billing.",
     "incident": "Incidents on the status page.",

@@ -74,7 +74,7 @@ async def find(connection: Connection, key: str) -> PresentedApiKey | None:
         return None
     return PresentedApiKey(
         id=row["key_id"],
-        user=User(id=row["id"], name=row["name"], role=UserRole.of(row["role"])),
+        user=User(id=row["id"], name=row["name"], role=UserRole(row["role"])),
         scopes=scopes_of(row["permissions"]),
         expires_at=row["expires_at"],
     )

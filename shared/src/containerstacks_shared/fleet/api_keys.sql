@@ -4,7 +4,7 @@
 
 -- name: find_user
 -- Active and unexpired keys only; the user's role as of now.
-select account.id, account.name, account.role, key.id as key_id, key.permissions,
+select account.id, account.name, role_of(account.id, account.role) as role, key.id as key_id, key.permissions,
        case when key.expires_at < '9999-12-31' then key.expires_at end as expires_at
   from find_api_key($1) as key
   join users as account

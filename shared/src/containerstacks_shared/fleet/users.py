@@ -14,13 +14,12 @@ UserId = NewType("UserId", UUID)
 
 
 class UserRole(StrEnum):
-    ADMIN = "admin"
-    USER = "user"
+    """Administrators and users are the application's; what the others may do stands in `permissions`."""
 
-    @classmethod
-    def of(cls, value: str | None) -> "UserRole":
-        """Read the column: nullable, and NULL gives no rights."""
-        return cls.ADMIN if value == cls.ADMIN else cls.USER
+    ADMIN = "admin"
+    BILLING = "billing"
+    AUDITOR = "auditor"
+    USER = "user"
 
 
 @dataclass(frozen=True)
@@ -39,7 +38,7 @@ class Account(User):
 
 async def find_by_id(connection: Connection, user_id: UserId) -> User | None:
     row = await connection.fetchrow(QUERIES["find_by_id"], user_id)
-    return None if row is None else User(id=row["id"], name=row["name"], role=UserRole.of(row["role"]))
+    return None if row is None else User(id=row["id"], name=row["name"], role=UserRole(row["role"]))
 
 
 async def find_by_email(connection: Connection, email: str) -> Account | None:
@@ -47,7 +46,7 @@ async def find_by_email(connection: Connection, email: str) -> Account | None:
     if row is None:
         return None
     return Account(
-        id=row["id"], name=row["name"], role=UserRole.of(row["role"]), password_hash=row["password_hash"]
+        id=row["id"], name=row["name"], role=UserRole(row["role"]), password_hash=row["password_hash"]
     )
 
 

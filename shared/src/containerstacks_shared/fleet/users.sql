@@ -1,13 +1,13 @@
 -- The people who may sign in. The original application owns the table; here only its column contract is used.
 
 -- name: find_by_id
-select id, name, role
+select id, name, role_of(id, role) as role
   from users
  where id = $1;
 
 -- name: find_by_email
 -- Exactly as written: the original's unique key tells cases apart.
-select id, name, role, password_hash
+select id, name, role_of(id, role) as role, password_hash
   from users
  where email = $1;
 

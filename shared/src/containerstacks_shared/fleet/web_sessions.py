@@ -28,7 +28,7 @@ async def find(connection: Connection, token_hash: str) -> WebSession | None:
         return None
     user = None
     if row["user_id"] is not None:
-        user = User(id=row["user_id"], name=row["name"], role=UserRole.of(row["role"]))
+        user = User(id=row["user_id"], name=row["name"], role=UserRole(row["role"]))
     return WebSession(data=row["data"], created_at=row["created_at"], user=user)
 
 

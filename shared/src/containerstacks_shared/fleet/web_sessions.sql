@@ -7,7 +7,7 @@ select session.data,
        session.created_at,
        account.id as user_id,
        account.name,
-       account.role
+       role_of(account.id, account.role) as role
   from web_sessions as session
   left join users as account
     on account.id = session.user_id

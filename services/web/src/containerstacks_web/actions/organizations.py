@@ -1,4 +1,4 @@
-"""Who may read what of an organization: administrators all of it, its owner and its members what is theirs."""
+"""Who may read what of an organization: staff all of it, its owner and its members what is theirs."""
 
 from uuid import UUID
 
@@ -11,7 +11,7 @@ from containerstacks_web.http.identity import Identity
 
 async def find_readable(connection: Connection, identity: Identity, organization_id: UUID) -> Organization:
     """Raises `NotFound`, also for one that is there and is not the reader's: nobody learns which ids exist."""
-    if identity.is_admin:
+    if identity.sees_details:
         return await organizations.find(connection, str(organization_id))
     if identity.user_id is None or not identity.reads_own:
         raise NotFound(f"there is no organization {organization_id}")

@@ -12,6 +12,7 @@ from yarl import URL
 
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.database.db import Connection
+from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_web.database import POOL
 from containerstacks_web.http.identity import IDENTITY, CredentialKind, Identity, RequestRole
 from containerstacks_web.http.problems import RequestRefused
@@ -22,16 +23,16 @@ Handler = Callable[[web.Request, Identity], Awaitable[web.StreamResponse]]
 _READ_SECONDS_MAX: Final = 10.0
 
 
-def page(path: str, handler: Handler) -> web.RouteDef:
+def page(path: str, handler: Handler, permission: Permission = Permission.READ) -> web.RouteDef:
     async def guarded(request: web.Request) -> web.StreamResponse:
-        return await handler(request, await _enter(request))
+        return await handler(request, await _enter(request, permission))
 
     return web.get(path, guarded)
 
 
-def form(path: str, handler: Handler) -> web.RouteDef:
+def form(path: str, handler: Handler, permission: Permission) -> web.RouteDef:
     async def guarded(request: web.Request) -> web.StreamResponse:
-        identity = await _enter(request)
+        identity = await _enter(request, permission)
         # A credential in a header comes along with nothing that another site causes.
         if identity.credential is CredentialKind.SESSION:
             await assert_csrf(request)
@@ -58,15 +59,15 @@ def number_in_path(request: web.Request) -> int:
     return int(text[:20])
 
 
-async def _enter(request: web.Request) -> Identity:
-    """Return the administrator who asks; strangers are sent to the sign-in form."""
+async def _enter(request: web.Request, permission: Permission) -> Identity:
+    """Return who asks, if they have the permission; strangers are sent to the sign-in form."""
     identity = request[IDENTITY]
     if identity.role is RequestRole.ANONYMOUS:
         # Somebody whose session could not be looked up is no stranger: the database is away, which this then tells.
         await get_session(request)
         raise web.HTTPSeeOther(URL.build(path="/login", query={"next": _way_back(request)}))
-    if not identity.is_admin:
-        raise RequestRefused(HTTPStatus.FORBIDDEN, "Only administrators may see this.")
+    if not identity.may(permission):
+        raise RequestRefused(HTTPStatus.FORBIDDEN, f"You are not allowed to {permission}.")
     return identity
 
 

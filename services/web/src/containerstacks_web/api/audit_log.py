@@ -10,8 +10,9 @@ from containerstacks_shared.core.documents import Document, Timestamp
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import action_log
 from containerstacks_shared.fleet.action_log import LoggedAction
+from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_web.database import POOL
-from containerstacks_web.http.authorization import assert_admin
+from containerstacks_web.http.authorization import assert_may
 from containerstacks_web.http.exchange import answer, whole_number
 
 ROWS_MAX: Final = 200
@@ -27,7 +28,7 @@ class AuditLogDocument(Document):
 
 
 async def read_log(request: web.Request) -> web.Response:
-    assert_admin(request)
+    assert_may(request, Permission.READ)
     limit = whole_number(request, "limit", most=ROWS_MAX) or ROWS_USUAL
     before = whole_number(request, "before")
     async with lend(request.app[POOL]) as connection:

@@ -8,8 +8,9 @@ from yarl import URL
 
 from containerstacks_shared.billing import run_records
 from containerstacks_shared.database.bounded_pool import lend
+from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_web.database import POOL
-from containerstacks_web.http.authorization import assert_admin
+from containerstacks_web.http.authorization import assert_may
 from containerstacks_web.http.exchange import answer, whole_number
 
 from .documents import BillingRunsDocument
@@ -20,7 +21,7 @@ RUNS_USUAL: Final = 50
 
 async def runs(request: web.Request) -> web.Response:
     """List runs, newest first. Pages are told apart by the last id seen, so a new run shifts none of them."""
-    assert_admin(request)
+    assert_may(request, Permission.READ)
     limit = whole_number(request, "limit", most=RUNS_MAX) or RUNS_USUAL
     before = whole_number(request, "before")
     async with lend(request.app[POOL]) as connection:

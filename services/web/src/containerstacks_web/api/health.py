@@ -39,7 +39,7 @@ async def health(request: web.Request) -> web.Response:
 
 async def statistics(request: web.Request) -> web.Response:
     """Count the VPS by status, and what they are allocated together."""
-    if request[IDENTITY].is_admin:
+    if request[IDENTITY].sees_details:
         return await _detailed_statistics(request)
     snapshot = await request.app[SNAPSHOT_FEED].current()
     return conditional(request, version_of(request, snapshot), lambda: _answer(public_statistics(snapshot)))
@@ -63,7 +63,7 @@ async def _detailed_statistics(request: web.Request) -> web.Response:
 
 async def billing_daemon(request: web.Request) -> web.Response:
     """Tell who bills and how it went; the timestamp is that of the figures."""
-    if request[IDENTITY].is_admin:
+    if request[IDENTITY].sees_details:
         return await _detailed_billing_daemon(request)
     snapshot = await request.app[SNAPSHOT_FEED].current()
     return conditional(
@@ -88,7 +88,7 @@ async def _detailed_billing_daemon(request: web.Request) -> web.Response:
 async def platform_statistics(request: web.Request) -> web.Response:
     """Tell the all-time figures, at most five minutes old while the database answers."""
     cache = request.app[PLATFORM_STATISTICS]
-    if request[IDENTITY].is_admin:
+    if request[IDENTITY].sees_details:
         details = await cache.read_details()
         return _answer(PlatformStatisticsDocument(timestamp=datetime.now(UTC), stats=details.value))
     figures = await cache.read()

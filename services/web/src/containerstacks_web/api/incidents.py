@@ -10,11 +10,12 @@ from yarl import URL
 
 from containerstacks_shared.core.errors import ChangeRefused, NotFound, as_sentence
 from containerstacks_shared.database.bounded_pool import lend
+from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_shared.status import incidents
 from containerstacks_shared.status.documents import IncidentId, IncidentKind
 from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentDraft, IncidentRequest
 from containerstacks_web.database import POOL
-from containerstacks_web.http.authorization import assert_admin
+from containerstacks_web.http.authorization import assert_may
 from containerstacks_web.http.conditional import named_answer
 from containerstacks_web.http.exchange import JSON, answer, read_document, whole_number
 from containerstacks_web.http.problem_types import ProblemType
@@ -92,7 +93,7 @@ async def read_incident(request: web.Request) -> web.Response:
 
 async def open_incident(request: web.Request) -> web.Response:
     """Open an incident, or plan a maintenance."""
-    author = assert_admin(request).author
+    author = assert_may(request, Permission.PUBLISH).author
     draft = (await read_document(request, IncidentRequest)).root
     async with (
         lend(request.app[POOL]) as connection,
@@ -112,7 +113,7 @@ async def open_incident(request: web.Request) -> web.Response:
 
 async def change_incident(request: web.Request) -> web.Response:
     """Update or close an incident; change, end or cancel a maintenance."""
-    author = assert_admin(request).author
+    author = assert_may(request, Permission.PUBLISH).author
     incident_id = _incident_id(request)
     wanted = await read_document(request, IncidentChange)
     async with (

@@ -8,10 +8,11 @@ from aiohttp import web
 
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import api_keys
+from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_web.actions import api_keys as actions
 from containerstacks_web.actions.api_keys import ApiKeyRequest, ExpiryProblem
 from containerstacks_web.database import POOL
-from containerstacks_web.http.authorization import assert_admin
+from containerstacks_web.http.authorization import assert_may
 from containerstacks_web.http.exchange import answer, read_document
 from containerstacks_web.http.problems import FieldError, RequestRefused
 
@@ -19,7 +20,7 @@ from .documents import ApiKeyDocument, ApiKeysDocument, NewApiKeyDocument
 
 
 async def list_keys(request: web.Request) -> web.Response:
-    assert_admin(request)
+    assert_may(request, Permission.READ)
     async with lend(request.app[POOL]) as connection:
         now = datetime.now(UTC)
         found = await api_keys.list_all(connection)
@@ -30,7 +31,7 @@ async def list_keys(request: web.Request) -> web.Response:
 
 async def create_key(request: web.Request) -> web.Response:
     """Make a key for whoever asks; what was asked with a key that ends, ends no later than it."""
-    identity = assert_admin(request)
+    identity = assert_may(request, Permission.MANAGE_KEYS)
     wanted = await read_document(request, ApiKeyRequest)
     match actions.find_problem(wanted.expires_at, identity, now=datetime.now(UTC)):
         case ExpiryProblem.PAST as problem:
@@ -59,7 +60,7 @@ async def create_key(request: web.Request) -> web.Response:
 
 
 async def revoke_key(request: web.Request) -> web.Response:
-    identity = assert_admin(request)
+    identity = assert_may(request, Permission.MANAGE_KEYS)
     try:
         key_id = UUID(request.match_info["id"])
     except ValueError:

@@ -4,6 +4,8 @@ from http import HTTPStatus
 
 from aiohttp import hdrs, web
 
+from containerstacks_shared.fleet.permissions import Permission
+
 from .client_address import TRUSTED_PROXIES, is_same_origin
 from .identity import IDENTITY, CredentialKind, Identity, RequestRole
 from .problem_types import ProblemType
@@ -12,17 +14,19 @@ from .problems import RequestRefused
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="containerstacks"'}
 
 
-def assert_admin(request: web.Request) -> Identity:
-    """Return who asks, if that is an administrator who meant to.
+def assert_may(request: web.Request, permission: Permission) -> Identity:
+    """Return who asks, if they have the permission and meant to use it.
 
     A session's cookie comes along with requests that other sites cause, so one that changes something must say that
     it comes from a page of ours, and be in a form (JSON) that no plain HTML form can send.
     """
     identity = request[IDENTITY]
     if identity.role is RequestRole.ANONYMOUS:
-        raise RequestRefused(HTTPStatus.UNAUTHORIZED, "Only administrators may see this.", headers=CHALLENGE)
-    if not identity.is_admin:
-        raise RequestRefused(HTTPStatus.FORBIDDEN, "Only administrators may see this.")
+        raise RequestRefused(
+            HTTPStatus.UNAUTHORIZED, "Only administrators and staff may do this.", headers=CHALLENGE
+        )
+    if not identity.may(permission):
+        raise RequestRefused(HTTPStatus.FORBIDDEN, f"You are not allowed to {permission}.")
     if identity.credential is CredentialKind.SESSION and request.method not in {
         hdrs.METH_GET,
         hdrs.METH_HEAD,

@@ -8,13 +8,18 @@ from uuid import UUID
 
 from aiohttp import web
 
+from containerstacks_shared.fleet.permissions import ALLOWED, Permission
+from containerstacks_shared.fleet.users import UserRole
+
 
 class RequestRole(StrEnum):
     """What a request may see, and which rate limit it falls under."""
 
     ANONYMOUS = "anonymous"
-    USER = "user"
-    ADMIN = "admin"
+    USER = UserRole.USER
+    AUDITOR = UserRole.AUDITOR
+    BILLING = UserRole.BILLING
+    ADMIN = UserRole.ADMIN
 
 
 class CredentialKind(StrEnum):
@@ -40,9 +45,13 @@ class Identity:
         """Whom to name for what they did."""
         return self.name or str(self.user_id)
 
+    def may(self, permission: Permission) -> bool:
+        return self.role is not RequestRole.ANONYMOUS and permission in ALLOWED[UserRole(self.role)]
+
     @property
-    def is_admin(self) -> bool:
-        return self.role is RequestRole.ADMIN
+    def sees_details(self) -> bool:
+        """Whether they get what only administrators and staff see."""
+        return self.may(Permission.READ)
 
 
 ANONYMOUS = Identity(role=RequestRole.ANONYMOUS)

@@ -80,6 +80,8 @@ class RateLimiter:
             _PUBLIC: settings.rate_limit_public,
             RequestRole.ANONYMOUS.value: settings.rate_limit_anonymous,
             RequestRole.USER.value: settings.rate_limit_user,
+            RequestRole.AUDITOR.value: settings.rate_limit_admin,
+            RequestRole.BILLING.value: settings.rate_limit_admin,
             RequestRole.ADMIN.value: settings.rate_limit_admin,
         }
         self._memory = _Windows()

@@ -57,17 +57,17 @@ class AdminDetails:
 
 
 class AdminSockets:
-    """`is_still_admin` looks up again who sent a request."""
+    """`still_sees_details` looks up again who sent a request."""
 
     def __init__(
         self,
         pool: db.Pool,
         *,
-        is_still_admin: Callable[[web.Request], Awaitable[bool]],
+        still_sees_details: Callable[[web.Request], Awaitable[bool]],
         billing_interval: timedelta,
     ) -> None:
         self._pool = pool
-        self._is_still_admin = is_still_admin
+        self._still_sees_details = still_sees_details
         self._billing_interval = billing_interval
         self._sockets: set[AdminSocket] = set()
         self.owed = OwedFigures(billing_interval=billing_interval)
@@ -101,7 +101,7 @@ class AdminSockets:
         for socket in list(self._sockets):
             if socket not in self._sockets:
                 continue
-            if not await self._is_still_admin(socket.request):
+            if not await self._still_sees_details(socket.request):
                 self.remove(socket)
                 _log.info("admin_sockets.ended")
                 await socket.end()

@@ -11,7 +11,8 @@ from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
 
-from containerstacks_web.http.authorization import assert_admin
+from containerstacks_shared.fleet.permissions import Permission
+from containerstacks_web.http.authorization import assert_may
 from containerstacks_web.http.client_address import TRUSTED_PROXIES, Visitor, is_same_origin
 from containerstacks_web.http.identity import IDENTITY
 from containerstacks_web.http.problem_types import ProblemType
@@ -56,7 +57,7 @@ async def status_socket(request: web.Request) -> web.StreamResponse:
     browser = _Browser(transport, socket, visitor.limit_key, topics)
     hub.add(browser)
     admin = None
-    if request[IDENTITY].is_admin:
+    if request[IDENTITY].sees_details:
         admin = AdminSocket(
             request=request,
             send=browser.send_details,
@@ -84,7 +85,7 @@ def _topics(request: web.Request) -> frozenset[Topic]:
             problem=ProblemType.INVALID_PARAMETER,
         ) from None
     if Topic.DETAILS in topics:
-        assert_admin(request)
+        assert_may(request, Permission.READ)
     return topics
 
 
@@ -173,7 +174,7 @@ def _assert_origin(request: web.Request, visitor: Visitor) -> None:
     if origin is None or is_same_origin(origin, visitor.host):
         return
     # A session's cookie may have come along without that site's knowing; a public socket is all it may open.
-    if request.app[SETTINGS].allows_origin(origin) and not request[IDENTITY].is_admin:
+    if request.app[SETTINGS].allows_origin(origin) and not request[IDENTITY].sees_details:
         return
     raise RequestRefused(
         HTTPStatus.FORBIDDEN, "This page may not open a socket here.", problem=ProblemType.FOREIGN_ORIGIN

@@ -47,7 +47,7 @@ async def status(request: web.Request) -> web.StreamResponse:
         snapshot = None
     board = request.app[STATUS_BOARD].board
     page = present_status(snapshot, board, age_seconds=feed.age_seconds(), now=datetime.now(UTC))
-    for_admin = request[IDENTITY].is_admin
+    for_admin = request[IDENTITY].sees_details
     context = {
         **_parts(request, page, board),
         "for_admin": for_admin,

@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from containerstacks_shared.core.money import format_amount
 from containerstacks_shared.core.version import application_version
+from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_web.http.compression import compress
 from containerstacks_web.http.conditional import is_known
 from containerstacks_web.http.identity import ANONYMOUS, IDENTITY, CredentialKind
@@ -61,7 +62,11 @@ def setup_templates(app: web.Application, assets: Assets, brand: Brand) -> jinja
         filters=_FILTERS,
     )
     environment.globals.update(
-        asset=assets.url, BRAND=brand, NOT_KNOWN=formats.NOT_KNOWN, MARKDOWN_HINT=MARKDOWN_HINT
+        asset=assets.url,
+        BRAND=brand,
+        Permission=Permission,
+        NOT_KNOWN=formats.NOT_KNOWN,
+        MARKDOWN_HINT=MARKDOWN_HINT,
     )
     return environment
 

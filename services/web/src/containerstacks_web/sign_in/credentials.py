@@ -21,7 +21,8 @@ from containerstacks_shared.database import db
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import api_keys, users
 from containerstacks_shared.fleet.api_keys import ApiKeyScope
-from containerstacks_shared.fleet.users import User, UserId, UserRole
+from containerstacks_shared.fleet.permissions import ALLOWED, Permission
+from containerstacks_shared.fleet.users import User, UserId
 from containerstacks_web.database import POOL
 from containerstacks_web.http.headers import API_KEY_HEADER
 from containerstacks_web.http.identity import ANONYMOUS, CredentialKind, Identity, RequestRole
@@ -53,16 +54,16 @@ async def identify(request: web.Request) -> Identity:
     return await _by_session(request) if identity is None else identity
 
 
-async def is_still_admin(request: web.Request) -> bool:
+async def still_sees_details(request: web.Request) -> bool:
     """Look again, past what the request remembers of its own beginning. Raises one of `db.UNAVAILABLE`."""
     try:
         identity = await _by_headers(request)
     except WrongCredential:
         return False
     if identity is not None:
-        return identity.is_admin
+        return identity.sees_details
     user = await request.app[SESSION_STORAGE].find_user(request)
-    return user is not None and user.role is UserRole.ADMIN
+    return user is not None and Permission.READ in ALLOWED[user.role]
 
 
 def _has_credential(request: web.Request) -> bool:
@@ -147,5 +148,4 @@ async def _by_session(request: web.Request) -> Identity:
 def _identity(user: User | None, credential: CredentialKind) -> Identity:
     if user is None:
         raise WrongCredential
-    role = RequestRole.ADMIN if user.role is UserRole.ADMIN else RequestRole.USER
-    return Identity(role=role, user_id=user.id, name=user.name, credential=credential)
+    return Identity(role=RequestRole(user.role), user_id=user.id, name=user.name, credential=credential)

@@ -56,6 +56,10 @@ begin
     when 'incident_updates' then
         perform log_action('incident update published', new.author, 'incident ' || new.incident_id, null,
                            jsonb_build_object('status', new.status));
+    when 'staff_roles' then
+        perform log_action(case when new.role is null then 'role revoked' else 'role granted' end,
+                           new.changed_by, 'user ' || coalesce(new.user_id, old.user_id), null,
+                           jsonb_build_object('role', coalesce(new.role, old.role)));
     when 'web_sessions' then
         perform log_action('signed in', (select coalesce(name, email) from users where id = new.user_id), null, null, null);
     end case;
@@ -73,6 +77,8 @@ create trigger containerstacks_log after insert on billing_corrections
 create trigger containerstacks_log after insert on ledger_explanations
     for each row execute function log_actions();
 create trigger containerstacks_log after insert on incident_updates
+    for each row execute function log_actions();
+create trigger containerstacks_log after insert or update or delete on staff_roles
     for each row execute function log_actions();
 create trigger containerstacks_log after insert on web_sessions
     for each row when (new.user_id is not null) execute function log_actions();

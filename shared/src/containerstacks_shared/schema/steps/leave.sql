@@ -70,7 +70,8 @@ drop function vps_plans_changed, count_vps_instances, count_all_time, announce_c
               billed_until_before, rates_by_history;
 drop table counts, count_deltas, vps_history, leaderships, billing_control, billing_runs, hourly_rates, price_holds, last_charged_prices,
            vps_plan_changes, vps_plan_edits, vps_plan_versions, moved_marks, deleted_vps_instances, vps_debts, outbox_messages, alerts, alert_looks, wallet_ledger_entries, billing_corrections, ledger_explanations, billing_audits,
-           web_sessions;
+           web_sessions, staff_roles;
+drop function role_of;
 drop table action_log;
 drop table incident_updates, incidents, component_history, component_states;
 drop sequence status_versions;

@@ -284,6 +284,22 @@ create unique index payment_transactions_credit_reference on payment_transaction
 
 -- Signing in -------------------------------------------------------------------------------------
 
+-- Roles beside the application's two. NULL is a role that was revoked.
+create table staff_roles (
+    user_id uuid primary key references users (id) on delete cascade,
+    role text check (role in ('auditor', 'billing')),
+    changed_by text not null,
+    changed_at timestamptz not null default clock_now()
+);
+
+-- What somebody may do as: an administrator of the application is one here, and its NULL gives no rights.
+create function role_of(wanted_id uuid, role_of_application text) returns text
+    language sql stable
+    as $$
+    select case when role_of_application = 'admin' then 'admin'
+                else coalesce((select s.role from staff_roles s where s.user_id = wanted_id), 'user') end
+    $$;
+
 create table web_sessions (
     token_hash text primary key,
     user_id uuid references users (id) on delete cascade,
