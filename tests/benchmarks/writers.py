@@ -16,6 +16,7 @@ from containerstacks_shared.database.locks import Leadership, Role
 from containerstacks_shared.database.notify import Channel, Listener
 from containerstacks_shared.fleet import counts
 from containerstacks_stats_aggregator.folding import FoldProgress, fold_until
+from containerstacks_stats_aggregator.waking import WakingClock
 from support.databases import DatabaseServer
 
 _BULK = size("BENCH_BULK_ROWS", 200_000)
@@ -161,7 +162,7 @@ async def _backlog(dsn: str, connection: asyncpg.Connection) -> list[Result]:
 async def _all_folded(dsn: str, connection: asyncpg.Connection) -> float:
     """Lead as the aggregator does until at most what is being written now is left; return how long it took."""
     pool = await db.create_pool(dsn, service="bench")
-    halt, progress = asyncio.Event(), FoldProgress()
+    halt, progress = asyncio.Event(), FoldProgress(WakingClock())
     subscription = Listener(dsn, [Channel.COUNT_DELTAS], service="bench").subscribe()
     try:
         async with (

@@ -16,3 +16,5 @@ RECOVERED_SECONDS: Final = 5.0
 BACK_SECONDS: Final = 5.0
 # docs/debts.md: money that arrives pays what is owed.
 SETTLED_SECONDS: Final = 1.0
+# docs/status-rules.md: a state is known for so long; an outage is on record, and silence is told, no later.
+WATCHED_SECONDS: Final = 60.0

@@ -23,6 +23,7 @@ from containerstacks_stats_aggregator.app import LISTENER, create_app, jobs
 from containerstacks_stats_aggregator.folding import FoldProgress, fold_until
 from containerstacks_stats_aggregator.reconciling import reconcile_until
 from containerstacks_stats_aggregator.settings import StatsAggregatorSettings
+from containerstacks_stats_aggregator.waking import WakingClock
 from support import fleet, promises, roles
 from support.jobs import running
 from support.waiting import eventually, listening
@@ -109,7 +110,11 @@ async def test_a_lost_hint_costs_latency_only(
 
         async def fold(halt: asyncio.Event) -> None:
             await fold_until(
-                halt, pool=pool, term=term, subscription=deaf.subscribe(), progress=FoldProgress()
+                halt,
+                pool=pool,
+                term=term,
+                subscription=deaf.subscribe(),
+                progress=FoldProgress(WakingClock()),
             )
 
         async with running(Job("folding", fold)):
@@ -223,7 +228,11 @@ async def test_a_replaced_leader_neither_folds_nor_repairs(
 
     with pytest.raises(LeadershipLost):
         await fold_until(
-            asyncio.Event(), pool=pool, term=term, subscription=subscription, progress=FoldProgress()
+            asyncio.Event(),
+            pool=pool,
+            term=term,
+            subscription=subscription,
+            progress=FoldProgress(WakingClock()),
         )
     with pytest.raises(LeadershipLost):
         await reconcile_until(asyncio.Event(), pool=pool, term=term, interval=timedelta(minutes=1))

@@ -1,7 +1,7 @@
 """The aggregator as the one who watches: what it measures, and what it tells of a database that was away."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -16,9 +16,11 @@ from containerstacks_shared.status import component_rules, components
 from containerstacks_shared.status.component_rules import Finding
 from containerstacks_shared.status.documents import Component, ComponentNow, ComponentState
 from containerstacks_stats_aggregator import components as watching
+from containerstacks_stats_aggregator import outages as watching_out
 from containerstacks_stats_aggregator.components import look_at_components, watch_components_until
 from containerstacks_stats_aggregator.folding import FoldProgress
 from containerstacks_stats_aggregator.outages import OutageLog
+from containerstacks_stats_aggregator.waking import WakingClock
 from support import fleet
 from support.clock import clock_now
 from support.jobs import running
@@ -36,23 +38,29 @@ async def term(database_url: str) -> AsyncIterator[Term]:
 
 
 async def watch_once(pool: db.Pool, term: Term, outages: OutageLog | None = None) -> None:
+    clock = WakingClock()
     await look_at_components(
         pool,
         term,
-        progress=FoldProgress(),
-        outages=outages or OutageLog(pool),
+        progress=FoldProgress(clock),
+        outages=outages or OutageLog(pool, clock),
+        clock=clock,
         billing_interval=HOUR,
         begins_minute=True,
     )
 
 
-async def watch(halt: asyncio.Event, pool: db.Pool, term: Term, *, settle: timedelta) -> None:
+async def watch(
+    halt: asyncio.Event, pool: db.Pool, term: Term, *, settle: timedelta, clock: WakingClock | None = None
+) -> None:
+    clock = clock or WakingClock()
     await watch_components_until(
         halt,
         pool=pool,
         term=term,
-        progress=FoldProgress(),
-        outages=OutageLog(pool),
+        progress=FoldProgress(clock),
+        outages=OutageLog(pool, clock),
+        clock=clock,
         billing_interval=HOUR,
         settle=settle,
     )
@@ -169,41 +177,73 @@ class AwayPool:
     def __init__(self, pool: db.Pool) -> None:
         self.pool = pool
         self.away = False
+        self.meanwhile: Callable[[], None] = lambda: None
 
     def acquire(self) -> object:
         if self.away:
+            self.meanwhile()
             raise ConnectionRefusedError("nobody listens there")
         return self.pool.acquire()
 
 
 async def test_an_outage_is_remembered_and_told_of_when_the_database_is_back(
-    connection: asyncpg.Connection, pool: db.Pool, term: Term
+    connection: asyncpg.Connection, pool: db.Pool, term: Term, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(watching_out, "_AWAY_AFTER_SECONDS", 0.0)
     door = AwayPool(pool)
-    log = OutageLog(door)  # type: ignore[arg-type] # only acquire() is used
+    log = OutageLog(door, WakingClock())  # type: ignore[arg-type] # only acquire() is used
     door.away = True
-    await log.look()
+    assert not await log.look()
     # Without ever an answer nobody knows what time it is there.
     assert log.moments == ()
 
     door.away = False
-    await log.look()
+    assert await log.look()
     door.away = True
-    to_next_minute = await log.look()
-    moment: datetime = [*log.moments][-1]
-    assert timedelta(0) < to_next_minute <= timedelta(minutes=1)
-    assert abs(moment - await clock_now(connection)) < timedelta(seconds=2)
+    for _ in range(3):
+        assert not await log.look()
+    # One moment a minute says all there is to say.
+    assert 1 <= len(log.moments) <= 2
+    assert abs(log.moments[-1] - await clock_now(connection)) < timedelta(seconds=2)
 
     door.away = False
     await watch_once(pool, term, log)
     assert log.moments == ()
+    assert len(await down_minutes(connection)) >= 1
+
+
+async def test_a_database_that_is_soon_back_was_not_away(pool: db.Pool) -> None:
+    door = AwayPool(pool)
+    log = OutageLog(door, WakingClock())  # type: ignore[arg-type] # only acquire() is used
+    assert await log.look()
+    for door.away in (True, True, False, True):
+        await log.look()
+    assert log.moments == ()
+
+
+async def test_what_this_process_slept_through_is_no_outage(
+    pool: db.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching_out, "_AWAY_AFTER_SECONDS", 0.0)
+    clock = WakingClock()
+    door = AwayPool(pool)
+    log = OutageLog(door, clock)  # type: ignore[arg-type] # only acquire() is used
+    assert await log.look()
+    door.away, door.meanwhile = True, lambda: was_stopped(clock)
+    assert not await log.look()
+    assert log.moments == ()
+
+
+def was_stopped(clock: WakingClock) -> None:
+    """Let the process have stood still until a moment ago."""
+    clock._read_at -= 90.0
 
 
 async def test_a_minute_that_nobody_else_recorded_counts_as_down(
     connection: asyncpg.Connection, pool: db.Pool, term: Term, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moment = await clock_now(connection) - timedelta(minutes=5)
-    log = OutageLog(pool)
+    log = OutageLog(pool, WakingClock())
     monkeypatch.setattr(log, "_moments", [moment])
     await watch_once(pool, term, log)
     assert await down_minutes(connection) == [("database", moment.replace(second=0, microsecond=0))]

@@ -43,7 +43,8 @@ async def record_at(
     findings = dict.fromkeys(Component, Finding(OPERATIONAL, "It works."))
     findings[Component.DATABASE] = Finding(state, "Because.")
     async with connection.transaction():
-        await components.record(connection, findings, said, outages=outages)
+        await components.record_outages(connection, outages)
+        await components.record(connection, findings, said)
 
 
 async def database_report(connection: asyncpg.Connection) -> ComponentReport:
@@ -158,6 +159,20 @@ async def test_an_outage_is_told_of_late_and_only_of_the_database(connection: as
         "select count(*) from component_history where down > 0 and component <> 'database'"
     )
     assert others == 0
+
+
+async def test_an_outage_after_the_last_look_makes_its_minute_down(connection: asyncpg.Connection) -> None:
+    second = timedelta(seconds=1)
+    minute = NOON.replace(second=0)
+    await record_at(connection, minute)
+    # Somebody looks later than the first of these, so that it was not the database that was away.
+    await record_at(connection, minute + 20 * second)
+    await record_at(connection, minute + 50 * second, outages=[minute + 10 * second])
+    assert await rows(connection, 1) == [(minute, 1, 0, 0)]
+
+    await record_at(connection, minute + MINUTE, outages=[minute + 55 * second])
+    assert await rows(connection, 1) == [(minute, 0, 1, 0), (minute + MINUTE, 1, 0, 0)]
+    assert [row[1:] for row in await rows(connection, 60)] == [(1, 1, 0)]
 
 
 async def test_each_resolution_is_kept_for_its_own_time(connection: asyncpg.Connection) -> None:

@@ -30,6 +30,7 @@ from .measuring import measure_until
 from .outages import OutageLog
 from .reconciling import reconcile_until
 from .settings import StatsAggregatorSettings
+from .waking import WakingClock
 
 SERVICE: Final = "stats-aggregator"
 
@@ -53,6 +54,7 @@ ALERT_RECEIVERS: Final[web.AppKey[Sequence[Receiver]]] = web.AppKey("alert_recei
 
 LEADING: Final = web.AppKey("leading", Leading)
 OUTAGES: Final = web.AppKey("outages", OutageLog)
+WAKING: Final = web.AppKey("waking", WakingClock)
 
 
 def build() -> ServiceSpec:
@@ -84,6 +86,7 @@ def jobs(app: web.Application) -> Sequence[Job]:
     alerting = Alerting(app[POOL], app[SETTINGS], app[ALERT_RECEIVERS], sees_money=False)
     return [
         Job("listening", app[LISTENER].run),
+        Job("waking", app[WAKING].tick_until),
         Job("outages", app[OUTAGES].watch_until),
         Job("measuring", partial(measure_until, pool=app[POOL])),
         Job("aggregating", partial(_aggregate_until_stopped, app)),
@@ -99,7 +102,7 @@ async def _aggregate_until_stopped(app: web.Application, stop: asyncio.Event) ->
 async def _aggregate(app: web.Application, term: Term, halt: asyncio.Event) -> None:
     pool, listener = app[POOL], app[LISTENER]
     subscription = listener.subscribe()
-    progress = FoldProgress()
+    progress = FoldProgress(app[WAKING])
     app[LEADING].progress = progress
     metrics.LEADER.set(1)
     try:
@@ -120,6 +123,7 @@ async def _aggregate(app: web.Application, term: Term, halt: asyncio.Event) -> N
                     term=term,
                     progress=progress,
                     outages=app[OUTAGES],
+                    clock=app[WAKING],
                     billing_interval=app[SETTINGS].billing_interval,
                 )
             )
@@ -131,7 +135,8 @@ async def _aggregate(app: web.Application, term: Term, halt: asyncio.Event) -> N
 
 async def _database(app: web.Application) -> AsyncIterator[None]:
     async with suitable_pool(app[SETTINGS], service=SERVICE, size_max=_CONNECTIONS_MAX) as app[POOL]:
-        app[OUTAGES] = OutageLog(app[POOL])
+        app[WAKING] = WakingClock()
+        app[OUTAGES] = OutageLog(app[POOL], app[WAKING])
         yield
 
 

@@ -19,6 +19,7 @@ from containerstacks_shared.status.health import Facts
 from . import metrics
 from .folding import FoldProgress
 from .outages import OutageLog
+from .waking import WakingClock
 
 # Services that start together, or a machine that comes up, are not down because they are not there yet.
 SETTLE: Final = timedelta(seconds=30)
@@ -36,30 +37,35 @@ async def watch_components_until(
     term: Term,
     progress: FoldProgress,
     outages: OutageLog,
+    clock: WakingClock,
     billing_interval: timedelta,
     settle: timedelta = SETTLE,
 ) -> None:
     """Look every few seconds; the look that begins a minute is its record.
 
-    What is not well at the beginning has the time `settle` to become well before it is written down.
+    What is not well at the beginning has the time `settle` to become well before it is written down. So it has after
+    this process was stopped: whatever it missed meanwhile, others may have been stopped with it.
     """
-    clock = asyncio.get_running_loop().time
-    settled_at = clock() + settle.total_seconds()
+    settled_at, asleep = clock.time() + settle.total_seconds(), clock.asleep()
     pause, begins_minute = timedelta(0), True
     while not await wait_for_event(halt, pause.total_seconds()):
+        if clock.asleep() > asleep:
+            settled_at, asleep = clock.time() + settle.total_seconds(), clock.asleep()
+            begins_minute = True
         to_next_minute = await look_at_components(
             pool,
             term,
             progress=progress,
             outages=outages,
+            clock=clock,
             billing_interval=billing_interval,
             begins_minute=begins_minute,
-            only_if_well=clock() < settled_at,
+            only_if_well=clock.time() < settled_at,
         )
         if to_next_minute is None:
             pause = _SETTLING_LOOK_EVERY
             continue
-        settled_at = clock()
+        settled_at = clock.time()
         pause, begins_minute = min(LOOK_EVERY, to_next_minute), to_next_minute <= LOOK_EVERY
 
 
@@ -69,6 +75,7 @@ async def look_at_components(
     *,
     progress: FoldProgress,
     outages: OutageLog,
+    clock: WakingClock,
     billing_interval: timedelta,
     begins_minute: bool,
     only_if_well: bool = False,
@@ -77,38 +84,39 @@ async def look_at_components(
 
     None when something is not well and only the opposite was to be written.
     """
-    moments = outages.moments
     async with pool.acquire() as connection:
-        facts = await _read_facts(connection, progress, billing_interval)
+        facts = await _read_facts(connection, progress, clock, billing_interval)
         findings = {component: component_rules.measure(component, facts) for component in Component}
         if only_if_well and any(each.state is not ComponentState.OPERATIONAL for each in findings.values()):
             return None
         async with connection.transaction():
             await locks.assert_term(connection, term)
+            # Before this look is on record, which is newer than they are.
+            moments = outages.moments
+            await components.record_outages(connection, moments)
             if begins_minute:
                 current = await incidents.read_current(connection)
-                await components.record(connection, findings, current, outages=moments)
+                await components.record(connection, findings, current)
             else:
                 await components.save_states(connection, findings)
-            clock = await components.read_clock(connection)
+            now = await components.read_clock(connection)
+    outages.forget(moments)
     if begins_minute:
-        outages.forget(moments)
         metrics.COMPONENTS_RECORDED_AT.set_to_current_time()
         _log.debug("components.recorded", **{name.value: finding.state for name, finding in findings.items()})
-    return clock.to_next_minute
+    return now.to_next_minute
 
 
 async def _read_facts(
-    connection: db.Connection, progress: FoldProgress, billing_interval: timedelta
+    connection: db.Connection, progress: FoldProgress, clock: WakingClock, billing_interval: timedelta
 ) -> Facts:
-    loop_clock = asyncio.get_running_loop().time
-    asked_at = loop_clock()
-    clock = await components.read_clock(connection)
-    database_seconds = loop_clock() - asked_at
+    asked_at = clock.time()
+    now = (await components.read_clock(connection)).now
+    database_seconds = clock.time() - asked_at
     vps = await counts.read_vps_statistics(connection)
     daemon = await read_daemon_status(connection, interval=billing_interval)
     return Facts(
-        now=clock.now,
+        now=now,
         daemon=daemon,
         billing_interval=billing_interval,
         billing_paused=(await read_pause(connection)).paused,

@@ -15,6 +15,7 @@ from containerstacks_shared.database.notify import Subscription
 from containerstacks_shared.fleet import counts
 
 from . import metrics
+from .waking import WakingClock
 
 # Long enough to be efficient, short enough that a successor never waits for it.
 BATCH_DELTAS: Final = 50_000
@@ -29,26 +30,27 @@ _log = structlog.get_logger(__name__)
 
 
 class FoldProgress:
-    """How folding gets on, for whoever records what the live data is like."""
+    """How folding gets on, for whoever records what the live data is like. What the process slept through is left out."""
 
-    def __init__(self) -> None:
-        self._caught_up_at = self._got_on_at = asyncio.get_running_loop().time()
+    def __init__(self, clock: WakingClock) -> None:
+        self._clock = clock
+        self._caught_up_at = self._got_on_at = clock.time()
 
     @property
     def standing_still(self) -> timedelta:
         """How long ago anything was last folded, or found to need none: each step has a limit in time."""
-        return timedelta(seconds=asyncio.get_running_loop().time() - self._got_on_at)
+        return timedelta(seconds=self._clock.time() - self._got_on_at)
 
     @property
     def behind(self) -> timedelta:
         """How long ago there was last nothing left to fold."""
-        return timedelta(seconds=asyncio.get_running_loop().time() - self._caught_up_at)
+        return timedelta(seconds=self._clock.time() - self._caught_up_at)
 
     def note_step(self) -> None:
-        self._got_on_at = asyncio.get_running_loop().time()
+        self._got_on_at = self._clock.time()
 
     def note_caught_up(self) -> None:
-        self._caught_up_at = asyncio.get_running_loop().time()
+        self._caught_up_at = self._clock.time()
         metrics.CAUGHT_UP_AT.set_to_current_time()
 
 

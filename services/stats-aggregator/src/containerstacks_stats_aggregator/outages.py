@@ -1,7 +1,7 @@
-"""The look-out: every aggregator, leading or not, asks the database once a minute, and remembers when it was away.
+"""The look-out: every aggregator, leading or not, asks the database every few seconds, and remembers when it was away.
 
-A minute in which the database was away cannot be written down then. Whoever of us leads afterwards tells of
-it: that this process asked in that minute, and had no answer, is all that such a record says.
+What happens while the database is away cannot be written down then. Whoever of us leads afterwards tells of
+it: that this process asked, and had no answer for so long, is all that such a record says.
 """
 
 import asyncio
@@ -17,26 +17,33 @@ from containerstacks_shared.database import db
 from containerstacks_shared.status import components
 from containerstacks_shared.status.components import Clock
 
-_ANSWER_SECONDS_MAX: Final = 5.0
-# Whoever was stopped or starved for longer than the time that it gives the database, knows nothing about it.
-_OWN_DELAY_SECONDS_MAX: Final = 2.0
+from .waking import WakingClock
+
+# An outage of ten seconds always holds a question that waits for five.
+_EVERY_SECONDS: Final = 5.0
+_RETRY_SECONDS: Final = 1.0
+# A database that is back sooner was restarted, say, and is not called down.
+_AWAY_AFTER_SECONDS: Final = 5.0
+# A little longer, so that one question without an answer is enough to tell.
+_ANSWER_SECONDS_MAX: Final = _AWAY_AFTER_SECONDS + 0.1
 # Older minutes are already added up, and soon forgotten.
 _REMEMBERED: Final = timedelta(days=1)
-_MINUTE: Final = timedelta(minutes=1)
 
 _log = structlog.get_logger(__name__)
 
 
 class OutageLog:
-    def __init__(self, pool: db.Pool) -> None:
+    def __init__(self, pool: db.Pool, clock: WakingClock) -> None:
         self._pool = pool
+        self._clock = clock
         self._moments: list[datetime] = []
-        # The database's clock goes on while it is away: its last answer, and the loop's clock then.
+        # When the database answered last: by its own clock, which goes on while it is away, and by the loop's.
         self._last_answer: tuple[Clock, float] | None = None
+        self._failing_since: float | None = None
 
     @property
     def moments(self) -> Sequence[datetime]:
-        """When the database did not answer, by its own clock; the oldest first."""
+        """When the database had not answered for seconds, by its own clock: the last in each minute, oldest first."""
         return tuple(self._moments)
 
     def forget(self, moments: Sequence[datetime]) -> None:
@@ -45,33 +52,38 @@ class OutageLog:
 
     async def watch_until(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            await wait_for_event(stop, (await self.look()).total_seconds())
+            await wait_for_event(stop, _EVERY_SECONDS if await self.look() else _RETRY_SECONDS)
 
-    async def look(self) -> timedelta:
-        """Ask once, and return how long until the next minute begins."""
-        clock = asyncio.get_running_loop().time
-        asked_at = clock()
+    async def look(self) -> bool:
+        """Ask once. Whether there was an answer."""
+        loop_time = asyncio.get_running_loop().time
+        asked_at, asleep = loop_time(), self._clock.asleep()
         try:
             async with asyncio.timeout(_ANSWER_SECONDS_MAX), self._pool.acquire() as connection:
                 answer = await components.read_clock(connection)
         except db.FAILURES as error:
-            if clock() - asked_at <= _ANSWER_SECONDS_MAX + _OWN_DELAY_SECONDS_MAX:
-                self._note(asked_at, describe(error))
-            return self._to_next_minute()
-        self._last_answer = (answer, clock())
-        return answer.to_next_minute
+            if self._clock.asleep() > asleep:
+                # Whoever was stopped or starved meanwhile knows nothing about the database.
+                self._failing_since = None
+            else:
+                self._note(asked_at, loop_time(), describe(error))
+            return False
+        self._last_answer, self._failing_since = (answer, loop_time()), None
+        return True
 
-    def _note(self, asked_at: float, error: str) -> None:
-        if self._last_answer is None:
+    def _note(self, asked_at: float, failed_at: float, error: str) -> None:
+        if self._failing_since is None:
+            self._failing_since = asked_at
+        if self._last_answer is None or failed_at - self._failing_since < _AWAY_AFTER_SECONDS:
             return
         answer, answered_at = self._last_answer
-        moment = answer.now + timedelta(seconds=asked_at - answered_at)
+        moment = answer.now + timedelta(seconds=failed_at - answered_at)
+        if self._moments and _minute(self._moments[-1]) == _minute(moment):
+            self._moments.pop()
+        else:
+            _log.warning("outages.database_away", moment=moment.isoformat(), error=error)
         self._moments = [known for known in self._moments if known > moment - _REMEMBERED] + [moment]
-        _log.warning("outages.database_away", moment=moment.isoformat(), error=error)
 
-    def _to_next_minute(self) -> timedelta:
-        if self._last_answer is None:
-            return _MINUTE
-        answer, answered_at = self._last_answer
-        elapsed = timedelta(seconds=asyncio.get_running_loop().time() - answered_at)
-        return _MINUTE - (elapsed - answer.to_next_minute) % _MINUTE
+
+def _minute(moment: datetime) -> datetime:
+    return moment.replace(second=0, microsecond=0)

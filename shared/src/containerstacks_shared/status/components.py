@@ -38,6 +38,7 @@ _QUERIES: Final = load(__name__)
 _SAVE_STATE: Final = _QUERIES["save_state"]
 _ANNOUNCE: Final = _QUERIES["announce"]
 _RECORD_MINUTE: Final = _QUERIES["record_minute"]
+_RECORD_OUTAGE: Final = _QUERIES["record_outage"]
 _ROLL_UP: Final = _QUERIES["roll_up"]
 _FORGET: Final = _QUERIES["forget"]
 _STATES: Final = _QUERIES["states"]
@@ -62,29 +63,36 @@ class _State:
 
 
 async def record(
-    connection: Connection,
-    measured: Mapping[Component, Finding],
-    incidents: Sequence[Incident],
-    *,
-    outages: Sequence[datetime] = (),
+    connection: Connection, measured: Mapping[Component, Finding], incidents: Sequence[Incident]
 ) -> None:
     """Write down what this minute is like, add hours and days up, and forget what is too old.
 
     `measured` is what the rules say; what `incidents` (those not over) make of it is what the minute counts as.
-    `outages` are earlier moments at which the database did not answer; a minute that somebody else recorded
-    stays as it is. Runs in a transaction that has checked its term.
+    Runs in a transaction that has checked its term.
     """
     await save_states(connection, measured)
     for component, finding in measured.items():
         state = component_rules.overrule(component, finding, incidents).state
-        await connection.execute(_RECORD_MINUTE, component, None, state)
-    for moment in outages:
-        await connection.execute(_RECORD_MINUTE, Component.DATABASE, moment, ComponentState.DOWN)
-    since = min(outages, default=None)
-    await connection.execute(_ROLL_UP, _MINUTE, _HOUR, since)
-    await connection.execute(_ROLL_UP, _HOUR, _DAY, since)
+        await connection.execute(_RECORD_MINUTE, component, state)
+    await _add_up(connection, since=None)
     for resolution, kept in _RETENTION.items():
         await connection.execute(_FORGET, resolution, kept)
+
+
+async def record_outages(connection: Connection, moments: Sequence[datetime]) -> None:
+    """Write down that the database did not answer then; what somebody found since then stays as it is.
+
+    Runs as `record` does, and before it.
+    """
+    if not moments:
+        return
+    await connection.executemany(_RECORD_OUTAGE, [(moment,) for moment in moments])
+    await _add_up(connection, since=min(moments))
+
+
+async def _add_up(connection: Connection, *, since: datetime | None) -> None:
+    await connection.execute(_ROLL_UP, _MINUTE, _HOUR, since)
+    await connection.execute(_ROLL_UP, _HOUR, _DAY, since)
 
 
 async def save_states(connection: Connection, measured: Mapping[Component, Finding]) -> None:

@@ -15,11 +15,21 @@ returning state is distinct from (select state from before);
 select pg_notify('components_changed', '');
 
 -- name: record_minute
--- Whoever leads second in the same minute adds nothing, and so does an outage that is told of late.
+-- Whoever leads second in the same minute adds nothing.
 insert into component_history (resolution_minutes, started_at, component, operational, degraded, down, maintenance)
-values (1, date_trunc('minute', coalesce($2::timestamptz, clock_now())), $1,
-        ($3 = 'operational')::integer, ($3 = 'degraded')::integer, ($3 = 'down')::integer, ($3 = 'maintenance')::integer)
+values (1, date_trunc('minute', clock_now()), $1,
+        ($2 = 'operational')::integer, ($2 = 'degraded')::integer, ($2 = 'down')::integer, ($2 = 'maintenance')::integer)
     on conflict do nothing;
+
+-- name: record_outage
+-- The database was away at $1. A minute that began well is down all the same, unless somebody has looked since $1:
+-- then it was not the database that was away. Announced maintenance stays.
+insert into component_history (resolution_minutes, started_at, component, operational, degraded, down, maintenance)
+values (1, date_trunc('minute', $1::timestamptz), 'database', 0, 0, 1, 0)
+    on conflict (resolution_minutes, started_at, component)
+    do update set operational = 0, degraded = 0, down = 1
+ where component_history.maintenance = 0
+   and $1 > (select checked_at from component_states where component = 'database');
 
 -- name: roll_up
 -- Adds up the finer rows from the newest coarse one on, which was unfinished when it was written, or from an

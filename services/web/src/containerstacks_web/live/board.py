@@ -1,7 +1,7 @@
 """What the status page shows beside the figures: components, incidents, maintenance, and whether billing is paused.
 
-Like the feed this reads on a hint, and now and then without one. It also reads when a maintenance begins or ends, which
-nobody tells: that follows from the time alone.
+Like the feed this reads on a hint, and now and then without one. It also reads when a maintenance begins or ends, or a
+state grows too old, which nobody tells: that follows from the time alone.
 """
 
 import asyncio
@@ -146,7 +146,9 @@ class StatusBoard:
             )
         self._board, self._read_at = board, loop_time
         self._tell_browsers(version, board)
-        return min(_LOOK, _to_next_turn(current, clock.now)).total_seconds()
+        return min(
+            _LOOK, _to_next_turn(current, clock.now), _to_expiry(board.components, clock.now)
+        ).total_seconds()
 
     def _tell_browsers(self, version: int, board: Board) -> None:
         fields = set(ComponentNow.model_fields)
@@ -181,6 +183,16 @@ def _to_next_turn(current: Sequence[Incident], now: datetime) -> timedelta:
         turn for incident in current for turn in (incident.starts_at, incident.ends_at) if turn is not None
     ]
     return min((turn - now for turn in turns if turn > now), default=_LOOK)
+
+
+def _to_expiry(reports: Sequence[ComponentReport], now: datetime) -> timedelta:
+    """Return how long until a state is too old to say anything about now, which nobody tells either."""
+    expiries = [
+        report.checked_at + component_rules.RECORD_LIFETIME
+        for report in reports
+        if report.checked_at is not None
+    ]
+    return min((expiry - now for expiry in expiries if expiry > now), default=_LOOK)
 
 
 def _without_database(board: Board, age: timedelta) -> Board:

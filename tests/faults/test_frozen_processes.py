@@ -1,0 +1,110 @@
+"""Processes that stand still for a while: what the page says meanwhile, and what is on record afterwards."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import asyncpg
+
+from containerstacks_shared.local.embedded import EmbeddedPostgres
+from containerstacks_shared.schema import migrate
+from support import fleet, promises
+from support.freezing import frozen, frozen_server
+from support.processes import Processes, Service
+from support.waiting import LIMIT_SECONDS, eventually, time_passes
+
+# Longer than the ten seconds from one look to the next, and shorter than the minute that one look stands for.
+FREEZE_SECONDS = 11.0
+
+
+@dataclass
+class Platform:
+    web: Service
+    daemon: Service
+    aggregator: Service
+
+    async def components(self) -> dict[str, Any]:
+        document = await self.web.get_json("/api/status/components")
+        return {each["component"]: each for each in document["components"]}
+
+    async def overall(self) -> str:
+        return str((await self.web.get_json("/api/status/components"))["overall"])
+
+    async def becomes(self, overall: str, within: float = LIMIT_SECONDS) -> None:
+        async def is_so() -> bool:
+            return await self.overall() == overall
+
+        await eventually(is_so, within, pause=0.1)
+
+
+async def start(processes: Processes, dsn: str) -> Platform:
+    """Start all three, and wait until the page is green."""
+    platform = Platform(
+        daemon=await processes.start_billing_daemon(dsn),
+        # Whoever looks as often as this test is a crowd.
+        web=await processes.start_web(dsn, RATE_LIMIT_ANONYMOUS="100000/minute"),
+        aggregator=await processes.start_stats_aggregator(dsn),
+    )
+    await platform.becomes("operational")
+    return platform
+
+
+async def test_a_database_that_was_frozen_for_longer_than_a_look_is_on_record(
+    own_postgres: EmbeddedPostgres, processes: Processes
+) -> None:
+    dsn = own_postgres.dsn()
+    migrate(dsn)
+    platform = await start(processes, dsn)
+    with frozen_server(own_postgres):
+        await eventually(lambda: is_down(platform, "database"))
+        await time_passes(FREEZE_SECONDS)
+
+    async def on_record() -> bool:
+        return bool((await platform.components())["database"]["days"][-1]["down"])
+
+    await eventually(on_record, promises.WATCHED_SECONDS, pause=0.5)
+    await platform.becomes("operational", promises.WATCHED_SECONDS)
+    components = await platform.components()
+    assert [name for name, each in components.items() if each["days"][-1]["down"]] == ["database"]
+    uptime = components["database"]["uptime"][0]
+    assert float(uptime["percent"]) < 100
+
+
+async def is_down(platform: Platform, component: str) -> bool:
+    return (await platform.components())[component]["state"] == "down"
+
+
+async def test_a_frozen_aggregator_is_told_of_and_blames_nobody_when_it_thaws(
+    database_url: str, connection: asyncpg.Connection, processes: Processes
+) -> None:
+    platform = await start(processes, database_url)
+    organization = await fleet.add_organization(connection)
+    with frozen(platform.aggregator.pid):
+        # What has to be folded waits all that time.
+        await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
+        await platform.becomes("no_data", promises.WATCHED_SECONDS + promises.SHOWN_SECONDS)
+        assert "Monitoring is interrupted" in await platform.web.get_text("/status", Accept="text/html")
+    said: set[str] = set()
+
+    async def green_again() -> bool:
+        said.add(await platform.overall())
+        return "operational" in said
+
+    await eventually(green_again)
+    # A few looks later, it still is.
+    checked_at = [each["checkedAt"] for each in (await platform.components()).values()]
+
+    async def looked_again() -> bool:
+        said.add(await platform.overall())
+        return all(each["checkedAt"] not in checked_at for each in (await platform.components()).values())
+
+    await eventually(looked_again)
+    assert said == {"no_data", "operational"}
+    assert await bad_minutes(connection) == []
+
+
+async def bad_minutes(connection: asyncpg.Connection) -> list[tuple[Any, ...]]:
+    rows = await connection.fetch(
+        "select component, started_at, degraded, down from component_history"
+        " where resolution_minutes = 1 and degraded + down > 0"
+    )
+    return [tuple(row) for row in rows]

@@ -1,0 +1,41 @@
+"""Freezing: processes stand still, keep their sockets open, and do not know of it afterwards."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from signal import SIGCONT, SIGSTOP, Signals
+
+from containerstacks_shared.local.embedded import EmbeddedPostgres
+
+
+@contextlib.contextmanager
+def frozen(*process_ids: int) -> Iterator[None]:
+    """Stop them, in this order, for the length of a block. One that ends meanwhile has ended."""
+    try:
+        for process_id in process_ids:
+            _signal(process_id, SIGSTOP)
+        yield
+    finally:
+        for process_id in process_ids:
+            _signal(process_id, SIGCONT)
+
+
+@contextlib.contextmanager
+def frozen_server(postgres: EmbeddedPostgres) -> Iterator[None]:
+    """Stop all of a server: connections stay open and new ones are accepted by the kernel, and nobody answers."""
+    assert postgres.pid is not None
+    # The postmaster first, so that it makes no more of them.
+    with frozen(postgres.pid), frozen(*_children(postgres.pid)):
+        yield
+
+
+def _children(process_id: int) -> list[int]:
+    return [
+        int(child) for child in Path(f"/proc/{process_id}/task/{process_id}/children").read_text().split()
+    ]
+
+
+def _signal(process_id: int, number: Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process_id, number)
