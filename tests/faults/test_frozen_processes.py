@@ -70,7 +70,7 @@ async def test_a_database_that_was_frozen_for_longer_than_a_look_is_on_record(
 
 
 async def is_down(platform: Platform, component: str) -> bool:
-    return (await platform.components())[component]["state"] == "down"
+    return str((await platform.components())[component]["state"]) == "down"
 
 
 async def test_a_frozen_aggregator_is_told_of_and_blames_nobody_when_it_thaws(

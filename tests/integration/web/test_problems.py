@@ -17,7 +17,7 @@ SOURCES: Final = Path(__file__).parents[3] / "services" / "web" / "src"
 URIS: Final = {problem.uri for problem in ProblemType}
 
 
-def refusals() -> list[tuple[str, str | None, str | None]]:
+def refusals() -> list[tuple[str, str, str | None]]:
     """Return where each `RequestRefused(status, …, problem=…)` stands, with the names of both."""
     found = []
     for path in SOURCES.rglob("*.py"):

@@ -30,7 +30,10 @@ _log = structlog.get_logger(__name__)
 
 
 class FoldProgress:
-    """How folding gets on, for whoever records what the live data is like. What the process slept through is left out."""
+    """How folding gets on, for whoever records what the live data is like.
+
+    What the process slept through is left out.
+    """
 
     def __init__(self, clock: WakingClock) -> None:
         self._clock = clock
