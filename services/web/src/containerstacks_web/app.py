@@ -27,6 +27,7 @@ from containerstacks_web.http.client_address import TRUSTED_PROXIES, TrustedProx
 from containerstacks_web.http.policy import keep_conventions
 from containerstacks_web.http.problems import ERROR_PAGE
 from containerstacks_web.http.rate_limiting import RATE_LIMITER, RateLimiter
+from containerstacks_web.http.response_headers import set_headers
 from containerstacks_web.live import board, feed
 from containerstacks_web.live.admin_sockets import ADMIN_SOCKETS, AdminSockets
 from containerstacks_web.live.board import STATUS_BOARD, StatusBoard
@@ -87,7 +88,7 @@ def create_app(settings: WebSettings) -> web.Application:
         )
     )
     app[ERROR_PAGE] = error_page
-    app.on_response_prepare.append(middlewares.set_headers)
+    app.on_response_prepare.append(set_headers)
     add_probes(app, _reasons_not_ready)
     app.router.add_routes(ROUTES)
     app[API_DESCRIPTION] = ApiDescription(settings.company_name, app.router)

@@ -13,7 +13,7 @@ from containerstacks_shared.fleet import api_keys
 from containerstacks_shared.fleet.api_keys import ApiKeyScope
 from containerstacks_web.actions import api_keys as actions
 from containerstacks_web.actions.api_keys import ApiKeyRequest
-from containerstacks_web.http.client_address import TRUSTED_PROXIES
+from containerstacks_web.http.client_address import visitor_of
 from containerstacks_web.http.exchange import whole_number
 from containerstacks_web.http.identity import Identity
 from containerstacks_web.rendering.templates import render
@@ -50,7 +50,7 @@ async def create(request: web.Request, identity: Identity) -> web.Response:
         made.key,
         max_age=_COOKIE_SECONDS,
         path=_PATH,
-        secure=request.app[TRUSTED_PROXIES].visitor(request).secure,
+        secure=visitor_of(request).secure,
         httponly=True,
         samesite="Strict",
     )

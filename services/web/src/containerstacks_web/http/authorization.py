@@ -6,7 +6,7 @@ from aiohttp import hdrs, web
 
 from containerstacks_shared.fleet.permissions import Permission
 
-from .client_address import TRUSTED_PROXIES, is_same_origin
+from .client_address import is_same_origin, visitor_of
 from .identity import IDENTITY, CredentialKind, Identity, RequestRole
 from .problem_types import ProblemType
 from .problems import RequestRefused
@@ -32,7 +32,7 @@ def assert_may(request: web.Request, permission: Permission) -> Identity:
         hdrs.METH_HEAD,
     }:
         origin = request.headers.get(hdrs.ORIGIN, "")
-        if not is_same_origin(origin, request.app[TRUSTED_PROXIES].visitor(request).host):
+        if not is_same_origin(origin, visitor_of(request).host):
             raise RequestRefused(
                 HTTPStatus.FORBIDDEN,
                 "With a session this takes the Origin of a page of this site; programs use an API key.",

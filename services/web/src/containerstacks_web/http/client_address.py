@@ -65,6 +65,15 @@ class TrustedProxies:
 
 
 TRUSTED_PROXIES: Final = web.AppKey("trusted_proxies", TrustedProxies)
+_VISITOR: Final = web.RequestKey("visitor", Visitor)
+
+
+def visitor_of(request: web.Request) -> Visitor:
+    """Return who sent the request. Worked out once for each, as several middlewares ask."""
+    visitor = request.get(_VISITOR)
+    if visitor is None:
+        visitor = request[_VISITOR] = request.app[TRUSTED_PROXIES].visitor(request)
+    return visitor
 
 
 # Both are asked about the same few addresses again and again, several times for each request.

@@ -1,30 +1,30 @@
 """Headers that every response carries."""
 
+from collections.abc import Mapping
 from typing import Final
 
 from multidict import istr
 
 API_KEY_HEADER: Final = istr("X-API-Key")
-RESOURCE_POLICY: Final = "Cross-Origin-Resource-Policy"
-SECURITY_HEADERS: Final = {
+CONTENT_POLICY: Final = istr("Content-Security-Policy")
+RESOURCE_POLICY: Final = istr("Cross-Origin-Resource-Policy")
+SECURITY_HEADERS: Final[Mapping[str, str]] = {
     # Nothing inline, nothing from elsewhere; connect-src 'self' covers the WebSocket too.
-    "Content-Security-Policy": (
+    CONTENT_POLICY: (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
         " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
-    "Cross-Origin-Opener-Policy": "same-origin",
+    istr("Cross-Origin-Opener-Policy"): "same-origin",
     RESOURCE_POLICY: "same-origin",
-    "Permissions-Policy": "camera=(), geolocation=(), microphone=()",
-    "Referrer-Policy": "same-origin",
+    istr("Permissions-Policy"): "camera=(), geolocation=(), microphone=()",
+    istr("Referrer-Policy"): "same-origin",
     # Versions are nobody's business.
-    "Server": "containerstacks",
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
+    istr("Server"): "containerstacks",
+    istr("X-Content-Type-Options"): "nosniff",
+    istr("X-Frame-Options"): "DENY",
 }
 # For the one page that other sites may show in a frame.
-FRAMED_POLICY: Final = SECURITY_HEADERS["Content-Security-Policy"].replace(
-    "frame-ancestors 'none'", "frame-ancestors *"
-)
+FRAMED_POLICY: Final = SECURITY_HEADERS[CONTENT_POLICY].replace("frame-ancestors 'none'", "frame-ancestors *")
 TRANSPORT_SECURITY: Final = "max-age=31536000"
 # Who asks decides what is answered, by any of these.
 VARY: Final = "Authorization, Cookie, X-API-Key"

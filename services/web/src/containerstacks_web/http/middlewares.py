@@ -1,8 +1,8 @@
 """What happens around every request: a number, a log line, an answer to every error, and who may come in.
 
 From the outside in: `answer_strangers` (in `response_cache.py`), `log_request`, `answer_errors`, `keep_conventions`
-(in `conventions.py`), the session, `admit`. The headers that every response carries are set when it is sent, so
-that no path to a response can miss them; only what `answer_strangers` has prepared brings them along.
+(in `policy.py`), the session, `admit`. The headers that every response carries are set when it is sent
+(`response_headers.py`), so that no path to a response can miss them.
 """
 
 import time
@@ -15,23 +15,13 @@ from aiohttp.typedefs import Handler
 from containerstacks_shared.core.errors import describe
 from containerstacks_shared.database import db
 from containerstacks_web.metrics import REQUESTS
-from containerstacks_web.settings import SETTINGS
 
-from .client_address import TRUSTED_PROXIES
-from .headers import (
-    FRAMED_POLICY,
-    PUBLIC_CACHING,
-    RESOURCE_POLICY,
-    SECURITY_HEADERS,
-    TRANSPORT_SECURITY,
-    VARY,
-)
-from .identity import ANONYMOUS, IDENTITY, RequestRole
-from .paths import EMBED_PATH, PROBES, STATIC_PREFIX
-from .policy import add_cors_headers, allowed_methods
+from .client_address import visitor_of
+from .identity import ANONYMOUS, IDENTITY
+from .paths import PROBES, STATIC_PREFIX
+from .policy import allowed_methods
 from .problems import RequestRefused, problem_response
-from .rate_limiting import RATE_LIMIT_RESULT, RateLimitResult
-from .request_ids import REQUEST_ID, REQUEST_ID_HEADER, request_id_of
+from .request_ids import REQUEST_ID, request_id_of
 
 _log = structlog.get_logger(__name__)
 
@@ -59,7 +49,7 @@ async def log_request(request: web.Request, handler: Handler) -> web.StreamRespo
                 path=request.path,
                 status=status,
                 milliseconds=round((time.perf_counter() - started) * 1000, 1),
-                address=str(request.app[TRUSTED_PROXIES].visitor(request).address),
+                address=str(visitor_of(request).address),
                 role=request.get(IDENTITY, ANONYMOUS).role.value,
             )
         return response
@@ -100,46 +90,6 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             HTTPStatus.INTERNAL_SERVER_ERROR,
             "Something went wrong on our side. It has been logged under the request's id.",
         )
-
-
-async def set_headers(request: web.Request, response: web.StreamResponse) -> None:
-    headers = response.headers
-    # Only this one may have been decided by who made the response.
-    resource_policy = headers.get(RESOURCE_POLICY, SECURITY_HEADERS[RESOURCE_POLICY])
-    headers.update(SECURITY_HEADERS)
-    headers[RESOURCE_POLICY] = resource_policy
-    if request.path == EMBED_PATH:
-        headers["Content-Security-Policy"] = FRAMED_POLICY
-        del headers["X-Frame-Options"]
-    headers.update(
-        own_headers(
-            request.get(REQUEST_ID),
-            request.get(RATE_LIMIT_RESULT),
-            secure=request.app[TRUSTED_PROXIES].visitor(request).secure,
-        )
-    )
-    if IDENTITY in request:
-        headers["Vary"] = f"{VARY}, Accept-Encoding" if "Accept-Encoding" in headers.get("Vary", "") else VARY
-        if request[IDENTITY].role is not RequestRole.ANONYMOUS:
-            headers["Cache-Control"] = "private, no-store"
-        else:
-            headers.setdefault("Cache-Control", PUBLIC_CACHING if "ETag" in headers else "no-cache")
-    add_cors_headers(
-        headers,
-        request.app[SETTINGS],
-        path=request.path,
-        origin=request.headers.get(hdrs.ORIGIN, ""),
-    )
-
-
-def own_headers(request_id: str | None, result: RateLimitResult | None, *, secure: bool) -> dict[str, str]:
-    """Return what differs from one answer to the next, however the answer was made."""
-    headers = {} if result is None else result.headers
-    if secure:
-        headers["Strict-Transport-Security"] = TRANSPORT_SECURITY
-    if request_id is not None:
-        headers[REQUEST_ID_HEADER] = request_id
-    return headers
 
 
 def _explain(error: web.HTTPException) -> str:

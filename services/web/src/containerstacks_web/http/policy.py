@@ -14,7 +14,7 @@ from aiohttp.typedefs import Handler
 from containerstacks_shared.core.settings import ANY_ORIGIN
 from containerstacks_web.settings import SETTINGS, WebSettings
 
-from .client_address import TRUSTED_PROXIES, Visitor
+from .client_address import Visitor, visitor_of
 from .compression import ZERO_QUALITY
 from .headers import RESOURCE_POLICY
 from .identity import ANONYMOUS, IDENTITY
@@ -130,7 +130,7 @@ def _assert_host(request: web.Request) -> None:
     given = request.headers.getall(hdrs.HOST, [])
     if not given and request.version < (1, 1):
         return
-    name = _host_name(request.app[TRUSTED_PROXIES].visitor(request).host)
+    name = _host_name(visitor_of(request).host)
     if len(given) != 1 or _host_name(given[0]) is None or name is None:
         raise RequestRefused(HTTPStatus.BAD_REQUEST, "The header Host has to name one host.")
     if not _goes_by(name, request.app[SETTINGS]):
@@ -162,7 +162,7 @@ def _assert_may_measure(request: web.Request) -> None:
                 headers={hdrs.WWW_AUTHENTICATE: 'Bearer realm="metrics"'},
             )
         return
-    address = request.app[TRUSTED_PROXIES].visitor(request).address
+    address = visitor_of(request).address
     forwarded = any(name in request.headers for name in (hdrs.X_FORWARDED_FOR, hdrs.FORWARDED, "X-Real-IP"))
     if forwarded or (address is not None and not (address.is_private or address.is_loopback)):
         raise RequestRefused(HTTPStatus.FORBIDDEN, "Figures are for this site's own monitoring.")

@@ -1,54 +1,67 @@
-"""Answers that go out as they are: a head made once for everybody, the few lines that differ, and a body.
+"""Responses whose head is written once and sent many times, with the few lines that differ from one to the next.
 
-aiohttp makes a head anew for every answer, which costs more than all that we do for a visitor without credentials.
+aiohttp writes a head anew for every response. With `web.Response`, `/api/health/stats` reaches 0.36 of the requests per
+second of a bare handler that returns the same bytes; with a head that is kept, 0.58 (`make bench ARGS=serving`, both
+in the same minutes on two busy cores). Only the response cache uses this, and the headers come from the same functions
+as everybody's.
 """
 
-from collections.abc import Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 
 from aiohttp import HttpVersion10, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
-from aiohttp.web_request import BaseRequest
+
+from .response_headers import own_headers, set_common_headers
 
 
-def make_head(status: HTTPStatus, headers: Mapping[str, str], *, length: int | None) -> str:
-    """Write down what every answer of this kind begins with. Nothing in it comes from a visitor."""
+@dataclass(frozen=True)
+class KeptResponse:
+    """All that is the same for everybody; `head` lacks the empty line at its end."""
+
+    status: HTTPStatus
+    head: str
+    body: bytes
+
+
+def keep(request: web.Request, response: web.Response) -> KeptResponse:
+    """Write down what the response would be for every request like this one."""
+    set_common_headers(request, response.headers)
+    status = HTTPStatus(response.status)
+    body = response.body if isinstance(response.body, bytes) else b""
     lines = [f"HTTP/1.1 {status.value} {status.phrase}"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    if length is not None:
-        lines.append(f"Content-Length: {length}")
-    return "\r\n".join((*lines, ""))
+    lines += [f"{name}: {value}" for name, value in response.headers.items()]
+    if status is HTTPStatus.OK:
+        lines.append(f"{hdrs.CONTENT_LENGTH}: {len(body)}")
+    return KeptResponse(status, "\r\n".join((*lines, "")), body)
 
 
 class PreparedResponse(web.StreamResponse):
-    """`lines` is what only this answer's head says: whole lines, each with its end."""
+    """Sends what is kept, at once. The signal for responses that are about to be sent is not: all headers are there."""
 
-    def __init__(self, status: HTTPStatus, head: str, lines: str, body: bytes) -> None:
-        super().__init__(status=status)
-        self._head = head
-        self._lines = lines
-        self._answer = body
+    def __init__(self, kept: KeptResponse) -> None:
+        super().__init__(status=kept.status)
+        self._kept = kept
         self._stays_open = False
 
     @property
     def keep_alive(self) -> bool:
-        """Asked for by aiohttp when everything is sent."""
+        """Read by aiohttp when everything is sent."""
         return self._stays_open
 
-    async def prepare(self, request: BaseRequest) -> AbstractStreamWriter:
-        """Send everything at once. The signal for responses that are about to be sent is not: all headers are there."""
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
+        assert isinstance(request, web.Request)
         self._stays_open = request.keep_alive
+        lines = own_headers(request) | {hdrs.DATE: rfc822_formatted_time()}
         if not self._stays_open:
-            connection = "Connection: close\r\n"
+            lines[hdrs.CONNECTION] = "close"
         elif request.version == HttpVersion10:
-            connection = "Connection: keep-alive\r\n"
-        else:
-            connection = ""
-        head = f"{self._head}{self._lines}Date: {rfc822_formatted_time()}\r\n{connection}\r\n"
-        answer = b"" if request.method == hdrs.METH_HEAD else self._answer
+            lines[hdrs.CONNECTION] = "keep-alive"
+        head = self._kept.head + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+        body = b"" if request.method == hdrs.METH_HEAD else self._kept.body
         writer = request.writer
-        await writer.write(head.encode("ascii") + answer)
+        await writer.write(f"{head}\r\n".encode("ascii") + body)
         return writer
 
     async def write_eof(self, data: bytes = b"") -> None:

@@ -12,7 +12,7 @@ from aiohttp import web
 from containerstacks_shared.core.settings import RateLimit
 from containerstacks_web.metrics import RATE_LIMITED
 
-from .client_address import TRUSTED_PROXIES
+from .client_address import visitor_of
 from .identity import Identity, RequestRole
 from .problem_types import ProblemType
 from .problems import RequestRefused
@@ -71,4 +71,4 @@ def _go_by(
 
 
 def _address(request: web.Request) -> str:
-    return request.app[TRUSTED_PROXIES].visitor(request).limit_key
+    return visitor_of(request).limit_key

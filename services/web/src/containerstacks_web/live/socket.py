@@ -13,7 +13,7 @@ from aiohttp import WSCloseCode, WSMsgType, web
 
 from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_web.http.authorization import assert_may
-from containerstacks_web.http.client_address import TRUSTED_PROXIES, Visitor, is_same_origin
+from containerstacks_web.http.client_address import Visitor, is_same_origin, visitor_of
 from containerstacks_web.http.identity import IDENTITY
 from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import RequestRefused
@@ -33,7 +33,7 @@ _INBOUND_PERIOD_SECONDS: Final = 10.0
 
 
 async def status_socket(request: web.Request) -> web.StreamResponse:
-    visitor = request.app[TRUSTED_PROXIES].visitor(request)
+    visitor = visitor_of(request)
     hub = request.app[HUB]
     _assert_origin(request, visitor)
     topics = _topics(request)

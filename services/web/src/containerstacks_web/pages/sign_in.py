@@ -14,7 +14,7 @@ from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import passwords, users, web_sessions
 from containerstacks_shared.fleet.users import Account, UserId
 from containerstacks_web.database import POOL
-from containerstacks_web.http.client_address import TRUSTED_PROXIES
+from containerstacks_web.http.client_address import visitor_of
 from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import RequestRefused
 from containerstacks_web.http.rate_limiting import RATE_LIMITER, in_words
@@ -106,7 +106,7 @@ async def _count_guess(request: web.Request, email: str) -> None:
 
 
 def _guess_key(request: web.Request, email: str) -> str:
-    return f"{request.app[TRUSTED_PROXIES].visitor(request).limit_key} {email.lower()}"
+    return f"{visitor_of(request).limit_key} {email.lower()}"
 
 
 async def _refuse(request: web.Request, email: str, target: str, problem: str) -> web.StreamResponse:

@@ -20,7 +20,7 @@ from containerstacks_shared.fleet import web_sessions
 from containerstacks_shared.fleet.users import User, UserId
 from containerstacks_shared.fleet.web_sessions import WebSession
 from containerstacks_web.database import POOL
-from containerstacks_web.http.client_address import TRUSTED_PROXIES
+from containerstacks_web.http.client_address import visitor_of
 
 COOKIE_NAME: Final = "containerstacks_session"
 USER_ID: Final = "user_id"
@@ -85,7 +85,7 @@ class DatabaseSessionStorage(AbstractStorage):
                 token,
                 max_age=int(lifetime.total_seconds()),
                 path="/",
-                secure=request.app[TRUSTED_PROXIES].visitor(request).secure,
+                secure=visitor_of(request).secure,
                 httponly=True,
                 samesite="Lax",
             )
