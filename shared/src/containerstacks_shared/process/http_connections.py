@@ -1,7 +1,10 @@
-"""Connections of clients that take their time, or send what is no HTTP.
+"""HTTP connections of clients that are slow, or that send something other than HTTP.
 
 aiohttp waits as long for the rest of a request's head as for the next request, and answers a malformed one in its
 own words. Here the head has a limit of its own, and the answer is problem details without a word of what was sent.
+
+This is the one module that depends on how aiohttp works inside, by overriding methods of its request handler. A test
+names the release of aiohttp for which this was checked.
 """
 
 import asyncio
@@ -12,8 +15,6 @@ from uuid import uuid4
 
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
-from aiohttp.web_protocol import RequestHandler
-from aiohttp.web_request import BaseRequest
 
 HEAD_SECONDS_MAX: Final = 10.0
 # Longer than proxies keep their connections to us, so that none is closed under a request of theirs.
@@ -31,68 +32,90 @@ class GuardedRunner(web.AppRunner):
         keepalive_timeout: float = IDLE_SECONDS_MAX,
         **options: Any,
     ) -> None:
-        # What is small needs no compression, and what is compressed may turn out not to be small.
-        super().__init__(app, keepalive_timeout=keepalive_timeout, auto_decompress=False, **options)
-        self._guarded_app = app
+        super().__init__(app, **options)
         self._head_seconds_max = head_seconds_max
+        self._idle_seconds_max = keepalive_timeout
+        self._guarded: _GuardedServer | None = None
 
-    async def _make_server(self) -> web.Server:
-        plain = await super()._make_server()
-        return _GuardedServer(
-            plain.request_handler,
-            request_factory=plain.request_factory,
-            loop=asyncio.get_running_loop(),
-            head_seconds_max=self._head_seconds_max,
-            **plain._kwargs,  # noqa: SLF001 - what the application and the caller asked for
-        )
+    @property
+    def server(self) -> web.Server | None:
+        """Return what makes a handler for each connection; None before `setup`."""
+        if self._guarded is None and (plain := super().server) is not None:
+            self._guarded = _GuardedServer(plain, self._head_seconds_max, self._idle_seconds_max)
+        return self._guarded
 
 
 class _GuardedServer(web.Server):
-    def __init__(self, *arguments: Any, head_seconds_max: float, **options: Any) -> None:
-        super().__init__(*arguments, **options)
-        self.head_seconds_max = head_seconds_max
+    """Makes handlers that `plain`, the application's own server, keeps and closes."""
 
-    def __call__(self) -> RequestHandler:
-        return _GuardedHandler(self, loop=self._loop, **self._kwargs)
+    def __init__(self, plain: web.Server, head_seconds_max: float, idle_seconds_max: float) -> None:
+        super().__init__(plain.request_handler)
+        self._plain = plain
+        self._head_seconds_max = head_seconds_max
+        self._idle_seconds_max = idle_seconds_max
+        make_request = plain.request_factory
+
+        def begin_request(*parts: Any) -> web.BaseRequest:
+            request = make_request(*parts)
+            assert isinstance(request.protocol, _GuardedHandler)
+            request.protocol.begin_request()
+            return request
+
+        plain.request_factory = begin_request
+
+    def __call__(self) -> web.RequestHandler:
+        return _GuardedHandler(
+            self._plain,
+            head_seconds_max=self._head_seconds_max,
+            loop=asyncio.get_running_loop(),
+            keepalive_timeout=self._idle_seconds_max,
+            access_log=None,
+            # A small body needs no compression, and a compressed one may turn out to be large.
+            auto_decompress=False,
+        )
 
 
-class _GuardedHandler(RequestHandler):
+class _GuardedHandler(web.RequestHandler):
     """`_head_limit` runs while a head is incomplete: from the connection's start, then from a head's first byte."""
 
-    __slots__ = ("_head_limit", "_head_seconds_max")
+    __slots__ = ("_head_limit", "_head_seconds_max", "_in_request")
 
-    def __init__(self, manager: _GuardedServer, **options: Any) -> None:
+    def __init__(self, manager: web.Server, *, head_seconds_max: float, **options: Any) -> None:
         super().__init__(manager, **options)
-        self._head_seconds_max = manager.head_seconds_max
+        self._head_seconds_max = head_seconds_max
         self._head_limit: asyncio.TimerHandle | None = None
+        self._in_request = False
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self._head_limit = self._loop.call_later(self._head_seconds_max, self.force_close)
+        self._set_head_limit()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._lift_head_limit()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        before = self._request_count
         super().data_received(data)
-        if self._request_count != before:
-            self._lift_head_limit()
-        elif self._head_limit is None and self._waiter is not None and not self._upgraded:
-            self._head_limit = self._loop.call_later(self._head_seconds_max, self.force_close)
+        if data and self._head_limit is None and not self._in_request:
+            self._set_head_limit()
+
+    def begin_request(self) -> None:
+        self._in_request = True
+        self._lift_head_limit()
 
     async def finish_response(
-        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         # The one refusal that aiohttp makes before the middlewares, in words of the client's.
         if isinstance(resp, web.HTTPExpectationFailed):
             resp = _problem(HTTPStatus.EXPECTATION_FAILED)
-        return await super().finish_response(request, resp, start_time)
+        finished = await super().finish_response(request, resp, start_time)
+        self._in_request = False
+        return finished
 
     def handle_error(
         self,
-        request: BaseRequest,
+        request: web.BaseRequest,
         status: int = HTTPStatus.INTERNAL_SERVER_ERROR,
         exc: BaseException | None = None,
         message: str | None = None,
@@ -105,6 +128,10 @@ class _GuardedHandler(RequestHandler):
         response = _problem(HTTPStatus(status))
         response.force_close()
         return response
+
+    def _set_head_limit(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._head_limit = loop.call_later(self._head_seconds_max, self.force_close)
 
     def _lift_head_limit(self) -> None:
         if self._head_limit is not None:
