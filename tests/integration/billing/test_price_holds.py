@@ -9,6 +9,7 @@ import pytest
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.documents import RunTrigger
 from containerstacks_shared.billing.price_holds import read_held
+from containerstacks_shared.core.errors import ChangeRefused
 from support import fleet
 from support.billing import Billing
 from support.fleet import Organization, Plan
@@ -172,6 +173,21 @@ async def test_what_was_raised_while_it_was_held_is_released_as_it_stands(
     await control.release_plan(connection, plan_id=plan.id, author="tests")
     assert (await billing.run()).problems == []
     assert {rate for rate, _ in await rates(billing, instance)} == {CENT, Decimal("0.5"), Decimal(1)}
+
+
+async def test_a_price_that_changed_since_the_operator_saw_it_is_not_released(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan, instance: UUID
+) -> None:
+    await set_price(connection, plan, TYPO)
+    await billing.pass_hours(1)
+    await billing.run()
+    await set_price(connection, plan, TYPO * 2)
+    with pytest.raises(ChangeRefused, match="has changed"):
+        await control.release_plan(connection, plan_id=plan.id, author="ann", hourly_rate=Decimal(1))
+    assert await is_held(connection)
+    assert await rates(billing, instance) == [(CENT, 1)]
+    assert await control.release_plan(connection, plan_id=plan.id, author="ann", hourly_rate=Decimal(2))
+    assert not await is_held(connection)
 
 
 async def test_a_corrected_typing_error_that_comes_back_is_held_again(

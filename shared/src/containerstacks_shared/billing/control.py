@@ -71,15 +71,21 @@ async def resume(connection: Connection, *, reason: str, author: str) -> bool:
 
 
 async def release_plan(
-    connection: Connection, *, plan_id: UUID, author: str, release_reason: str | None = None
+    connection: Connection,
+    *,
+    plan_id: UUID,
+    author: str,
+    release_reason: str | None = None,
+    hourly_rate: Decimal | None = None,
 ) -> str | None:
     """Bill the hours of a held plan at its price. Returns why it was held, or None when it was not.
 
-    Raises `NotFound` when there is no such plan.
+    `hourly_rate` is the price that the operator saw. Raises `ChangeRefused` when the plan has another one by now, and
+    `NotFound` when there is no such plan.
     """
     async with connection.transaction():
         reason = await price_holds.release(
-            connection, plan_id=plan_id, author=author, release_reason=release_reason
+            connection, plan_id=plan_id, author=author, release_reason=release_reason, hourly_rate=hourly_rate
         )
         if reason is None and not await connection.fetchval(_QUERIES["plan_exists"], plan_id):
             raise NotFound(f"there is no VPS plan {plan_id}")

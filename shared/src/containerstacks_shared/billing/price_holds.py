@@ -8,6 +8,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from containerstacks_shared.core.errors import ChangeRefused
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
 
@@ -59,15 +60,33 @@ async def hold_and_lift(connection: Connection, *, factor_max: Decimal) -> None:
 
 
 async def release(
-    connection: Connection, *, plan_id: UUID, author: str, release_reason: str | None = None
+    connection: Connection,
+    *,
+    plan_id: UUID,
+    author: str,
+    release_reason: str | None = None,
+    hourly_rate: Decimal | None = None,
 ) -> str | None:
     """Let the plan's hours be billed at its price. Returns why it was held, or None when it was not.
 
     What was corrected while it was held, even if only to another unusual price, is not charged at the price before.
+    Raises `ChangeRefused` when `hourly_rate` is given and the plan costs something else by now.
     """
     await connection.execute(_QUERIES["correct_rates"], plan_id)
-    reason: str | None = await connection.fetchval(_QUERIES["release_plan"], plan_id, author, release_reason)
+    reason: str | None = await connection.fetchval(
+        _QUERIES["release_plan"], plan_id, author, release_reason, hourly_rate
+    )
+    if reason is None and hourly_rate is not None and await find_releasable(connection, plan_id) is not None:
+        raise ChangeRefused(
+            f"the price of plan {plan_id} has changed: it is no longer {hourly_rate:f} USD an hour"
+        )
     return reason
+
+
+async def find_releasable(connection: Connection, plan_id: UUID) -> PriceHold | None:
+    """Return the hold on a plan, if an operator can release it."""
+    held = await read_held(connection)
+    return next((plan for plan in held if plan.vps_plan_id == plan_id and plan.can_be_released), None)
 
 
 async def read_held(connection: Connection, *, limit: int | None = None) -> list[PriceHold]:

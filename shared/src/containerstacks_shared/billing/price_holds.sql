@@ -61,7 +61,7 @@ update price_holds q
 returning vps_plan_id, reason;
 
 -- name: release_plan
--- What the operator saw and approves is the price in force, also when it rose since it was held.
+-- The operator approves the price in force, also when it rose since it was held; where $4 is given, only that one.
 update price_holds q
    set released_at = clock_now(),
        released_by = $2,
@@ -72,6 +72,10 @@ update price_holds q
                                                  and r.effective_to = 'infinity'))
  where q.vps_plan_id = $1
    and q.released_at is null
+   and ($4::numeric is null
+        or $4 = (select hourly_rate(p.base_price, p.markup_price)
+                   from (values (q.vps_plan_id)) as held (vps_plan_id)
+                   left join vps_plans p on p.id = held.vps_plan_id))
 returning q.reason;
 
 -- name: waiting_plans

@@ -29,14 +29,12 @@ MONTH_MAX: Final = 500
 
 _BEGUN: Final = "The maintenance has begun."
 _COMPLETED: Final = "The maintenance has ended as planned."
-_STATUSES_OF_INCIDENTS: Final = frozenset(
-    {
-        IncidentStatus.INVESTIGATING,
-        IncidentStatus.IDENTIFIED,
-        IncidentStatus.MONITORING,
-        IncidentStatus.RESOLVED,
-    }
+OPEN_STATUSES: Final = (
+    IncidentStatus.INVESTIGATING,
+    IncidentStatus.IDENTIFIED,
+    IncidentStatus.MONITORING,
 )
+_STATUSES_OF_INCIDENTS: Final = (*OPEN_STATUSES, IncidentStatus.RESOLVED)
 
 _QUERIES: Final = load(__name__)
 _INSERT_INCIDENT: Final = _QUERIES["insert_incident"]
@@ -59,6 +57,15 @@ class IncidentPage:
 
     incidents: list[Incident]
     next_before: IncidentId | None
+
+
+async def publish(
+    connection: Connection, draft: IncidentDraft | MaintenanceDraft, *, author: str
+) -> Incident:
+    """Open an incident or plan a maintenance. Raises `ChangeRefused`."""
+    if isinstance(draft, IncidentDraft):
+        return await open_incident(connection, draft, author=author)
+    return await plan_maintenance(connection, draft, author=author)
 
 
 async def open_incident(connection: Connection, draft: IncidentDraft, *, author: str) -> Incident:
@@ -125,6 +132,20 @@ async def change(
         body = wanted.body or f"The status is now: {said.value.replace('_', ' ')}."
         await connection.execute(_INSERT_UPDATE, incident_id, said, body, author)
     return await read(connection, incident_id)
+
+
+def possible_statuses(incident: Incident) -> tuple[IncidentStatus, ...]:
+    """Return the statuses that an update may give: the present one, and those that can follow."""
+    if incident.kind is IncidentKind.INCIDENT:
+        is_over = incident.status is IncidentStatus.RESOLVED
+        return (*_STATUSES_OF_INCIDENTS, IncidentStatus.POSTMORTEM) if is_over else _STATUSES_OF_INCIDENTS
+    match incident.status:
+        case IncidentStatus.SCHEDULED:
+            return (IncidentStatus.SCHEDULED, IncidentStatus.CANCELLED)
+        case IncidentStatus.IN_PROGRESS:
+            return (IncidentStatus.IN_PROGRESS, IncidentStatus.COMPLETED, IncidentStatus.CANCELLED)
+        case over:
+            return (over,)
 
 
 async def read(connection: Connection, incident_id: IncidentId) -> Incident:

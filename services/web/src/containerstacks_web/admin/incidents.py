@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Final
 
-import structlog
 from aiohttp import web
 
 from containerstacks_shared.core.errors import ChangeRefused, NotFound, as_sentence
@@ -15,9 +14,9 @@ from containerstacks_shared.status.documents import (
     Incident,
     IncidentId,
     IncidentKind,
-    IncidentStatus,
 )
 from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentDraft, MaintenanceDraft
+from containerstacks_web.actions import incidents as actions
 from containerstacks_web.http.exchange import whole_number
 from containerstacks_web.http.identity import Identity
 from containerstacks_web.rendering.templates import render
@@ -28,16 +27,8 @@ from .forms import Form, checked, read_form
 
 _PATH: Final = "/admin/incidents"
 _INCIDENTS_ON_PAGE: Final = 20
-_OF_INCIDENTS: Final = (
-    IncidentStatus.INVESTIGATING,
-    IncidentStatus.IDENTIFIED,
-    IncidentStatus.MONITORING,
-    IncidentStatus.RESOLVED,
-)
 _MOMENTS: Final = ("started_at", "starts_at", "ends_at")
 _FIELDS: Final = ("title", "body", "impact", "status", *_MOMENTS)
-
-_log = structlog.get_logger(__name__)
 
 
 async def show_list(request: web.Request, _identity: Identity) -> web.Response:
@@ -70,12 +61,11 @@ async def open_incident(request: web.Request, identity: Identity) -> web.Respons
     if draft is None:
         return await _draft_page(request, IncidentKind.INCIDENT, form.with_problems(problems))
     try:
-        async with database(request) as connection, connection.transaction():
-            incident = await incidents.open_incident(connection, draft, author=identity.author)
+        async with database(request) as connection:
+            incident = await actions.publish(connection, draft, identity)
     except ChangeRefused as error:
         refused = form.with_problems({"started_at": as_sentence(error)})
         return await _draft_page(request, IncidentKind.INCIDENT, refused)
-    _log.info("incidents.opened", incident_id=incident.id, kind="incident", author=identity.author)
     await leave_message(request, "Incident published.")
     raise web.HTTPSeeOther(f"{_PATH}/{incident.id}")
 
@@ -87,12 +77,11 @@ async def plan_maintenance(request: web.Request, identity: Identity) -> web.Resp
     if draft is None:
         return await _draft_page(request, IncidentKind.MAINTENANCE, form.with_problems(problems))
     try:
-        async with database(request) as connection, connection.transaction():
-            incident = await incidents.plan_maintenance(connection, draft, author=identity.author)
+        async with database(request) as connection:
+            incident = await actions.publish(connection, draft, identity)
     except ChangeRefused as error:
         refused = form.with_problems({"starts_at": as_sentence(error)})
         return await _draft_page(request, IncidentKind.MAINTENANCE, refused)
-    _log.info("incidents.opened", incident_id=incident.id, kind="maintenance", author=identity.author)
     await leave_message(request, "Maintenance scheduled.")
     raise web.HTTPSeeOther(f"{_PATH}/{incident.id}")
 
@@ -113,15 +102,10 @@ async def change(request: web.Request, identity: Identity) -> web.Response:
     if wanted is None or problems:
         return await _refused(request, incident, form, problems)
     try:
-        async with database(request) as connection, connection.transaction():
-            changed = await incidents.change(
-                connection, IncidentId(incident.id), wanted, author=identity.author
-            )
+        async with database(request) as connection:
+            await actions.change(connection, IncidentId(incident.id), wanted, identity)
     except ChangeRefused as error:
         return await _refused(request, incident, form, {"body" if is_update else "title": as_sentence(error)})
-    _log.info(
-        "incidents.changed", incident_id=changed.id, status=changed.status.value, author=identity.author
-    )
     await leave_message(request, "Update published." if is_update else "Changes saved.")
     raise web.HTTPSeeOther(f"{_PATH}/{incident.id}")
 
@@ -176,7 +160,7 @@ async def _draft_page(request: web.Request, kind: IncidentKind, form: Form) -> w
         "form": form,
         "components": [(component.value, component.title) for component in Component],
         "impacts": list(Impact),
-        "statuses": _OF_INCIDENTS[:-1],
+        "statuses": incidents.OPEN_STATUSES,
     }
     status = HTTPStatus.UNPROCESSABLE_ENTITY if form.problems else HTTPStatus.OK
     return await render(request, "admin/incident_draft.html", context, status=status)
@@ -190,19 +174,6 @@ async def _incident_page(
         "form": form,
         "components": [(component.value, component.title) for component in Component],
         "impacts": list(Impact),
-        "statuses": _choices(incident),
+        "statuses": incidents.possible_statuses(incident),
     }
     return await render(request, "admin/incident.html", context, status=status)
-
-
-def _choices(incident: Incident) -> tuple[IncidentStatus, ...]:
-    if incident.kind is IncidentKind.INCIDENT:
-        is_over = incident.status is IncidentStatus.RESOLVED
-        return (*_OF_INCIDENTS, IncidentStatus.POSTMORTEM) if is_over else _OF_INCIDENTS
-    match incident.status:
-        case IncidentStatus.SCHEDULED:
-            return (IncidentStatus.SCHEDULED, IncidentStatus.CANCELLED)
-        case IncidentStatus.IN_PROGRESS:
-            return (IncidentStatus.IN_PROGRESS, IncidentStatus.COMPLETED, IncidentStatus.CANCELLED)
-        case over:
-            return (over,)

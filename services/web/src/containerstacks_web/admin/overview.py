@@ -11,8 +11,8 @@ from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.billing.guard import read_amounts, read_guard
 from containerstacks_shared.billing.price_holds import read_held
 from containerstacks_shared.billing.progress import progress_is_healthy
-from containerstacks_shared.database.db import read_application_changes
 from containerstacks_shared.database.locks import Role
+from containerstacks_shared.database.suitability import read_application_changes
 from containerstacks_shared.process import processes
 from containerstacks_shared.status.health import Facts
 from containerstacks_web.database import LISTENER

@@ -9,8 +9,8 @@ import structlog
 from aiohttp import web
 
 from containerstacks_shared.billing import control
-from containerstacks_shared.billing.price_holds import PriceHold, read_held
-from containerstacks_shared.core.errors import NotFound
+from containerstacks_shared.billing.price_holds import PriceHold, find_releasable
+from containerstacks_shared.core.errors import ChangeRefused, NotFound
 from containerstacks_web.http.identity import Identity
 from containerstacks_web.rendering.templates import render
 from containerstacks_web.sign_in.messages import leave_message
@@ -35,15 +35,23 @@ async def release(request: web.Request, identity: Identity) -> web.Response:
     form = await read_form(request)
     plan = await _find(request, form.value("plan_id"))
     reason, form = read_reason(form)
-    if _amount(form.value("hourly_rate")) != plan.hourly_rate:
+    if (shown := _amount(form.value("hourly_rate"))) is None:
         form = form.with_problems({**form.problems, "": _CHANGED})
     if form.problems:
         return await _page(request, plan, form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
     try:
         async with database(request) as connection:
             held_for = await control.release_plan(
-                connection, plan_id=plan.vps_plan_id, author=identity.author, release_reason=reason
+                connection,
+                plan_id=plan.vps_plan_id,
+                author=identity.author,
+                release_reason=reason,
+                hourly_rate=shown,
             )
+    except ChangeRefused:
+        changed = await _find(request, form.value("plan_id"))
+        form = form.with_problems({"": _CHANGED})
+        return await _page(request, changed, form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
     except NotFound:
         raise web.HTTPNotFound from None
     if held_for is not None:
@@ -52,7 +60,7 @@ async def release(request: web.Request, identity: Identity) -> web.Response:
             author=identity.author,
             reason=reason,
             vps_plan_id=str(plan.vps_plan_id),
-            hourly_rate=str(plan.hourly_rate),
+            hourly_rate=str(shown),
             held_for=held_for,
         )
         noun = "instance bills" if plan.instances == 1 else "instances bill"
@@ -66,8 +74,7 @@ async def _find(request: web.Request, plan_id: str) -> PriceHold:
     except ValueError:
         raise web.HTTPNotFound from None
     async with database(request) as connection:
-        held = await read_held(connection)
-    found = next((plan for plan in held if plan.vps_plan_id == wanted and plan.can_be_released), None)
+        found = await find_releasable(connection, wanted)
     if found is None:
         await leave_message(request, "This price is no longer on hold.")
         raise web.HTTPSeeOther(_BACK)

@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
 
-import structlog
 from aiohttp import hdrs, web
 from yarl import URL
 
@@ -13,7 +12,8 @@ from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_shared.status import incidents
 from containerstacks_shared.status.documents import IncidentId, IncidentKind
-from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentDraft, IncidentRequest
+from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentRequest
+from containerstacks_web.actions import incidents as actions
 from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import assert_may
 from containerstacks_web.http.conditional import named_answer
@@ -27,8 +27,6 @@ from .documents import ComponentsDocument, IncidentDocument, IncidentsDocument
 INCIDENTS_MAX: Final = 100
 _PATH: Final = "/api/incidents"
 _ID_MAX: Final = 2**63 - 1
-
-_log = structlog.get_logger(__name__)
 
 
 async def read_components(request: web.Request) -> web.Response:
@@ -93,40 +91,29 @@ async def read_incident(request: web.Request) -> web.Response:
 
 async def open_incident(request: web.Request) -> web.Response:
     """Open an incident, or plan a maintenance."""
-    author = assert_may(request, Permission.PUBLISH).author
+    identity = assert_may(request, Permission.PUBLISH)
     draft = (await read_document(request, IncidentRequest)).root
-    async with (
-        lend(request.app[POOL]) as connection,
-        connection.transaction(),
-    ):
+    async with lend(request.app[POOL]) as connection:
         try:
-            if isinstance(draft, IncidentDraft):
-                incident = await incidents.open_incident(connection, draft, author=author)
-            else:
-                incident = await incidents.plan_maintenance(connection, draft, author=author)
+            incident = await actions.publish(connection, draft, identity)
         except ChangeRefused as error:
             raise RequestRefused(HTTPStatus.CONFLICT, as_sentence(error)) from error
-    _log.info("incidents.opened", incident_id=incident.id, kind=incident.kind.value, author=author)
     headers = {"Location": f"{_PATH}/{incident.id}"}
     return answer(request, IncidentDocument(incident=incident), status=HTTPStatus.CREATED, headers=headers)
 
 
 async def change_incident(request: web.Request) -> web.Response:
     """Update or close an incident; change, end or cancel a maintenance."""
-    author = assert_may(request, Permission.PUBLISH).author
+    identity = assert_may(request, Permission.PUBLISH)
     incident_id = _incident_id(request)
     wanted = await read_document(request, IncidentChange)
-    async with (
-        lend(request.app[POOL]) as connection,
-        connection.transaction(),
-    ):
+    async with lend(request.app[POOL]) as connection:
         try:
-            incident = await incidents.change(connection, incident_id, wanted, author=author)
+            incident = await actions.change(connection, incident_id, wanted, identity)
         except NotFound as error:
             raise RequestRefused(HTTPStatus.NOT_FOUND, as_sentence(error)) from error
         except ChangeRefused as error:
             raise RequestRefused(HTTPStatus.CONFLICT, as_sentence(error)) from error
-    _log.info("incidents.changed", incident_id=incident.id, status=incident.status.value, author=author)
     return answer(request, IncidentDocument(incident=incident))
 
 
