@@ -4,7 +4,8 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.core.errors import DatabaseUnsuitable
-from containerstacks_shared.database.db import ADVISORY_LOCK_CLASS, HINT_LOCK, assert_suitable
+from containerstacks_shared.database.db import ADVISORY_LOCK_CLASS, HINT_LOCK
+from containerstacks_shared.database.suitability import assert_suitable
 from containerstacks_web.database import LISTENER
 from containerstacks_web.live.feed import SNAPSHOT_FEED
 from support import fleet, promises

@@ -8,7 +8,7 @@ import pytest
 from psycopg import sql
 
 from containerstacks_shared.core.errors import DatabaseUnavailable
-from containerstacks_shared.database import db
+from containerstacks_shared.database import db, suitability
 from containerstacks_shared.schema import migrate
 from support import promises
 from support.databases import DatabaseServer, database_name
@@ -110,7 +110,7 @@ async def test_a_pool_that_is_refused_takes_the_database_for_away(
         with pytest.raises(DatabaseUnavailable, match="refuses the connection"):
             await db.dedicated_connection(door.dsn, service="tests")
         with pytest.raises(DatabaseUnavailable, match="refuses the connection"):
-            await db.assert_suitable(door.dsn, door.dsn, test_clock=False)
+            await suitability.assert_suitable(door.dsn, door.dsn, test_clock=False)
         door.execute(admit)
         async with pool.acquire(), pool.acquire() as other:
             assert await other.fetchval("select 1") == 1

@@ -9,7 +9,7 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.core.errors import DatabaseUnavailable
-from containerstacks_shared.database import db
+from containerstacks_shared.database import db, suitability
 from containerstacks_shared.database.locks import Leadership, Role
 from containerstacks_shared.database.notify import Channel, Listener, Subscription
 from containerstacks_shared.process.runtime import Job
@@ -87,7 +87,7 @@ async def test_where_nobody_takes_writes_an_operator_is_told_so(
         await db.create_pool(dsn, service="tests")
     assert str(failure.value).count("only reads") == 1
     with pytest.raises(DatabaseUnavailable, match="only reads"):
-        await db.assert_suitable(dsn, dsn, test_clock=False)
+        await suitability.assert_suitable(dsn, dsn, test_clock=False)
 
 
 async def test_a_wrong_password_is_told_although_another_server_is_away(pair: Pair) -> None:

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.core.errors import DatabaseUnavailable, DatabaseUnsuitable
-from containerstacks_shared.database import db
+from containerstacks_shared.database import db, suitability
 from containerstacks_shared.schema import head_revision
 from support.clock import shift_clock
 from support.dark_proxy import DarkProxy, dark_proxy
@@ -85,26 +85,26 @@ async def test_an_unreachable_database_is_told_in_one_line_without_the_password(
 
 
 async def test_a_migrated_database_is_suitable(database_url: str) -> None:
-    await db.assert_suitable(database_url, database_url, test_clock=False)
+    await suitability.assert_suitable(database_url, database_url, test_clock=False)
 
 
 def test_the_schema_that_this_release_needs_is_the_newest_migration() -> None:
-    assert head_revision() == db.SCHEMA_REVISION
+    assert head_revision() == suitability.SCHEMA_REVISION
 
 
 async def test_a_database_that_is_not_migrated_is_refused(empty_database_url: str) -> None:
     with pytest.raises(DatabaseUnsuitable, match="containerstacks migrate"):
-        await db.assert_suitable(empty_database_url, empty_database_url, test_clock=False)
+        await suitability.assert_suitable(empty_database_url, empty_database_url, test_clock=False)
 
 
 async def test_an_older_schema_is_refused_and_a_newer_one_is_not(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     await connection.execute("update containerstacks_schema_version set version_num = '9999'")
-    await db.assert_suitable(database_url, database_url, test_clock=False)
+    await suitability.assert_suitable(database_url, database_url, test_clock=False)
     await connection.execute("update containerstacks_schema_version set version_num = '0000'")
     with pytest.raises(DatabaseUnsuitable, match="revision 0000"):
-        await db.assert_suitable(database_url, database_url, test_clock=False)
+        await suitability.assert_suitable(database_url, database_url, test_clock=False)
 
 
 async def test_a_schema_that_the_application_changed_under_us_is_refused(
@@ -119,7 +119,7 @@ async def test_a_schema_that_the_application_changed_under_us_is_refused(
         r" vps_instances.backup_frequency is new; wallets.balance is numeric\(12,4\). Run `containerstacks migrate`"
     )
     with pytest.raises(DatabaseUnsuitable, match=expected):
-        await db.assert_suitable(database_url, database_url, test_clock=False)
+        await suitability.assert_suitable(database_url, database_url, test_clock=False)
 
 
 async def test_a_shifted_clock_is_refused_unless_a_test_wants_it(
@@ -127,16 +127,16 @@ async def test_a_shifted_clock_is_refused_unless_a_test_wants_it(
 ) -> None:
     await shift_clock(connection, timedelta(hours=5))
     with pytest.raises(DatabaseUnsuitable, match="TEST_CLOCK"):
-        await db.assert_suitable(database_url, database_url, test_clock=False)
-    await db.assert_suitable(database_url, database_url, test_clock=True)
+        await suitability.assert_suitable(database_url, database_url, test_clock=False)
+    await suitability.assert_suitable(database_url, database_url, test_clock=True)
 
 
 async def test_a_listen_url_that_leads_elsewhere_is_refused(
     database_url: str, schema_a_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(db, "_PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(suitability, "_PROBE_SECONDS", 0.2)
     with pytest.raises(DatabaseUnsuitable, match="LISTEN does not work"):
-        await db.assert_suitable(database_url, schema_a_url, test_clock=False)
+        await suitability.assert_suitable(database_url, schema_a_url, test_clock=False)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from containerstacks_shared import schema
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.verify import verify
 from containerstacks_shared.core.errors import ContainerStacksError, DatabaseUnsuitable
-from containerstacks_shared.database import db
+from containerstacks_shared.database import db, suitability
 from containerstacks_shared.fleet.counts import read_platform_statistics
 from support import catalog, fleet, roles
 from support.billing import Billing
@@ -216,7 +216,7 @@ async def test_nothing_is_billed_while_suspended_and_a_pause_of_before_outlasts_
         with pytest.raises(DatabaseUnsuitable, match="suspended already"):
             schema.suspend(database_url)
         with pytest.raises(DatabaseUnsuitable, match="trigger containerstacks_ledger on wallets is gone"):
-            await db.assert_suitable(database_url, database_url, test_clock=False)
+            await suitability.assert_suitable(database_url, database_url, test_clock=False)
         schema.migrate(database_url)
         again = await control.read_control(billing.connection)
         assert (again.paused, again.reason, again.changed_by) == (True, "inventory", "alice")

@@ -7,7 +7,7 @@ import pytest
 
 from containerstacks_shared import schema
 from containerstacks_shared.core.errors import DatabaseUnavailable, DatabaseUnsuitable
-from containerstacks_shared.database import db
+from containerstacks_shared.database import suitability
 from containerstacks_shared.database.locks import LOCK_CLASS, Role
 from containerstacks_shared.schema import head_revision, migrate
 from support import catalog
@@ -27,7 +27,7 @@ MONEY = {
 def test_an_empty_database_gets_everything(empty_database_url: str) -> None:
     migration = migrate(empty_database_url)
     assert (migration.kind, migration.billing_paused_reason) == ("created", None)
-    assert migration.revision == head_revision() == db.SCHEMA_REVISION
+    assert migration.revision == head_revision() == suitability.SCHEMA_REVISION
     assert set(TABLES) <= set(catalog.tables(empty_database_url))
 
 

@@ -9,7 +9,7 @@ from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.billing.documents import DaemonDetails
 from containerstacks_shared.billing.status import read_daemon_details
 from containerstacks_shared.core.errors import DatabaseUnavailable
-from containerstacks_shared.database import db
+from containerstacks_shared.database import db, suitability
 
 from . import status_file
 from .settings import BillingDaemonSettings
@@ -27,7 +27,7 @@ async def read_from_database(settings: BillingDaemonSettings) -> State:
     connection = None
     try:
         connection = await db.dedicated_connection(settings.listen_dsn, service="status")
-        await db.assert_schema(connection)
+        await suitability.assert_schema(connection)
         daemon = await read_daemon_details(connection, interval=settings.billing_interval)
         control = await read_control(connection)
     except db.UNAVAILABLE as error:

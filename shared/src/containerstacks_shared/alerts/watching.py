@@ -13,8 +13,9 @@ from containerstacks_shared.billing.guard import read_guard
 from containerstacks_shared.billing.price_holds import read_waiting
 from containerstacks_shared.billing.status import read_daemon_status
 from containerstacks_shared.core.settings import CommonSettings
-from containerstacks_shared.database.db import Connection, Pool, read_application_changes
+from containerstacks_shared.database.db import Connection, Pool
 from containerstacks_shared.database.locks import Role, is_held
+from containerstacks_shared.database.suitability import read_application_changes
 from containerstacks_shared.status.health import BY_KIND, Facts, Kind, Severity
 
 from . import records

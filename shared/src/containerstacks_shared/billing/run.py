@@ -28,9 +28,10 @@ from containerstacks_shared.core.errors import (
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.core.settings import BillingSettings
 from containerstacks_shared.core.waiting import all_of
-from containerstacks_shared.database.db import UNAVAILABLE, Connection, Pool, read_application_changes
+from containerstacks_shared.database.db import UNAVAILABLE, Connection, Pool
 from containerstacks_shared.database.locks import Leadership, Role, Term, assert_term
 from containerstacks_shared.database.notify import Channel
+from containerstacks_shared.database.suitability import read_application_changes
 
 from . import control, guard, preparing, run_records
 from .charge import Charged, charge_organizations

@@ -14,7 +14,7 @@ from containerstacks_shared.core.errors import ContainerStacksError, DatabaseUna
 from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.core.money import AMOUNT_LIMIT, CURRENCY
 from containerstacks_shared.core.settings import CommonSettings, load_settings
-from containerstacks_shared.database import db
+from containerstacks_shared.database import db, suitability
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.local.which_database import database_overrides
 
@@ -58,7 +58,9 @@ async def connected(settings: CommonSettings) -> AsyncIterator[Connection]:
             command_timeout=_COMMAND_TIMEOUT,
         )
         try:
-            await db.assert_suitable(settings.dsn, settings.listen_dsn, test_clock=settings.test_clock)
+            await suitability.assert_suitable(
+                settings.dsn, settings.listen_dsn, test_clock=settings.test_clock
+            )
             async with pool.acquire() as connection:
                 yield connection
         finally:

@@ -8,10 +8,9 @@ sessions that fell silent, so that a stopped process loses its locks and its ope
 
 import asyncio
 import json
-import secrets
 import time
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import asynccontextmanager, suppress
 from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -58,9 +57,6 @@ UNAVAILABLE: Final[tuple[type[Exception], ...]] = (
 # Whatever the database may answer instead of a result, absence included.
 FAILURES: Final[tuple[type[Exception], ...]] = (asyncpg.PostgresError, *UNAVAILABLE)
 
-# The schema that this release works with; a newer one keeps working with it, an older one does not.
-SCHEMA_REVISION: Final = "0001"
-
 # The first of the two keys of every advisory lock of this project; the second names the lock.
 ADVISORY_LOCK_CLASS: Final = 0x4353_544B
 VERSIONS_LOCK: Final = 100
@@ -77,19 +73,9 @@ _SESSION_QUERIES_MAX: Final = 50_000
 _SESSION_IDLE_MAX: Final = timedelta(minutes=5)
 _START_PATIENCE_SECONDS: Final = 10.0
 _START_PAUSE_SECONDS: Final = 0.5
-_PROBE_SECONDS: Final = 3.0
-_SERVER_VERSION_MIN: Final = 150000
 _DEMOTED: Final = "the server takes no more writes"
 
-_QUERIES: Final = load(__name__)
-_HEARTBEAT: Final = _QUERIES["heartbeat"]
-_NOTIFY: Final = _QUERIES["notify"]
-_SUITABILITY: Final = _QUERIES["suitability"]
-_SCHEMA_REVISION_NOW: Final = _QUERIES["schema_revision"]
-_APPLICATION_CHANGES: Final = _QUERIES["application_changes"]
-_CLOCK_OFFSET: Final = _QUERIES["clock_offset"]
-_LOCK_QUERIES: Final = load(__name__, "locks")
-_TRY_LOCK: Final = _LOCK_QUERIES["try_lock"]
+_HEARTBEAT: Final = load(__name__)["heartbeat"]
 
 
 async def _connect(dsn: str, **options: Any) -> DedicatedConnection:
@@ -142,7 +128,7 @@ async def create_pool(
         except UNAVAILABLE as error:
             if time.monotonic() + _START_PAUSE_SECONDS > give_up:
                 raise DatabaseUnavailable(
-                    f"The database at {describe(dsn)} cannot be reached: {_one_line(error)}"
+                    f"The database at {describe(dsn)} cannot be reached: {one_line(error)}"
                 ) from error
         await asyncio.sleep(_START_PAUSE_SECONDS)
 
@@ -275,33 +261,10 @@ async def close_quietly(connection: DedicatedConnection, *, seconds: float = 1.0
         connection.terminate()
 
 
-# Suitability ------------------------------------------------------------------------------------
-
-
-async def assert_suitable(dsn_query: str, dsn_listen: str, *, test_clock: bool) -> None:
-    """Refuse a database on which this release would be wrong, or on which its coordination does not work.
-
-    Raises `DatabaseUnsuitable`, or `DatabaseUnavailable` when it cannot be asked.
-    """
-    try:
-        async with AsyncExitStack() as stack:
-            query = await stack.enter_async_context(_probe(dsn_query))
-            listen = await stack.enter_async_context(_probe(dsn_listen))
-            second = await stack.enter_async_context(_probe(dsn_listen))
-            await assert_schema(query)
-            await _assert_clock(query, test_clock=test_clock)
-            await _assert_notifications(query, listen, label=describe(dsn_listen))
-            await _assert_locks(listen, second, label=describe(dsn_listen))
-    except UNAVAILABLE as error:
-        raise DatabaseUnavailable(
-            f"The database at {describe(dsn_query)} cannot be reached: {_one_line(error)}"
-        ) from error
-
-
 @asynccontextmanager
-async def _probe(dsn: str) -> "AsyncIterator[DedicatedConnection]":
+async def probe(dsn: str) -> "AsyncIterator[DedicatedConnection]":
+    """Connect for a moment, without startup settings and named statements: `dsn` may lead through a pooler."""
     try:
-        # No startup settings and no named statements: what is probed may turn out to be a pooler.
         connection = await _connect(
             dsn,
             timeout=_CONNECT_TIMEOUT_SECONDS,
@@ -315,73 +278,6 @@ async def _probe(dsn: str) -> "AsyncIterator[DedicatedConnection]":
         yield connection
     finally:
         await close_quietly(connection)
-
-
-async def assert_schema(connection: "DedicatedConnection") -> None:
-    """Raises `DatabaseUnsuitable` when this release cannot read what is there."""
-    facts = await connection.fetchrow(_SUITABILITY)
-    assert facts is not None
-    if facts["server_version"] < _SERVER_VERSION_MIN:
-        raise DatabaseUnsuitable(
-            f"PostgreSQL 15 or newer is needed; this server is {facts['server_version']}."
-        )
-    if not facts["migrated"]:
-        raise DatabaseUnsuitable("This database is not migrated: run `containerstacks migrate` first.")
-    revision = await connection.fetchval(_SCHEMA_REVISION_NOW)
-    if revision is None or revision < SCHEMA_REVISION:
-        raise DatabaseUnsuitable(
-            f"The schema is at revision {revision}, and this release needs {SCHEMA_REVISION}:"
-            " run `containerstacks migrate` first."
-        )
-    changes = await read_application_changes(connection)
-    if changes is not None:
-        raise DatabaseUnsuitable(
-            f"The application changed its schema: {changes}. Run `containerstacks migrate`."
-        )
-
-
-async def read_application_changes(connection: "DedicatedConnection | Connection") -> str | None:
-    """What an upgrade of the application changed under us since the last migration."""
-    changes: str | None = await connection.fetchval(_APPLICATION_CHANGES)
-    return changes
-
-
-async def _assert_clock(connection: "DedicatedConnection", *, test_clock: bool) -> None:
-    offset = await connection.fetchval(_CLOCK_OFFSET)
-    if offset and not test_clock:
-        raise DatabaseUnsuitable(
-            f"The database's clock is shifted by {offset} (containerstacks.clock_offset):"
-            " reset it, or set TEST_CLOCK=1 if this is a test."
-        )
-
-
-async def _assert_notifications(
-    query: "DedicatedConnection", listen: "DedicatedConnection", *, label: str
-) -> None:
-    channel = f"containerstacks_probe_{secrets.token_hex(8)}"
-    heard = asyncio.Event()
-    try:
-        await listen.add_listener(channel, lambda *_: heard.set())
-        await query.execute(_NOTIFY, channel, "")
-        async with asyncio.timeout(_PROBE_SECONDS):
-            await heard.wait()
-    except TimeoutError as error:
-        raise DatabaseUnsuitable(
-            f"LISTEN does not work at {label}: a notification sent by DATABASE_URL did not arrive. Behind a"
-            " transaction-mode pooler set DATABASE_LISTEN_URL to a direct connection to the same database."
-        ) from error
-
-
-async def _assert_locks(first: "DedicatedConnection", second: "DedicatedConnection", *, label: str) -> None:
-    # A key of its own, so that processes that start together do not meet here.
-    key = -1 - secrets.randbelow(2**31 - 1)
-    taken = await first.fetchval(_TRY_LOCK, ADVISORY_LOCK_CLASS, key)
-    taken_twice = await second.fetchval(_TRY_LOCK, ADVISORY_LOCK_CLASS, key)
-    if not taken or taken_twice:
-        raise DatabaseUnsuitable(
-            f"Advisory locks do not work at {label}: two sessions do not see each other's. Behind a"
-            " transaction-mode pooler set DATABASE_LISTEN_URL to a direct connection to the same database."
-        )
 
 
 # Words for errors -------------------------------------------------------------------------------
@@ -402,13 +298,13 @@ def _refused(dsn: str, error: Exception) -> DatabaseUnavailable | DatabaseUnsuit
     """Word an answer that trying again at once would not change: the server is there and says no."""
     if isinstance(error, asyncpg.ProtocolViolationError):
         return DatabaseUnsuitable(
-            f"{describe(dsn)} refuses session settings, as poolers do ({_one_line(error)}):"
+            f"{describe(dsn)} refuses session settings, as poolers do ({one_line(error)}):"
             " set DATABASE_LISTEN_URL to a direct connection to the same database."
         )
-    return DatabaseUnavailable(f"The database at {describe(dsn)} refuses the connection: {_one_line(error)}")
+    return DatabaseUnavailable(f"The database at {describe(dsn)} refuses the connection: {one_line(error)}")
 
 
-def _one_line(error: BaseException) -> str:
+def one_line(error: BaseException) -> str:
     if isinstance(error, TimeoutError) and not str(error):
         return "no answer in time"
     return " ".join(str(error).split()) or type(error).__name__

@@ -1,25 +1,5 @@
--- Questions to the database itself.
+-- Questions to the server itself.
 
 -- name: heartbeat
 -- A dead peer is only noticed by talking to it.
 select 1;
-
--- name: notify
-select pg_notify($1, $2);
-
--- name: suitability
--- What decides whether this release may work here.
-select current_setting('server_version_num')::integer as server_version,
-       to_regclass('public.containerstacks_schema_version') is not null as migrated;
-
--- name: application_changes
--- What an upgrade of the application changed under us.
-select application_changes();
-
--- name: schema_revision
-select version_num
-  from containerstacks_schema_version;
-
--- name: clock_offset
-select clock_now() - now() as clock_offset;
-

@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 from containerstacks_shared.core.settings import CommonSettings
 
-from . import db
+from . import db, suitability
 
 
 @asynccontextmanager
@@ -20,7 +20,7 @@ async def suitable_pool(
         settings.dsn, service=service, size_max=size_max, through_pooler=settings.through_pooler
     )
     try:
-        await db.assert_suitable(settings.dsn, settings.listen_dsn, test_clock=settings.test_clock)
+        await suitability.assert_suitable(settings.dsn, settings.listen_dsn, test_clock=settings.test_clock)
         yield pool
     finally:
         await db.close_pool(pool)

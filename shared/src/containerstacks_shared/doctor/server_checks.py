@@ -11,7 +11,7 @@ import asyncpg
 from containerstacks_shared.core.errors import ContainerStacksError
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.core.settings import BillingSettings
-from containerstacks_shared.database import db
+from containerstacks_shared.database import suitability
 from containerstacks_shared.database.db import Connection
 
 from .findings import Finding, failed, ok, warning
@@ -54,7 +54,7 @@ _MONEY: Final = ("wallets", "payment_transactions", "vps_billing_cycles")
 async def coordination(settings: BillingSettings) -> list[Finding]:
     """Schema, clock, LISTEN and locks, as every process demands them when it starts."""
     try:
-        await db.assert_suitable(settings.dsn, settings.listen_dsn, test_clock=settings.test_clock)
+        await suitability.assert_suitable(settings.dsn, settings.listen_dsn, test_clock=settings.test_clock)
     except ContainerStacksError as error:
         return [
             failed(
@@ -64,7 +64,7 @@ async def coordination(settings: BillingSettings) -> list[Finding]:
                 detail=str(error),
             )
         ]
-    return [ok("coordination", f"schema {db.SCHEMA_REVISION}; LISTEN and advisory locks work")]
+    return [ok("coordination", f"schema {suitability.SCHEMA_REVISION}; LISTEN and advisory locks work")]
 
 
 async def server(connection: Connection, _settings: BillingSettings) -> list[Finding]:
