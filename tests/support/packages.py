@@ -11,6 +11,7 @@ _PROGRAMS: Final[dict[str, tuple[str, ...]]] = {
     "caddy": ("caddy",),
     "chromium": ("chromium", "chromium-browser", "google-chrome"),
     "curl": ("curl",),
+    "groff-base": ("groff",),
     "nginx-light": ("nginx",),
     "pgbouncer": ("pgbouncer",),
     "prometheus": ("prometheus",),

@@ -9,7 +9,7 @@ import pytest
 from containerstacks_billing_daemon import installing, platforms
 from containerstacks_billing_daemon.__main__ import main
 from containerstacks_billing_daemon.installing import InstallationFailed
-from containerstacks_billing_daemon.platforms import System
+from containerstacks_billing_daemon.platforms import System, linux
 from containerstacks_billing_daemon.platforms.installation import Command, Question
 
 UNIT = "containerstacks-billing-daemon.service"
@@ -122,6 +122,26 @@ def test_removing_what_is_not_installed_does_nothing_and_says_so(tmp_path: Path)
         installing.uninstall(INSTALLATION, say=said.append, run=system.run, root=tmp_path)
     assert system.commands == []
     assert said == [f"Not installed: there is no /etc/systemd/system/{UNIT}."] * 2
+
+
+def test_the_units_of_the_package_are_used_and_left_as_they_are(tmp_path: Path) -> None:
+    provide_connection_string(tmp_path)
+    packaged = under(tmp_path, f"/lib/systemd/system/{UNIT}")
+    packaged.parent.mkdir(parents=True)
+    packaged.write_text("of the package")
+    installation = platforms.installation(System.LINUX, linux.EXECUTABLE)
+    system = OperatingSystem()
+
+    installing.install(installation, say=print, run=system.run, root=tmp_path)
+    assert system.commands[-2:] == [f"systemctl enable {UNIT}", f"systemctl restart {UNIT}"]
+    installing.uninstall(installation, say=print, run=system.run, root=tmp_path)
+    assert system.commands[-2:] == [f"systemctl disable --now {UNIT}", "systemctl daemon-reload"]
+
+    assert packaged.read_text() == "of the package"
+    assert not under(tmp_path, f"/etc/systemd/system/{UNIT}").exists()
+    # An environment elsewhere has a unit of its own, which goes before the package's.
+    installing.install(INSTALLATION, say=print, run=OperatingSystem().run, root=tmp_path)
+    assert under(tmp_path, f"/etc/systemd/system/{UNIT}").exists()
 
 
 @pytest.mark.parametrize("command", ["install", "uninstall"])

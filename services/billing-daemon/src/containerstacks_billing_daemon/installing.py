@@ -87,7 +87,7 @@ def answer(question: Question) -> bool:
 
 def describe(installation: Installation, *, ask: Ask = answer, root: Path = Path("/")) -> str:
     """Say in a few words whether the service is installed, starts with the machine, and runs."""
-    if not _under(root, installation.definition.path).exists():
+    if not _is_defined(installation, root):
         return "not installed"
     enabled = "enabled" if ask(installation.is_enabled) else "not enabled"
     active = "active" if ask(installation.is_active) else "not active"
@@ -99,10 +99,13 @@ def install(installation: Installation, *, say: Say, run: Execute = execute, roo
 
     `root` stands for the file system's root, so that a test can install into a folder.
     """
-    is_first = not _under(root, installation.definition.path).exists()
-    for definition in (*installation.companions, installation.definition):
-        _write(definition, root)
-        say(f"Written: {definition.path}")
+    is_first = not _is_defined(installation, root)
+    if _is_packaged(installation, root):
+        say(f"Packaged: {installation.packaged}")
+    else:
+        for definition in (*installation.companions, installation.definition):
+            _write(definition, root)
+            say(f"Written: {definition.path}")
     _run_all(installation.prepare, run)
     if not _under(root, installation.connection_file).exists():
         say(f"Not started: first write {installation.connection_form} into {installation.connection_file},")
@@ -121,18 +124,29 @@ def uninstall(
 ) -> None:
     """Stop the service and remove its definition, if it is there; the connection string and the account stay."""
     path = _under(root, installation.definition.path)
-    if not path.exists():
+    if not _is_defined(installation, root):
         say(f"Not installed: there is no {installation.definition.path}.")
         return
     _run_anyhow(installation.stop, run, say)
     try:
-        path.unlink()
+        path.unlink(missing_ok=True)
     except OSError as error:
         raise InstallationFailed(
             f"{installation.definition.path} cannot be removed: {error.strerror}."
         ) from error
     _run_all(installation.forget, run)
-    say(f"Removed: {installation.definition.path}")
+    if _is_packaged(installation, root):
+        say(f"Stopped, and starts no more. {installation.packaged} goes with its package.")
+    else:
+        say(f"Removed: {installation.definition.path}")
+
+
+def _is_defined(installation: Installation, root: Path) -> bool:
+    return _under(root, installation.definition.path).exists() or _is_packaged(installation, root)
+
+
+def _is_packaged(installation: Installation, root: Path) -> bool:
+    return installation.packaged is not None and _under(root, installation.packaged).exists()
 
 
 def _write(definition: Definition, root: Path) -> None:

@@ -25,7 +25,8 @@ class Installation:
     """`definition` is the service itself, `comment` a comment in its language; `companions` stand beside it.
 
     The operator writes `connection_file`: without it the service is installed, and not started. `unload` ends what an
-    earlier installation loaded, where `start` does not do that itself.
+    earlier installation loaded, where `start` does not do that itself. `packaged` is where the operating system's own
+    package has the definition, which is then neither written nor removed.
     """
 
     definition: Definition
@@ -45,3 +46,4 @@ class Installation:
     program: PurePath | None = None
     manager: PurePath | None = None
     closed: tuple[PurePath, ...] = ()
+    packaged: PurePath | None = None

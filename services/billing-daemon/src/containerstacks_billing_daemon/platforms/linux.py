@@ -5,7 +5,7 @@ from pathlib import PurePath, PurePosixPath
 from .installation import Definition, Installation, Question
 
 STATUS_FILE = PurePosixPath("/run/containerstacks/billing-daemon.json")
-EXECUTABLE = PurePosixPath("/opt/containerstacks/.venv/bin/containerstacks-billing-daemon")
+EXECUTABLE = PurePosixPath("/opt/containerstacks/bin/containerstacks-billing-daemon")
 
 UNIT = "containerstacks-billing-daemon.service"
 DATABASE_URL_FILE = PurePosixPath("/etc/containerstacks/credentials/database-url")
@@ -114,6 +114,8 @@ def installation(command: PurePath) -> Installation:
         manager=PurePosixPath("/run/systemd/system"),
         # By ProtectHome.
         closed=(PurePosixPath("/root"), PurePosixPath("/home"), PurePosixPath("/run/user")),
+        # The package's unit starts the package's program, and no other.
+        packaged=PurePosixPath("/lib/systemd/system") / UNIT if command == EXECUTABLE else None,
     )
 
 

@@ -52,14 +52,19 @@ _FILTERS: Final[Mapping[str, Callable[..., str]]] = {
 def setup_templates(app: web.Application, assets: Assets, brand: Brand) -> jinja2.Environment:
     """Give the application its templates; return their environment, for what single pages add to it."""
     app[FRAGMENT_CACHE] = FragmentCache()
+    files = jinja2.PackageLoader("containerstacks_web")
     environment = aiohttp_jinja2.setup(
         app,
-        loader=jinja2.PackageLoader("containerstacks_web"),
+        loader=files,
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         filters=_FILTERS,
+    )
+    # Read once: an upgrade replaces the files under a process that still runs.
+    environment.loader = jinja2.DictLoader(
+        {name: files.get_source(environment, name)[0] for name in files.list_templates()}
     )
     environment.globals.update(
         asset=assets.url,
