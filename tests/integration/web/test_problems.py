@@ -19,7 +19,7 @@ URIS: Final = {problem.uri for problem in ProblemType}
 
 def refusals() -> list[tuple[str, str, str | None]]:
     """Return where each `RequestRefused(status, …, problem=…)` stands, with the names of both."""
-    found: list[tuple[str, str | None, str | None]] = []
+    found: list[tuple[str, str, str | None]] = []
     for path in SOURCES.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "RequestRefused":
