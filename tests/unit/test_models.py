@@ -85,6 +85,8 @@ STATS = {"users", "organizations", "vps", "containers", "support", "plans", "reg
                 "oldestUnpaidHour",
                 "owedAsOf",
                 "audit",
+                "currency",
+                "totalAmountExact",
             },
         ),
         (PlatformStatistics(), STATS),
@@ -144,6 +146,7 @@ def test_the_groups_sum_to_the_total() -> None:
 )
 def test_figures_are_numbers_with_every_digit_that_counts(figure: Decimal, text: str) -> None:
     assert f'"totalAmount":{text},' in DaemonDetails(total_amount=figure).model_dump_json()
+    assert f'"totalAmountExact":"{figure:f}"' in DaemonDetails(total_amount=figure).model_dump_json()
 
 
 def test_times_are_utc_whatever_zone_they_come_in() -> None:

@@ -23,7 +23,7 @@ _CHOICE: Final = re.compile(r"\{([^{}]*)\}")
 # Objects whose names are data.
 _MAPPINGS: Final = frozenset({"vps.byRawStatus", "actions[].details"})
 # In another's format, and of one organization: test_statuspage_api.py, test_organizations.py.
-_TRIED_ELSEWHERE: Final = ("GET /api/v2/", "GET /api/organizations/")
+_TRIED_ELSEWHERE: Final = ("GET /api/v2/", "GET /api/organizations/{id}")
 
 
 def expand(pattern: str) -> Iterator[str]:
@@ -69,7 +69,18 @@ def is_absent(field: str, seen: set[str]) -> bool:
 async def seed(connection: Connection) -> None:
     organization = await fleet.add_organization(connection)
     plan = await fleet.add_plan(connection, region="us-east")
-    await fleet.add_instance(connection, organization, plan)
+    instance = await fleet.add_instance(connection, organization, plan)
+    await connection.execute(
+        "insert into vps_debts (vps_instance_id, organization_id, reason, vps_billing_cycle_id)"
+        " values ($1, $2, 'insufficient_balance', gen_random_uuid())",
+        instance,
+        organization.id,
+    )
+    await connection.execute(
+        "insert into price_holds (vps_plan_id, reason, hourly_rate) values ($1, 'An hour costs much.', 9)",
+        plan.id,
+    )
+    await connection.execute("insert into alerts (kind, summary) values ('run_failed', 'A run failed.')")
     await fleet.add_plan(connection, specifications={"vcpus": "many"})
     await connection.execute(
         "insert into billing_runs (biller, trigger, holder, term, status, finished_at)"

@@ -16,6 +16,7 @@ from containerstacks_web.admin import overview as admin_overview
 from containerstacks_web.admin import price_holds as admin_price_holds
 from containerstacks_web.admin import runs as admin_runs
 from containerstacks_web.api import (
+    alerts,
     atom,
     audit_log,
     badges,
@@ -72,10 +73,14 @@ ROUTES: Final = (
     web.get("/api/v2/scheduled-maintenances/upcoming.json", v2.upcoming_maintenances),
     web.get("/api/v2/scheduled-maintenances/active.json", v2.active_maintenances),
     web.get("/api/billing/runs", billing.runs),
+    web.get("/api/billing/debts", billing.all_debts),
+    web.get("/api/billing/held-prices", billing.held_prices),
+    web.get("/api/organizations", organizations.list_organizations),
     web.get("/api/organizations/{id}", organizations.read_organization),
     web.get("/api/organizations/{id}/balance", organizations.read_balance),
     web.get("/api/organizations/{id}/debts", organizations.read_debts),
     web.get("/api/organizations/{id}/statement", organizations.read_statement),
+    web.get("/api/alerts", alerts.read_alerts),
     web.get("/api/audit-log", audit_log.read_log),
     web.get("/api/keys", keys.list_keys),
     web.post("/api/keys", keys.create_key),

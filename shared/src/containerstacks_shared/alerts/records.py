@@ -160,4 +160,14 @@ async def forget(connection: Connection, *, older_than: timedelta) -> None:
 
 
 async def read_recent(connection: Connection, *, limit: int) -> list[AlertRecord]:
-    return [AlertRecord(**dict(row)) for row in await connection.fetch(_QUERIES["recent"], limit)]
+    """The newest first, what is open before what is over."""
+    return await _read(connection, limit, None, True)
+
+
+async def read_page(connection: Connection, *, limit: int, before: int | None) -> list[AlertRecord]:
+    """The newest first, or those below one."""
+    return await _read(connection, limit, before, False)
+
+
+async def _read(connection: Connection, *values: object) -> list[AlertRecord]:
+    return [AlertRecord(**dict(row)) for row in await connection.fetch(_QUERIES["alerts"], *values)]

@@ -100,8 +100,8 @@ delete from outbox_messages
  where topic = 'alert'
    and subject_id in (select id from forgotten);
 
--- name: recent
--- The newest first, what is open before what is over.
+-- name: alerts
+-- The newest first; $1 how many, $2 only those below that id, $3 whether what is open stands before what is over.
 select a.id, a.kind, a.subject, a.summary, a.noticed_at, a.opened_at, a.resolved_at,
        count(m.id) filter (where m.outcome = 'delivered') as delivered,
        count(m.id) filter (where m.outcome = 'given_up') as given_up,
@@ -110,6 +110,8 @@ select a.id, a.kind, a.subject, a.summary, a.noticed_at, a.opened_at, a.resolved
        (array_agg(m.last_error order by m.id desc) filter (where m.last_error is not null))[1] as last_error
   from alerts a
   left join outbox_messages m on m.topic = 'alert' and m.subject_id = a.id
+ where $2::bigint is null
+    or a.id < $2
  group by a.id
- order by a.resolved_at is not null, a.id desc
+ order by $3::boolean and a.resolved_at is not null, a.id desc
  limit $1;

@@ -65,10 +65,14 @@ class Runway:
 
 
 async def read_open(
-    connection: Connection, *, limit: int | None = None, organization: UUID | None = None
+    connection: Connection,
+    *,
+    limit: int | None = None,
+    organization: UUID | None = None,
+    after: int | None = None,
 ) -> list[OpenDebt]:
-    """The oldest open debts, each with what is unpaid of it now to the digit."""
-    wanted = await connection.fetch(_OPEN_DEBTS, limit, organization)
+    """The oldest open debts, or those after one, each with what is unpaid of it now to the digit."""
+    wanted = await connection.fetch(_OPEN_DEBTS, limit, organization, after)
     ids = {row["id"] for row in wanted}
     now = await connection.fetchval("select clock_now()")
     debts: list[OpenDebt] = []

@@ -1,10 +1,12 @@
 -- name: open_debts
--- The oldest first; $2 one organization's, or NULL for everybody's.
+-- The oldest first; $2 one organization's, or NULL for everybody's; $3 only those after that one.
 select d.id, d.organization_id
   from vps_debts d
  where d.settled_at is null
    and d.written_off_at is null
    and ($2::uuid is null or d.organization_id = $2)
+   and ($3::bigint is null
+        or (d.opened_at, d.id) > (select seen.opened_at, seen.id from vps_debts seen where seen.id = $3))
  order by d.opened_at, d.id
  limit $1;
 

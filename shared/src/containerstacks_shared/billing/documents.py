@@ -6,9 +6,10 @@ Administrators get the `…Details`, which only add fields.
 from decimal import Decimal
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import Field, computed_field
 
-from containerstacks_shared.core.documents import Count, Document, Figure, Timestamp
+from containerstacks_shared.core.documents import Count, Document, Figure, Money, Timestamp
+from containerstacks_shared.core.money import CURRENCY
 
 
 class Biller(StrEnum):
@@ -77,7 +78,7 @@ class DaemonStatus(Document):
 
 
 class BillingRunRecord(Document):
-    """One line of an administrator's history of runs."""
+    """One line of an administrator's history of runs. `amountBilledExact` is the amount to read, in `currency`."""
 
     run_id: int
     biller: Biller
@@ -92,6 +93,12 @@ class BillingRunRecord(Document):
     instances_unpaid: Count = 0
     hours_unpaid: Count = 0
     error_message: str | None = None
+    currency: str = CURRENCY
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def amount_billed_exact(self) -> Money:
+        return self.amount_billed
 
 
 class AuditSummary(Document):
@@ -104,6 +111,8 @@ class AuditSummary(Document):
 
 
 class DaemonDetails(DaemonStatus):
+    """`totalAmountExact` is the amount to read, in `currency`."""
+
     total_amount: Figure = Decimal(0)
     total_hours: Figure = Decimal(0)
     failed_instances: Count = 0
@@ -119,3 +128,9 @@ class DaemonDetails(DaemonStatus):
     # When those four were read; they cost a look at every instance.
     owed_as_of: Timestamp | None = None
     audit: AuditSummary | None = None
+    currency: str = CURRENCY
+
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def total_amount_exact(self) -> Money:
+        return self.total_amount

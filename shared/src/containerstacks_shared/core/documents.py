@@ -1,10 +1,10 @@
-"""What every document on the wire has in common: frozen, camelCase, moments in UTC, figures as numbers."""
+"""What every document on the wire has in common: frozen, camelCase, UTC moments, figures as numbers, money as text."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, PlainSerializer, WithJsonSchema
 from pydantic.alias_generators import to_camel
 
 
@@ -24,10 +24,30 @@ def text_only(value: object) -> object:
     return value
 
 
-Timestamp = Annotated[AwareDatetime, PlainSerializer(_utc_text, return_type=str, when_used="json")]
+def _decimal_text(amount: Decimal) -> str:
+    return f"{amount:f}"
+
+
+Timestamp = Annotated[
+    AwareDatetime,
+    PlainSerializer(_utc_text, return_type=str, when_used="json"),
+    WithJsonSchema(
+        {"type": "string", "format": "date-time", "examples": ["2026-11-30T01:00:00Z"]}, mode="serialization"
+    ),
+]
 
 
 Figure = Annotated[Decimal, PlainSerializer(_json_number, return_type=int | float, when_used="json")]
+
+
+# To the last digit, which a JSON number would not be everywhere. `currency` stands beside it.
+Money = Annotated[
+    Decimal,
+    PlainSerializer(_decimal_text, return_type=str, when_used="json"),
+    WithJsonSchema(
+        {"type": "string", "pattern": r"^-?[0-9]+(\.[0-9]+)?$", "examples": ["12.50"]}, mode="serialization"
+    ),
+]
 
 
 Count = Annotated[int, Field(ge=0)]
@@ -42,4 +62,6 @@ class Document(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
         serialize_by_alias=True,
+        # What is always sent is always there, also for whoever makes a client of the description.
+        json_schema_serialization_defaults_required=True,
     )

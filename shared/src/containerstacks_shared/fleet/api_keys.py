@@ -113,10 +113,15 @@ async def create(
 
 
 async def list_all(
-    connection: Connection, *, email: str | None = None, limit: int | None = None, offset: int = 0
+    connection: Connection,
+    *,
+    email: str | None = None,
+    limit: int | None = None,
+    offset: int = 0,
+    after: UUID | None = None,
 ) -> list[ApiKeyRecord]:
-    """Every key, or those of one user, newest first; or so many of them."""
-    return [_record(row) for row in await connection.fetch(QUERIES["list"], email, limit, offset)]
+    """Every key, or those of one user, newest first; or so many of them, or those after one."""
+    return [_record(row) for row in await connection.fetch(QUERIES["list"], email, limit, offset, after)]
 
 
 async def find_listed(connection: Connection, key_id: UUID) -> ApiKeyRecord:

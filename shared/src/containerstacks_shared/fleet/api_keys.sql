@@ -20,7 +20,7 @@ values ($1, $2, $3, $4, $5, $6)
 returning id, created_at;
 
 -- name: list
--- Newest first; created_at may be NULL in rows of the original application.
+-- Newest first; created_at may be NULL in rows of the original application. $4 only those after that key.
 select key.id, key.user_id, account.email, key.name, key.prefix, key.permissions, key.active,
        case when key.created_at >= '0001-01-02' then key.created_at end as created_at,
        case when key.last_used_at >= '0001-01-02' then key.last_used_at end as last_used_at,
@@ -28,9 +28,13 @@ select key.id, key.user_id, account.email, key.name, key.prefix, key.permissions
   from list_api_keys() as key
   join users as account
     on account.id = key.user_id
- where $1::text is null
-    or account.email = $1
- order by key.created_at desc nulls last, key.id
+  left join list_api_keys() as seen
+    on seen.id = $4::uuid
+ where ($1::text is null or account.email = $1)
+   and ($4::uuid is null
+        or coalesce(key.created_at, '-infinity') < coalesce(seen.created_at, '-infinity')
+        or (coalesce(key.created_at, '-infinity') = coalesce(seen.created_at, '-infinity') and key.id > seen.id))
+ order by coalesce(key.created_at, '-infinity') desc, key.id
  limit $2
 offset $3;
 

@@ -32,9 +32,20 @@ async def search(connection: Connection, typed: str, *, limit: int) -> list[Orga
     return [Organization(**dict(row)) for row in rows]
 
 
+async def read_page(connection: Connection, *, limit: int, after: UUID | None = None) -> list[Organization]:
+    """Everybody's, in the order of their ids."""
+    rows = await connection.fetch(_QUERIES["organizations_page"], after, limit)
+    return [Organization(**dict(row)) for row in rows]
+
+
 async def of_user(
-    connection: Connection, user_id: UUID, *, organization_id: UUID | None = None, limit: int
+    connection: Connection,
+    user_id: UUID,
+    *,
+    limit: int,
+    organization_id: UUID | None = None,
+    after: UUID | None = None,
 ) -> list[Organization]:
-    """Return the organizations that the user owns or is a member of, or that one of them."""
-    rows = await connection.fetch(_QUERIES["organizations_of_user"], user_id, organization_id, limit)
+    """Return the organizations that the user owns or is a member of in the order of their ids, or one of them."""
+    rows = await connection.fetch(_QUERIES["organizations_of_user"], user_id, organization_id, after, limit)
     return [Organization(**dict(row)) for row in rows]

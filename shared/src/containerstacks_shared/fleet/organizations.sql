@@ -26,8 +26,17 @@ select o.id, o.name, o.slug
  order by o.id::text = lower($1) or o.slug = lower($1) desc, o.name, o.id
  limit $3;
 
+-- name: organizations_page
+-- In the order of their ids, those after $1.
+select id, name, slug
+  from organizations
+ where $1::uuid is null
+    or id > $1
+ order by id
+ limit $2;
+
 -- name: organizations_of_user
--- Those that the user owns or is a member of; $2 one of them, NULL for all.
+-- Those that the user owns or is a member of, in the order of their ids; $2 one of them, NULL for all; those after $3.
 select o.id, o.name, o.slug
   from organizations o
  where (o.owner_id = $1
@@ -36,5 +45,6 @@ select o.id, o.name, o.slug
                     where m.organization_id = o.id
                       and m.user_id = $1))
    and ($2::uuid is null or o.id = $2)
- order by o.name, o.id
- limit $3;
+   and ($3::uuid is null or o.id > $3)
+ order by o.id
+ limit $4;

@@ -1,4 +1,4 @@
-"""Who may read what of an organization: staff all of it, its owner and its members what is theirs."""
+"""Who may read which organizations: staff all of them, owners and members what is theirs."""
 
 from uuid import UUID
 
@@ -21,3 +21,14 @@ async def find_readable(connection: Connection, identity: Identity, organization
     if not found:
         raise NotFound(f"there is no organization {organization_id}")
     return found[0]
+
+
+async def list_readable(
+    connection: Connection, identity: Identity, *, limit: int, after: UUID | None = None
+) -> list[Organization]:
+    """In the order of their ids."""
+    if identity.sees_details:
+        return await organizations.read_page(connection, limit=limit, after=after)
+    if identity.user_id is None or not identity.reads_own:
+        return []
+    return await organizations.of_user(connection, identity.user_id, limit=limit, after=after)

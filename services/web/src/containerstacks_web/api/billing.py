@@ -1,35 +1,133 @@
-"""The runs of billing, for administrators."""
+"""/api/billing: runs, open debts and prices on hold, for administrators and staff."""
 
 from datetime import UTC, datetime
-from typing import Final
+from typing import Literal
+from uuid import UUID
 
 from aiohttp import web
-from yarl import URL
 
-from containerstacks_shared.billing import run_records
+from containerstacks_shared.billing import debts, price_holds, run_records
+from containerstacks_shared.billing.debts import OpenDebt
+from containerstacks_shared.billing.documents import BillingRunRecord
+from containerstacks_shared.core.documents import Count, Document, Money, Timestamp
+from containerstacks_shared.core.money import CURRENCY
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import assert_may
 from containerstacks_web.http.exchange import answer, whole_number
+from containerstacks_web.http.paging import id_in_query, link_to_next, page_limit
 
-from .documents import BillingRunsDocument
 
-RUNS_MAX: Final = 200
-RUNS_USUAL: Final = 50
+class BillingRunsDocument(Document):
+    """Newest first; the header `Link` leads to the page after."""
+
+    success: Literal[True] = True
+    timestamp: Timestamp
+    runs: list[BillingRunRecord]
+
+
+class DebtDocument(Document):
+    """What one instance owes. `unpaidSince` is where its first unpaid hour starts, `amount` is in `currency`."""
+
+    id: int
+    organization_id: UUID
+    vps_instance_id: UUID
+    label: str | None
+    reason: str
+    opened_at: Timestamp
+    unpaid_since: Timestamp | None
+    hours: Count
+    amount: Money
+    currency: str = CURRENCY
+    price_on_hold: bool
+
+
+class DebtsDocument(Document):
+    """Oldest first; the header `Link` leads to the page after."""
+
+    success: Literal[True] = True
+    timestamp: Timestamp
+    currency: str = CURRENCY
+    debts: list[DebtDocument]
+
+
+class HeldPriceDocument(Document):
+    """A plan whose hours wait because of its price. `hourlyRateBefore` is what it charged last, null if nothing."""
+
+    vps_plan_id: UUID
+    name: str | None
+    reason: str
+    since: Timestamp | None
+    hourly_rate: Money
+    hourly_rate_before: Money | None
+    currency: str = CURRENCY
+    instances: Count
+    can_be_released: bool
+
+
+class HeldPricesDocument(Document):
+    """In the order of the plans' ids; the header `Link` leads to the page after."""
+
+    success: Literal[True] = True
+    timestamp: Timestamp
+    held_prices: list[HeldPriceDocument]
 
 
 async def runs(request: web.Request) -> web.Response:
-    """List runs, newest first. Pages are told apart by the last id seen, so a new run shifts none of them."""
     assert_may(request, Permission.READ)
-    limit = whole_number(request, "limit", most=RUNS_MAX) or RUNS_USUAL
-    before = whole_number(request, "before")
+    limit, before = page_limit(request), whole_number(request, "before")
     async with lend(request.app[POOL]) as connection:
         now = datetime.now(UTC)
         page = await run_records.page(connection, before=before, limit=limit)
-    headers = {}
-    if page.has_older:
-        # Relative, so that no header of a request decides where it leads.
-        following = URL.build(path=request.path, query={"limit": limit, "before": page.runs[-1].run_id})
-        headers["Link"] = f'<{following}>; rel="next"'
+    headers = link_to_next(request, limit=limit, before=page.runs[-1].run_id) if page.has_older else {}
     return answer(request, BillingRunsDocument(timestamp=now, runs=page.runs), headers=headers)
+
+
+async def all_debts(request: web.Request) -> web.Response:
+    assert_may(request, Permission.READ)
+    limit, after = page_limit(request), whole_number(request, "after")
+    async with lend(request.app[POOL]) as connection:
+        now = datetime.now(UTC)
+        owed = await debts.read_open(connection, limit=limit + 1, after=after)
+    return answer_debts(request, owed, now=now, limit=limit)
+
+
+def answer_debts(request: web.Request, owed: list[OpenDebt], *, now: datetime, limit: int) -> web.Response:
+    """Answer with a page of debts, of which one more than the limit was read."""
+    listed = [
+        DebtDocument(
+            id=debt.id,
+            organization_id=debt.organization_id,
+            vps_instance_id=debt.vps_instance_id,
+            label=debt.label,
+            reason=debt.reason,
+            opened_at=debt.opened_at,
+            unpaid_since=debt.since,
+            hours=debt.hours,
+            amount=debt.amount,
+            price_on_hold=debt.is_held,
+        )
+        for debt in owed[:limit]
+    ]
+    headers = link_to_next(request, limit=limit, after=listed[-1].id) if len(owed) > limit else {}
+    return answer(request, DebtsDocument(timestamp=now, debts=listed), headers=headers)
+
+
+async def held_prices(request: web.Request) -> web.Response:
+    assert_may(request, Permission.READ)
+    limit, after = page_limit(request), id_in_query(request, "after")
+    async with lend(request.app[POOL]) as connection:
+        now = datetime.now(UTC)
+        held = await price_holds.read_held(connection)
+    # As many as there are plans at most; their order by instances, which people see, changes from page to page.
+    held = sorted((each for each in held if after is None or each.vps_plan_id > after), key=_plan_id)
+    listed = [HeldPriceDocument(**vars(each), can_be_released=each.can_be_released) for each in held[:limit]]
+    headers = (
+        link_to_next(request, limit=limit, after=str(listed[-1].vps_plan_id)) if len(held) > limit else {}
+    )
+    return answer(request, HeldPricesDocument(timestamp=now, held_prices=listed), headers=headers)
+
+
+def _plan_id(held: price_holds.PriceHold) -> UUID:
+    return held.vps_plan_id

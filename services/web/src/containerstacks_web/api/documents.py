@@ -3,7 +3,7 @@
 from typing import Literal, Self
 from uuid import UUID
 
-from containerstacks_shared.billing.documents import BillingRunRecord, DaemonDetails, DaemonStatus
+from containerstacks_shared.billing.documents import DaemonDetails, DaemonStatus
 from containerstacks_shared.core.documents import Document, Timestamp
 from containerstacks_shared.fleet.api_keys import ApiKeyRecord, ApiKeyScope, NewApiKey
 from containerstacks_shared.fleet.platform import PlatformDetails, PlatformStatistics
@@ -62,14 +62,6 @@ class IncidentDocument(Document):
     incident: Incident
 
 
-class BillingRunsDocument(Document):
-    """Newest first; the header `Link` leads to the page after."""
-
-    success: Literal[True] = True
-    timestamp: Timestamp
-    runs: list[BillingRunRecord]
-
-
 class ApiKeyDocument(Document):
     """`prefix` is how the key begins."""
 
@@ -99,6 +91,8 @@ class ApiKeyDocument(Document):
 
 
 class ApiKeysDocument(Document):
+    """Newest first; the header `Link` leads to the page after."""
+
     success: Literal[True] = True
     timestamp: Timestamp
     keys: list[ApiKeyDocument]

@@ -15,7 +15,8 @@ from containerstacks_shared.core.version import application_version
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import counts
 from containerstacks_web.database import POOL
-from containerstacks_web.http.conditional import conditional
+from containerstacks_web.http.conditional import conditional, named_answer
+from containerstacks_web.http.exchange import JSON
 from containerstacks_web.http.identity import IDENTITY
 from containerstacks_web.live.feed import SNAPSHOT_FEED
 from containerstacks_web.live.freshness import Freshness
@@ -28,12 +29,16 @@ from .documents import DaemonStatusDocument, HealthDocument, PlatformStatisticsD
 
 async def health(request: web.Request) -> web.Response:
     """Tell that the API answers; asks nobody."""
-    return _answer(
-        HealthDocument(
-            message=f"{request.app[SETTINGS].company_name} API is healthy",
-            timestamp=datetime.now(UTC),
-            version=application_version(),
-        )
+    document = HealthDocument(
+        message=f"{request.app[SETTINGS].company_name} API is healthy",
+        timestamp=datetime.now(UTC),
+        version=application_version(),
+    )
+    return named_answer(
+        request,
+        _serialized(document),
+        content_type=JSON,
+        says=document.model_dump_json(exclude={"timestamp"}).encode(),
     )
 
 

@@ -5,6 +5,7 @@ from typing import Final
 
 from aiohttp.typedefs import Handler
 
+from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_shared.status.documents import Component, IncidentKind
 from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentRequest
 from containerstacks_web.live.board import PAGE_INCIDENTS
@@ -13,12 +14,19 @@ from . import atom, badges, calendar, incidents
 from . import statuspage_handlers as v2
 from .documents import ComponentsDocument, IncidentDocument, IncidentsDocument
 from .incidents import INCIDENTS_MAX
-from .operations import Operation, Parameter
+from .operation import (
+    NEXT_PAGE,
+    WRONG_QUERY,
+    Operation,
+    Parameter,
+    Tag,
+    below,
+    limit_parameter,
+    number_in_path,
+)
 from .statuspage import ComponentsAnswer, IncidentsAnswer, MaintenancesAnswer, StatusAnswer, SummaryAnswer
 
-_ID: Final = Parameter(
-    "id", "The incident's id.", {"type": "integer", "minimum": 1, "maximum": 2**63 - 1}, "path"
-)
+_ID: Final = number_in_path("The incident's id.", 1)
 _NOT_THERE: Final = (404, "There is no incident of this id.")
 
 INCIDENT_OPERATIONS: Final[Mapping[Handler, Operation]] = {
@@ -28,6 +36,7 @@ INCIDENT_OPERATIONS: Final[Mapping[Handler, Operation]] = {
         "State, uptime per 24 hours, 7, 30 and 90 days, and 90 daily bars of UTC, by published rules. `no_data` is"
         " what nobody looked at. `stale` tells that newer states could not be had since `lastUpdated`.",
         ComponentsDocument,
+        Tag.INCIDENTS,
         cached=True,
     ),
     incidents.list_incidents: Operation(
@@ -36,31 +45,32 @@ INCIDENT_OPERATIONS: Final[Mapping[Handler, Operation]] = {
         "Open and closed, with everything that was said. The header `Link` leads to the next page, as long as there"
         " is one.",
         IncidentsDocument,
+        Tag.INCIDENTS,
         cached=True,
         parameters=(
-            Parameter(
-                "limit",
-                "How many on a page.",
-                {"type": "integer", "minimum": 1, "maximum": INCIDENTS_MAX, "default": PAGE_INCIDENTS},
-            ),
-            Parameter(
-                "before",
-                "Only those with a smaller `id`.",
-                {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
-            ),
+            limit_parameter(usual=PAGE_INCIDENTS, most=INCIDENTS_MAX),
+            below("id"),
             Parameter("kind", "Only these.", {"type": "string", "enum": [*map(str, IncidentKind)]}),
         ),
-        headers=(("Link", "Where the next page is (rel=next)."),),
-        problems=((400, "A parameter is wrong."),),
+        headers=NEXT_PAGE,
+        problems=(WRONG_QUERY,),
     ),
     incidents.open_incident: Operation(
         "openIncident",
         "Open an incident, or plan a maintenance",
         "`kind` says which. A maintenance begins and ends by itself; its components are in maintenance meanwhile.",
         IncidentDocument,
+        Tag.INCIDENTS,
         status=201,
-        for_admins=True,
+        needs=Permission.PUBLISH,
         request_document=IncidentRequest,
+        sent={
+            "kind": "incident",
+            "title": "Slow disks in Frankfurt",
+            "body": "We are investigating.",
+            "impact": "minor",
+            "components": ["vps"],
+        },
         headers=(("Location", "The address of what was opened."),),
         problems=((409, "The window of the maintenance cannot be meant, like one in the past."),),
     ),
@@ -69,6 +79,7 @@ INCIDENT_OPERATIONS: Final[Mapping[Handler, Operation]] = {
         "One incident or maintenance",
         "With everything that was said, the newest first.",
         IncidentDocument,
+        Tag.INCIDENTS,
         cached=True,
         parameters=(_ID,),
         problems=(_NOT_THERE,),
@@ -78,8 +89,10 @@ INCIDENT_OPERATIONS: Final[Mapping[Handler, Operation]] = {
         "Update or close an incident; change, end or cancel a maintenance",
         "What is not named stays. A `status` or a `body` makes an update that everybody reads.",
         IncidentDocument,
-        for_admins=True,
+        Tag.INCIDENTS,
+        needs=Permission.PUBLISH,
         request_document=IncidentChange,
+        sent={"status": "resolved", "body": "The disks are as fast as before."},
         parameters=(_ID,),
         problems=(_NOT_THERE, (409, "This does not fit what is there, like a second end.")),
     ),
@@ -89,6 +102,7 @@ INCIDENT_OPERATIONS: Final[Mapping[Handler, Operation]] = {
             summary,
             "In the shape of Statuspage's public API, for programs that read that. Any site's page may read it.",
             document,
+            Tag.STATUSPAGE,
             cached=True,
         )
         for handler, operation_id, summary, document in (
@@ -107,6 +121,7 @@ INCIDENT_OPERATIONS: Final[Mapping[Handler, Operation]] = {
         "Planned maintenance as a calendar",
         "An event for each, under an id that never changes.",
         str,
+        Tag.INCIDENTS,
         cached=True,
         content_type="text/calendar",
     ),
@@ -115,6 +130,7 @@ INCIDENT_OPERATIONS: Final[Mapping[Handler, Operation]] = {
         "The latest incidents and maintenance as an Atom feed",
         "An entry for each, which changes when something is said.",
         str,
+        Tag.INCIDENTS,
         cached=True,
         content_type="application/atom+xml",
     ),
@@ -123,6 +139,7 @@ INCIDENT_OPERATIONS: Final[Mapping[Handler, Operation]] = {
         "The state of a component, or of all, as a picture",
         "May be shown on other sites, and kept for half a minute.",
         str,
+        Tag.INCIDENTS,
         cached=True,
         parameters=(
             Parameter(
@@ -130,6 +147,7 @@ INCIDENT_OPERATIONS: Final[Mapping[Handler, Operation]] = {
                 "A component, or `status` for all.",
                 {"type": "string", "enum": ["status", *map(str, Component)]},
                 "path",
+                "status",
             ),
         ),
         content_type="image/svg+xml",

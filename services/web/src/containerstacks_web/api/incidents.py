@@ -4,8 +4,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
 
-from aiohttp import hdrs, web
-from yarl import URL
+from aiohttp import web
 
 from containerstacks_shared.core.errors import ChangeRefused, NotFound, as_sentence
 from containerstacks_shared.database.bounded_pool import lend
@@ -18,6 +17,7 @@ from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import assert_may
 from containerstacks_web.http.conditional import named_answer
 from containerstacks_web.http.exchange import JSON, answer, read_document, whole_number
+from containerstacks_web.http.paging import link_to_next, page_limit
 from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import RequestRefused
 from containerstacks_web.live.board import PAGE_INCIDENTS, STATUS_BOARD
@@ -45,7 +45,7 @@ async def read_components(request: web.Request) -> web.Response:
 
 async def list_incidents(request: web.Request) -> web.Response:
     """Tell one page of all incidents and maintenance; the next one is in the Link header."""
-    limit = whole_number(request, "limit", most=INCIDENTS_MAX) or PAGE_INCIDENTS
+    limit = page_limit(request, usual=PAGE_INCIDENTS, most=INCIDENTS_MAX)
     before, kind = whole_number(request, "before"), _kind(request)
     if (limit, before, kind) == (PAGE_INCIDENTS, None, None):
         page = (await request.app[STATUS_BOARD].current()).latest
@@ -61,10 +61,8 @@ async def list_incidents(request: web.Request) -> web.Response:
         says=document.model_dump_json(include={"incidents"}).encode(),
     )
     if page.next_before is not None:
-        query: dict[str, str | int] = {"limit": limit, "before": page.next_before}
-        # Relative, so that no header of a request decides where it leads.
-        following = URL.build(path=_PATH, query=query if kind is None else query | {"kind": kind.value})
-        response.headers[hdrs.LINK] = f'<{following}>; rel="next"'
+        chosen = {} if kind is None else {"kind": kind.value}
+        response.headers.update(link_to_next(request, limit=limit, before=page.next_before, **chosen))
     return response
 
 

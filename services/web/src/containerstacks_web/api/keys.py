@@ -14,6 +14,7 @@ from containerstacks_web.actions.api_keys import ApiKeyRequest, ExpiryProblem
 from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import assert_may
 from containerstacks_web.http.exchange import answer, read_document
+from containerstacks_web.http.paging import id_in_query, link_to_next, page_limit
 from containerstacks_web.http.problems import FieldError, RequestRefused
 
 from .documents import ApiKeyDocument, ApiKeysDocument, NewApiKeyDocument
@@ -21,12 +22,13 @@ from .documents import ApiKeyDocument, ApiKeysDocument, NewApiKeyDocument
 
 async def list_keys(request: web.Request) -> web.Response:
     assert_may(request, Permission.READ)
+    limit, after = page_limit(request), id_in_query(request, "after")
     async with lend(request.app[POOL]) as connection:
         now = datetime.now(UTC)
-        found = await api_keys.list_all(connection)
-    return answer(
-        request, ApiKeysDocument(timestamp=now, keys=[ApiKeyDocument.of(record) for record in found])
-    )
+        found = await api_keys.list_all(connection, limit=limit + 1, after=after)
+    listed = [ApiKeyDocument.of(record) for record in found[:limit]]
+    headers = link_to_next(request, limit=limit, after=str(listed[-1].id)) if len(found) > limit else {}
+    return answer(request, ApiKeysDocument(timestamp=now, keys=listed), headers=headers)
 
 
 async def create_key(request: web.Request) -> web.Response:

@@ -15,16 +15,17 @@ from containerstacks_web.http.problems import CONTENT_TYPE, Problem
 from containerstacks_web.live.messages import DetailsMessage, IncidentsMessage, StatusMessage
 
 from .incident_operations import INCIDENT_OPERATIONS
-from .operations import OPERATIONS, Operation
+from .operation import Operation, Tag
+from .operations import OPERATIONS
 
-_OPERATIONS: Final[Mapping[Any, Operation]] = {**OPERATIONS, **INCIDENT_OPERATIONS}
+ALL_OPERATIONS: Final[Mapping[Any, Operation]] = {**OPERATIONS, **INCIDENT_OPERATIONS}
 _SCHEMAS: Final = "#/components/schemas/{model}"
 # What the socket sends is described beside what the endpoints answer.
 _MESSAGES: Final = (StatusMessage, IncidentsMessage, DetailsMessage)
 
 _ABOUT: Final = (
-    "Everybody gets the public part of each answer, administrators get details. Whoever sends a wrong credential in"
-    " a header is refused, however public the address. Every answer carries `X-Request-ID`, every refusal is an"
+    "Everybody gets the public part of each answer, administrators and staff get details. Whoever sends a wrong"
+    " credential in a header is refused, however public the address. Every answer carries `X-Request-ID`, every refusal is an"
     " RFC 9457 problem that repeats it. The WebSocket at /ws/status sends a `StatusMessage` on connect and after each"
     " change; `?topics=` chooses what it sends. Its close codes are 1008 (too many messages), 1009 (too long a"
     " message), 1012 (this server restarts: come back) and 4401 (the administrator's credential ended)."
@@ -35,6 +36,7 @@ _LIMIT_HEADERS: Final = {
     "RateLimit": "What is left of it: requests (r), and seconds until the window starts anew (t).",
 }
 _REQUEST_ID: Final = {"X-Request-ID": "Names this request in the log."}
+_ETAG: Final = {"ETag": "Names this state of the figures; absent from what administrators and staff get."}
 _RETRY_AFTER: Final = {"Retry-After": "Seconds to wait."}
 _SECURITY_SCHEMES: Final = {
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -63,11 +65,11 @@ class ApiDescription:
 
     def __init__(self, company_name: str, router: web.UrlDispatcher) -> None:
         self._company_name = company_name
-        self._router = router
+        self.router = router
 
     @cached_property
     def document(self) -> Mapping[str, Any]:
-        return describe_api(self._company_name, self._router)
+        return describe_api(self._company_name, self.router)
 
     @cached_property
     def serialized(self) -> bytes:
@@ -79,8 +81,8 @@ API_DESCRIPTION: Final = web.AppKey("api_description", ApiDescription)
 
 def describe_api(company_name: str, router: web.UrlDispatcher) -> dict[str, Any]:
     """Describe what is served and has a description."""
-    routed = list(_routed(router))
-    operations = [operation for _, _, operation in routed]
+    found = list(routed(router))
+    operations = [operation for _, _, operation in found]
     answered: list[Any] = [
         *_MESSAGES,
         Problem,
@@ -95,7 +97,7 @@ def describe_api(company_name: str, router: web.UrlDispatcher) -> dict[str, Any]
         ref_template=_SCHEMAS,
     )
     paths: dict[str, dict[str, Any]] = {}
-    for path, method, operation in routed:
+    for path, method, operation in found:
         sent = schemas.get((operation.request_document, "validation"))
         received = schemas.get((operation.document, "serialization"))
         methods = paths.setdefault(path, {"options": _describe_options(path, operation)})
@@ -110,15 +112,16 @@ def describe_api(company_name: str, router: web.UrlDispatcher) -> dict[str, Any]
             "version": application_version(),
             "description": _ABOUT,
         },
+        "tags": [{"name": tag.value, "description": tag.explanation} for tag in Tag],
         "paths": paths,
         "components": {"schemas": definitions.get("$defs", {}), "securitySchemes": _SECURITY_SCHEMES},
         "security": [{}, *({name: []} for name in _SECURITY_SCHEMES)],
     }
 
 
-def _routed(router: web.UrlDispatcher) -> Iterator[tuple[str, str, Operation]]:
+def routed(router: web.UrlDispatcher) -> Iterator[tuple[str, str, Operation]]:
     for route in router.routes():
-        operation = _OPERATIONS.get(route.handler)
+        operation = ALL_OPERATIONS.get(route.handler)
         # HEAD is routed with GET, and described by it.
         if operation is not None and route.resource is not None and route.method != hdrs.METH_HEAD:
             yield route.resource.canonical, route.method.lower(), operation
@@ -127,14 +130,16 @@ def _routed(router: web.UrlDispatcher) -> Iterator[tuple[str, str, Operation]]:
 def _describe(operation: Operation, received: Any, sent: Any) -> dict[str, Any]:
     described: dict[str, Any] = {
         "operationId": operation.operation_id,
+        "tags": [operation.tag.value],
         "summary": operation.summary,
         "description": operation.description,
         "parameters": _parameters(operation),
         "responses": _responses(operation, received),
     }
     if sent is not None:
-        described["requestBody"] = {"required": True, "content": {"application/json": {"schema": sent}}}
-    if operation.for_admins or operation.for_users:
+        content = {"schema": sent} if operation.sent is None else {"schema": sent, "example": operation.sent}
+        described["requestBody"] = {"required": True, "content": {"application/json": content}}
+    if not operation.is_for_all:
         described["security"] = [{name: []} for name in _SECURITY_SCHEMES]
     return described
 
@@ -155,8 +160,14 @@ def _describe_options(path: str, operation: Operation) -> dict[str, Any]:
     name = path.strip("/").replace("/", "-").translate(str.maketrans("", "", "{}"))
     return {
         "operationId": f"options-{name}",
+        "tags": [operation.tag.value],
         "summary": "What this address takes",
-        "parameters": [parameter for parameter in _parameters(operation) if parameter["in"] == "path"],
+        # It answers whatever stands there.
+        "parameters": [
+            parameter | {"schema": {"type": "string"}}
+            for parameter in _parameters(operation)
+            if parameter["in"] == "path"
+        ],
         "responses": {
             "204": {
                 "description": "The methods, and whether another site's page may use them.",
@@ -170,13 +181,19 @@ def _describe_options(path: str, operation: Operation) -> dict[str, Any]:
 def _describe_itself() -> dict[str, Any]:
     return {
         "operationId": "getDescription",
+        "tags": [Tag.STATUS.value],
         "summary": "This description",
         "description": "Made from the models that read requests and make the answers.",
+        "parameters": [_IF_NONE_MATCH],
         "responses": {
             "200": {
                 "description": "OpenAPI 3.1.",
-                "headers": _headers(_LIMIT_HEADERS | _REQUEST_ID),
+                "headers": _headers(_LIMIT_HEADERS | _REQUEST_ID | _ETAG),
                 "content": {"application/json": {"schema": {"type": "object"}}},
+            },
+            "304": {
+                "description": "It is as it was.",
+                "headers": _headers(_LIMIT_HEADERS | _REQUEST_ID | _ETAG),
             },
             "406": _problem("The header Accept rules JSON out."),
             **_common_problems(),
@@ -189,9 +206,10 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
         {
             "name": parameter.name,
             "in": parameter.place,
-            "required": parameter.place == "path",
+            "required": parameter.required or parameter.place == "path",
             "schema": parameter.schema,
             "description": parameter.description,
+            **({} if parameter.example is None else {"example": parameter.example}),
         }
         for parameter in operation.parameters
     ]
@@ -201,7 +219,7 @@ def _parameters(operation: Operation) -> list[dict[str, Any]]:
 def _responses(operation: Operation, received: Any) -> dict[str, Any]:
     headers = _LIMIT_HEADERS | _REQUEST_ID | dict(operation.headers)
     if operation.cached:
-        headers["ETag"] = "Names this state of the figures; absent from administrators' answers."
+        headers |= _ETAG
     success: dict[str, Any] = {"description": "As asked.", "headers": _headers(headers)}
     if received is not None:
         success["content"] = {operation.content_type: {"schema": received}}
@@ -211,9 +229,9 @@ def _responses(operation: Operation, received: Any) -> dict[str, Any]:
             "description": "Nothing is newer than the ETag that was sent.",
             "headers": _headers(headers),
         }
-    if operation.for_admins:
+    if operation.needs is not None:
         responses["403"] = _problem(
-            "Only administrators may; or a session's request comes from another site."
+            f"Only {operation.callers} may; or a session's request comes from another site."
         )
     if operation.request_document is not None:
         responses["408"] = _problem("The rest of the request did not come.")

@@ -1,64 +1,42 @@
-"""What the API's description says of each handler; where it answers stands in `routes.py`."""
+"""What the API's description says of health, organizations, and what only some may read; addresses: `routes.py`."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from aiohttp.typedefs import Handler
-from pydantic import BaseModel
 
+from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_web.actions.api_keys import ApiKeyRequest
 
-from . import audit_log, billing, health, keys, organizations
-from .audit_log import ROWS_MAX, ROWS_USUAL, AuditLogDocument
-from .billing import RUNS_MAX, RUNS_USUAL
+from . import alerts, audit_log, billing, health, keys, organizations
+from .alerts import AlertsDocument
+from .audit_log import AuditLogDocument
+from .billing import BillingRunsDocument, DebtsDocument, HeldPricesDocument
 from .documents import (
     ApiKeysDocument,
-    BillingRunsDocument,
     DaemonStatusDocument,
     HealthDocument,
     NewApiKeyDocument,
     PlatformStatisticsDocument,
     VpsStatisticsDocument,
 )
-from .organizations import BalanceDocument, DebtsDocument, OrganizationDocument, StatementDocument
+from .operation import (
+    NEXT_PAGE,
+    WRONG_QUERY,
+    Operation,
+    Parameter,
+    Tag,
+    after_id,
+    after_number,
+    below,
+    id_in_path,
+    limit_parameter,
+)
+from .organizations import BalanceDocument, OrganizationDocument, OrganizationsDocument, StatementDocument
 
-
-@dataclass(frozen=True)
-class Parameter:
-    name: str
-    description: str
-    schema: dict[str, Any]
-    place: str = "query"
-
-
-@dataclass(frozen=True)
-class Operation:
-    """One endpoint. `document` is what it answers with; None answers with nothing.
-
-    `cached` ones carry an ETag; those that `may_be_unavailable` need the database. `problems` are the refusals
-    that are its own, by status; those that every address may answer with are not repeated here.
-    """
-
-    operation_id: str
-    summary: str
-    description: str
-    document: type[BaseModel | str] | None
-    status: int = 200
-    for_admins: bool = False
-    for_users: bool = False
-    cached: bool = False
-    may_be_unavailable: bool = True
-    request_document: Any = None
-    parameters: tuple[Parameter, ...] = ()
-    headers: tuple[tuple[str, str], ...] = ()
-    problems: tuple[tuple[int, str], ...] = ()
-    content_type: str = "application/json"
-
-
-_ORGANIZATION: Final = Parameter("id", "The organization's id.", {"type": "string", "format": "uuid"}, "path")
+_ORGANIZATION: Final = id_in_path("The organization's id.")
 _NO_ORGANIZATION: Final = (404, "There is no organization of this id, or none that you may see.")
-_WRONG_QUERY: Final = (400, "A parameter is wrong.")
+_LINKED: Final = "The header `Link` leads to the next page, as long as there is one."
 
 OPERATIONS: Final[Mapping[Handler, Operation]] = {
     health.health: Operation(
@@ -66,6 +44,8 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
         "Is the API up",
         "Answers without asking the database.",
         HealthDocument,
+        Tag.STATUS,
+        cached=True,
         may_be_unavailable=False,
     ),
     health.statistics: Operation(
@@ -74,6 +54,7 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
         "`lastUpdated` is when the figures were read: they were true then or later. `byStatus` sums to `total`."
         " Administrators also get raw statuses, regions, plans and plans whose specification is broken.",
         VpsStatisticsDocument,
+        Tag.STATUS,
         cached=True,
     ),
     health.billing_daemon: Operation(
@@ -81,51 +62,49 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
         "Who bills, and how it went",
         "`timestamp` is when the figures were read. Administrators also get money, host and the latest runs.",
         DaemonStatusDocument,
+        Tag.STATUS,
         cached=True,
     ),
     health.platform_statistics: Operation(
         "getPlatformStatistics",
         "The platform in seven figures",
-        "Users, organizations, VPS, containers and tickets of all time; plans and regions of now. Taken anew"
+        "Users, organizations, VPS, containers and tickets of all time; plans and regions of now. Updated"
         " after `cacheExpiry`. Administrators also get what is there now.",
         PlatformStatisticsDocument,
+        Tag.STATUS,
         cached=True,
     ),
-    billing.runs: Operation(
-        "listBillingRuns",
-        "The runs of billing, newest first",
-        "The header `Link` leads to the next page, as long as there is one.",
-        BillingRunsDocument,
-        for_admins=True,
+    organizations.list_organizations: Operation(
+        "listOrganizations",
+        "Your organizations, or all of them",
+        "Users get those that they own or belong to, administrators and staff get all, in the order of their ids."
+        f" {_LINKED}",
+        OrganizationsDocument,
+        Tag.ORGANIZATIONS,
+        for_users=True,
         parameters=(
-            Parameter(
-                "limit",
-                "How many on a page.",
-                {"type": "integer", "minimum": 1, "maximum": RUNS_MAX, "default": RUNS_USUAL},
-            ),
-            Parameter(
-                "before",
-                "Only runs with a smaller `runId`.",
-                {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
-            ),
+            limit_parameter(),
+            after_id("Only those with a larger `id`: the last one of the page before."),
         ),
-        headers=(("Link", "Where the next page is (rel=next)."),),
-        problems=(_WRONG_QUERY,),
+        headers=NEXT_PAGE,
+        problems=(WRONG_QUERY,),
     ),
     organizations.read_organization: Operation(
         "getOrganization",
         "An organization",
-        "For its owner, its members, and administrators; to anybody else it is not there.",
+        "For its owner, its members, administrators and staff; to anybody else it is not there.",
         OrganizationDocument,
+        Tag.ORGANIZATIONS,
         for_users=True,
         parameters=(_ORGANIZATION,),
         problems=(_NO_ORGANIZATION,),
     ),
     organizations.read_balance: Operation(
         "getBalance",
-        "What an organization has, and how long it lasts",
+        "The balance and the runway of an organization",
         "Amounts are decimal strings, exact to the last digit.",
         BalanceDocument,
+        Tag.ORGANIZATIONS,
         for_users=True,
         parameters=(_ORGANIZATION,),
         problems=(_NO_ORGANIZATION,),
@@ -133,79 +112,138 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
     organizations.read_debts: Operation(
         "listDebts",
         "The open debts of an organization",
-        "Instances whose hours its wallet could not pay, the oldest first.",
+        f"Instances whose hours its wallet could not pay, the oldest first. {_LINKED}",
         DebtsDocument,
+        Tag.ORGANIZATIONS,
         for_users=True,
-        parameters=(_ORGANIZATION,),
-        problems=(_NO_ORGANIZATION,),
+        parameters=(
+            _ORGANIZATION,
+            limit_parameter(),
+            after_number("Only those after the debt with this `id`: the last one of the page before."),
+        ),
+        headers=NEXT_PAGE,
+        problems=(_NO_ORGANIZATION, WRONG_QUERY),
     ),
     organizations.read_statement: Operation(
         "getStatement",
         "A month's statement of an organization",
         "Every movement of the month, as CSV or JSON.",
         StatementDocument,
+        Tag.ORGANIZATIONS,
         for_users=True,
         parameters=(
             _ORGANIZATION,
-            Parameter("month", "Like 2026-03.", {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}$"}),
+            Parameter(
+                "month",
+                "Like 2026-03.",
+                {"type": "string", "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2])$"},
+                example="2026-03",
+                required=True,
+            ),
             Parameter(
                 "format", "Either one.", {"type": "string", "enum": ["json", "csv"], "default": "json"}
             ),
         ),
-        problems=(_NO_ORGANIZATION, _WRONG_QUERY),
+        problems=(_NO_ORGANIZATION, WRONG_QUERY),
+    ),
+    billing.runs: Operation(
+        "listBillingRuns",
+        "The runs of billing, newest first",
+        f"`amountBilled` is a number for older front ends; read `amountBilledExact`, in `currency`. {_LINKED}",
+        BillingRunsDocument,
+        Tag.BILLING,
+        needs=Permission.READ,
+        parameters=(limit_parameter(), below("runId")),
+        headers=NEXT_PAGE,
+        problems=(WRONG_QUERY,),
+    ),
+    billing.all_debts: Operation(
+        "listAllDebts",
+        "The open debts of all organizations, oldest first",
+        f"Instances whose hours no wallet could pay. {_LINKED}",
+        DebtsDocument,
+        Tag.BILLING,
+        needs=Permission.READ,
+        parameters=(
+            limit_parameter(),
+            after_number("Only those after the debt with this `id`: the last one of the page before."),
+        ),
+        headers=NEXT_PAGE,
+        problems=(WRONG_QUERY,),
+    ),
+    billing.held_prices: Operation(
+        "listHeldPrices",
+        "Plans whose price is on hold",
+        f"Their hours wait until the price is corrected or released. In the order of the plans' ids. {_LINKED}",
+        HeldPricesDocument,
+        Tag.BILLING,
+        needs=Permission.READ,
+        parameters=(
+            limit_parameter(),
+            after_id("Only those with a larger `vpsPlanId`: the last one of the page before."),
+        ),
+        headers=NEXT_PAGE,
+        problems=(WRONG_QUERY,),
+    ),
+    alerts.read_alerts: Operation(
+        "listAlerts",
+        "Alerts, newest first",
+        f"What was noticed, since when, and whether its receivers were told. {_LINKED}",
+        AlertsDocument,
+        Tag.ADMINISTRATION,
+        needs=Permission.READ,
+        parameters=(limit_parameter(), below("id")),
+        headers=NEXT_PAGE,
+        problems=(WRONG_QUERY,),
     ),
     audit_log.read_log: Operation(
         "readAuditLog",
         "Who did what, newest first",
         "Pauses, releases, credits, refunds, write-offs, keys, incidents and sessions: by page, API or command line."
-        " The header `Link` leads to the next page, as long as there is one.",
+        f" {_LINKED}",
         AuditLogDocument,
-        for_admins=True,
-        parameters=(
-            Parameter(
-                "limit",
-                "How many on a page.",
-                {"type": "integer", "minimum": 1, "maximum": ROWS_MAX, "default": ROWS_USUAL},
-            ),
-            Parameter(
-                "before",
-                "Only those with a smaller `id`.",
-                {"type": "integer", "minimum": 1, "maximum": 2**63 - 1},
-            ),
-        ),
-        headers=(("Link", "Where the next page is (rel=next)."),),
-        problems=(_WRONG_QUERY,),
+        Tag.ADMINISTRATION,
+        needs=Permission.READ,
+        parameters=(limit_parameter(), below("id")),
+        headers=NEXT_PAGE,
+        problems=(WRONG_QUERY,),
     ),
     keys.list_keys: Operation(
         "listApiKeys",
         "All API keys, newest first",
-        "Of everybody: how each begins, what for, when last used. The key itself is nowhere.",
+        f"Of everybody: how each begins, what for, when last used. The key itself is nowhere. {_LINKED}",
         ApiKeysDocument,
-        for_admins=True,
+        Tag.KEYS,
+        needs=Permission.READ,
+        parameters=(
+            limit_parameter(),
+            after_id("Only those after the key with this `id`: the last one of the page before."),
+        ),
+        headers=NEXT_PAGE,
+        problems=(WRONG_QUERY,),
     ),
     keys.create_key: Operation(
         "createApiKey",
-        "Make an API key for yourself",
+        "Create an API key for yourself",
         "The answer holds the key, this once. The scope `status` reads what everybody may read, under a limit"
         " of its own; `admin` does whatever its user may do. With a key that ends, only keys that end no later.",
         NewApiKeyDocument,
+        Tag.KEYS,
         status=201,
-        for_admins=True,
+        needs=Permission.MANAGE_KEYS,
         request_document=ApiKeyRequest,
+        sent={"name": "Status wall", "scopes": ["status"], "expiresAt": "2099-12-31T00:00:00Z"},
         headers=(("Location", "The address under which the key is revoked."),),
     ),
     keys.revoke_key: Operation(
         "revokeApiKey",
-        "End an API key for good",
+        "Revoke an API key",
         "The next request with it is refused, and a socket that it opened is closed within seconds.",
         None,
+        Tag.KEYS,
         status=204,
-        for_admins=True,
-        parameters=(
-            Parameter(
-                "id", "The key's id, as the list tells it.", {"type": "string", "format": "uuid"}, "path"
-            ),
-        ),
+        needs=Permission.MANAGE_KEYS,
+        parameters=(id_in_path("The key's id, as the list tells it."),),
         problems=((404, "There is no active key of this id."),),
     ),
 }

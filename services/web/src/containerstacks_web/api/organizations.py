@@ -1,43 +1,53 @@
-"""/api/organizations: what an organization has and owes, for its members and for administrators."""
+"""/api/organizations: what an organization has and owes, for its members, administrators and staff."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from http import HTTPStatus
-from typing import Annotated, Any, Final, Literal
+from typing import Any, Literal
 from uuid import UUID
 
 from aiohttp import web
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict
 
 from containerstacks_shared.billing import debts
 from containerstacks_shared.billing.statement_formats import StatementFormat
-from containerstacks_shared.core.documents import Count, Document, Timestamp
+from containerstacks_shared.core.documents import Count, Document, Money, Timestamp
 from containerstacks_shared.core.errors import NotFound
 from containerstacks_shared.core.money import CURRENCY
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet.organizations import Organization
-from containerstacks_web.actions.organizations import find_readable
+from containerstacks_web.actions.organizations import find_readable, list_readable
 from containerstacks_web.actions.statements import send_statement
 from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import CHALLENGE
-from containerstacks_web.http.exchange import answer
-from containerstacks_web.http.identity import IDENTITY, RequestRole
+from containerstacks_web.http.exchange import answer, whole_number
+from containerstacks_web.http.identity import IDENTITY, Identity, RequestRole
+from containerstacks_web.http.paging import id_in_query, link_to_next, page_limit
 from containerstacks_web.http.problems import RequestRefused
 
-DEBTS_MAX: Final = 500
-# To the last digit, which a JSON number would not be everywhere.
-Money = Annotated[str, Field(pattern=r"^-?[0-9]+(\.[0-9]+)?$", examples=["12.50"])]
+from .billing import answer_debts
 
 
-class OrganizationDocument(Document):
-    success: Literal[True] = True
-    timestamp: Timestamp
+class OrganizationEntry(Document):
     id: UUID
     name: str
     slug: str
+
+
+class OrganizationDocument(OrganizationEntry):
+    success: Literal[True] = True
+    timestamp: Timestamp
+
+
+class OrganizationsDocument(Document):
+    """In the order of their ids; the header `Link` leads to the page after."""
+
+    success: Literal[True] = True
+    timestamp: Timestamp
+    organizations: list[OrganizationEntry]
 
 
 class BalanceDocument(Document):
@@ -53,32 +63,23 @@ class BalanceDocument(Document):
     instances: Count
 
 
-class DebtDocument(Document):
-    vps_instance_id: UUID
-    label: str | None
-    reason: str
-    opened_at: Timestamp
-    unpaid_since: Timestamp | None
-    hours: Count
-    amount: Money
-    price_on_hold: bool
-
-
-class DebtsDocument(Document):
-    """The oldest first, and no more than 500."""
-
-    success: Literal[True] = True
-    timestamp: Timestamp
-    currency: str
-    debts: list[DebtDocument]
-
-
 class StatementDocument(BaseModel):
     """The head of a statement, and its lines; amounts are decimal strings."""
 
     model_config = ConfigDict(extra="allow")
 
     lines: list[dict[str, Any]]
+
+
+async def list_organizations(request: web.Request) -> web.Response:
+    identity = _known(request)
+    limit, after = page_limit(request), id_in_query(request, "after")
+    async with lend(request.app[POOL]) as connection:
+        found = await list_readable(connection, identity, limit=limit + 1, after=after)
+    listed = [OrganizationEntry(**vars(organization)) for organization in found[:limit]]
+    headers = link_to_next(request, limit=limit, after=str(listed[-1].id)) if len(found) > limit else {}
+    document = OrganizationsDocument(timestamp=datetime.now(UTC), organizations=listed)
+    return answer(request, document, headers=headers)
 
 
 async def read_organization(request: web.Request) -> web.Response:
@@ -98,9 +99,9 @@ async def read_balance(request: web.Request) -> web.Response:
     document = BalanceDocument(
         timestamp=now,
         currency=CURRENCY,
-        balance=None if balance is None else _money(balance),
-        amount_due=_money(Decimal(0) if runway is None else runway.amount_due),
-        hourly_amount=_money(Decimal(0) if runway is None else runway.hourly_amount),
+        balance=balance,
+        amount_due=Decimal(0) if runway is None else runway.amount_due,
+        hourly_amount=Decimal(0) if runway is None else runway.hourly_amount,
         runway_hours=None if runway is None or runway.hours is None else int(runway.hours),
         instances=0 if runway is None else runway.instances,
     )
@@ -108,23 +109,11 @@ async def read_balance(request: web.Request) -> web.Response:
 
 
 async def read_debts(request: web.Request) -> web.Response:
+    limit, after = page_limit(request), whole_number(request, "after")
     async with _readable(request) as (connection, found):
         now = datetime.now(UTC)
-        owed = await debts.read_open(connection, limit=DEBTS_MAX, organization=found.id)
-    listed = [
-        DebtDocument(
-            vps_instance_id=debt.vps_instance_id,
-            label=debt.label,
-            reason=debt.reason,
-            opened_at=debt.opened_at,
-            unpaid_since=debt.since,
-            hours=debt.hours,
-            amount=_money(debt.amount),
-            price_on_hold=debt.is_held,
-        )
-        for debt in owed
-    ]
-    return answer(request, DebtsDocument(timestamp=now, currency=CURRENCY, debts=listed))
+        owed = await debts.read_open(connection, limit=limit + 1, organization=found.id, after=after)
+    return answer_debts(request, owed, now=now, limit=limit)
 
 
 async def read_statement(request: web.Request) -> web.StreamResponse:
@@ -135,11 +124,7 @@ async def read_statement(request: web.Request) -> web.StreamResponse:
 
 @asynccontextmanager
 async def _readable(request: web.Request) -> AsyncIterator[tuple[Connection, Organization]]:
-    identity = request[IDENTITY]
-    if identity.role is RequestRole.ANONYMOUS:
-        raise RequestRefused(
-            HTTPStatus.UNAUTHORIZED, "Only its members may see an organization.", headers=CHALLENGE
-        )
+    identity = _known(request)
     try:
         wanted = UUID(request.match_info["id"])
         async with lend(request.app[POOL]) as connection:
@@ -148,5 +133,10 @@ async def _readable(request: web.Request) -> AsyncIterator[tuple[Connection, Org
         raise RequestRefused(HTTPStatus.NOT_FOUND, "There is no organization of this id.") from None
 
 
-def _money(amount: Decimal) -> str:
-    return f"{amount:f}"
+def _known(request: web.Request) -> Identity:
+    identity = request[IDENTITY]
+    if identity.role is RequestRole.ANONYMOUS:
+        raise RequestRefused(
+            HTTPStatus.UNAUTHORIZED, "Only its members may see an organization.", headers=CHALLENGE
+        )
+    return identity

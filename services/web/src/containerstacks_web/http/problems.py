@@ -5,7 +5,7 @@ from http import HTTPStatus
 from typing import Annotated, Final, Protocol
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from containerstacks_shared.core.documents import Document
 
@@ -40,6 +40,9 @@ class Problem(Document):
 
     `success` is there for front ends that look for it in every answer; `errors` only where a document is wrong.
     """
+
+    # Of all documents the only one that leaves something away.
+    model_config = ConfigDict(json_schema_serialization_defaults_required=False)
 
     type: Annotated[
         str,

@@ -33,7 +33,7 @@ async def show(request: web.Request) -> web.Response:
         balances = {each: await debts.read_balance(connection, each) for each in ids}
     snapshot = request.app[SNAPSHOT_FEED].snapshot
     context = {
-        "organizations": found,
+        "organizations": sorted(found, key=lambda organization: organization.name),
         "runways": {runway.organization_id: runway for runway in runways},
         "balances": balances,
         "owed": owed,

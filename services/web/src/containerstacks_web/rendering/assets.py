@@ -23,9 +23,8 @@ from containerstacks_web.branding.logo import Logo
 from containerstacks_web.http.compression import takes_gzip
 
 STYLESHEET: Final = "site.css"
-# What only administrators' pages wear, so that nobody else waits for it.
-ADMIN_STYLESHEET: Final = "admin.css"
-_ADMIN_STYLES: Final = "css/components/admin"
+# What only some pages wear, by how the names of its files begin, so that nobody else waits for it.
+_STYLES_OF_SOME: Final = {"admin.css": "css/components/admin", "docs.css": "css/components/docs"}
 _TOKENS: Final = "css/tokens.css"
 ICON: Final = "icon.svg"
 
@@ -75,10 +74,12 @@ class Assets:
         if accent is not None:
             _repaint(sources, accent)
         styles = {name: text for name, text in sorted(sources.items()) if name.startswith("css/")}
-        for_admin = {name for name in styles if name.startswith(_ADMIN_STYLES)}
         served = {name: text for name, text in sources.items() if not name.startswith("css/")}
-        served[STYLESHEET] = _stylesheet([text for name, text in styles.items() if name not in for_admin])
-        served[ADMIN_STYLESHEET] = _stylesheet([styles[name] for name in sorted(for_admin)])
+        for sheet, beginning in _STYLES_OF_SOME.items():
+            served[sheet] = _stylesheet(
+                [styles.pop(name) for name in list(styles) if name.startswith(beginning)]
+            )
+        served[STYLESHEET] = _stylesheet(list(styles.values()))
         bodies = {name: text.encode() for name, text in served.items()}
         return cls(bodies | {name: logo.body for name, logo in logos.items()})
 

@@ -1,0 +1,41 @@
+"""Lists in pages, everywhere alike: `limit`, a cursor that names the last one seen, and the next page in `Link`.
+
+What is added or gone meanwhile shifts no page.
+"""
+
+from http import HTTPStatus
+from typing import Final
+from uuid import UUID
+
+from aiohttp import hdrs, web
+from yarl import URL
+
+from .exchange import whole_number
+from .problem_types import ProblemType
+from .problems import RequestRefused
+
+PAGE_MAX: Final = 200
+PAGE_USUAL: Final = 50
+
+
+def page_limit(request: web.Request, *, usual: int = PAGE_USUAL, most: int = PAGE_MAX) -> int:
+    return whole_number(request, "limit", most=most) or usual
+
+
+def id_in_query(request: web.Request, name: str) -> UUID | None:
+    """Read an id from the query; None when it is absent."""
+    texts = request.query.getall(name, [])
+    if not texts:
+        return None
+    try:
+        (text,) = texts
+        return UUID(text)
+    except ValueError:
+        raise RequestRefused(
+            HTTPStatus.BAD_REQUEST, f"{name} takes one id.", problem=ProblemType.INVALID_PARAMETER
+        ) from None
+
+
+def link_to_next(request: web.Request, **query: str | int) -> dict[str, str]:
+    """Return the header that leads to the next page. Relative, so that no header of a request decides where."""
+    return {hdrs.LINK: f'<{URL.build(path=request.path, query=query)}>; rel="next"'}
