@@ -1,11 +1,13 @@
-"""Billing and the counts: who does the work, whether it gets on, and what the last audit found."""
+"""Billing and the counts, as the status page and the alerts see them, and what only the doctor looks at."""
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Final
 
 from containerstacks_shared.billing import audit_records
-from containerstacks_shared.billing.control import read_pause
-from containerstacks_shared.billing.documents import ActiveBiller, DaemonState, DaemonStatus
+from containerstacks_shared.billing.audit_records import AuditRecord
+from containerstacks_shared.billing.control import Pause, read_pause
+from containerstacks_shared.billing.documents import ActiveBiller
 from containerstacks_shared.billing.guard import read_guard
 from containerstacks_shared.billing.heartbeat import STALE_AFTER
 from containerstacks_shared.billing.progress import progress_is_healthy, read_progress
@@ -14,60 +16,121 @@ from containerstacks_shared.core.settings import BillingSettings
 from containerstacks_shared.core.version import application_version
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.database.locks import Role, is_held
+from containerstacks_shared.database.suitability import read_application_changes
 from containerstacks_shared.process.processes import read_lag
+from containerstacks_shared.status import health
+from containerstacks_shared.status.health import Facts, Kind, Severity
 
-from .findings import Finding, failed, ok, warning
+from .findings import Finding, Level, failed, ok, warning
 from .server_checks import QUERIES
 
 _AUDIT_AGE_MAX: Final = timedelta(days=2)
-_LAG_MAX: Final = timedelta(minutes=1)
-_REFUSED_LATELY: Final = timedelta(days=1)
+_LEVELS: Final = {Severity.CRITICAL: Level.FAILED, Severity.WARNING: Level.WARNING}
+# The conditions of `status/health.py` that are the doctor's business: their subject, and what to do.
+_ADVICE: Final[Mapping[Kind, tuple[str, str]]] = {
+    Kind.NOBODY_BILLS: (
+        "biller",
+        "Start the billing daemon, or a web process; their logs say why one does not stay.",
+    ),
+    Kind.DAEMON_DOWN: (
+        "biller",
+        "Start the daemon again: `systemctl status containerstacks-billing-daemon`.",
+    ),
+    Kind.BILLING_PAUSED: (
+        "pause",
+        'When its reason is gone: `containerstacks billing resume --reason "…"`.',
+    ),
+    Kind.RUN_FAILED: ("last run", "`containerstacks billing runs` has its error; so has the log."),
+    Kind.BILLING_OVERDUE: (
+        "last run",
+        "Wait a moment after a first start; else read the log of whoever bills.",
+    ),
+    Kind.BILLING_STALLED: ("backlog", "The log of whoever bills says why; `once` shows it at the keyboard."),
+    Kind.COUNTS_BEHIND: ("counts", "Start the aggregator, or read its log. Pages stay true meanwhile."),
+    Kind.DAMAGE_FOUND: (
+        "audit",
+        "`containerstacks verify` names the rows; docs/operations.md says what to do.",
+    ),
+    Kind.NEVER_AUDITED: ("audit", "Run `containerstacks verify`."),
+    Kind.SCHEMA_CHANGED: ("guard", "Run `containerstacks migrate`."),
+    Kind.APPLICATION_BILLS: (
+        "guard",
+        "Turn that biller off in the application, to be rid of its errors.",
+    ),
+    Kind.APPLICATION_CORRECTED: (
+        "guard",
+        "Nothing was lost. Turn hourly billing off in the application.",
+    ),
+}
 
 
-async def who_bills(connection: Connection, settings: BillingSettings) -> list[Finding]:
+async def services(connection: Connection, settings: BillingSettings) -> list[Finding]:
+    """Look at what the status page and the alerts look at, and say of each subject what they would."""
+    guard = await read_guard(connection)
     pause = await read_pause(connection)
-    status = await read_daemon_status(connection, interval=settings.billing_interval)
-    found = [_biller(status)]
-    if pause.paused:
-        since = "" if pause.changed_at is None else f" since {pause.changed_at:%Y-%m-%d %H:%M} UTC"
-        found.append(
-            warning(
-                "pause",
-                f"billing is paused{since}; hours go on being owed",
-                'When its reason is gone: `containerstacks billing resume --reason "…"`.',
-                detail=f"{pause.changed_by}: {pause.reason}",
-            )
-        )
-    if status.last_run_success is False:
+    audit = await audit_records.read_last(connection)
+    progress = await read_progress(connection, interval=settings.billing_interval)
+    lag = await read_lag(connection)
+    now = await connection.fetchval("select clock_now()")
+    facts = Facts(
+        now=now,
+        daemon=await read_daemon_status(connection, interval=settings.billing_interval),
+        billing_interval=settings.billing_interval,
+        billing_paused=pause.paused,
+        billing_stalled=not progress_is_healthy(progress),
+        counts_behind=timedelta(0) if lag.since is None else now - lag.since,
+        aggregator_leads=await is_held(connection, Role.STATS_AGGREGATOR),
+        audit_findings=None if audit is None else audit.findings_own,
+        schema_changed=await read_application_changes(connection) is not None,
+        application_refused=guard.refused_lately,
+        application_corrected=guard.corrected_lately,
+    )
+    found = [_finding(condition, pause) for condition in health.find(facts) if condition.kind in _ADVICE]
+    if not guard.is_on:
         found.append(
             failed(
-                "last run",
-                "the last run failed",
-                "`containerstacks billing runs` has its error; so has the log.",
+                "guard",
+                "the guard is off: the application's own biller may charge hours that ours charges",
+                "`alter database … reset containerstacks.guard`.",
             )
         )
-    elif status.last_successful_run is None:
-        found.append(warning("last run", "none has succeeded yet", "Wait a moment, or run `once`."))
-    else:
-        found.append(ok("last run", f"succeeded at {status.last_successful_run:%Y-%m-%d %H:%M} UTC"))
-    return found
+    if audit is not None and audit.is_clean and now - audit.finished_at > _AUDIT_AGE_MAX:
+        found.append(
+            warning(
+                "audit",
+                f"the last one was at {audit.finished_at:%Y-%m-%d %H:%M} UTC",
+                "Whoever bills should audit daily: its log says why not.",
+            )
+        )
+    wrong = {finding.subject for finding in found}
+    owed = progress.owed
+    well = _well(facts, audit) | {
+        "backlog": f"{owed.hours} hours are due, {owed.hours_unpaid} of them wait for money"
+    }
+    return found + [ok(subject, text) for subject, text in well.items() if subject not in wrong]
 
 
-def _biller(status: DaemonStatus) -> Finding:
-    if status.active_biller is ActiveBiller.NONE:
-        return failed(
-            "biller",
-            "nobody bills; hours go on being owed",
-            "Start the billing daemon, or a web process; their logs say why one does not stay.",
-        )
-    if status.active_biller is ActiveBiller.BUILTIN and status.status is not DaemonState.UNKNOWN:
-        return warning(
-            "biller",
-            "no billing daemon is alive, and a web process bills instead",
-            "Start the daemon again: `systemctl status containerstacks-billing-daemon`.",
-        )
-    kind = "the billing daemon" if status.active_biller is ActiveBiller.DAEMON else "web's built-in biller"
-    return ok("biller", f"{kind} bills")
+def _finding(condition: health.Condition, pause: Pause) -> Finding:
+    subject, advice = _ADVICE[condition.kind]
+    assert condition.severity is not None, "administrators are notified of it"
+    # The reason is somebody's own words.
+    reason = f"{pause.changed_by}: {pause.reason}" if condition.kind is Kind.BILLING_PAUSED else ""
+    return Finding(subject, _LEVELS[condition.severity], condition.sentence, advice, reason)
+
+
+def _well(facts: Facts, audit: AuditRecord | None) -> dict[str, str]:
+    is_daemon = facts.daemon.active_biller is ActiveBiller.DAEMON
+    return {
+        "biller": f"{'the billing daemon' if is_daemon else 'the built-in biller of web'} bills",
+        "last run": _moment("succeeded", facts.daemon.last_successful_run),
+        "counts": "the stats aggregator keeps up",
+        "audit": _moment("clean", None if audit is None else audit.finished_at),
+        "guard": "it keeps the application's own biller out, which has not tried lately",
+    }
+
+
+def _moment(what: str, at: datetime | None) -> str:
+    return "none yet" if at is None else f"{what} at {at:%Y-%m-%d %H:%M} UTC"
 
 
 async def versions(connection: Connection, settings: BillingSettings) -> list[Finding]:
@@ -92,87 +155,3 @@ async def versions(connection: Connection, settings: BillingSettings) -> list[Fi
             )
         )
     return found or [ok("versions", f"{application_version()} everywhere that can be seen")]
-
-
-async def backlog(connection: Connection, settings: BillingSettings) -> list[Finding]:
-    progress = await read_progress(connection, interval=settings.billing_interval)
-    owed = progress.owed
-    text = f"{owed.hours} hours are due, {owed.hours_unpaid} of them wait for money"
-    if not progress_is_healthy(progress):
-        return [
-            failed(
-                "backlog",
-                f"hours since {progress.stalled_since:%Y-%m-%d %H:%M} UTC wait for nobody but the biller; {text}",
-                "The log of whoever bills says why; `once` shows it at the keyboard.",
-            )
-        ]
-    return [ok("backlog", text)]
-
-
-async def counts(connection: Connection, _settings: BillingSettings) -> list[Finding]:
-    lag = await read_lag(connection)
-    now = await connection.fetchval("select clock_now()")
-    if not await is_held(connection, Role.STATS_AGGREGATOR):
-        return [
-            warning(
-                "counts",
-                f"no stats aggregator runs; {lag.deltas} changes wait to be counted",
-                "Start it: pages stay true without it, history and uptime do not.",
-            )
-        ]
-    if lag.since is not None and now - lag.since > _LAG_MAX:
-        minutes = (now - lag.since).total_seconds() / 60
-        return [
-            warning(
-                "counts",
-                f"the oldest of {lag.deltas} changes has waited for {minutes:.0f} minutes to be counted",
-                "Read the aggregator's log.",
-            )
-        ]
-    return [ok("counts", "the stats aggregator keeps up")]
-
-
-async def audit(connection: Connection, _settings: BillingSettings) -> list[Finding]:
-    last = await audit_records.read_last(connection)
-    if last is None:
-        return [warning("audit", "the money has not been audited yet", "Run `containerstacks verify`.")]
-    at = f"{last.finished_at:%Y-%m-%d %H:%M} UTC"
-    if not last.is_clean:
-        return [
-            failed(
-                "audit",
-                f"the audit of {at} found {last.findings_own} rows that break an invariant",
-                "`containerstacks verify` names them; docs/operations.md says what to do.",
-            )
-        ]
-    if await connection.fetchval("select clock_now()") - last.finished_at > _AUDIT_AGE_MAX:
-        return [
-            warning(
-                "audit",
-                f"the last one was at {at}",
-                "Whoever bills should audit daily: its log says why not.",
-            )
-        ]
-    return [ok("audit", f"clean at {at}")]
-
-
-async def guard(connection: Connection, _settings: BillingSettings) -> list[Finding]:
-    """Whether the database keeps the application's own biller out."""
-    found = await read_guard(connection)
-    if not found.is_on:
-        return [
-            failed(
-                "guard",
-                "the guard is off: the application's own biller may charge hours that ours charges",
-                "`alter database … reset containerstacks.guard`.",
-            )
-        ]
-    if found.refused_at is not None and found.read_at - found.refused_at < _REFUSED_LATELY:
-        return [
-            warning(
-                "guard",
-                f"it refused a charge of the application's own biller within a day; {found.refused} in all",
-                "Nothing is charged twice. Turn that biller off in the application, to be rid of its errors.",
-            )
-        ]
-    return [ok("guard", "it keeps the application's own biller out, which has not tried within a day")]

@@ -23,12 +23,8 @@ _CHECKS: Final[dict[str, Check]] = {
     "transactions": server_checks.transactions,
     "roles": server_checks.roles,
     "tables": server_checks.tables,
-    "guard": billing_checks.guard,
-    "biller": billing_checks.who_bills,
+    "services": billing_checks.services,
     "versions": billing_checks.versions,
-    "backlog": billing_checks.backlog,
-    "counts": billing_checks.counts,
-    "audit": billing_checks.audit,
 }
 
 
