@@ -22,7 +22,15 @@ def release(tmp_path: Path) -> Release:
 
 def test_the_newest_release_is_the_one_that_the_change_log_tells_of_before_this_tree() -> None:
     assert previous_release.newest_before("# Changelog\n\n## Unreleased\n\n- A thing.\n") is None
-    assert previous_release.newest_before("## Unreleased\n\n## 1.1.0 (2027-01-31)\n\n## 1.0.0\n") == "v1.1.0"
+    assert (
+        previous_release.newest_before("## Unreleased\n\n- A.\n\n## 1.1.0 (2027-01-31)\n\n## 1.0.0\n")
+        == "v1.1.0"
+    )
+    # Released, and nothing has come since.
+    assert (
+        previous_release.newest_before("## Unreleased\n\n## 1.1.0 (2027-01-31)\n\n- B.\n\n## 1.0.0\n")
+        == "v1.0.0"
+    )
     # The release that is being made is not its own predecessor.
     assert previous_release.newest_before("## 1.1.0 (2027-01-31)\n\n## 1.0.0\n") == "v1.0.0"
     assert previous_release.newest_before("## 1.0.0\n") is None

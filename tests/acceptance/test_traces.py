@@ -206,7 +206,7 @@ async def test_a_setting_that_makes_no_sense_is_told_in_a_line(
         (
             "OTEL_EXPORTER_OTLP_PROTOCOL",
             "grpc",
-            "OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' is not spoken here (expected http/protobuf)",
+            "OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc' is not supported (expected http/protobuf)",
         ),
     ]:
         settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"} | {variable: value}

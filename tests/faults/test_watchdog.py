@@ -1,7 +1,11 @@
 """The service manager's watchdog is fed only while a service gets on: real processes, a real socket."""
 
+import asyncio
+import contextlib
 import signal
+import socket
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from uuid import uuid4
 
@@ -9,14 +13,57 @@ import asyncpg
 import pytest
 
 from support import charges
-from support.notify_socket import NotifySocket, notify_socket
 from support.processes import PORT_VARIABLES, Processes, Service
-from support.waiting import eventually, time_passes
+from support.waiting import LIMIT_SECONDS, eventually, time_limit, time_passes
 
 WATCHDOG = {"WATCHDOG_USEC": "600000"}
 DAEMON = "containerstacks-billing-daemon"
 AGGREGATOR = "containerstacks-stats-aggregator"
 BLOCKABLE = str(Path(__file__).parents[1] / "support" / "blockable")
+
+
+@dataclass
+class NotifySocket:
+    """systemd's end: `address` is for `NOTIFY_SOCKET`; `told` has one item for each datagram."""
+
+    address: str
+    channel: socket.socket
+    told: list[dict[str, str]] = field(default_factory=list)
+
+    async def next_with(self, within: float = LIMIT_SECONDS, **facts: str) -> dict[str, str]:
+        """Read until a datagram has these facts; a value need only begin like this."""
+        async with time_limit(f"nobody told {facts}; told was {self.told[-5:]}", within=within):
+            while True:
+                found = await self.next()
+                if all(name in found and found[name].startswith(value) for name, value in facts.items()):
+                    return found
+
+    async def next(self) -> dict[str, str]:
+        datagram = await asyncio.get_running_loop().sock_recv(self.channel, 4096)
+        return self._note(datagram)
+
+    def take_all(self) -> list[dict[str, str]]:
+        """Return what has arrived already, without waiting."""
+        taken = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                taken.append(self._note(self.channel.recv(4096)))
+        return taken
+
+    def _note(self, datagram: bytes) -> dict[str, str]:
+        facts = dict(line.split("=", 1) for line in datagram.decode().splitlines())
+        self.told.append(facts)
+        return facts
+
+
+@contextlib.contextmanager
+def notify_socket(address: str | Path) -> Iterator[NotifySocket]:
+    """Listen at a path, or at an abstract name that begins with @."""
+    name = str(address)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+        channel.setblocking(False)
+        channel.bind(f"\0{name[1:]}" if name.startswith("@") else name)
+        yield NotifySocket(name, channel)
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ SOURCES: Final = (
     "services/billing-daemon/src",
     "services/stats-aggregator/src",
 )
-_RELEASE: Final = re.compile(r"^## (?P<version>\S+)", re.MULTILINE)
+_SECTION: Final = re.compile(r"^## (\S+).*\n((?:(?!## ).*\n?)*)", re.MULTILINE)
 
 # Run with the sources of the previous release: its queries, not ours. A part is no statement yet.
 _PREPARE_ALL: Final = """
@@ -73,10 +73,12 @@ class Release:
 def newest_before(changelog: str) -> str | None:
     """Return the tag of the newest release before the tree with this change log, if there was one.
 
-    The first section is the tree itself: not released yet, or the release that is being made.
+    The first section that says something is the tree itself: not released yet, or the release that is being made.
     """
-    _, *earlier = _RELEASE.findall(changelog)
-    return f"v{earlier[0]}" if earlier else None
+    sections = [
+        version for version, text in _SECTION.findall(changelog) if version != "Unreleased" or text.strip()
+    ]
+    return f"v{sections[1]}" if len(sections) > 1 else None
 
 
 def check_out(folder: Path) -> Release:

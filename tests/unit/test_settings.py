@@ -147,7 +147,7 @@ def test_a_right_value_is_read(
             "10.0.0.1/8",
             (
                 "TRUSTED_PROXIES: '10.0.0.1/8' holds a wrong network: 10.0.0.1/8 has host bits set"
-                " (expected addresses or networks with commas between, like 10.0.0.0/8, 192.168.1.5)"
+                " (expected addresses or networks separated by commas, like 10.0.0.0/8, 192.168.1.5)"
             ),
         ),
         (

@@ -30,7 +30,7 @@ COLLECTOR = "http://127.0.0.1:4318"
 def test_traces_are_asked_for_by_somewhere_to_send_them(
     environment: dict[str, str], *, asked_for: bool
 ) -> None:
-    assert tracing.is_asked_for(environment) is asked_for
+    assert tracing.is_enabled(environment) is asked_for
 
 
 @pytest.mark.parametrize(
@@ -46,13 +46,13 @@ def test_traces_are_asked_for_by_somewhere_to_send_them(
         ),
         (
             {ENDPOINT: COLLECTOR, "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc"},
-            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'grpc' is not spoken here",
+            "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'grpc' is not supported",
         ),
     ],
 )
 def test_what_makes_no_sense_is_refused(environment: dict[str, str], line: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
-        tracing.is_asked_for(environment)
+        tracing.is_enabled(environment)
     assert str(raised.value).startswith(line)
 
 

@@ -1,8 +1,6 @@
 """Counts plus unfolded deltas are the truth; folding moves, reconciling repairs."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncpg
@@ -12,19 +10,8 @@ from containerstacks_shared.database import db
 from containerstacks_shared.fleet import counts
 from containerstacks_shared.fleet.vps import VpsStatistics
 from support import fleet
+from support.billing import another_session
 from support.fleet import Organization, Plan
-
-TRUTH = "select coalesce(status, '') as status, count(*) as amount from vps_instances group by 1"
-
-
-@asynccontextmanager
-async def session(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """Somebody else's."""
-    connection = await db.dedicated_connection(database_url, service="tests")
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 async def fold(connection: asyncpg.Connection) -> int:
@@ -241,7 +228,7 @@ async def test_a_delta_that_commits_during_a_fold_is_folded_by_the_next(
     database_url: str, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
     await fold(connection)
-    async with session(database_url) as writer, writer.transaction():
+    async with another_session(database_url) as writer, writer.transaction():
         await fleet.add_instance(writer, organization, plan)
         assert await fold(connection) == 0
     assert (await counts.read_vps_statistics(connection)).total == 1

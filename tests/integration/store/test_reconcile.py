@@ -1,8 +1,7 @@
 """What drifted is found, named and repaired; nothing drifts by itself, whatever happened."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -11,24 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from containerstacks_shared.database import db
 from containerstacks_shared.fleet import counts
 from support import fleet
+from support.billing import another_session
 from support.examples import examples
 from support.fleet import Organization, Plan
 from support.waiting import LIMIT_SECONDS, session_waiting_for
 
 TRUTH = "select coalesce(status, '') as status, count(*) as amount from vps_instances group by 1"
-
-
-@asynccontextmanager
-async def session(database_url: str) -> AsyncIterator[asyncpg.Connection]:
-    """Somebody else's."""
-    connection = await db.dedicated_connection(database_url, service="tests")
-    try:
-        yield connection
-    finally:
-        await connection.close()
 
 
 async def fold(connection: asyncpg.Connection) -> int:
@@ -136,7 +125,7 @@ async def test_truncating_during_a_recount_is_no_drift(
     database_url: str, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
     await fleet.add_instance(connection, organization, plan)
-    async with session(database_url) as writer, session(database_url) as observer:
+    async with another_session(database_url) as writer, another_session(database_url) as observer:
         async with writer.transaction():
             await writer.execute("truncate vps_instances")
             recount = asyncio.create_task(repair(connection))

@@ -30,7 +30,7 @@ class FakeClient:
     def send_announcement(self, frame: bytes) -> None:
         self.announced.append(frame)
 
-    async def say_goodbye(self) -> None:
+    async def close_for_restart(self) -> None:
         self.left_at = asyncio.get_running_loop().time()
 
     def abort(self) -> None:

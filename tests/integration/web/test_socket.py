@@ -78,7 +78,7 @@ async def test_a_plain_request_is_told_what_this_is(site: Site) -> None:
     assert answer.content_type == "application/problem+json"
     assert (await answer.json())[
         "detail"
-    ] == "This address speaks WebSocket, and this was no handshake of it."
+    ] == "This address is a WebSocket, and the request is not a handshake."
 
 
 async def test_one_address_has_a_limit_of_connections(open_site: OpenSite) -> None:

@@ -11,7 +11,7 @@ import structlog
 
 from containerstacks_shared.billing.documents import Biller, RunStatus, RunTrigger
 from containerstacks_shared.billing.forecast import OrganizationForecast, dry_run
-from containerstacks_shared.billing.heartbeat import present_once
+from containerstacks_shared.billing.heartbeat import single_run_heartbeat
 from containerstacks_shared.billing.heartbeat_url import HeartbeatUrl
 from containerstacks_shared.billing.run import RunSummary, run_hourly_billing
 from containerstacks_shared.core.errors import BillingBusy, BillingPaused, ContainerStacksError
@@ -54,7 +54,7 @@ async def _run(settings: BillingDaemonSettings) -> RunSummary:
     stop = asyncio.Event()
     async with database(settings) as pool:
         try:
-            async with present_once(pool):
+            async with single_run_heartbeat(pool):
                 with _stopped_by_signals(stop):
                     summary = await run_hourly_billing(
                         pool,

@@ -24,7 +24,7 @@ from containerstacks_shared.process.supervision import Account
 from containerstacks_web.api.openapi import API_DESCRIPTION, ApiDescription
 from containerstacks_web.http import middlewares
 from containerstacks_web.http.client_address import TRUSTED_PROXIES, TrustedProxies
-from containerstacks_web.http.policy import keep_conventions
+from containerstacks_web.http.policy import enforce_policy
 from containerstacks_web.http.problems import ERROR_PAGE
 from containerstacks_web.http.rate_limiting import RATE_LIMITER, RateLimiter
 from containerstacks_web.http.response_headers import set_headers
@@ -82,7 +82,7 @@ def create_app(settings: WebSettings) -> web.Application:
             response_cache.answer_strangers,
             middlewares.log_request,
             middlewares.answer_errors,
-            keep_conventions,
+            enforce_policy,
             aiohttp_session.session_middleware(app[SESSION_STORAGE]),
             admit,
         )
@@ -95,7 +95,7 @@ def create_app(settings: WebSettings) -> web.Application:
     pages.setup(app)
     app.cleanup_ctx.append(_database)
     app.cleanup_ctx.append(_parts)
-    app.on_shutdown.append(_say_goodbye)
+    app.on_shutdown.append(_close_sockets)
     return app
 
 
@@ -158,7 +158,7 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
         await redis_pool.aclose()
 
 
-async def _say_goodbye(app: web.Application) -> None:
+async def _close_sockets(app: web.Application) -> None:
     await app[HUB].close()
 
 

@@ -119,7 +119,7 @@ class Heartbeat:
 
 
 @asynccontextmanager
-async def present_once(pool: Pool) -> AsyncIterator[None]:
+async def single_run_heartbeat(pool: Pool) -> AsyncIterator[None]:
     """Keep the application's own biller out during a single run, and leave no heartbeat behind."""
     holder = f"{socket.gethostname()}-{os.getpid()}-once"
     async with pool.acquire() as connection:

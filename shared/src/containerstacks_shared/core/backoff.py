@@ -8,7 +8,7 @@ _PAUSE_MAX_SECONDS: Final = 60.0
 
 
 class Backoff:
-    """Moments are of the event loop's clock."""
+    """Times are the event loop's."""
 
     def __init__(self) -> None:
         self._pause = _PAUSE_MIN_SECONDS
@@ -19,10 +19,10 @@ class Backoff:
         self._pause = min(2 * self._pause, _PAUSE_MAX_SECONDS)
 
     def note_success(self) -> None:
-        """Also when there turned out to be nothing to do."""
+        """Call this too when there was nothing to do."""
         self._pause = _PAUSE_MIN_SECONDS
         self._due_at = math.inf
 
     def seconds_left(self, now: float) -> float:
-        """How long until the next attempt: infinite while nothing failed."""
+        """Seconds until the next attempt; infinite when nothing has failed."""
         return max(self._due_at - now, 0.0)

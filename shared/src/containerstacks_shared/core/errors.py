@@ -2,9 +2,9 @@
 
 ContainerStacksError          the message is one line, fit for an operator
 ├── ConfigurationError        a setting is wrong; names the variable
-├── CannotListen              the address or port of a process is not to be had
+├── CannotListen              the address or port of a process is unavailable
 ├── DatabaseUnavailable       not reachable now; may come back by itself
-├── DatabaseUnsuitable        reachable, but not to be worked with as it is
+├── DatabaseUnsuitable        reachable, but an operator has to change it first
 ├── LeadershipLost            another process holds a newer term of the role
 ├── BillingPaused             an operator (or an adoption) paused all billing
 ├── BillingBusy               the run lock was not to be had in time

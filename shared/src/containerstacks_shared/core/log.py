@@ -12,11 +12,11 @@ from typing import Any, Final
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-# A connection error may quote the address it was given, password included.
+# A connection error may quote its DSN, password included.
 _PASSWORD_IN_URL: Final = re.compile(r"(?<=://)([^\s:/@]*):[^\s@]+@")
-# What would begin a line of its own, or speak to the terminal of who reads this.
+# Characters that would start a new line, or control the reader's terminal.
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-# Made here, and of many lines by nature.
+# Tracebacks: written by us, and more than one line by nature.
 _TRACEBACKS: Final = frozenset({"exception", "stack"})
 
 
@@ -54,7 +54,7 @@ def configure_logging(level: str, format: str, *, service: str) -> None:  # noqa
         )
     )
     logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
-    # These two narrate every step at the level that we use for facts.
+    # These two log every step at info, the level that we use for events.
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     logging.getLogger("alembic").setLevel(logging.WARNING)
 

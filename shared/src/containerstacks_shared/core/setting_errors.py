@@ -1,4 +1,4 @@
-"""What an operator is told about a wrong setting: the variable, what is wrong with it, and the form it should have."""
+"""Error messages for wrong settings: the variable, what is wrong with it, and the expected form."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -89,7 +89,7 @@ def _origins(value: object) -> object:
     origins = tuple(filter(None, re.split(r"[\s,]+", value.lower())))
     for origin in origins:
         if origin != ANY_ORIGIN and not _ORIGIN.fullmatch(origin):
-            raise ValueError(f"holds {origin!r}, which is no origin")
+            raise ValueError(f"holds {origin!r}, which is not an origin")
     return origins
 
 
@@ -99,7 +99,7 @@ def _url(*schemes: str) -> AfterValidator:
             return value
         try:
             parts = urlsplit(value.get_secret_value())
-            # Reading the port is what finds a port that is no number; a list of hosts has no single port.
+            # Reading the port raises when it is not a number; a list of hosts has no single port.
             _ = "," in parts.netloc or parts.port
         except ValueError:
             raise ValueError("is not a URL") from None
@@ -189,13 +189,13 @@ Networks = Annotated[
     tuple[Network, ...],
     NoDecode,
     BeforeValidator(_networks),
-    Expected("addresses or networks with commas between, like 10.0.0.0/8, 192.168.1.5"),
+    Expected("addresses or networks separated by commas, like 10.0.0.0/8, 192.168.1.5"),
 ]
 Origins = Annotated[
     tuple[str, ...],
     NoDecode,
     BeforeValidator(_origins),
-    Expected("origins with commas between, like https://panel.example.com, or *"),
+    Expected("origins separated by commas, like https://panel.example.com, or *"),
 ]
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words), Expected("words with commas between")]
 
@@ -224,7 +224,7 @@ class CommonSettings(BaseSettings):
         default=None, description="A hot standby for reads that may be a little old."
     )
     database_read_behind_seconds_max: Annotated[int, Field(ge=1, le=86_400), Expected("1..86400")] = Field(
-        default=30, description="How far the standby may be behind and still be read from."
+        default=30, description="How far the standby may lag and still be read from."
     )
     host: Annotated[str, Expected("an address or name of this machine, like 127.0.0.1 or 0.0.0.0")] = Field(
         default="127.0.0.1", description="Where the process listens."
@@ -241,16 +241,17 @@ class CommonSettings(BaseSettings):
         default="ContainerStacks", description="The name shown on pages and in messages."
     )
     alert_urls: OptionalSecret = Field(
-        default=None, description="Where alerts are sent: apprise's URLs with spaces or line ends between."
+        default=None, description="Where alerts are sent: URLs of Apprise, separated by spaces or line ends."
     )
     alert_delay_minutes: Annotated[int, Field(ge=0, le=1440), Expected("0..1440")] = Field(
-        default=5, description="How long a service is away or behind before there is an alert."
+        default=5, description="How long a service is down or late before an alert is sent."
     )
     alert_pause_minutes: Annotated[int, Field(ge=0, le=525_600), Expected("0..525600")] = Field(
-        default=120, description="How long billing is paused before there is an alert."
+        default=120, description="How long billing is paused before an alert is sent."
     )
     alert_runway_hours: Annotated[int, Field(ge=0, le=8760), Expected("0..8760")] = Field(
-        default=72, description="An organization whose money lasts for less than that is low on it; 0: none."
+        default=72,
+        description="A balance that lasts for less than this is low; 0 turns the alert off.",
     )
 
     @property
@@ -307,18 +308,18 @@ class BillingSettings(CommonSettings):
         description="A plan whose hour costs more than so many times what it last charged waits for an operator.",
     )
     debt_hook_command: OptionalCommand = Field(
-        default=None, description="A program that is told of debts, as JSON on its standard input."
+        default=None, description="A program to run for each debt; it gets JSON on its standard input."
     )
     debt_hook_url: OptionalWebUrl = Field(
-        default=None, description="An address that is told of debts, as JSON by POST."
+        default=None, description="An address to which each debt is sent as JSON, by POST."
     )
     debt_grace_hours: Annotated[int, Field(ge=0, le=8760), Expected("0..8760")] = Field(
-        default=24, description="How long a debt is open before the hook is told of it."
+        default=24, description="How long a debt is open before the hook is called."
     )
 
     heartbeat_url: OptionalWebUrl = Field(
         default=None,
-        description="Asked for by GET after each successful run, and with /fail appended after a failed one.",
+        description="Requested by GET after each successful run, with /fail appended after a failed one.",
     )
 
     @property

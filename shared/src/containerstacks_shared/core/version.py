@@ -11,5 +11,5 @@ def application_version() -> str:
 
 
 def user_agent() -> str:
-    """How it names itself to others' servers."""
+    """The user agent of outgoing requests."""
     return f"ContainerStacks/{application_version()}"

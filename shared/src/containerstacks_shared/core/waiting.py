@@ -9,7 +9,7 @@ Result = TypeVar("Result")
 
 
 async def wait_for_event(event: asyncio.Event, seconds: float) -> bool:
-    """Wait for `event`, at most so long. Whether it happened."""
+    """Wait for `event`, at most `seconds`. Returns whether it was set."""
     if event.is_set():
         return True
     try:
@@ -42,12 +42,12 @@ async def race(*waits: Coroutine[Any, Any, object]) -> None:
         await asyncio.wait(tasks)
         for task in tasks:
             if not task.cancelled():
-                # What a wait raises when it is called off (a rollback on a dead session) answers to nobody.
+                # An error raised by a cancelled wait (a rollback on a dead session) concerns nobody.
                 task.exception()
 
 
 async def all_of(*work: Coroutine[Any, Any, object]) -> None:
-    """Wait until all have ended. The first failure calls the others off and is raised as it is, not in a group."""
+    """Wait until all have ended. The first failure cancels the others and is raised by itself, not in a group."""
 
     async def side_by_side() -> None:
         async with asyncio.TaskGroup() as group:
@@ -60,13 +60,13 @@ async def all_of(*work: Coroutine[Any, Any, object]) -> None:
     except BaseExceptionGroup as failures:
         failure = failures.exceptions[0]
     if failure is not None:
-        # Not in the handler above, which would replace what the failure came from.
+        # Outside of the handler above, which would replace the failure's own cause.
         raise failure
 
 
 @asynccontextmanager
 async def any_event(*events: asyncio.Event) -> AsyncIterator[asyncio.Event]:
-    """Give one event that is set as soon as any of these is."""
+    """Yield one event that is set as soon as any of these is."""
     some = asyncio.Event()
     if any(event.is_set() for event in events):
         some.set()

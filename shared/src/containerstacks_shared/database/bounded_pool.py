@@ -1,4 +1,4 @@
-"""A pool whose sessions are given up soon after a time limit passed, when the server does not answer.
+"""A pool that gives a session up soon after a time limit has passed, when the server does not answer.
 
 Whoever limits work on the database (`asyncio.timeout`) or cancels it has the driver ask the server to cancel the
 statement, roll back and clean the session up. All three wait for answers, by default for as long as a statement may
@@ -23,7 +23,7 @@ else:
 
 # A server that answers at all does so in milliseconds.
 CLEANUP_SECONDS_MAX: Final = 1.0
-# How long whoever answers a person waits for a free session.
+# How long a request from a person waits for a free session.
 CONNECTION_SECONDS_MAX: Final = 2.0
 
 _FAILURES: Final = (
@@ -47,7 +47,7 @@ class BoundedPool(_Pool):
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - the driver's signature
     ) -> None:
-        # A session that cannot be cleaned up is closed. The work on it has ended before, well or badly.
+        # Close a session that cannot be cleaned up; the work on it has ended already.
         with suppress(*_FAILURES):
             await super().release(connection, timeout=timeout or CLEANUP_SECONDS_MAX)
 
@@ -70,7 +70,7 @@ class _Transaction(Transaction):
             return
         giving_up = asyncio.get_running_loop().call_later(CLEANUP_SECONDS_MAX, self._session.terminate)
         try:
-            # The error that ended the transaction goes on, not the one that a dead session answers ROLLBACK with.
+            # Raise the error that ended the transaction, not the one that ROLLBACK causes on a dead session.
             with suppress(*_FAILURES):
                 await super().__aexit__(kind, error, traceback)
         finally:

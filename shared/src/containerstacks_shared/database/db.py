@@ -42,7 +42,7 @@ UNAVAILABLE: Final[tuple[type[Exception], ...]] = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
-    # What asyncpg makes of a query on a session that the server ended a moment ago, before it has noticed.
+    # Raised for a query on a session that the server has just ended, before asyncpg has noticed.
     asyncpg.InternalClientError,
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
@@ -54,7 +54,7 @@ UNAVAILABLE: Final[tuple[type[Exception], ...]] = (
     asyncpg.ReadOnlySQLTransactionError,
 )
 
-# Whatever the database may answer instead of a result, absence included.
+# Every way in which a query can fail, an unreachable database included.
 FAILURES: Final[tuple[type[Exception], ...]] = (asyncpg.PostgresError, *UNAVAILABLE)
 
 # The first of the two keys of every advisory lock of this project; the second names the lock.
@@ -68,7 +68,7 @@ IDLE_SESSION_TIMEOUT: Final = timedelta(seconds=5)
 _IDLE_IN_TRANSACTION_TIMEOUT: Final = timedelta(seconds=5)
 _COMMAND_TIMEOUT: Final = timedelta(seconds=30)
 _CONNECT_TIMEOUT_SECONDS: Final = 3.0
-# After so many a pooled session is replaced.
+# A pooled session is replaced after so many queries.
 _SESSION_QUERIES_MAX: Final = 50_000
 _SESSION_IDLE_MAX: Final = timedelta(minutes=5)
 _START_PATIENCE_SECONDS: Final = 10.0
@@ -81,8 +81,8 @@ _HEARTBEAT: Final = load(__name__)["heartbeat"]
 async def _connect(dsn: str, **options: Any) -> DedicatedConnection:
     """Connect to one of the servers. Raises one of `UNAVAILABLE`.
 
-    Also when a server says no: that the role may not log in, say, or has another password by now, or that the database
-    takes no connections. Whoever runs already outlasts that, and goes on asking.
+    A server's refusal is one of these too (the role may not log in, the password has changed, the database accepts no
+    connections), so that a running process retries until it is lifted.
     """
     try:
         return await servers.connect(dsn, **options)
@@ -111,7 +111,7 @@ async def create_pool(
     give_up = time.monotonic() + _START_PATIENCE_SECONDS
     while True:
         try:
-            # One connection at once, to know.
+            # Open one connection now, to find out whether it works.
             return await _create_pool(
                 dsn,
                 service=service,
@@ -121,7 +121,7 @@ async def create_pool(
                 init_size=1,
             )
         except DatabaseUnavailable:
-            # A server that is there and says no would say so again.
+            # A server that refuses would refuse again.
             raise
         except _UNFIT as error:
             raise _refused(dsn, error) from error
@@ -134,7 +134,7 @@ async def create_pool(
 
 
 async def create_standby_pool(dsn: str, *, service: str, size_max: int = 5) -> Pool:
-    """Make a pool on a server that need not take writes, nor be there yet: it connects at first use."""
+    """Make a pool for a read-only server that may be down for now: it connects at first use."""
     return await _create_pool(
         dsn,
         service=service,
@@ -160,7 +160,7 @@ async def _create_pool(
     if not through_pooler:
         settings |= {
             "jit": "off",
-            # The client gives up first; this one is for a client that is no longer there.
+            # The client gives up first; this one is for a client that is gone.
             "statement_timeout": _milliseconds(command_timeout + timedelta(seconds=5)),
             "idle_in_transaction_session_timeout": _milliseconds(_IDLE_IN_TRANSACTION_TIMEOUT),
             **_PRESUPPOSED,
@@ -196,7 +196,7 @@ async def _create_pool(
 
 
 async def close_pool(pool: Pool, *, seconds: float = 5.0) -> None:
-    """Close the pool when what it lent is back, or without that when it takes too long."""
+    """Close the pool once every session is returned, or after `seconds` regardless."""
     try:
         async with asyncio.timeout(seconds):
             await pool.close()
@@ -232,7 +232,7 @@ async def dedicated_connection(
         return await _connect(
             dsn,
             timeout=_CONNECT_TIMEOUT_SECONDS,
-            # Waiting for rows is never this connection's business.
+            # This connection never waits for row locks.
             command_timeout=_COMMAND_TIMEOUT.total_seconds(),
             server_settings=settings,
         )
@@ -246,15 +246,15 @@ async def heartbeat(connection: Connection, *, seconds: float = HEARTBEAT_SECOND
         async with asyncio.timeout(seconds):
             await connection.execute(_HEARTBEAT)
     except asyncpg.QueryCanceledError as error:
-        # Somebody cancelled this session's work; whether it still has what it had is anybody's guess.
+        # Somebody cancelled this session's work, so what it holds is uncertain.
         raise ConnectionError("the heartbeat was cancelled") from error
     if servers.only_reads(connection.get_settings()):
-        # Demoted without a restart: what this session holds or hears there concerns nobody any more.
+        # Demoted without a restart: locks and notifications there no longer count.
         raise ConnectionError(_DEMOTED)
 
 
 async def close_quietly(connection: DedicatedConnection, *, seconds: float = 1.0) -> None:
-    """Say goodbye when the peer still listens; in any case the connection is closed afterwards."""
+    """Close the connection in order if the server answers in time, else abruptly."""
     with suppress(*UNAVAILABLE):
         await connection.close(timeout=seconds)
     if not connection.is_closed():
@@ -282,20 +282,20 @@ async def probe(dsn: str) -> "AsyncIterator[DedicatedConnection]":
 
 # Words for errors -------------------------------------------------------------------------------
 
-# A pooler that does not know our settings, or a DSN that makes no sense: for whoever starts. In a pool that was let in
-# once they are absences like others, since a pooler says the same of a server that is away.
+# A pooler that rejects our settings, or an invalid DSN: fatal at start only. In a pool that has connected before they
+# are an outage, since a pooler reports the same while its server is down.
 _UNFIT: Final = (asyncpg.ProtocolViolationError, asyncpg.ClientConfigurationError)
 
 
 def describe(dsn: str) -> str:
-    """Where a DSN leads, without who asks: `host:port/database`."""
+    """Name the server and database of a DSN, without its credentials: `host:port/database`."""
     parts = urlsplit(dsn)
     hosts = parts.netloc.rpartition("@")[2] or ",".join(parse_qs(parts.query).get("host", ["localhost"]))
     return f"{hosts}{parts.path}"
 
 
 def _refused(dsn: str, error: Exception) -> DatabaseUnavailable | DatabaseUnsuitable:
-    """Word an answer that trying again at once would not change: the server is there and says no."""
+    """Word a refusal that an immediate retry would not change."""
     if isinstance(error, asyncpg.ProtocolViolationError):
         return DatabaseUnsuitable(
             f"{describe(dsn)} refuses session settings, as poolers do ({one_line(error)}):"
@@ -318,7 +318,7 @@ def _milliseconds(duration: timedelta) -> str:
     return str(round(duration.total_seconds() * 1000))
 
 
-# What every statement of ours relies on, whatever somebody has set for the role or the database.
+# Every statement relies on these, whatever is set for the role or the database.
 _PRESUPPOSED: Final = {"default_transaction_isolation": "read committed", "search_path": "public"}
 
 # The server's side of noticing a dead peer; over a Unix socket these do nothing.

@@ -110,9 +110,9 @@ def holder_name() -> str:
 
 
 async def assert_term(connection: Connection, term: Term) -> None:
-    """Make sure, to the end of the transaction, that nobody took the role since. Raises `LeadershipLost`."""
+    """Make sure, until the transaction ends, that nobody has taken the role over. Raises `LeadershipLost`."""
     now = await connection.fetchrow(_HOLD_TERM, term.role)
-    # The holder too: a server that failed over, or came back without its last commits, counts a term again.
+    # Compare the holder too: after a failover that lost commits, a term number may be given out twice.
     if now is None or (now["term"], now["holder"]) != (term.number, term.holder):
         successor = f"{now['holder']} in term {now['term']}" if now else "nobody"
         raise LeadershipLost(f"{term.holder} led {term.role} in term {term.number}; now {successor} does.")
@@ -174,7 +174,7 @@ class Leadership:
         timeout: float | None = None,  # noqa: ASYNC109 - running out is an answer here
         pause: float = 0.5,
     ) -> Term | None:
-        """Try until the role is had, `stop` is set or the time is over; rides out a database that is away or fails."""
+        """Try until the role is taken, `stop` is set or the time is over, through outages of the database."""
         give_up = None if timeout is None else time.monotonic() + timeout
         away = False
         while not stop.is_set():
@@ -277,7 +277,7 @@ class Leadership:
                     await _end_stuck_sessions(connection)
             except FAILURES:
                 break
-            # After a standstill the server has dropped the session even if its goodbye is still unread.
+            # After a standstill the server has ended the session, even if we have not read that yet.
             if time.monotonic() - heard > IDLE_SESSION_TIMEOUT.total_seconds() + HEARTBEAT_SECONDS:
                 break
             heard = time.monotonic()

@@ -25,10 +25,10 @@ from .db import (
 )
 
 _PAUSE_MIN_SECONDS: Final = 0.1
-# With the time that a connection attempt may take, still below five seconds after the database is back.
+# Together with a connection attempt, reconnecting takes less than five seconds.
 _PAUSE_MAX_SECONDS: Final = 1.0
 
-# A pooler that stands in the way by mistake is as good as no database: it may be gone again later.
+# A pooler in between by mistake counts as an outage: it may be removed later.
 _AWAY: Final[tuple[type[Exception], ...]] = (*FAILURES, DatabaseUnsuitable)
 
 _log = structlog.get_logger(__name__)
@@ -57,7 +57,7 @@ Hint = Channel | Resync
 
 
 class Subscription:
-    """What was heard since it was last asked. Equal hints fold, so it never grows past one of each."""
+    """Hints since the last read. Equal ones fold, so there is at most one of each."""
 
     def __init__(self, channels: frozenset[Channel], *, missed: bool) -> None:
         self._channels = channels
@@ -134,7 +134,7 @@ class Listener:
             self._offer(RESYNC)
             await self._talk(connection, closed, stop)
         except FAILURES:
-            # Nobody is there to say goodbye to, and each second of that would be one without hints.
+            # Closing in order would only delay the next session.
             connection.terminate()
             raise
         finally:

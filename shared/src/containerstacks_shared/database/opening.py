@@ -1,4 +1,4 @@
-"""How a service comes to its database."""
+"""Opens the pool of a service."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,9 +12,9 @@ from . import db, suitability
 async def suitable_pool(
     settings: CommonSettings, *, service: str, size_max: int = 10
 ) -> AsyncIterator[db.Pool]:
-    """Give a pool on a database that this release is right on, and close it in the end.
+    """Open a pool on a database that is suitable for this release, and close it at the end of the block.
 
-    A database that is not there yet is waited for as long as `create_pool` does. Raises `ContainerStacksError`.
+    Waits for the database as long as `create_pool` does. Raises `ContainerStacksError`.
     """
     pool = await db.create_pool(
         settings.dsn, service=service, size_max=size_max, through_pooler=settings.through_pooler

@@ -75,7 +75,7 @@ class Reader:
                 return Reading(value, as_of=now - behind, from_standby=True)
             reason = "it cannot tell how far it is" if behind is None else f"it is {behind} behind"
         except db.FAILURES as error:
-            # Also when it ends what reads rows whose removal it is about to replay, or has not seen a migration yet.
+            # This includes queries cancelled by a replay conflict, and a schema from before a migration.
             reason = describe(error)
         self._left_alone_until = asyncio.get_running_loop().time() + _RETRY_SECONDS
         self._note(in_use=False, reason=reason)

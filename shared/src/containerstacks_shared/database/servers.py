@@ -20,7 +20,7 @@ else:
 
 _HEAD_START_SECONDS: Final = 0.5
 
-# What may be otherwise at the next server, or in a moment.
+# Errors that the next server, or the next attempt, may not have.
 _PASSING: Final[tuple[type[Exception], ...]] = (
     OSError,
     TimeoutError,
@@ -33,7 +33,7 @@ _PASSING: Final[tuple[type[Exception], ...]] = (
 async def connect(dsn: str, *, writable: bool = True, **options: Any) -> DedicatedConnection:
     """Connect to one of the servers; `timeout` among the options is for each of them.
 
-    Raises the driver's error when no server is likely to think better of it, else `ConnectionError`.
+    Raises the driver's error when a retry is pointless, else `ConnectionError`.
     """
     if writable:
         options["target_session_attrs"] = "read-write"

@@ -32,7 +32,7 @@ async def add(
     reason: str | None = None,
     details: Mapping[str, object] | None = None,
 ) -> None:
-    """Say what is done in the transaction that does it."""
+    """Record an action, in the transaction that performs it."""
     await connection.execute(
         _QUERIES["add"], action, actor, subject, reason, None if details is None else dict(details)
     )
@@ -41,6 +41,6 @@ async def add(
 async def page(
     connection: Connection, *, limit: int, before: int | None = None, actor: str | None = None
 ) -> tuple[list[LoggedAction], bool]:
-    """Read the newest rows, or those below one; and whether there are older ones."""
+    """Read the newest rows, or those older than one, and whether there are more."""
     rows = await connection.fetch(_QUERIES["page"], before, actor, limit + 1)
     return [LoggedAction(**dict(row)) for row in rows[:limit]], len(rows) > limit

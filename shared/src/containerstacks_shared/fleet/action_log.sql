@@ -1,4 +1,4 @@
--- Who did what. Triggers on this project's own tables write most rows; the rest is said by whoever does it.
+-- Who did what. Triggers on this project's own tables write most rows; code writes the rest.
 
 -- name: add
 select log_action($1, $2, $3, $4, $5);

@@ -20,13 +20,13 @@ QUERIES = load(__name__)
 
 PREFIX: Final = "sk_live_"
 NAME_CHARACTERS_MAX: Final = 255
-# So much of a key is kept in clear, for telling keys apart in a list.
+# This much of a key is stored in clear, to tell keys apart in a list.
 _SHOWN_CHARACTERS: Final = 12
 _SCOPES: Final = "scopes"
 
 
 class ApiKeyScope(StrEnum):
-    """What a key may be used for; never for more than its user may do."""
+    """What a key may be used for. It never allows more than its user may do."""
 
     STATUS = "status"
     ADMIN = "admin"
@@ -34,7 +34,7 @@ class ApiKeyScope(StrEnum):
 
 @dataclass(frozen=True)
 class NewApiKey:
-    """`key` exists nowhere else: it is shown once."""
+    """`key` is stored nowhere: it is shown once."""
 
     id: UUID
     key: str = field(repr=False)
@@ -43,7 +43,7 @@ class NewApiKey:
 
 @dataclass(frozen=True)
 class PresentedApiKey:
-    """A key that was shown at the door and is good."""
+    """A valid key that came with a request."""
 
     id: UUID
     user: User
@@ -68,7 +68,7 @@ class ApiKeyRecord:
 
 
 async def find(connection: Connection, key: str) -> PresentedApiKey | None:
-    """Return whose key this is and what for, if it is active and unexpired."""
+    """Return the user and scopes of a key, if it is active and not expired."""
     row = await connection.fetchrow(QUERIES["find_user"], _hash(key))
     if row is None:
         return None
@@ -120,7 +120,7 @@ async def list_all(
     offset: int = 0,
     after: UUID | None = None,
 ) -> list[ApiKeyRecord]:
-    """Every key, or those of one user, newest first; or so many of them, or those after one."""
+    """List keys, newest first: all, or those of one user; from the one after `after` on."""
     return [_record(row) for row in await connection.fetch(QUERIES["list"], email, limit, offset, after)]
 
 
@@ -142,7 +142,7 @@ async def revoke(connection: Connection, key_id: UUID, *, author: str | None = N
 
 
 async def note_uses(connection: Connection, key_ids: Iterable[UUID]) -> None:
-    """Write down that these keys were used just now."""
+    """Record that these keys were used just now."""
     await connection.execute(QUERIES["note_uses"], list(key_ids))
 
 
@@ -162,7 +162,7 @@ def _record(row: Any) -> ApiKeyRecord:
 
 
 def scopes_of(permissions: object) -> frozenset[ApiKeyScope]:
-    """Read the column: a key that says nothing of scopes is one of the original application, and unlimited."""
+    """Read the scopes: a key without any was made by the original application, and is unlimited."""
     if not isinstance(permissions, dict) or _SCOPES not in permissions:
         return frozenset(ApiKeyScope)
     named = permissions[_SCOPES]

@@ -59,7 +59,7 @@ _GB_STEP = Decimal("0.01")
 
 @dataclass(frozen=True)
 class Drift:
-    """A count that did not say what the base tables hold, and has been repaired."""
+    """A count that differed from the base tables, and has been repaired."""
 
     metric: str
     status: str
@@ -125,7 +125,7 @@ async def read_platform_statistics(connection: Connection) -> PlatformStatistics
 
 
 async def read_platform_details(connection: Connection) -> PlatformDetails:
-    """Read the all-time totals, and beside them what is there now: an active VPS is one not deleted."""
+    """Read the all-time totals, and the present numbers: an active VPS is one that is not deleted."""
     public = await read_platform_statistics(connection)
     (now,) = await connection.fetch(_PLATFORM_DETAILS)
     return PlatformDetails(
@@ -146,7 +146,7 @@ async def fold_deltas(connection: Connection, limit: int) -> int:
 
 
 async def announce_counts(connection: Connection) -> None:
-    """Tell every web process to read again; heard when the caller's transaction commits."""
+    """Notify every web process, when the caller's transaction commits, to read again."""
     await connection.execute(_ANNOUNCE_COUNTS)
 
 
@@ -156,13 +156,13 @@ async def pending_deltas(connection: Connection) -> int:
 
 
 async def pending_deltas_estimated(connection: Connection) -> int:
-    """Tell about how many there are, however many that is, without counting them."""
+    """Estimate how many deltas there are, without counting them."""
     pending: int = await connection.fetchval(_PENDING_DELTAS_ESTIMATED)
     return pending
 
 
 async def has_deltas(connection: Connection) -> bool:
-    """Look whether there is anything to fold, which writes nothing."""
+    """Return whether there is anything to fold. Writes nothing."""
     some: bool = await connection.fetchval(_HAS_DELTAS)
     return some
 
@@ -179,7 +179,7 @@ async def reconcile(connection: Connection) -> list[Drift]:
 
 
 async def is_below_zero(connection: Connection) -> bool:
-    """Tell whether some count has certainly drifted: less than nothing cannot be there."""
+    """Return whether some count is negative, and so has certainly drifted."""
     below: bool = await connection.fetchval(_IS_BELOW_ZERO)
     return below
 

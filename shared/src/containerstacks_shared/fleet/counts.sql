@@ -1,6 +1,6 @@
 -- Counts of the fleet and the all-time totals. Always read as counts + count_deltas (the two views): the sum
--- is exact in every snapshot, whether the aggregator has folded or not. A count below zero has drifted, and stands for
--- nothing until it is repaired: whoever shows counts leaves it out.
+-- is exact in every snapshot, whether the aggregator has folded or not. A count below zero has drifted:
+-- queries leave it out until it is repaired.
 
 -- name: vps_statuses
 -- One row per raw status. A plan reference that matches no plan, or a plan whose specification is broken,

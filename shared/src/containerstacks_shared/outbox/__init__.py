@@ -1,1 +1,1 @@
-"""One outbox for what is told to systems outside: written in the transaction that makes it true, delivered after it."""
+"""One outbox for messages to other systems: written in the transaction that causes them, delivered after it."""

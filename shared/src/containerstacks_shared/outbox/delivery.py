@@ -1,4 +1,4 @@
-"""Delivering what stands in the outbox, to one receiver.
+"""Delivers messages of the outbox to one receiver.
 
 A message is claimed, sent outside any transaction, and written down as sent. A process that is killed between the last
 two leaves no way to know whether it arrived: the message is then sent once more, under the same id.
@@ -21,13 +21,13 @@ from . import messages as outbox
 from .messages import Message, Topic
 from .retrying import ATTEMPTS_MAX, pause_after
 
-# Longer than any call takes, or another process would make it as well.
+# Longer than any call takes, or another process would deliver the message too.
 _CLAIM: Final = timedelta(seconds=30)
 _ERROR_CHARACTERS_MAX: Final = 300
 
 CALLS: Final = Counter(
     "containerstacks_outbox_calls",
-    "Calls of receivers of alerts and debts by this process, by what came of them.",
+    "Calls of receivers of alerts and debts by this process, by outcome.",
     ["topic", "outcome"],
     registry=REGISTRY,
 )
@@ -53,7 +53,7 @@ class _Call:
 
 @dataclass
 class Delivery:
-    """`name` is what people know the receiver by. Calls are made side by side, each for `call_seconds` at most."""
+    """`name` is for people. Calls are concurrent, and take at most `call_seconds` each."""
 
     pool: Pool
     topic: Topic
@@ -63,11 +63,11 @@ class Delivery:
     call_seconds: float
     calls_at_once: int = 1
     messages_per_call: int = 1
-    # Calls that could not be written down, because the database was away: before any other is made.
+    # Outcomes that could not be stored while the database was away: stored before the next call.
     _unwritten: list[_Call] = field(default_factory=list)
 
     async def deliver(self) -> bool:
-        """Deliver what can be delivered now. Whether anything was claimed. Raises nothing: its caller goes on."""
+        """Deliver what is due. Returns whether anything was claimed. Raises nothing, so that the caller goes on."""
         try:
             await self._write_down()
             claimed = await self._claim()
@@ -76,7 +76,7 @@ class Delivery:
         except UNAVAILABLE as error:
             _log.info("outbox.database_away", topic=self.topic.value, error=describe(error))
             return False
-        except Exception as error:  # noqa: BLE001 - whatever is wrong with telling, the process goes on
+        except Exception as error:  # noqa: BLE001 - a failed delivery must not end the process
             _log.error("outbox.failed", topic=self.topic.value, error=describe(error), exc_info=error)
             return False
         return bool(claimed)

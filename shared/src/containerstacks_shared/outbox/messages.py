@@ -19,7 +19,7 @@ class Topic(StrEnum):
 
 @dataclass(frozen=True)
 class Draft:
-    """A message to be noted. Those of one `batch` and event may be delivered by one call."""
+    """A message to store. Those of one `batch` and event may be delivered by one call."""
 
     subject_id: int
     receiver: str
@@ -43,7 +43,7 @@ class Message:
 async def put(
     connection: Connection, topic: Topic, event: str, drafts: Sequence[Draft], *, awaits_end: bool = False
 ) -> None:
-    """Note messages, unless they are noted already. The caller owns the transaction."""
+    """Store messages, unless they are stored already. The caller owns the transaction."""
     await connection.execute(
         _QUERIES["put"],
         topic,

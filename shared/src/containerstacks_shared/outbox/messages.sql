@@ -1,7 +1,7 @@
--- The outbox: written by those who know what is to be told, claimed and ended by `delivery.py`.
+-- The outbox: the nouns write messages, `delivery.py` claims and ends them.
 
 -- name: put
--- Whoever notes it first has noted it. $1 topic, $2 subjects, $3 event, $4 receivers, side by side with the subjects; $5
+-- The first of several writers wins. $1 topic, $2 subjects, $3 event, $4 receivers, side by side with the subjects; $5
 -- payloads and $6 batches, likewise; $7 whether an end is to follow.
 insert into outbox_messages (topic, subject_id, event, receiver, payload, batch, awaits_end)
 select $1, subject_id, $3, receiver, payload, batch, $7
@@ -60,14 +60,14 @@ update outbox_messages m
 returning m.id, m.subject_id, m.event, m.receiver, m.payload, m.attempts, m.claimed_until;
 
 -- name: end
--- $2 how they ended. What was delivered is delivered, whoever claimed it since.
+-- $2 how they ended. A delivery counts even if another process has claimed the message since.
 update outbox_messages
    set outcome = $2, ended_at = clock_now(), claimed_until = null, last_error = $3
  where id = any ($1::bigint[])
    and outcome is null;
 
 -- name: try_later
--- $3 the claim that failed: whoever claimed them since decides for itself.
+-- $3 the claim that failed; a later claim is left alone.
 update outbox_messages
    set next_attempt_at = clock_now() + $2::interval, claimed_until = null, last_error = $4
  where id = any ($1::bigint[])

@@ -1,4 +1,4 @@
-"""How often a delivery that failed is made again."""
+"""The retry policy for deliveries of the outbox."""
 
 from datetime import timedelta
 from typing import Final

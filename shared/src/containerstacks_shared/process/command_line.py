@@ -13,7 +13,7 @@ from containerstacks_shared.core.version import application_version
 EXIT_FAILURE: Final = 1
 # Click's own for a wrong use of the command line.
 EXIT_CONFIGURATION: Final = 2
-# What the init script convention says of a program that is not running.
+# The init scripts' exit code for a program that is not running.
 EXIT_NOT_ALIVE: Final = 3
 
 _EPILOG: Final = "Exit codes: 0 done, 1 failed, 2 wrong usage or setting, 3 not alive (status)."
@@ -38,7 +38,7 @@ def command_line(
     default: Callable[[], None] | None = None,
     group: type[TyperGroup] = TyperGroup,
 ) -> typer.Typer:
-    """Make a command that has commands; without one it does `default`, or explains itself."""
+    """Make a command with subcommands; without one it runs `default`, or shows its help."""
     app = typer.Typer(
         cls=group, name=name, help=text, epilog=_EPILOG, no_args_is_help=default is None, **_plain()
     )
@@ -52,7 +52,7 @@ def command_line(
 
 
 def service_command(name: str, text: str, run: Callable[[], None]) -> typer.Typer:
-    """Make a command that does one thing, and reads everything else from the environment."""
+    """Make a command without subcommands, configured by the environment."""
     app = typer.Typer(**_plain())
 
     @app.command(name=name, help=text, epilog=_EPILOG)
@@ -75,7 +75,7 @@ def run_command_line(app: typer.Typer) -> NoReturn:
 
 
 def _complain(error: ContainerStacksError) -> None:
-    # What the database says of a failed statement spans several lines.
+    # The database's error messages span several lines.
     typer.echo(f"error: {' '.join(str(error).split())}", err=True)
 
 

@@ -106,7 +106,7 @@ class _GuardedHandler(web.RequestHandler):
     async def finish_response(
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
-        # The one refusal that aiohttp makes before the middlewares, in words of the client's.
+        # aiohttp refuses this before the middlewares run, quoting the client's header.
         if isinstance(resp, web.HTTPExpectationFailed):
             resp = _problem(HTTPStatus.EXPECTATION_FAILED)
         finished = await super().finish_response(request, resp, start_time)
@@ -121,7 +121,7 @@ class _GuardedHandler(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         if status != HTTPStatus.BAD_REQUEST:
-            # Past the middlewares, which answer every error: a mistake of ours, and logged as one.
+            # The middlewares answer every error, so one that gets here is a bug, and logged as one.
             super().handle_error(request, status, exc, message)
         elif isinstance(exc, LineTooLong):
             status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE

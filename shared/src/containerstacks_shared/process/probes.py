@@ -1,7 +1,7 @@
-"""What supervisors and balancers ask: alive, ready, and the metrics.
+"""Endpoints for supervisors, load balancers and monitoring: liveness, readiness, metrics.
 
-Liveness asks nothing of anybody: a database outage must not make a supervisor restart what would recover
-by itself. Readiness looks at this process's own connections only.
+Liveness depends on nothing else: a database outage must not make a supervisor restart a process that would
+recover by itself. Readiness looks at this process's own connections only.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ def add_probes(app: web.Application, ready: Ready) -> None:
 
 
 async def reasons_not_ready(app: web.Application) -> list[str]:
-    """Why nobody should be sent to this process now; none when it is ready."""
+    """Return why this process is not ready; empty when it is."""
     stopping = app.get(STOPPING)
     if stopping is not None and stopping.is_set():
         return ["stopping"]

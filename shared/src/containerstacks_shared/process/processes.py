@@ -12,7 +12,7 @@ _QUERIES = load(__name__)
 
 @dataclass(frozen=True)
 class Leader:
-    """Who took a role last, and whether anybody holds it now. `holder` is None when nobody ever took it."""
+    """The last holder of a role, and whether it is held now. `holder` is None when nobody has ever held it."""
 
     role: str
     term: int
@@ -29,7 +29,7 @@ class Sessions:
 
 @dataclass(frozen=True)
 class Lag:
-    """About how many deltas wait to be folded, and since when the oldest does."""
+    """Roughly how many deltas are not folded yet, and the age of the oldest."""
 
     deltas: int
     since: datetime | None

@@ -1,4 +1,4 @@
--- Who works on this database, as its own catalogue tells.
+-- Sessions and leaders of this database, from its catalogue.
 
 -- name: leaders
 -- Each role with a term, who took it last, and whether anybody holds its lock now. $1 the class of our locks, $2 the
@@ -26,6 +26,6 @@ select application_name as name, count(*) as sessions
  limit 50;
 
 -- name: lag
--- What the aggregator has yet to fold, and since when the oldest of it waits. The first row is the oldest, or nearly.
+-- The deltas that are not folded yet, and the age of the oldest. The first row is the oldest, or nearly.
 select (select coalesce(max(id) - min(id) + 1, 0) from count_deltas) as deltas,
        (select appended_at from count_deltas order by id limit 1) as since;

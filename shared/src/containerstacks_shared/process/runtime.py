@@ -1,7 +1,7 @@
 """One way to start, supervise and stop a process.
 
 Start: settings, address, database, jobs. Stop (SIGTERM, SIGINT, or a job that ended): not ready, jobs
-finish, sockets say goodbye, pool closes. Exit code 0 after a clean stop, 2 for a wrong setting, else 1;
+finish, sockets close, pool closes. Exit code 0 after a clean stop, 2 for a wrong setting, else 1;
 what an operator must know about a failed start is one line on standard error.
 """
 
@@ -77,13 +77,13 @@ def _run(build: Callable[[], ServiceSpec]) -> int:
         _tell(error)
         return _EXIT_FAILURE
     except KeyboardInterrupt:
-        # Before our own handlers were in place: nothing had begun.
+        # Interrupted before our handlers were in place: nothing had begun.
         return 0
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     try:
-        import uvloop  # noqa: PLC0415 - not to be had on Windows
+        import uvloop  # noqa: PLC0415 - not available on Windows
     except ImportError:
         return None
     return uvloop.new_event_loop
@@ -139,7 +139,7 @@ async def _started(runner: web.AppRunner, stop: asyncio.Event) -> bool:
 
 
 async def _supervise(jobs: Sequence[Job], stop: asyncio.Event, *, patience: timedelta) -> bool:
-    """Run the jobs until `stop`, or until one of them ends before it. Whether all went as it should."""
+    """Run the jobs until `stop`, or until one of them ends early. Returns whether all ended well."""
     tasks = {asyncio.create_task(_run_job(job, stop), name=job.name) for job in jobs}
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
@@ -165,7 +165,7 @@ def _went_well(task: asyncio.Task[bool]) -> bool:
     try:
         return task.result()
     except asyncio.CancelledError as error:
-        # By nobody here: a cancellation that went astray inside the job.
+        # Nobody here cancelled it: a stray cancellation inside the job.
         _log.error("job.cancelled", job=task.get_name(), exc_info=error)
         return False
 
@@ -216,7 +216,7 @@ def _signals(stop: asyncio.Event) -> Iterator[None]:
 
 @contextmanager
 def _addresses(spec: ServiceSpec) -> Iterator[list[socket.socket]]:
-    """Bind before anything else happens, so that a busy port is told at once and nothing was touched."""
+    """Bind first, so that a busy port is reported at once, before anything else is touched."""
     sockets: list[socket.socket] = []
     absent: OSError | None = None
     try:

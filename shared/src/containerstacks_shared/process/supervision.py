@@ -20,7 +20,7 @@ from .probes import reasons_not_ready
 from .service_manager import ServiceManager
 
 _NOT_READY_SECONDS: Final = 0.2
-# Without a watchdog there is only the line about what we do.
+# Without a watchdog only the status line is sent.
 _TELL_EVERY: Final = timedelta(seconds=20)
 # One keep-alive may come late, or be lost.
 _PER_WATCHDOG: Final = 3
@@ -69,7 +69,7 @@ async def report_until(
             if not was_stuck:
                 _log.error("supervision.stuck", problem=stuck)
         was_stuck = stuck is not None
-    manager.tell("STOPPING=1", "STATUS=Stopping: what is in hand is finished first")
+    manager.tell("STOPPING=1", "STATUS=Stopping: finishing work in progress")
 
 
 def _line(reasons: list[str]) -> str:

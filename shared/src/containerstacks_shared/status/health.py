@@ -55,7 +55,7 @@ class Severity(StrEnum):
 
 
 class AlertDelay(Enum):
-    """How long something is so before it is an alert; the settings say how long each of these is."""
+    """How long a condition holds before it is an alert; settings give each delay."""
 
     NONE = "none"
     SERVICE = "service"
@@ -66,7 +66,7 @@ class AlertDelay(Enum):
 
 @dataclass(frozen=True)
 class Facts:
-    """What one look found. What a look does not measure stays at its default, by which nothing is wrong."""
+    """What one check measured. A value that it does not measure keeps its default, at which nothing is wrong."""
 
     now: datetime
     daemon: DaemonStatus
@@ -79,7 +79,7 @@ class Facts:
     database_answers: bool = True
     database_seconds: float = 0.0
     web_connected: bool = True
-    # Hours wait that two runs should have billed, for no reason but the biller.
+    # Hours that two runs should have billed are unbilled for no valid reason.
     billing_stalled: bool = False
     # Of the last audit; None: there never was one.
     audit_findings: int | None = 0
@@ -128,7 +128,7 @@ def _is_overdue(facts: Facts) -> bool:
 
 
 def is_daemon_overdue(daemon: DaemonStatus) -> bool:
-    """Where there never was a daemon, the built-in biller is how it is meant."""
+    """Without a daemon in its whole history, an installation bills by the built-in biller on purpose."""
     return daemon.warning_threshold_exceeded and daemon.status is not DaemonState.UNKNOWN
 
 
@@ -257,7 +257,7 @@ CONDITIONS: Final = (
         component=Component.WEB,
         state=_DOWN,
     ),
-    # Of no component, and nobody's business but the administrators'.
+    # Conditions of no component, for administrators only.
     Condition(
         Kind.DAMAGE_FOUND,
         lambda facts: bool(facts.audit_findings),
@@ -290,7 +290,7 @@ CONDITIONS: Final = (
         "Nothing is billed until `containerstacks migrate` has followed an upgrade of the application.",
         severity=Severity.CRITICAL,
         alert_delay=AlertDelay.NONE,
-        recovered="The database's schema is followed again",
+        recovered="The application's schema is supported again",
     ),
     Condition(
         Kind.APPLICATION_BILLS,

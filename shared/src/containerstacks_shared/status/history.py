@@ -91,6 +91,6 @@ async def seconds_to_next_minute(connection: Connection) -> float:
 
 
 async def read_series(connection: Connection, span: Span) -> list[VpsHistoryPoint]:
-    """Read one point per step, oldest first; a step in which nobody looked is there and says so."""
+    """Read one point per step, oldest first; a step without a record is included, without values."""
     rows = await connection.fetch(_SERIES, span.resolution, span.step, span.length)
     return [VpsHistoryPoint(**dict(row)) for row in rows]

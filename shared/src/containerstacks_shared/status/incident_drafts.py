@@ -57,7 +57,7 @@ class _Sent(Document):
 
 
 class IncidentDraft(_Sent):
-    """What opens an incident."""
+    """An incident to open."""
 
     kind: Literal[IncidentKind.INCIDENT]
     title: Title
@@ -71,7 +71,7 @@ class IncidentDraft(_Sent):
 
 
 class MaintenanceDraft(_Sent):
-    """What plans a maintenance. It begins and ends by itself."""
+    """A maintenance to plan. It begins and ends by itself."""
 
     kind: Literal[IncidentKind.MAINTENANCE]
     title: Title
@@ -82,11 +82,11 @@ class MaintenanceDraft(_Sent):
 
 
 class IncidentRequest(RootModel[Annotated[IncidentDraft | MaintenanceDraft, Field(discriminator="kind")]]):
-    """What is sent to open an incident, or to plan a maintenance."""
+    """An incident to open, or a maintenance to plan."""
 
 
 class IncidentChange(_Sent):
-    """What is to change; a status or a body makes an update that everybody reads.
+    """Changes to an incident or maintenance; a status or a body makes a public update.
 
     Of a maintenance the status may become `cancelled`, or `completed` to end it now. `postmortem` adds an account of a
     resolved incident, which stays resolved.

@@ -20,7 +20,7 @@ from .incident_drafts import IncidentChange, IncidentDraft, MaintenanceDraft
 WINDOW_MAX: Final = timedelta(days=31)
 AHEAD_MAX: Final = timedelta(days=366)
 BACK_MAX: Final = timedelta(days=366)
-# Between looking at a clock and sending what it said.
+# Time to fill in and send a form.
 _LATE_MAX: Final = timedelta(minutes=5)
 # A page with more than so many open at once helps nobody.
 CURRENT_MAX: Final = 50
@@ -53,7 +53,7 @@ _UPDATES_OF: Final = _QUERIES["updates_of"]
 
 @dataclass(frozen=True)
 class IncidentPage:
-    """The newest first. `next_before` asks for what follows; None: that was all."""
+    """Newest first. `next_before` is the cursor of the next page; None on the last."""
 
     incidents: list[Incident]
     next_before: IncidentId | None
@@ -69,7 +69,7 @@ async def publish(
 
 
 async def open_incident(connection: Connection, draft: IncidentDraft, *, author: str) -> Incident:
-    """Raises `ChangeRefused` when it cannot have begun when the draft says."""
+    """Raises `ChangeRefused` when `started_at` is in the future, or too long ago."""
     if draft.started_at is not None:
         _assert_begun(draft.started_at, await connection.fetchval(_READ_AT))
     incident_id = IncidentId(
@@ -87,7 +87,7 @@ async def open_incident(connection: Connection, draft: IncidentDraft, *, author:
 
 
 async def plan_maintenance(connection: Connection, draft: MaintenanceDraft, *, author: str) -> Incident:
-    """Raises `ChangeRefused` when the window cannot be meant."""
+    """Raises `ChangeRefused` when the window is impossible or too far away."""
     now: datetime = await connection.fetchval(_READ_AT)
     if draft.starts_at < now - _LATE_MAX:
         raise ChangeRefused(f"a maintenance cannot begin in the past ({draft.starts_at:%Y-%m-%d %H:%M %Z})")
@@ -229,7 +229,7 @@ def _changed_maintenance(row: Any, wanted: IncidentChange) -> tuple[dict[str, ob
         case IncidentStatus.CANCELLED:
             return {"status": IncidentStatus.CANCELLED, "closed_at": now}, IncidentStatus.CANCELLED
         case IncidentStatus.COMPLETED if before is IncidentStatus.IN_PROGRESS:
-            # Nothing is longer than nothing: a window that ends now has begun before.
+            # The window cannot become empty: it began before now.
             return {"ends_at": now}, IncidentStatus.COMPLETED
         case same if same is before:
             pass
@@ -261,7 +261,7 @@ def _assert_window(starts_at: datetime, ends_at: datetime, now: datetime) -> Non
 
 
 def _status_of(row: Any) -> IncidentStatus:
-    """Tell what a maintenance is at the time when its row was read; an incident's status is its own."""
+    """Return the status at the time when the row was read: a maintenance's follows from the time."""
     status = IncidentStatus(row["status"])
     if status is not IncidentStatus.SCHEDULED or row["read_at"] < row["starts_at"]:
         return status
@@ -303,7 +303,7 @@ def _moment(update: IncidentUpdate) -> datetime:
 
 
 def _updates_by_time(row: Any, status: IncidentStatus, said: list[IncidentUpdate]) -> list[IncidentUpdate]:
-    """Return the beginning and the end of a maintenance, as far as the clock has told them and nobody else."""
+    """Return the automatic updates of a maintenance: that it has begun, and that it has ended."""
     if row["kind"] != IncidentKind.MAINTENANCE:
         return []
     until = row["closed_at"] or row["read_at"]

@@ -10,7 +10,7 @@ from .documents import ComponentState
 
 @dataclass(frozen=True)
 class Indicator:
-    """The format has no word for not knowing: that is `minor`, never `none`."""
+    """The format has no value for unknown, which is shown as `minor`, never as `none`."""
 
     indicator: Literal["none", "minor", "major", "critical"]
     description: str

@@ -1,4 +1,4 @@
-"""What monitoring wants to know of the database, and of billing, whoever bills."""
+"""What monitoring measures in the database: connections, notifications, and billing by any process."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,4 +1,4 @@
--- What monitoring asks of the database every few seconds: all of it small, and nothing that locks.
+-- Queries of monitoring, every few seconds: cheap, and without locks.
 
 -- name: measure
 -- Connections are the server's, of all its databases: they share one limit. A negative price holds its plan as well.

@@ -16,6 +16,6 @@ async def next_version(connection: Connection) -> int:
     greater was read later, by whichever process.
     """
     if not connection.is_in_transaction():
-        raise RuntimeError("a version is drawn inside the transaction that reads what it stands for")
+        raise RuntimeError("a version must be drawn in the transaction that reads its data")
     version: int = await connection.fetchval(_DRAW_VERSION, ADVISORY_LOCK_CLASS, VERSIONS_LOCK)
     return version

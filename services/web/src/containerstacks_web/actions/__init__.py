@@ -1,1 +1,1 @@
-"""What pages and API do alike: thin functions between a handler and the nouns of `shared`."""
+"""Actions that pages and API share: thin functions between a handler and the nouns of `shared`."""

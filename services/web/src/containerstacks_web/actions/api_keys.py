@@ -1,4 +1,4 @@
-"""API keys, as administrators ask for them: what may be made, and the making."""
+"""Creates and revokes API keys for administrators."""
 
 from datetime import datetime
 from enum import StrEnum
@@ -41,7 +41,7 @@ class ExpiryProblem(StrEnum):
 
 
 def find_problem(expires_at: datetime | None, identity: Identity, *, now: datetime) -> ExpiryProblem | None:
-    """Say why this administrator gets no key with this expiry."""
+    """Return why this administrator may not create a key with this expiry; None if they may."""
     if expires_at is not None and expires_at <= now:
         return ExpiryProblem.PAST
     own_end = identity.credential_expires_at

@@ -20,7 +20,7 @@ from containerstacks_web.http.problems import RequestRefused
 _CONTENT_TYPES: Final = {StatementFormat.CSV: "text/csv", StatementFormat.JSON: "application/json"}
 _NOT_IN_FILE_NAME: Final = re.compile("[^a-z0-9]+")
 _CHUNK_CHARACTERS: Final = 64 * 1024
-# Whoever takes less than a chunk in so long holds up a connection to the database for nothing.
+# A client slower than a chunk in this time would hold a connection to the database.
 _WRITE_SECONDS_MAX: Final = 30.0
 
 

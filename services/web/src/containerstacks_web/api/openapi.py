@@ -234,7 +234,7 @@ def _responses(operation: Operation, received: Any) -> dict[str, Any]:
             f"Only {operation.callers} may; or a session's request comes from another site."
         )
     if operation.request_document is not None:
-        responses["408"] = _problem("The rest of the request did not come.")
+        responses["408"] = _problem("The rest of the request did not arrive.")
         responses["413"] = _problem("The request is larger than this service accepts.")
         responses["415"] = _problem("The request is not JSON.")
         responses["422"] = _problem("The document is not as described.")

@@ -1,1 +1,1 @@
-"""HTTP itself: who is there, limits, what is accepted, headers, errors. It knows nothing of what is served."""
+"""The HTTP pipeline: identity, limits, accepted requests, headers, errors. It knows nothing about pages and data."""

@@ -1,7 +1,7 @@
-"""Who is on the other end of a connection, when proxies may stand in between.
+"""The client of a request, who may be behind proxies.
 
-Forwarding headers are believed only from the addresses in TRUSTED_PROXIES, and read from the right: what
-stands left of the first address that is not a trusted proxy is the visitor's own invention.
+Forwarding headers are believed only from the addresses in TRUSTED_PROXIES, and read from the right: entries
+left of the first address that is not a trusted proxy may be made up by the visitor.
 """
 
 from collections.abc import Sequence
@@ -76,7 +76,7 @@ def visitor_of(request: web.Request) -> Visitor:
     return visitor
 
 
-# Both are asked about the same few addresses again and again, several times for each request.
+# Cached: every request asks for one of the same few addresses.
 @lru_cache(maxsize=_ADDRESSES_KEPT)
 def parse_address(text: str) -> Address | None:
     """Read an address as proxies write it, with or without a port; an IPv4-mapped one is its IPv4 address."""

@@ -1,4 +1,4 @@
-"""Who gets an answer zipped: whoever asks for gzip and does not rule it out."""
+"""Compresses responses for clients that accept gzip."""
 
 import re
 from functools import lru_cache
@@ -10,10 +10,10 @@ from aiohttp.web import ContentCoding
 ZERO_QUALITY: Final = re.compile(r"q\s*=\s*0(\.0*)?")
 
 
-# Browsers say one of a few things.
+# Browsers send one of a few values.
 @lru_cache(maxsize=128)
 def accepts_gzip(accepted: str) -> bool:
-    """Tell whether the header Accept-Encoding asks for gzip and does not rule it out."""
+    """Return whether the header Accept-Encoding accepts gzip, which `gzip;q=0` does not."""
     for coding in accepted.split(","):
         name, *parameters = (part.strip().lower() for part in coding.split(";"))
         if name == "gzip":
@@ -26,8 +26,8 @@ def takes_gzip(request: web.Request) -> bool:
 
 
 def compress(request: web.Request, response: web.Response) -> None:
-    """Zip the body if the visitor takes that; caches are told that it depends on the visitor either way."""
+    """Compress the body if the client accepts gzip; Vary is set either way."""
     response.headers[hdrs.VARY] = hdrs.ACCEPT_ENCODING
-    # aiohttp alone would look for the word in the header, and miss that it is refused.
+    # aiohttp alone would only look for the word in the header, and miss `q=0`.
     if takes_gzip(request):
         response.enable_compression(ContentCoding.gzip)

@@ -1,4 +1,4 @@
-"""Answers that anybody may keep and ask for again: with a name for what they say, or only that it is unchanged."""
+"""Conditional requests: responses with an ETag, and 304 for a client that has the current version."""
 
 from collections.abc import Callable
 from hashlib import sha256
@@ -19,12 +19,12 @@ def named_answer(
     says: bytes | None = None,
     is_for_all: bool = False,
 ) -> web.Response:
-    """Answer with an ETag of `says` (else of the body), or that nothing else is said than the browser knows.
+    """Answer with an ETag of `says` (else of the body), or with 304.
 
     `is_for_all`: pictures and feeds, which other sites show; a browser may keep them for half a minute, too.
     """
     if request[IDENTITY].sees_details:
-        # As everywhere in the API: what administrators get is nobody's to keep.
+        # As everywhere in the API: nothing for administrators may be cached.
         return _whole(request, body, content_type)
     name = sha256(body if says is None else says).hexdigest()[:24]
     response = conditional(request, name, lambda: _whole(request, body, content_type))
@@ -35,13 +35,13 @@ def named_answer(
 
 
 def is_known(request: web.Request, name: str) -> bool:
-    """Tell whether If-None-Match names this. It compares weakly: the time of an answer alone makes no new version."""
+    """Return whether If-None-Match names this version. Compares weakly: a new timestamp alone is no new version."""
     known = request.if_none_match or ()
     return any(etag.value in {name, "*"} for etag in known)
 
 
 def conditional(request: web.Request, name: str, make: Callable[[], web.Response]) -> web.Response:
-    """Answer with an ETag of that name; to whoever knows it already, that nothing has changed."""
+    """Answer with the ETag `name`; with 304 to a client that has it already."""
     response = web.Response(status=HTTPStatus.NOT_MODIFIED) if is_known(request, name) else make()
     response.etag = ETag(name, is_weak=True)
     return response

@@ -1,4 +1,4 @@
-"""Documents in and out of requests: what every endpoint does the same way."""
+"""Reads and writes documents, the same way for every endpoint."""
 
 import json
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ def answer(
     status: int = HTTPStatus.OK,
     headers: Mapping[str, str] | None = None,
 ) -> web.Response:
-    """Answer with a document, compressed if that pays and the client takes it."""
+    """Answer with a document, compressed if it is large and the client accepts that."""
     response = web.Response(
         status=status, body=document.model_dump_json().encode(), content_type=JSON, headers=headers
     )
@@ -44,7 +44,7 @@ def compress_larger(request: web.Request, response: web.Response) -> None:
 
 
 async def read_document(request: web.Request, model: type[Wanted]) -> Wanted:
-    """Read the request's JSON. Its values are in no message: one of them may be a secret."""
+    """Read the request's JSON. Error messages never quote its values: one may be a secret."""
     if request.content_type != JSON:
         raise RequestRefused(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"This takes {JSON}.", headers={"Accept-Post": JSON}

@@ -18,7 +18,7 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
     RESOURCE_POLICY: "same-origin",
     istr("Permissions-Policy"): "camera=(), geolocation=(), microphone=()",
     istr("Referrer-Policy"): "same-origin",
-    # Versions are nobody's business.
+    # No version: it would only help attackers.
     istr("Server"): "containerstacks",
     istr("X-Content-Type-Options"): "nosniff",
     istr("X-Frame-Options"): "DENY",
@@ -26,7 +26,7 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
 # For the one page that other sites may show in a frame.
 FRAMED_POLICY: Final = SECURITY_HEADERS[CONTENT_POLICY].replace("frame-ancestors 'none'", "frame-ancestors *")
 TRANSPORT_SECURITY: Final = "max-age=31536000"
-# Who asks decides what is answered, by any of these.
+# Each of these identifies who asks, and so changes the answer.
 VARY: Final = "Authorization, Cookie, X-API-Key"
 # Of what everybody may see. Browsers ask each time. A shared cache (nginx as an edge, a CDN) asks once a second, and
 # serves what it has for a day while this service does not answer.

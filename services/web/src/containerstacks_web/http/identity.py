@@ -1,4 +1,4 @@
-"""Who sent a request, as far as this service cares."""
+"""Who sent a request."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -42,7 +42,7 @@ class Identity:
 
     @property
     def author(self) -> str:
-        """Whom to name for what they did."""
+        """The name for records of what they did."""
         return self.name or str(self.user_id)
 
     def may(self, permission: Permission) -> bool:

@@ -1,6 +1,6 @@
-"""What happens around every request: a number, a log line, an answer to every error, and who may come in.
+"""What happens around every request: an id, a log line, and an answer to every error.
 
-From the outside in: `answer_strangers` (in `response_cache.py`), `log_request`, `answer_errors`, `keep_conventions`
+From the outside in: `answer_strangers` (in `response_cache.py`), `log_request`, `answer_errors`, `enforce_policy`
 (in `policy.py`), the session, `admit`. The headers that every response carries are set when it is sent
 (`response_headers.py`), so that no path to a response can miss them.
 """
@@ -40,7 +40,7 @@ async def log_request(request: web.Request, handler: Handler) -> web.StreamRespo
             raise
         finally:
             REQUESTS.labels(str(status)).inc()
-            # Supervisors ask every few seconds, and each visit fetches a page's files; nobody reads that, nor a flood.
+            # Nobody reads log lines of probes, of a page's files, or of a flood.
             is_routine = request.path in PROBES or request.path.startswith(STATIC_PREFIX)
             log = _log.debug if is_routine or status == HTTPStatus.TOO_MANY_REQUESTS else _log.info
             log(

@@ -1,4 +1,4 @@
-"""Kinds of address, by how they begin: what HTTP asks of a request depends on them before any handler is known."""
+"""Kinds of address, by prefix: the HTTP rules for a request depend on them before a handler is found."""
 
 from typing import Final
 
@@ -9,12 +9,12 @@ SOCKET_PATH: Final = "/ws/status"
 STATIC_PREFIX: Final = "/static/"
 # Pages, not documents.
 PAGES_OF_API: Final = frozenset({"/api/docs"})
-# Below these, programs ask, whatever they say that they accept.
+# Requests below these come from programs, whatever their header Accept says.
 _PROGRAM_PREFIXES: Final = (API_PREFIX, "/ws/", *PROBES)
 
 
 EMBED_PATH: Final = "/embed"
-# What a whole office looks at in an outage, from one address: answered from memory.
+# A whole office may ask for these in an outage, from one address; they are answered from memory.
 _PUBLIC: Final = frozenset({"/status", "/about", "/status/feed.atom", "/status/maintenance.ics", EMBED_PATH})
 _PUBLIC_PREFIXES: Final = ("/badge/", "/api/v2/")
 

@@ -1,4 +1,4 @@
-"""What HTTP asks of every address alike: hosts, OPTIONS, CORS, what clients accept and send, and in what time."""
+"""HTTP rules for every address: hosts, OPTIONS, CORS, accepted types, and time limits for bodies."""
 
 import asyncio
 import hmac
@@ -23,13 +23,13 @@ from .problems import RequestRefused
 from .request_limits import count, count_preflight
 
 _HOST: Final = re.compile(r"(?P<name>[A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
-# No coding at all, as HTTP calls it.
+# HTTP's name for no coding.
 _PLAIN: Final = "identity"
 _FORM: Final = "application/x-www-form-urlencoded"
-# Python knows others, some of which make characters that are none.
+# Python knows others, some of which produce invalid characters.
 _CHARSETS: Final = frozenset({"utf-8", "utf8"})
 _JSON_RANGES: Final = frozenset({"application/json", "application/problem+json", "application/*", "*/*"})
-# A form or a small document; who needs longer is holding the line.
+# Bodies are small; a client that needs longer only holds the connection.
 _BODY_SECONDS_MAX: Final = 10.0
 
 _ALLOWED_HEADERS: Final = "Authorization, Content-Type, If-None-Match, X-API-Key, X-Request-ID"
@@ -38,7 +38,7 @@ _PREFLIGHT_SECONDS: Final = "3600"
 
 
 @web.middleware
-async def keep_conventions(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def enforce_policy(request: web.Request, handler: Handler) -> web.StreamResponse:
     if request.path == METRICS_PATH:
         _assert_may_measure(request)
     if request.path in PROBES:
@@ -46,7 +46,7 @@ async def keep_conventions(request: web.Request, handler: Handler) -> web.Stream
     try:
         options = await _checked(request)
     except (RequestRefused, web.HTTPException):
-        # Whose it is need not be found out: it counts as a stranger's.
+        # Counted against the anonymous limit without authenticating.
         request[IDENTITY] = ANONYMOUS
         await count(request, ANONYMOUS)
         raise
@@ -58,7 +58,7 @@ async def keep_conventions(request: web.Request, handler: Handler) -> web.Stream
 
 
 async def _checked(request: web.Request) -> web.Response | None:
-    """Return the answer to OPTIONS, and None to everything else that may go on."""
+    """Return the answer to OPTIONS; None for every other request that passes."""
     _assert_host(request)
     if request.method == hdrs.METH_OPTIONS:
         return _options(request)
@@ -70,7 +70,7 @@ async def _checked(request: web.Request) -> web.Response | None:
 
 
 def is_plain(request: web.Request, visitor: Visitor) -> bool:
-    """Tell whether nothing here could change the answer to a GET, so that it may skip this."""
+    """Return whether no rule here could change the answer to a GET, so that it may skip them."""
     headers = request.headers
     accepted = headers.get(hdrs.ACCEPT)
     return (
@@ -98,12 +98,12 @@ def add_cors_headers(
             return
         headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
     headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _EXPOSED_HEADERS
-    # A page of that site reads this one's answer, which the usual policy would keep from it.
+    # The usual policy would keep the answer from a page of that site.
     headers[RESOURCE_POLICY] = "cross-origin"
 
 
 def accepts_json(accept: str) -> bool:
-    """Tell whether any range of the header Accept covers JSON and is not ruled out."""
+    """Return whether any range of the header Accept covers JSON."""
     for media_range in accept.split(","):
         kind, *parameters = (part.strip().lower() for part in media_range.split(";"))
         if kind in _JSON_RANGES and not any(ZERO_QUALITY.fullmatch(parameter) for parameter in parameters):
@@ -115,18 +115,18 @@ def assert_accepts_json(request: web.Request) -> None:
     accept = ", ".join(request.headers.getall(hdrs.ACCEPT, ()))
     if accept.strip() and not accepts_json(accept):
         raise RequestRefused(
-            HTTPStatus.NOT_ACCEPTABLE, "The API speaks JSON, which the header Accept rules out."
+            HTTPStatus.NOT_ACCEPTABLE, "The API sends JSON only, which the header Accept excludes."
         )
 
 
 def allowed_methods(listed: str) -> str:
-    """Complete the header Allow: every address answers OPTIONS."""
+    """Add OPTIONS, which every address answers, to the header Allow."""
     methods = {method.strip() for method in listed.split(",")} - {""}
     return ", ".join(sorted(methods | {hdrs.METH_OPTIONS}))
 
 
 def _assert_host(request: web.Request) -> None:
-    """Nothing here is built from the name that a client claims; one that is none is refused all the same."""
+    """Refuse an invalid header Host, although nothing is built from it."""
     given = request.headers.getall(hdrs.HOST, [])
     if not given and request.version < (1, 1):
         return
@@ -139,7 +139,7 @@ def _assert_host(request: web.Request) -> None:
 
 @lru_cache(maxsize=128)
 def _host_name(host: str) -> str | None:
-    """Return the name in a header Host in small letters; None when there is none."""
+    """Return the name in a header Host in lower case; None when it is invalid."""
     found = _HOST.fullmatch(host)
     return None if found is None else found["name"].lower()
 
@@ -149,27 +149,27 @@ def _goes_by(name: str, settings: WebSettings) -> bool:
 
 
 def _assert_may_measure(request: web.Request) -> None:
-    """With a token set, whoever bears it; without, whoever asks directly from a private network."""
+    """Metrics are for whoever has the token; without one configured, for direct requests from a private network."""
     token = request.app[SETTINGS].metrics_token
     if token is not None:
         scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")
-        # Bytes that are no text come as characters that only this takes back.
+        # Invalid UTF-8 arrives as surrogates, which only this encodes.
         shown = given.strip().encode(errors="surrogateescape")
         if scheme.lower() != "bearer" or not hmac.compare_digest(shown, token.get_secret_value().encode()):
             raise RequestRefused(
                 HTTPStatus.UNAUTHORIZED,
-                "Figures for monitoring take the token of METRICS_TOKEN.",
+                "Metrics require the token in METRICS_TOKEN.",
                 headers={hdrs.WWW_AUTHENTICATE: 'Bearer realm="metrics"'},
             )
         return
     address = visitor_of(request).address
     forwarded = any(name in request.headers for name in (hdrs.X_FORWARDED_FOR, hdrs.FORWARDED, "X-Real-IP"))
     if forwarded or (address is not None and not (address.is_private or address.is_loopback)):
-        raise RequestRefused(HTTPStatus.FORBIDDEN, "Figures are for this site's own monitoring.")
+        raise RequestRefused(HTTPStatus.FORBIDDEN, "Metrics are for this site's own monitoring.")
 
 
 def _options(request: web.Request) -> web.Response:
-    """Say what an address takes, also as the answer to another site's preflight."""
+    """Answer OPTIONS, also as a CORS preflight."""
     error = request.match_info.http_exception
     if isinstance(error, web.HTTPMethodNotAllowed):
         methods = allowed_methods(",".join(error.allowed_methods))
@@ -192,7 +192,7 @@ def _is_preflight(request: web.Request) -> bool:
 
 
 async def _receive(request: web.Request) -> None:
-    """Take in the body, which is small, before anybody waits for it with something in hand."""
+    """Read the whole body, which is small, before a handler holds a connection to the database."""
     if not request.can_read_body:
         return
     is_form = not request.path.startswith(API_PREFIX)
@@ -205,19 +205,19 @@ async def _receive(request: web.Request) -> None:
     except TimeoutError:
         if not limit.expired():
             raise
-        raise RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "The rest of the request did not come.") from None
+        raise RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "The rest of the request did not arrive.") from None
     except (ConnectionError, web.RequestPayloadError):
-        raise RequestRefused(HTTPStatus.BAD_REQUEST, "The rest of the request did not come.") from None
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "The rest of the request did not arrive.") from None
     except UnicodeError:
         raise RequestRefused(HTTPStatus.BAD_REQUEST, "The form is not text in UTF-8.") from None
 
 
 def _assert_readable(request: web.Request, *, is_form: bool) -> None:
-    """Refuse by its head alone what would not be understood."""
+    """Refuse a body that cannot be read, by the request's headers alone."""
     if request.headers.get(hdrs.CONTENT_ENCODING, _PLAIN).lower() != _PLAIN:
         raise RequestRefused(
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
-            "Nothing is taken that is compressed.",
+            "Compressed request bodies are not accepted.",
             headers={hdrs.ACCEPT_ENCODING: _PLAIN},
         )
     if (request.content_length or 0) > request.client_max_size:
@@ -227,4 +227,4 @@ def _assert_readable(request: web.Request, *, is_form: bool) -> None:
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"This takes {_FORM}.", headers={"Accept-Post": _FORM}
         )
     if (request.charset or "utf-8").lower() not in _CHARSETS:
-        raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Text is taken in UTF-8.")
+        raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Text must be in UTF-8.")

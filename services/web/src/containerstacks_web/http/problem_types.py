@@ -105,7 +105,7 @@ class ProblemType(Enum):
         "request-timeout",
         HTTPStatus.REQUEST_TIMEOUT,
         "Request timeout",
-        "The head of the request came, and the rest of it did not come in ten seconds.",
+        "The head of the request arrived, and the rest of it did not within ten seconds.",
         "Send the request again, over a connection that works.",
     )
     CONFLICT = Meaning(
@@ -113,7 +113,7 @@ class ProblemType(Enum):
         HTTPStatus.CONFLICT,
         "Conflict",
         "The change does not fit what is there, such as closing an incident for the second time.",
-        "Read the current state, and decide anew. `detail` says what does not fit.",
+        "Read the current state, then decide again. `detail` says what does not fit.",
     )
     REQUEST_TOO_LARGE = Meaning(
         "request-too-large",
@@ -154,7 +154,7 @@ class ProblemType(Enum):
         "upgrade-required",
         HTTPStatus.UPGRADE_REQUIRED,
         "Upgrade required",
-        "The address speaks WebSocket, and the request is not a handshake of it.",
+        "The address is a WebSocket, and the request is not a handshake.",
         "Connect with a WebSocket client.",
     )
     RATE_LIMIT_EXCEEDED = Meaning(

@@ -25,7 +25,7 @@ from containerstacks_web.shared_redis import KEY_PREFIX, REDIS_AWAY
 from .identity import RequestRole
 from .paths import is_public_status
 
-# How long Redis is left alone after a failure, so that its absence does not slow every request.
+# Pause after a failure of Redis, so that an outage does not slow every request.
 _REDIS_RETRY_SECONDS = 5.0
 _SWEEP_SECONDS = 10.0
 
@@ -36,7 +36,7 @@ _log = structlog.get_logger(__name__)
 
 
 class RateLimitResult(NamedTuple):
-    """What one hit led to; `reset_seconds` is when the window starts anew. A tuple, for every request makes one."""
+    """The result of one hit; the window ends in `reset_seconds`. A tuple, because every request makes one."""
 
     name: str
     rate: RateLimit
@@ -46,7 +46,7 @@ class RateLimitResult(NamedTuple):
 
     @property
     def refusal(self) -> str:
-        """What the visitor is told."""
+        """The message to the visitor."""
         return (
             f"Too many requests: {self.rate.amount} are allowed in {self.rate.text.partition('/')[2]}."
             f" Try again in {in_words(self.reset_seconds)}."
@@ -94,7 +94,7 @@ class RateLimiter:
         return self.hit(name, self._rates[name], key)
 
     async def hit(self, name: str, rate: RateLimit, key: str) -> RateLimitResult:
-        """Count one, and tell whether it is allowed."""
+        """Count one request, and return whether it is allowed."""
         if (redis := self._redis_at_hand()) is not None:
             try:
                 return await _hit(redis, name, rate, key)
@@ -103,7 +103,7 @@ class RateLimiter:
         return self._memory.hit(name, rate, key)
 
     async def look(self, name: str, rate: RateLimit, key: str) -> RateLimitResult:
-        """Tell whether one more is allowed, and count none."""
+        """Return whether one more is allowed, without counting it."""
         if (redis := self._redis_at_hand()) is not None:
             try:
                 return await _look(redis, name, rate, key)
@@ -171,7 +171,7 @@ class _Window:
 
 
 class _Windows:
-    """What was counted in this process, swept now and then.
+    """Counts of this process, swept now and then.
 
     The library's own memory looks at every key on every hit, which many visitors make slow. This is on the way of
     every request. Nothing here awaits, so no lock is needed.

@@ -1,4 +1,4 @@
-"""The name under which a request is found in the log, told in every answer."""
+"""The id that finds a request in the log; every response carries it."""
 
 import re
 from secrets import token_hex
@@ -13,6 +13,6 @@ _GIVEN: Final = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 
 def request_id_of(request: web.Request) -> str:
-    """Return the one that a proxy gave, if it looks like one, else a new one."""
+    """Return the proxy's id if it is well-formed, else a new one."""
     given = request.headers.get(REQUEST_ID_HEADER)
     return given if given is not None and _GIVEN.fullmatch(given) else token_hex(16)

@@ -27,7 +27,7 @@ _VAIN_CREDENTIALS_NAME: Final = "credentials"
 async def count(request: web.Request, identity: Identity) -> None:
     address = _address(request)
     key = address if identity.user_id is None else f"{identity.user_id} {address}"
-    # A stranger's may have been counted on the short way, which was too short for this request.
+    # The response cache may have counted this request already.
     result = request.get(RATE_LIMIT_RESULT) or await request.app[RATE_LIMITER].hit_as(
         identity.role, key, path=request.path
     )
@@ -35,7 +35,7 @@ async def count(request: web.Request, identity: Identity) -> None:
 
 
 async def count_preflight(request: web.Request) -> None:
-    """Count apart what a browser asks before it sends another site's request, which may bring a key and its limit."""
+    """Count CORS preflights apart: the request that follows may have a key, and so a limit of its own."""
     result = await request.app[RATE_LIMITER].hit_as(RequestRole.ANONYMOUS, f"preflight {_address(request)}")
     _go_by(request, result)
 

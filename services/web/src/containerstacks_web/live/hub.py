@@ -28,11 +28,11 @@ _BEHIND_SECONDS_MAX = 10.0
 _UNSENT_BYTES_MAX = 256 * 1024
 # After so many writes the loop may serve somebody else.
 _WRITES_PER_TURN = 250
-_GOODBYE_SECONDS_MAX = 3.0
+_CLOSE_SECONDS_MAX = 3.0
 # Goodbyes are spread, so that the browsers do not all knock at the next process in the same moment.
-_GOODBYES_PER_SECOND = 1000
-_GOODBYE_SPREAD_SECONDS_MAX = 3.0
-_GOODBYE_STEP_SECONDS = 0.05
+_CLOSED_PER_SECOND = 1000
+_CLOSE_SPREAD_SECONDS_MAX = 3.0
+_CLOSE_STEP_SECONDS = 0.05
 
 _log = structlog.get_logger(__name__)
 
@@ -47,7 +47,7 @@ class Client(Protocol):
     def unsent_bytes(self) -> int: ...
     def send_announcement(self, frame: bytes) -> None: ...
     def send(self, frame: bytes) -> None: ...
-    async def say_goodbye(self) -> None: ...
+    async def close_for_restart(self) -> None: ...
     def abort(self) -> None: ...
 
 
@@ -58,7 +58,7 @@ class Refusal(StrEnum):
 
 
 class Hub:
-    """`behind_seconds_max` is how long a client may leave its connection clogged before it is cut off."""
+    """A client whose send buffer stays full for `behind_seconds_max` is disconnected."""
 
     def __init__(self, *, clients_max: int, clients_per_address: int) -> None:
         self.behind_seconds_max = _BEHIND_SECONDS_MAX
@@ -66,11 +66,11 @@ class Hub:
         self._clients_per_address = clients_per_address
         self._clients: set[Client] = set()
         self._per_address: Counter[str] = Counter()
-        # Who has yet to get the newest message, and since when (by the loop's clock).
+        # Clients that have not got the newest message, and since when (the loop's clock).
         self._behind: dict[Client, float] = {}
         self._newest: bytes | None = None
         self._announcement: bytes | None = None
-        # Who wants the announcement and has yet to get it.
+        # Subscribers that have not got the announcement.
         self._untold: set[Client] = set()
         self._wake = asyncio.Event()
         self._closing = False
@@ -79,7 +79,7 @@ class Hub:
         return len(self._clients)
 
     def refusal(self, address_key: str) -> Refusal | None:
-        """Tell why another client of this address would not be taken, if so."""
+        """Return why another client of this address would be refused; None when it would not."""
         if self._closing:
             return Refusal.CLOSING
         if len(self._clients) >= self._clients_max:
@@ -89,7 +89,7 @@ class Hub:
         return None
 
     def add(self, client: Client) -> None:
-        """Take a client in; the next round sends it the full state."""
+        """Add a client; the next round sends it the full state."""
         self._clients.add(client)
         self._per_address[client.address_key] += 1
         CLIENTS.set(len(self._clients))
@@ -152,23 +152,25 @@ class Hub:
         return news
 
     async def close(self) -> None:
-        """Tell every browser that this process goes away and they should come back (code 1012)."""
+        """Close every connection with 1012: this process stops, and browsers reconnect."""
         self._closing = True
         clients = list(self._clients)
-        spread = min(len(clients) / _GOODBYES_PER_SECOND, _GOODBYE_SPREAD_SECONDS_MAX)
-        steps = math.ceil(spread / _GOODBYE_STEP_SECONDS)
-        goodbyes: dict[asyncio.Task[None], Client] = {}
+        spread = min(len(clients) / _CLOSED_PER_SECOND, _CLOSE_SPREAD_SECONDS_MAX)
+        steps = math.ceil(spread / _CLOSE_STEP_SECONDS)
+        closing: dict[asyncio.Task[None], Client] = {}
         for step in range(steps):
             if step:
-                await asyncio.sleep(_GOODBYE_STEP_SECONDS)
-            goodbyes |= {asyncio.create_task(client.say_goodbye()): client for client in clients[step::steps]}
-        if not goodbyes:
+                await asyncio.sleep(_CLOSE_STEP_SECONDS)
+            closing |= {
+                asyncio.create_task(client.close_for_restart()): client for client in clients[step::steps]
+            }
+        if not closing:
             return
-        _, unheard = await asyncio.wait(goodbyes, timeout=_GOODBYE_SECONDS_MAX)
-        for goodbye in unheard:
-            goodbyes[goodbye].abort()
-            goodbye.cancel()
-        await asyncio.gather(*goodbyes, return_exceptions=True)
+        _, late = await asyncio.wait(closing, timeout=_CLOSE_SECONDS_MAX)
+        for task in late:
+            closing[task].abort()
+            task.cancel()
+        await asyncio.gather(*closing, return_exceptions=True)
 
     async def _round(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -180,7 +182,7 @@ class Hub:
                 await asyncio.sleep(0)
 
     async def _announce_round(self) -> None:
-        """Who is clogged waits, and is cut off by the rule for the status, which everybody falls under."""
+        """Skip clients with a full send buffer; the rule for the status disconnects them."""
         for number, client in enumerate(list(self._untold), start=1):
             if client in self._untold and self._announcement is not None and client.unsent_bytes() == 0:
                 self._untold.discard(client)

@@ -1,4 +1,4 @@
-"""What the WebSocket sends, and what a client may ask for."""
+"""Messages of the WebSocket, and the topics that a client may ask for."""
 
 from enum import StrEnum
 from typing import Literal
@@ -43,7 +43,7 @@ class IncidentsMessage(Document):
 
 
 class DetailsMessage(Document):
-    """What administrators get besides: every two seconds while they listen."""
+    """More for administrators, every two seconds while they listen."""
 
     type: Literal["details"] = "details"
     version: int
@@ -53,7 +53,7 @@ class DetailsMessage(Document):
 
 
 def parse_topics(text: str | None) -> frozenset[Topic]:
-    """Read `?topics=`; raises ValueError. Who says nothing gets the status."""
+    """Read `?topics=`, by default the status. Raises ValueError."""
     if text is None:
         return frozenset({Topic.STATUS})
     return frozenset(Topic(word.strip()) for word in text.split(","))

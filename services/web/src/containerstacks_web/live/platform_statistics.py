@@ -23,7 +23,7 @@ from containerstacks_shared.fleet.platform import PlatformDetails, PlatformStati
 from containerstacks_web.shared_redis import KEY_PREFIX, REDIS_AWAY
 
 LIFETIME: Final = timedelta(minutes=5)
-# How long a failed reading keeps the next visitors from asking a database that is away.
+# Pause after a failed reading, so that visitors do not wait for a database that is down.
 _RETRY_SECONDS: Final = 1.0
 _READ_SECONDS_MAX: Final = 5.0
 _CACHE_SECONDS_MAX: Final = 1.0
@@ -35,7 +35,7 @@ Value = TypeVar("Value", bound=PlatformStatistics)
 
 @dataclass(frozen=True)
 class PlatformFigures(Generic[Value]):
-    """`stale` tells that newer figures were asked for and could not be had."""
+    """`stale`: newer figures were asked for, and the database did not answer."""
 
     value: Value
     taken_at: datetime
@@ -52,11 +52,11 @@ class PlatformStatisticsCache:
         )
 
     async def read(self) -> PlatformFigures[PlatformStatistics]:
-        """Return what everybody may see. Raises `DatabaseUnavailable` only while it was never read."""
+        """Return the public figures. Raises `DatabaseUnavailable` only while it was never read."""
         return await self._public.read()
 
     async def read_details(self) -> PlatformFigures[PlatformDetails]:
-        """Return what administrators see. Raises `DatabaseUnavailable` only while it was never read."""
+        """Return the figures for administrators. Raises `DatabaseUnavailable` only while it was never read."""
         return await self._details.read()
 
 

@@ -1,4 +1,4 @@
-"""What this process last knew to be true of the platform; pages, API and sockets all serve it."""
+"""This process's latest reading of the platform; pages, API and sockets all serve it."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -1,6 +1,6 @@
 """The WebSocket at /ws/status: the full state on connect, then each newer one.
 
-A browser has nothing to say here. What it sends is counted, bounded and ignored.
+Messages from browsers are counted, limited and ignored.
 """
 
 import asyncio
@@ -44,7 +44,7 @@ async def status_socket(request: web.Request) -> web.StreamResponse:
         # Answered below, where they are counted.
         autoping=False,
         max_msg_size=_INBOUND_BYTES_MAX,
-        # Never wait for a clogged connection: the hub looks at what is unsent before it sends more.
+        # Never wait for a full send buffer: the hub checks it before it sends more.
         writer_limit=sys.maxsize,
     )
     _assert_handshake(request, socket)
@@ -130,18 +130,18 @@ class _Browser:
             self._write(text_frame(message))
 
     def _write(self, frame: bytes) -> None:
-        # The handler notices the end of the connection by itself; after a goodbye nothing may follow.
+        # The handler notices the end of the connection by itself; after a close frame nothing may follow.
         if self._transport.is_closing() or self._socket.closed:
             return
         # Past aiohttp, which would frame the same message again for every browser.
         self._transport.write(frame)
 
-    async def say_goodbye(self) -> None:
+    async def close_for_restart(self) -> None:
         with suppress(ConnectionError, TimeoutError):
             await self._socket.close(code=WSCloseCode.SERVICE_RESTART, message=b"restarting")
 
     async def end(self) -> None:
-        """Its credential is good no longer."""
+        """Close the socket: its credential is no longer valid."""
         with suppress(ConnectionError, TimeoutError):
             await self._socket.close(code=ENDED, message=b"signed out")
 
@@ -150,7 +150,7 @@ class _Browser:
 
 
 async def _ignore_messages(socket: web.WebSocketResponse) -> None:
-    """Read until the connection ends; a browser that talks too much is shown out.
+    """Read until the connection ends; a browser that sends too much is disconnected.
 
     Pings count too: who sends them and does not read would pile up the answers here.
     """
@@ -185,7 +185,7 @@ def _assert_handshake(request: web.Request, socket: web.WebSocketResponse) -> No
     if not socket.can_prepare(request).ok:
         raise RequestRefused(
             HTTPStatus.UPGRADE_REQUIRED,
-            "This address speaks WebSocket, and this was no handshake of it.",
+            "This address is a WebSocket, and the request is not a handshake.",
             headers={"Upgrade": "websocket", "Connection": "Upgrade"},
         )
 
@@ -197,7 +197,7 @@ def _assert_welcome(refusal: Refusal | None) -> None:
         case Refusal.FULL_FOR_ADDRESS:
             problem, detail = ProblemType.TOO_MANY_CONNECTIONS, "Too many connections from this address."
         case Refusal.FULL:
-            problem, detail = ProblemType.AT_CAPACITY, "This server has all the connections it can keep."
+            problem, detail = ProblemType.AT_CAPACITY, "This server has reached its limit of connections."
         case Refusal.CLOSING:
             problem, detail = ProblemType.AT_CAPACITY, "This server is restarting."
     raise RequestRefused(problem.value.status, detail, problem=problem, headers={"Retry-After": "5"})

@@ -1,1 +1,1 @@
-"""Templates into responses: what every page shows, whichever package its handler is in."""
+"""Renders pages: templates, assets and brand, for every package of handlers."""

@@ -1,1 +1,1 @@
-"""Who is asking: sessions, API keys, the original application's tokens, and the login form."""
+"""Authentication: sessions, API keys, the original application's tokens, and the login form."""

@@ -1,4 +1,4 @@
-"""Who may come in: the middleware that finds out who asks, and counts the request."""
+"""The middleware that authenticates a request and counts it."""
 
 from http import HTTPStatus
 
@@ -16,7 +16,7 @@ from .credentials import WrongCredential, identify
 
 @web.middleware
 async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Find out who asks, count the request, and refuse it when it is one too many or its credential wrong."""
+    """Authenticate and count the request; refuse it above the limit, or with a wrong credential."""
     if request.path in PROBES or request.path.startswith(STATIC_PREFIX):
         return await handler(request)
     # Until more is known.
@@ -27,7 +27,7 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
     except WrongCredential:
         refusal = RequestRefused(
             HTTPStatus.UNAUTHORIZED,
-            "The credential in the request's headers is not valid, or no longer.",
+            "The credential in the request's headers is invalid or expired.",
             problem=ProblemType.INVALID_CREDENTIAL,
             headers={"WWW-Authenticate": 'Bearer realm="containerstacks"'},
         )

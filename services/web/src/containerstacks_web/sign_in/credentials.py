@@ -1,4 +1,4 @@
-"""Finds out who sent a request: API key, the original application's token, or session.
+"""Authenticates a request: API key, the original application's token, or session.
 
 A credential in a header is meant: when it is wrong, the request is refused, however public its target. A
 cookie just comes along: when it has expired, its bearer is a visitor like any other.
@@ -38,11 +38,11 @@ _log = structlog.get_logger(__name__)
 
 
 class WrongCredential(Exception):  # noqa: N818 - what is the case
-    """A header holds a credential that is not, or no longer, good."""
+    """A header holds an invalid or expired credential."""
 
 
 async def identify(request: web.Request) -> Identity:
-    """Raises `WrongCredential`; `RequestRefused` after too many; one of `db.UNAVAILABLE` when there is no telling."""
+    """Raises `WrongCredential`; `RequestRefused` after too many; one of `db.UNAVAILABLE`."""
     if not _has_credential(request):
         return ANONYMOUS
     await assert_may_bring_credentials(request)
@@ -55,7 +55,7 @@ async def identify(request: web.Request) -> Identity:
 
 
 async def still_sees_details(request: web.Request) -> bool:
-    """Look again, past what the request remembers of its own beginning. Raises one of `db.UNAVAILABLE`."""
+    """Look the user up again, whatever the request has stored. Raises one of `db.UNAVAILABLE`."""
     try:
         identity = await _by_headers(request)
     except WrongCredential:
@@ -96,7 +96,7 @@ async def _by_api_key(request: web.Request, key: str) -> Identity:
         raise WrongCredential
     request.app[KEY_USES].note(found.id)
     identity = _identity(found.user, CredentialKind.API_KEY)
-    # A key may do what it was made for, and never more than its user.
+    # A key may do what its scopes allow, and never more than its user.
     is_full = ApiKeyScope.ADMIN in found.scopes
     role = identity.role if is_full else RequestRole.USER
     return replace(identity, role=role, credential_expires_at=found.expires_at, reads_own=is_full)
@@ -108,7 +108,7 @@ async def _by_token(request: web.Request, token: str) -> Identity:
         raise WrongCredential
     user_id = _user_id_of_token(token, secret)
     async with lend(request.app[POOL]) as connection:
-        # The token says who, the table says what they may do now.
+        # The token names the user; their present rights are in the table.
         user = await users.find_by_id(connection, user_id)
     return _identity(user, CredentialKind.TOKEN)
 

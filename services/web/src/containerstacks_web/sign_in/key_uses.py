@@ -1,4 +1,4 @@
-"""Writes down when API keys were last used: seldom, all at once, and never while a request waits."""
+"""Records when API keys were last used: rarely, in one batch, and never while a request waits."""
 
 import asyncio
 from typing import Final
@@ -39,7 +39,7 @@ class KeyUses:
             async with lend(self._pool) as connection:
                 await api_keys.note_uses(connection, used)
         except db.FAILURES as error:
-            # Which key was used last is worth no retry: the next use notes it again.
+            # No retry: the next use records it again.
             _log.warning("key_uses.database_away", error=describe(error))
 
 

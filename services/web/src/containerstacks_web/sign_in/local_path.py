@@ -1,4 +1,4 @@
-"""Where somebody goes who has signed in."""
+"""The page after signing in."""
 
 from typing import Final
 

@@ -1,4 +1,4 @@
-"""What an action did, shown once on the page that follows it."""
+"""Messages about what an action did, shown once on the next page."""
 
 from typing import Final
 

@@ -53,7 +53,7 @@ class DatabaseSessionStorage(AbstractStorage):
         return Session(token, data={"created": created, "session": values}, new=False)
 
     async def find_user(self, request: web.Request) -> User | None:
-        """Return who is signed in as of now, whatever the request remembers."""
+        """Look up who is signed in now, whatever the request has stored."""
         token = self.token(request)
         found = None if token is None else await self._find(request, token)
         return None if found is None else found.user
@@ -97,7 +97,7 @@ class DatabaseSessionStorage(AbstractStorage):
                 await web_sessions.delete(connection, self._hash(str(session.identity)))
 
     def token(self, request: web.Request) -> str | None:
-        """Return what a request shows as a session's token, known or not."""
+        """Return the session token of a request, valid or not."""
         token = self.load_cookie(request)
         return token if token is not None and _TOKEN.fullmatch(token) else None
 

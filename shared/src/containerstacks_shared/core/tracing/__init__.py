@@ -1,8 +1,7 @@
-"""Traces by OpenTelemetry, for who asks for them by its own variables; see docs/monitoring.md.
+"""Traces by OpenTelemetry, switched on by OpenTelemetry's own variables; see docs/monitoring.md.
 
-Where nobody does, nothing of OpenTelemetry is imported, and a span is a call that does nothing. Spans name things and
-count them. They hold no SQL, no parameter, no message of an error, no address and no amount of money: whoever keeps
-the traces is not to see any.
+When they are off, OpenTelemetry is not imported, and a span does nothing. Spans hold names and counts only: no SQL, no
+parameters, no error messages, no addresses and no amounts of money, because whoever keeps the traces may not see them.
 """
 
 import os
@@ -32,17 +31,17 @@ VARIABLES: Final = frozenset({*_ENDPOINTS, *_PROTOCOLS, _EXPORTER, _DISABLED})
 
 
 class Span(Protocol):
-    """Something that takes time, while it does."""
+    """A stretch of work that has begun and not ended."""
 
     def note(self, **facts: Fact) -> None:
         """Add what became known since it began."""
 
     def fail(self, kind: str) -> None:
-        """Say that it failed, and in which way: a word, never a message."""
+        """Mark the work as failed. `kind` is one word, never an error message."""
 
 
 class Tracer(Protocol):
-    """What begins spans and hands them over when they have ended."""
+    """Starts spans, and exports them when they have ended."""
 
     def span(self, name: str, facts: Mapping[str, Fact]) -> AbstractContextManager[Span]: ...
 
@@ -70,7 +69,7 @@ _current: Final = _Current()
 
 @contextmanager
 def span(name: str, **facts: Fact) -> Iterator[Span]:
-    """Tell how long the block takes; an exception that leaves it is told by its name."""
+    """Record how long the block takes; an exception that leaves it is recorded by its class name."""
     if _current.tracer is None:
         yield _NOTHING
         return
@@ -79,13 +78,13 @@ def span(name: str, **facts: Fact) -> Iterator[Span]:
 
 
 def follow(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Tell, from now on, of each query on the connection that is part of a span."""
+    """Trace every query on the connection that runs inside a span."""
     if _current.tracer is not None:
         _current.tracer.follow(connection)
 
 
 def follow_requests(app: web.Application) -> None:
-    """Tell of each request, before all other middlewares."""
+    """Trace every request, outside of all other middlewares."""
     if _current.tracer is not None:
         _current.tracer.follow_requests(app)
 
@@ -93,11 +92,11 @@ def follow_requests(app: web.Application) -> None:
 @contextmanager
 def traced(service: str) -> Iterator[None]:
     """Send traces of this process until the block ends, if they are asked for. Raises `ConfigurationError`."""
-    if not is_asked_for(os.environ):
+    if not is_enabled(os.environ):
         yield
         return
     try:
-        from . import exporting  # noqa: PLC0415 - only who wants traces pays for them
+        from . import exporting  # noqa: PLC0415 - slow to import
     except ModuleNotFoundError as error:
         raise ConfigurationError(
             f"{_given(os.environ, _ENDPOINTS)}: traces need packages that are not installed"
@@ -111,8 +110,8 @@ def traced(service: str) -> Iterator[None]:
             _current.tracer = None
 
 
-def is_asked_for(environment: Mapping[str, str]) -> bool:
-    """Whether there is somewhere to send traces to. Raises `ConfigurationError` where that makes no sense."""
+def is_enabled(environment: Mapping[str, str]) -> bool:
+    """Whether the environment asks for traces. Raises `ConfigurationError` for a value that cannot work."""
     variable = _given(environment, _ENDPOINTS)
     if variable is None or environment.get(_DISABLED, "").strip().lower() == "true":
         return False
@@ -125,11 +124,9 @@ def is_asked_for(environment: Mapping[str, str]) -> bool:
         )
     spoken = _given(environment, _PROTOCOLS)
     if spoken is not None and environment[spoken].strip() != _PROTOCOL:
-        raise ConfigurationError(
-            f"{spoken}: {environment[spoken]!r} is not spoken here (expected {_PROTOCOL})"
-        )
+        raise ConfigurationError(f"{spoken}: {environment[spoken]!r} is not supported (expected {_PROTOCOL})")
     if not _is_url(environment[variable]):
-        # What it says may hold a password.
+        # The URL may hold a password.
         raise ConfigurationError(f"{variable}: is not a URL (expected one like http://127.0.0.1:4318)")
     return True
 

@@ -1,4 +1,4 @@
-"""A span begins, holds what its block begins, and ends with it."""
+"""Starts a span for a block, as the parent of every span that the block starts."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,11 +9,11 @@ from opentelemetry import trace
 
 @contextmanager
 def entered(span: trace.Span) -> Iterator[None]:
-    """Log lines of the block name the trace, if it is one that is sent."""
+    """Add the trace id to log lines of the block, if the trace is sampled."""
     context = span.get_span_context()
     named = {"trace_id": trace.format_trace_id(context.trace_id)} if context.trace_flags.sampled else {}
     with (
-        # Its own way to record an exception would tell the message, which may hold what somebody typed.
+        # OpenTelemetry's own record of an exception has the message, which may hold user input.
         trace.use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False),
         structlog.contextvars.bound_contextvars(**named),
     ):

@@ -1,7 +1,7 @@
-"""Spans become OpenTelemetry's, and go to a collector by OTLP over HTTP, in batches and from a thread of its own.
+"""Exports spans to a collector by OTLP over HTTP, in batches and from a thread of its own.
 
-OpenTelemetry's packages read the rest of its variables: how much is sampled, which headers are sent, what else is said
-of this process. A collector that is away costs spans, which are dropped when the queue is full, and nothing else.
+OpenTelemetry's packages read the rest of its variables: sampling, headers, resource attributes. While the collector is
+down, spans are dropped once the queue is full, and nothing else is lost.
 """
 
 import os
@@ -31,7 +31,7 @@ from .entering import entered
 if TYPE_CHECKING:
     import asyncpg
 
-# A collector that does not answer must not keep a process from its end.
+# A collector that does not answer must not keep a process from ending.
 _LAST_SECONDS: Final = 3.0
 
 _NAMESPACE: Final = "containerstacks"
@@ -44,14 +44,14 @@ def exporting(service: str) -> Iterator["OpenTelemetryTracer"]:
     try:
         yield OpenTelemetryTracer(provider.get_tracer(_NAMESPACE, _version()))
     finally:
-        # What is left is sent; who waits for that does so for a while only.
+        # Send the rest, within a limit.
         last = threading.Thread(target=provider.shutdown, name="last traces", daemon=True)
         last.start()
         last.join(_LAST_SECONDS)
 
 
 class OpenTelemetryTracer:
-    """Begins spans that are sent when they have ended."""
+    """Starts spans that are sent when they have ended."""
 
     def __init__(self, tracer: trace.Tracer) -> None:
         self._tracer = tracer
@@ -96,7 +96,7 @@ def _resource(service: str) -> Resource:
         SERVICE_VERSION: _version(),
         SERVICE_INSTANCE_ID: f"{socket.gethostname()}:{os.getpid()}",
     }
-    # What the environment says of this process goes before that.
+    # Attributes from the environment take precedence.
     return Resource.create({**ours, **OTELResourceDetector().detect().attributes})
 
 

@@ -20,7 +20,7 @@ _NANOSECONDS: Final = 1_000_000_000
 
 
 def follow(connection: "asyncpg.Connection[asyncpg.Record]", tracer: trace.Tracer) -> None:
-    # The pool's own: it would stand behind everything.
+    # The pool's reset would follow every query.
     reset = connection.get_reset_query()
 
     def tell(query: "LoggedQuery") -> None:

@@ -1,4 +1,4 @@
-"""A span for each request, by the names that OpenTelemetry gives to what is known of one.
+"""A span for each request, with attributes of OpenTelemetry's semantic conventions.
 
 Neither what stands after `?` nor any header is told. A visitor who says to be part of a trace is not believed, for
 then any visitor could have every request of theirs recorded: the request is the beginning of a trace of its own, which
@@ -25,7 +25,7 @@ _PATH_CHARACTERS_MAX: Final = 200
 def middleware(tracer: trace.Tracer) -> Middleware:
     @web.middleware
     async def trace_request(request: web.Request, handler: Handler) -> web.StreamResponse:
-        # A live connection lasts for hours, and what it is sent is no answer to a request.
+        # A WebSocket stays open for hours; its messages are not responses.
         if request.path in _PROBES or hdrs.UPGRADE in request.headers:
             return await handler(request)
         span = tracer.start_span(
