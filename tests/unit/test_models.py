@@ -11,35 +11,18 @@ from containerstacks_shared.billing.documents import Biller, DaemonDetails, Daem
 from containerstacks_shared.fleet.platform import PlatformDetails, PlatformStatistics
 from containerstacks_shared.fleet.vps import (
     VpsDetails,
-    VpsResources,
     VpsStatistics,
     VpsStatusCounts,
     VpsStatusGroup,
 )
 from containerstacks_web.api.documents import (
     DaemonStatusDocument,
-    HealthDocument,
     PlatformStatisticsDocument,
-    VpsStatisticsDocument,
 )
 from containerstacks_web.live.messages import StatusMessage
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 1000, tzinfo=UTC)
 
-VPS = {"total", "byStatus", "resources"}
-DAEMON = {
-    "status",
-    "lastRun",
-    "lastRunBy",
-    "lastSuccessfulRun",
-    "lastRunSuccess",
-    "instancesBilled",
-    "nextScheduledRun",
-    "uptimeMinutes",
-    "isStale",
-    "warningThresholdExceeded",
-    "activeBiller",
-}
 STATS = {"users", "organizations", "vps", "containers", "support", "plans", "regions", "cacheExpiry"}
 
 
@@ -47,47 +30,12 @@ STATS = {"users", "organizations", "vps", "containers", "support", "plans", "reg
     ("document", "names"),
     [
         (
-            HealthDocument(message="up", timestamp=NOON, version="1"),
-            {"success", "message", "timestamp", "version"},
-        ),
-        (
-            VpsStatisticsDocument(timestamp=NOON, last_updated=NOON, vps=VpsStatistics()),
-            {"success", "timestamp", "lastUpdated", "vps"},
-        ),
-        (DaemonStatusDocument(timestamp=NOON, daemon=DaemonStatus()), {"success", "timestamp", "daemon"}),
-        (
             PlatformStatisticsDocument(timestamp=NOON, stats=PlatformStatistics()),
             {"success", "timestamp", "stats"},
         ),
         (
             StatusMessage(version=1, timestamp=NOON, vps=VpsStatistics(), daemon=DaemonStatus()),
             {"type", "version", "timestamp", "vps", "daemon"},
-        ),
-        (VpsStatistics(), VPS),
-        (VpsDetails(), VPS | {"byRawStatus", "byRegion", "byPlan", "invalidSpecifications"}),
-        (VpsStatusCounts(), {"running", "stopped", "provisioning", "rebooting", "error", "other"}),
-        (VpsResources(), {"totalVCPUs", "totalMemoryGB", "totalDiskGB"}),
-        (DaemonStatus(), DAEMON),
-        (
-            DaemonDetails(),
-            DAEMON
-            | {
-                "totalAmount",
-                "totalHours",
-                "failedInstances",
-                "errorMessage",
-                "instanceId",
-                "host",
-                "history",
-                "hoursOwed",
-                "oldestUnbilledHour",
-                "hoursUnpaid",
-                "oldestUnpaidHour",
-                "owedAsOf",
-                "audit",
-                "currency",
-                "totalAmountExact",
-            },
         ),
         (PlatformStatistics(), STATS),
         (PlatformDetails(), STATS),
@@ -171,8 +119,8 @@ def test_the_public_message_leaves_out_what_only_administrators_see() -> None:
         daemon=DaemonDetails(total_amount=Decimal("3.5"), host="billing-1", error_message="no money"),
     )
     sent = json.loads(message.model_dump_json())
-    assert set(sent["vps"]) == VPS
-    assert set(sent["daemon"]) == DAEMON
+    assert set(sent["vps"]) == set(VpsStatistics().model_dump(by_alias=True))
+    assert set(sent["daemon"]) == set(DaemonStatus().model_dump(by_alias=True))
 
 
 def test_an_administrators_document_keeps_the_details() -> None:

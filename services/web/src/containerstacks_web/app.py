@@ -1,7 +1,7 @@
 """How the web service is built: its parts, their lifetimes, and the jobs that keep them going."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any, Final
@@ -114,10 +114,9 @@ def jobs(app: web.Application) -> Sequence[Job]:
     ]
 
 
-async def _until_stopped(endless: Any, stop: asyncio.Event) -> None:
-    """Run something that holds nothing to finish, and cut it off at the stop."""
-    coroutine: Coroutine[Any, Any, None] = endless()
-    await race(coroutine, stop.wait())
+async def _until_stopped(endless: Callable[[], Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
+    """Run something that holds nothing to finish, and cancel it at the stop."""
+    await race(endless(), stop.wait())
 
 
 async def _database(app: web.Application) -> AsyncIterator[None]:

@@ -1,4 +1,4 @@
-"""This process's latest reading of the platform; pages, API and sockets all serve it."""
+"""The latest reading of the platform in this process; pages, API and sockets all serve it."""
 
 from dataclasses import dataclass
 from datetime import datetime
