@@ -31,7 +31,7 @@ def test_an_incident_is_opened_updated_listed_and_resolved(run: Run, database: p
         run("incident", "resolve", "1").output == "Resolved 1: VPS are slow (resolved, impact major; vps)\n"
     )
     assert run("incident", "list").output == "1: VPS are slow (resolved, impact major; vps)\n"
-    assert run("maintenance", "list").output == "There is none.\n"
+    assert run("maintenance", "list").output == "There are none.\n"
     bodies = database.execute("select body from incident_updates order by id").fetchall()
     assert [body for (body,) in bodies] == ["We look.", "A switch.", "The status is now: resolved."]
 

@@ -45,7 +45,7 @@ class StatusDocument(Document):
 
 
 class StatusFile:
-    """Where this process tells how it is doing; without a path it tells nobody."""
+    """The status file of this process; without a path, none is written."""
 
     def __init__(self, path: Path | None) -> None:
         self.path = path

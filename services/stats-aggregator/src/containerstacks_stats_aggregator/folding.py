@@ -23,14 +23,14 @@ BATCH_DELTAS: Final = 50_000
 # A lost hint, or one that writers were told not to send, costs this much latency.
 _IDLE_SECONDS: Final = 0.25
 
-# Browsers are told twenty times a second at most; folding oftener would serve nobody.
+# Browsers get at most twenty messages a second; folding more often would serve nobody.
 _SPACING_SECONDS: Final = 0.05
 
 _log = structlog.get_logger(__name__)
 
 
 class FoldProgress:
-    """How folding gets on, for whoever records what the live data is like.
+    """The progress of folding, for the record of the live data component.
 
     What the process slept through is left out.
     """

@@ -66,7 +66,7 @@ BILLING_PAUSED: Final = Gauge(
 )
 LAST_SUCCESS_AT: Final = Gauge(
     "containerstacks_database_last_success_timestamp_seconds",
-    "When a billing run last succeeded, whoever made it, as the database says; 0 is never.",
+    "When a billing run of any biller last succeeded, by the database; 0 is never.",
     registry=REGISTRY,
 )
 AUDIT_FINDINGS: Final = Gauge(

@@ -1,4 +1,4 @@
-"""The job of every process that has ALERT_URLS: look, and tell."""
+"""The job of every process that has ALERT_URLS: check conditions, and send alerts."""
 
 import asyncio
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ _log = structlog.get_logger(__name__)
 
 
 class Alerting:
-    """`sees_money` is whether this process may read wallets, and so tell of low balances."""
+    """`sees_money` is whether this process may read wallets, and so check balances."""
 
     def __init__(
         self, pool: Pool, settings: CommonSettings, receivers: Sequence[Receiver], *, sees_money: bool
@@ -78,8 +78,8 @@ async def _deliver_until(stop: asyncio.Event, delivery: Delivery, news: asyncio.
 def deliveries(pool: Pool, receivers: Sequence[Receiver], *, company: str) -> list[Delivery]:
     """What of the outbox goes to each receiver: alerts of one kind that begin or end together in one message."""
 
-    async def tell(receiver: Receiver, messages: Sequence[Message]) -> None:
-        await receiver.tell(compose([AlertMessage.read(message) for message in messages], company=company))
+    async def send(receiver: Receiver, messages: Sequence[Message]) -> None:
+        await receiver.send(compose([AlertMessage.read(message) for message in messages], company=company))
 
     return [
         Delivery(
@@ -87,7 +87,7 @@ def deliveries(pool: Pool, receivers: Sequence[Receiver], *, company: str) -> li
             Topic.ALERT,
             receiver=receiver.key,
             name=receiver.name,
-            handler=partial(tell, receiver),
+            handler=partial(send, receiver),
             # A receiver ends its own calls, and says how.
             call_seconds=CALL_SECONDS + 5,
             messages_per_call=_MESSAGES_PER_CALL,

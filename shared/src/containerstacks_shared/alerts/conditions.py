@@ -1,6 +1,6 @@
 """What of the table of conditions is an alert now, and what its message says.
 
-No summary tells an amount of money or a price: any process sends it, also one that is not to see any.
+No summary contains an amount of money or a price: any process sends it, also one that is not to see any.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The words of a message: several alerts of one kind that begin or end together are told in one."""
+"""The text of a message: alerts of one kind that begin or end together share one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

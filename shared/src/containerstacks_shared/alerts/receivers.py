@@ -39,7 +39,7 @@ class Receiver:
     _secrets: re.Pattern[str] = field(repr=False)
     _call: threading.Thread | None = field(default=None, repr=False)
 
-    async def tell(self, text: Text) -> None:
+    async def send(self, text: Text) -> None:
         """Raises `NotDelivered`. Returns in time also when the receiver never answers."""
         if self._call is not None and self._call.is_alive():
             raise NotDelivered("the call before has not ended yet")
@@ -115,7 +115,7 @@ def _receiver(url: str, position: int, among: int, *, company: str) -> Receiver:
     plugin = Apprise.instantiate(url, asset=asset, suppress_exceptions=True)
     if plugin is None:
         raise ConfigurationError(
-            f"ALERT_URLS: URL {position} of {among} is none that apprise understands"
+            f"ALERT_URLS: URL {position} of {among} is not one that apprise understands"
             " (expected URLs like mailtos://user:password@example.com, with spaces between)"
         )
     parts = {part for part in re.split(r"[/:@?&=,+\s]+", url) if len(part) >= _SECRET_CHARACTERS_MIN}

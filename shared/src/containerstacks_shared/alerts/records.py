@@ -38,7 +38,7 @@ class Change:
 
 @dataclass(frozen=True)
 class AlertRecord:
-    """An alert, and how many messages of it came to what. `attempts` and `last_error` tell of what still waits."""
+    """An alert, and its messages by outcome. `attempts` and `last_error` are of those that still wait."""
 
     id: int
     kind: str

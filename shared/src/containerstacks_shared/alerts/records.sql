@@ -1,4 +1,4 @@
--- Alerts: looking, and noting what is to be told.
+-- Alerts: whose turn it is to check, what is open, and what is to be sent.
 
 -- name: claim_look
 -- The row's lock makes this process the one that looks, until its transaction ends; nobody waits for it. A clock that was

@@ -48,7 +48,7 @@ class Watch:
         self._sees_money = sees_money
 
     async def look(self) -> bool:
-        """Look where it is this process's turn. Whether there is something new to tell."""
+        """Check what it is this process's turn to check. Returns whether there is something new to send."""
         news = await self._look_at_services()
         if self._sees_money:
             news = await self._look_at_runways() or news
@@ -113,8 +113,8 @@ class Watch:
         opened, resolved = await records.note(connection, found, of=kinds, receivers=self._receivers)
         for change in opened:
             critical = BY_KIND[Kind(change.kind)].severity is Severity.CRITICAL
-            tell = _log.error if critical else _log.warning
-            tell("alert.opened", alert_id=change.id, kind=change.kind, summary=change.summary)
+            log = _log.error if critical else _log.warning
+            log("alert.opened", alert_id=change.id, kind=change.kind, summary=change.summary)
         for change in resolved:
             _log.info("alert.recovered", alert_id=change.id, kind=change.kind)
         return bool(opened or resolved)

@@ -1,4 +1,4 @@
-"""Charge a batch of organizations in one transaction: all of it happens, or none of it."""
+"""Charge a batch of organizations in one transaction: all or nothing."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields

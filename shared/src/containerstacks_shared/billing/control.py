@@ -64,7 +64,7 @@ async def pause(connection: Connection, *, reason: str, author: str) -> None:
 
 
 async def resume(connection: Connection, *, reason: str, author: str) -> bool:
-    """Let billing go on; whoever bills does so at once. False when it was not paused."""
+    """Resume billing; the active biller begins at once. False when it was not paused."""
     resumed = await connection.fetchval(_QUERIES["resume"], reason, author) is not None
     await _announce(connection)
     return resumed

@@ -1,6 +1,6 @@
 """Tell the operator's systems about debts: by a command, a webhook, or both.
 
-Whoever bills notes in the outbox what is to be told, and delivers it from there.
+The active biller stores notices in the outbox, and delivers them from there.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 
 class Receiver(Protocol):
-    async def tell(self, document: Mapping[str, Any]) -> None:
+    async def send(self, document: Mapping[str, Any]) -> None:
         """Raises `NotDelivered`."""
 
 
@@ -87,7 +87,7 @@ class DebtHook:
 
 async def _deliver(receiver: Receiver, messages: Sequence[Message]) -> None:
     for message in messages:
-        await receiver.tell({"id": message.id, **message.payload})
+        await receiver.send({"id": message.id, **message.payload})
 
 
 # Receivers --------------------------------------------------------------------------------------
@@ -108,7 +108,7 @@ class Command:
 
     arguments: tuple[str, ...]
 
-    async def tell(self, document: Mapping[str, Any]) -> None:
+    async def send(self, document: Mapping[str, Any]) -> None:
         try:
             process = await asyncio.create_subprocess_exec(
                 *self.arguments,
@@ -146,7 +146,7 @@ class Webhook:
 
     url: str
 
-    async def tell(self, document: Mapping[str, Any]) -> None:
+    async def send(self, document: Mapping[str, Any]) -> None:
         headers = {
             "Content-Type": "application/json",
             "Idempotency-Key": str(document["id"]),

@@ -1,4 +1,4 @@
-"""Note in the outbox what the operator's systems are to be told about debts, once each.
+"""Stores notices about debts in the outbox, once each.
 
 A debt is noted when it has been open for longer than the grace, and noted again when it is closed, by money or
 by a write-off. Who is never told of a debt is not told of its end either.
@@ -33,7 +33,7 @@ class DebtEvent(StrEnum):
 
 @dataclass(frozen=True)
 class Debt:
-    """A debt of which one receiver is to be told. `since` is where its first unpaid hour starts."""
+    """A debt to notify one receiver of. `since` is where its first unpaid hour starts."""
 
     vps_debt_id: int
     vps_instance_id: UUID
@@ -45,7 +45,7 @@ class Debt:
 
 
 class DebtNotice(Document):
-    """What is told. `since` is where the first unpaid hour starts; what is owed is as of this event, in USD."""
+    """The notice. `since` is where the first unpaid hour starts; what is owed is as of this event, in USD."""
 
     event: DebtEvent
     organization_id: UUID
@@ -59,7 +59,7 @@ class DebtNotice(Document):
 
 
 async def note_debts(connection: Connection, *, grace: timedelta, receivers: Sequence[str]) -> bool:
-    """Note what is to be told now. Whether there may be more. The caller owns the transaction."""
+    """Store the notices that are due. Returns whether there may be more. The caller owns the transaction."""
     await connection.execute(_QUERIES["withdraw"])
     settled = _debts(await connection.fetch(_QUERIES["settled_debts"], _AT_ONCE))
     for debt in settled:

@@ -1,4 +1,4 @@
--- What the debt hook is to be told: messages of the topic `debt` in the outbox. What waits since before Christ is told as in owed_hours.sql.
+-- Notices for the debt hook: messages of the topic `debt` in the outbox. What waits since before Christ is told as in owed_hours.sql.
 
 -- name: overdue_debts
 -- Open for longer than the grace $1, and not noted yet for some of the receivers $2. At most $3.

@@ -97,7 +97,7 @@ async def read_runways(
     hours_below: Decimal | None = None,
     limit: int | None = None,
 ) -> list[Runway]:
-    """Those whose money ends soonest come first; `hours_below` leaves out whoever lasts longer."""
+    """Shortest runway first; `hours_below` leaves out longer ones."""
     rows = await connection.fetch(_RUNWAYS, organizations, hours_below, limit)
     return [Runway(**dict(row)) for row in rows]
 

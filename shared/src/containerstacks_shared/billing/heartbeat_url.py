@@ -31,7 +31,7 @@ class HeartbeatUrl:
         self._news = asyncio.Event()
 
     def note(self, *, succeeded: bool) -> None:
-        """Have a run's outcome told by `call_until`."""
+        """Have a run's outcome reported by `call_until`."""
         self._succeeded = succeeded
         self._news.set()
 

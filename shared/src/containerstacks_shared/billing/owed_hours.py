@@ -1,4 +1,4 @@
-"""Hours that are due and not billed: what tells whether billing gets anywhere, not only whether it is alive."""
+"""Hours that are due and not billed: they show whether billing makes progress, not only whether it is alive."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta

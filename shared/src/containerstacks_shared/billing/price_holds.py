@@ -37,7 +37,7 @@ class PriceHold:
 
 @dataclass(frozen=True)
 class WaitingPlan:
-    """A held plan, for whoever may not know prices."""
+    """A held plan, for readers who may not see prices."""
 
     vps_plan_id: UUID
     name: str | None

@@ -79,7 +79,7 @@ update price_holds q
 returning q.reason;
 
 -- name: waiting_plans
--- The same without money, for those who only tell that plans wait.
+-- The same without money, for alerts and the aggregator.
 select held.vps_plan_id, p.name, coalesce(sum(c.amount), 0)::bigint as instances
   from (select vps_plan_id from price_holds where released_at is null
          union

@@ -1,4 +1,4 @@
-"""Billing runs: one row each, written by whoever holds the run lock."""
+"""Billing runs: one row each, written by the holder of the run lock."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -71,7 +71,7 @@ async def read_daemon_status(connection: Connection, *, interval: timedelta) -> 
 
 
 async def read_daemon(connection: Connection, *, interval: timedelta) -> DaemonReading:
-    """Read the public part for somebody who may have to tell of it for longer."""
+    """Read the public part for a caller that may serve it for longer."""
     facts = await _read_facts(connection, interval)
     return DaemonReading(DaemonStatus(**_public(facts)), _warns_in(facts))
 
@@ -117,7 +117,7 @@ async def _read_audit(connection: Connection) -> AuditSummary | None:
 
 @dataclass(frozen=True)
 class LastRuns:
-    """What everybody is told of the last runs, and how many hours the last one billed."""
+    """The public part of the last runs, and how many hours the last one billed."""
 
     last_run: datetime | None
     last_successful_run: datetime | None

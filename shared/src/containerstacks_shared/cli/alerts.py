@@ -1,4 +1,4 @@
-"""`containerstacks alerts`: try the receivers of ALERT_URLS, and see what was told."""
+"""`containerstacks alerts`: test the receivers of ALERT_URLS, and list alerts."""
 
 import asyncio
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def test() -> None:
     settings = read_settings()
     found = receivers(settings)
     if not found:
-        raise ConfigurationError("ALERT_URLS: is not set, so nobody is told of anything")
+        raise ConfigurationError("ALERT_URLS: is not set, so no alert is sent")
     text = Text(
         title=f"[{settings.company_name}] Test of an alert",
         body="This is a test: nothing is wrong, and alerts arrive here.",
@@ -43,7 +43,7 @@ def test() -> None:
 async def _send(found: Sequence[Receiver], text: Text) -> list[str | None]:
     async def send(receiver: Receiver) -> str | None:
         try:
-            await receiver.tell(text)
+            await receiver.send(text)
         except NotDelivered as error:
             return str(error)
         return None
@@ -75,7 +75,7 @@ def _describe(record: AlertRecord) -> str:
 
 def _state(record: AlertRecord) -> str:
     if record.opened_at is None:
-        return f"noticed {_moment(record.noticed_at)}, not yet told"
+        return f"noticed {_moment(record.noticed_at)}, not yet sent"
     opened = f"opened {_moment(record.opened_at)}"
     return opened if record.resolved_at is None else f"{opened}, over {_moment(record.resolved_at)}"
 

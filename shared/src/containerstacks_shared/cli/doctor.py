@@ -25,7 +25,7 @@ def doctor(
         typer.Option(
             "--bundle",
             metavar="FILE",
-            help="Also write an archive for whoever helps you, without secrets, names or amounts.",
+            help="Also write an archive for support, without secrets, names or amounts.",
         ),
     ] = None,
 ) -> None:

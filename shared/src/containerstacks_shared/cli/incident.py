@@ -1,4 +1,4 @@
-"""`containerstacks incident`: tell everybody what is wrong, and when it is right again."""
+"""`containerstacks incident`: publish, update and resolve incidents."""
 
 from typing import Annotated
 
@@ -99,7 +99,7 @@ def print_page(kind: IncidentKind | None, limit: int) -> None:
     for incident in page.incidents:
         print(describe(incident))
     if not page.incidents:
-        print("There is none.")
+        print("There are none.")
 
 
 def describe(incident: Incident) -> str:

@@ -217,7 +217,7 @@ class _Running:
     password: str | None
 
     async def run(self, local: LocalDatabase | None, interruption: Interruption) -> None:
-        """Until told to stop. Raises `ConfigurationError` when a service refuses its settings."""
+        """Run until a signal. Raises `ConfigurationError` when a service refuses its settings."""
         stop, hurry = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
 

@@ -7,7 +7,7 @@ ContainerStacksError          the message is one line, fit for an operator
 ├── DatabaseUnsuitable        reachable, but an operator has to change it first
 ├── LeadershipLost            another process holds a newer term of the role
 ├── BillingPaused             an operator (or an adoption) paused all billing
-├── BillingBusy               the run lock was not to be had in time
+├── BillingBusy               another run held the run lock for too long
 ├── NotFound                  what the caller named does not exist
 └── ChangeRefused             what is asked for does not fit what is there
 """

@@ -2,7 +2,7 @@
 
 The pool resets what it takes back, which ends LISTEN and unlocks, so those two live on connections of
 their own. asyncpg has no keepalive: a half-open socket is only noticed by talking over it, which the
-owners of dedicated connections do every `HEARTBEAT` seconds. The server is told to do its part: it drops
+owners of dedicated connections do every `HEARTBEAT` seconds. The server does its part, too: it drops
 sessions that fell silent, so that a stopped process loses its locks and its open transactions.
 """
 

@@ -73,7 +73,7 @@ class Reader:
                     value = await work(connection)
                 self._note(in_use=True)
                 return Reading(value, as_of=now - behind, from_standby=True)
-            reason = "it cannot tell how far it is" if behind is None else f"it is {behind} behind"
+            reason = "its position is unknown" if behind is None else f"it is {behind} behind"
         except db.FAILURES as error:
             # This includes queries cancelled by a replay conflict, and a schema from before a migration.
             reason = describe(error)

@@ -1,4 +1,4 @@
-"""An archive to send to whoever helps: what the doctor found, and what is needed to understand it.
+"""An archive to send to support: what the doctor found, and what is needed to understand it.
 
 It holds no secret, no name and no amount of money. So nothing is searched for what to leave out: only what is known to
 be harmless is taken. Of a setting that takes any text that is whether it is set, of a log line a few fields, of an

@@ -26,7 +26,7 @@ def _contradictions(settings: BillingSettings) -> Iterator[Finding]:
         if settings.heartbeat_url is None:
             yield warning(
                 SUBJECT,
-                "neither ALERT_URLS nor HEARTBEAT_URL is set: nobody is told when billing stops",
+                "neither ALERT_URLS nor HEARTBEAT_URL is set: no alert is sent when billing stops",
                 "Set one (docs/alerts.md, docs/monitoring.md), unless Prometheus watches.",
             )
         if given & {"alert_delay_minutes", "alert_pause_minutes", "alert_runway_hours"}:

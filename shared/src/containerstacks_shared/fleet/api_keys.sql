@@ -1,6 +1,6 @@
 -- Keys for scripts. A row shows to its own user only (row-level security), hence the functions and the setting.
--- The original wrote most rows. Beyond the years 1 to 9999 Python has no date: a key that ends later never ends, and what
--- was before them is not told.
+-- The original wrote most rows. Beyond the years 1 to 9999 Python has no date: a key that ends later never ends, and
+-- earlier times are left out.
 
 -- name: find_user
 -- Active and unexpired keys only; the user's role as of now.

@@ -10,7 +10,7 @@ from pwdlib.hashers import HasherProtocol
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pwdlib.hashers.bcrypt import BcryptHasher
 
-# Longer input would only cost time; nobody's password is.
+# Longer input would only cost time.
 PASSWORD_CHARACTERS_MAX = 1024
 # All that bcrypt ever looked at. The original application's library cuts here in silence; ours refuses more.
 _BCRYPT_BYTES_MAX = 72

@@ -28,7 +28,7 @@ class PlatformStatistics(Document):
     support: SupportTotals = SupportTotals()
     plans: PlanTotals = PlanTotals()
     regions: Total = Total()
-    # When the cached figures will be taken anew; whoever caches them fills it in.
+    # When the cache expires; set by the cache.
     cache_expiry: Timestamp | None = None
 
 

@@ -1,4 +1,4 @@
-"""What `up` tells the person who started it."""
+"""The output of `up`."""
 
 import contextlib
 

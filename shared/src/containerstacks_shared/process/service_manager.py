@@ -25,7 +25,7 @@ class ServiceManager:
         address = environment.get("NOTIFY_SOCKET")
         return cls(address, watchdog=_watchdog(environment)) if address else None
 
-    def tell(self, *facts: str) -> None:
+    def notify(self, *facts: str) -> None:
         if not hasattr(socket, "AF_UNIX"):
             return
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:

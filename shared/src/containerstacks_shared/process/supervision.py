@@ -2,7 +2,7 @@
 
 A keep-alive is evidence of two things: the event loop runs, since it sends them, and the work gets on, which each
 service judges by its own `stuck`. A process that gets on no more is left to the manager, which ends it, and starts it
-anew. Being without the database is not being stuck: starting anew would not bring it back.
+anew. A process without a database is not stuck: a restart would not bring the database back.
 """
 
 import asyncio
@@ -52,24 +52,24 @@ async def report_until(
     stop: asyncio.Event, *, app: web.Application, account: Account, manager: ServiceManager
 ) -> None:
     while not stop.is_set() and (reasons := await reasons_not_ready(app)):
-        manager.tell(f"STATUS=Starting: {_line(reasons)}")
+        manager.notify(f"STATUS=Starting: {_line(reasons)}")
         await wait_for_event(stop, _NOT_READY_SECONDS)
     allowed = manager.watchdog or _TELL_EVERY
     was_stuck = False
     if not stop.is_set():
-        manager.tell("READY=1", f"STATUS={account.activity(app)}")
+        manager.notify("READY=1", f"STATUS={account.activity(app)}")
     while not await wait_for_event(stop, allowed.total_seconds() / _PER_WATCHDOG):
         stuck = account.stuck(app, allowed)
         if stuck is None:
             reasons = await reasons_not_ready(app)
             line = f"Not ready: {_line(reasons)}" if reasons else account.activity(app)
-            manager.tell("WATCHDOG=1", f"STATUS={line}")
+            manager.notify("WATCHDOG=1", f"STATUS={line}")
         else:
-            manager.tell(f"STATUS=Stuck: {stuck}")
+            manager.notify(f"STATUS=Stuck: {stuck}")
             if not was_stuck:
                 _log.error("supervision.stuck", problem=stuck)
         was_stuck = stuck is not None
-    manager.tell("STOPPING=1", "STATUS=Stopping: finishing work in progress")
+    manager.notify("STOPPING=1", "STATUS=Stopping: finishing work in progress")
 
 
 def _line(reasons: list[str]) -> str:

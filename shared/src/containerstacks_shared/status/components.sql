@@ -33,7 +33,7 @@ values (1, date_trunc('minute', $1::timestamptz), 'database', 0, 0, 1, 0)
 
 -- name: roll_up
 -- Adds up the finer rows from the newest coarse one on, which was unfinished when it was written, or from an
--- outage that is told of late. Doing it twice is harmless.
+-- outage that is recorded late. Doing it twice is harmless.
 insert into component_history
     (resolution_minutes, started_at, component, operational, degraded, down, maintenance)
 select $2::smallint,

@@ -1,7 +1,7 @@
 """Incidents and planned maintenance: opened, changed and closed by administrators, read by everybody.
 
 A maintenance needs nobody to begin and end: its status follows from its window and the database's time, and
-so do the two updates that tell of it. Whoever calls a function that writes opens the transaction.
+so do the two updates that tell of it. The caller of a function that writes owns the transaction.
 """
 
 from collections.abc import Sequence
@@ -317,8 +317,8 @@ def _updates_by_time(row: Any, status: IncidentStatus, said: list[IncidentUpdate
                 created_at=max([row["starts_at"], *map(_moment, said[-1:])]),
             )
         )
-    told = any(update.status is IncidentStatus.COMPLETED for update in said)
-    if status is IncidentStatus.COMPLETED and not told:
+    is_said = any(update.status is IncidentStatus.COMPLETED for update in said)
+    if status is IncidentStatus.COMPLETED and not is_said:
         updates.append(
             IncidentUpdate(status=IncidentStatus.COMPLETED, body=_COMPLETED, created_at=row["ends_at"])
         )

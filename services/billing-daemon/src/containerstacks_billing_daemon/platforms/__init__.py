@@ -63,7 +63,7 @@ def executable(system: System) -> PurePath:
 
 
 def installation(system: System, command: PurePath) -> Installation:
-    """How `system` is told to keep `command` running."""
+    """How the service manager of `system` keeps `command` running."""
     match system:
         case System.LINUX:
             return linux.installation(command)

@@ -1,4 +1,4 @@
-"""/admin/incidents: open an incident, plan a maintenance, tell how it goes on, and close it."""
+"""/admin/incidents: open, update and close incidents, and plan maintenance."""
 
 from collections.abc import Mapping
 from http import HTTPStatus

@@ -88,7 +88,7 @@ async def problems_index(_request: web.Request) -> web.Response:
 
 
 def with_code(text: str) -> Markup:
-    """Mark up what stands between backticks."""
+    """Mark up text between backticks as code."""
     return Markup(_CODE.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped just before
 
 

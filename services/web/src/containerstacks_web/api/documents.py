@@ -39,7 +39,7 @@ class PlatformStatisticsDocument(Document):
 
 
 class ComponentsDocument(Document):
-    """`stale` tells that newer states were asked for and could not be had since `last_updated`."""
+    """`stale`: newer states could not be read since `last_updated`."""
 
     success: Literal[True] = True
     timestamp: Timestamp

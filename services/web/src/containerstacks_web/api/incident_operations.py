@@ -34,7 +34,7 @@ INCIDENT_OPERATIONS: Final[Mapping[Handler, Operation]] = {
         "listComponents",
         "What each component is like, and was",
         "State, uptime per 24 hours, 7, 30 and 90 days, and 90 daily bars of UTC, by published rules. `no_data` is"
-        " what nobody looked at. `stale` tells that newer states could not be had since `lastUpdated`.",
+        " what was not monitored. `stale`: newer states could not be read since `lastUpdated`.",
         ComponentsDocument,
         Tag.INCIDENTS,
         cached=True,

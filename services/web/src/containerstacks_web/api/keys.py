@@ -32,7 +32,7 @@ async def list_keys(request: web.Request) -> web.Response:
 
 
 async def create_key(request: web.Request) -> web.Response:
-    """Make a key for whoever asks; what was asked with a key that ends, ends no later than it."""
+    """Create a key for the caller; a key that expires cannot create one that outlives it."""
     identity = assert_may(request, Permission.MANAGE_KEYS)
     wanted = await read_document(request, ApiKeyRequest)
     match actions.find_problem(wanted.expires_at, identity, now=datetime.now(UTC)):

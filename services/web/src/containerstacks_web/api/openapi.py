@@ -33,7 +33,7 @@ _ABOUT: Final = (
 
 _LIMIT_HEADERS: Final = {
     "RateLimit-Policy": "The limit that applies: requests (q) in a window of seconds (w).",
-    "RateLimit": "What is left of it: requests (r), and seconds until the window starts anew (t).",
+    "RateLimit": "What is left of it: requests (r), and seconds until the window ends (t).",
 }
 _REQUEST_ID: Final = {"X-Request-ID": "Names this request in the log."}
 _ETAG: Final = {"ETag": "Names this state of the figures; absent from what administrators and staff get."}
@@ -250,7 +250,7 @@ def _common_problems() -> dict[str, Any]:
         "401": _problem("There is no credential where one is needed, or a wrong one in a header."),
         "421": _problem("This site does not go by the name that it was asked by."),
         "429": _problem("Too many requests.", _LIMIT_HEADERS | _RETRY_AFTER),
-        "500": _problem("Something went wrong on our side; the log tells under the request's id."),
+        "500": _problem("Something went wrong on our side; the log has it under the request's id."),
     }
 
 

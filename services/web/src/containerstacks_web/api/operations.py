@@ -243,7 +243,7 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
         Tag.KEYS,
         status=204,
         needs=Permission.MANAGE_KEYS,
-        parameters=(id_in_path("The key's id, as the list tells it."),),
+        parameters=(id_in_path("The key's id, as in the list."),),
         problems=((404, "There is no active key of this id."),),
     ),
 }

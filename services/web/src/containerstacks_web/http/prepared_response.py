@@ -1,6 +1,6 @@
 """Responses whose head is written once and sent many times, with the few lines that differ from one to the next.
 
-aiohttp writes a head anew for every response. With `web.Response`, `/api/health/stats` reaches 0.36 of the requests per
+aiohttp writes a new head for every response. With `web.Response`, `/api/health/stats` reaches 0.36 of the requests per
 second of a bare handler that returns the same bytes; with a head that is kept, 0.58 (`make bench ARGS=serving`, both
 in the same minutes on two busy cores). Only the response cache uses this, and the headers come from the same functions
 as everybody's.

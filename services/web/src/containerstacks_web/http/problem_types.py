@@ -85,7 +85,7 @@ class ProblemType(Enum):
         HTTPStatus.NOT_FOUND,
         "Not found",
         "There is nothing at this address, or nothing that you may see.",
-        "Check the address and the id in it. Lists tell which ids there are.",
+        "Check the address and the id in it. Lists show which ids there are.",
     )
     METHOD_NOT_ALLOWED = Meaning(
         "method-not-allowed",
@@ -162,7 +162,7 @@ class ProblemType(Enum):
         HTTPStatus.TOO_MANY_REQUESTS,
         "Too many requests",
         "More requests came than the limit of this class of callers allows.",
-        "Wait for the seconds in `Retry-After`. `RateLimit` tells what is left; an API key has a higher limit.",
+        "Wait for the seconds in `Retry-After`. `RateLimit` says what is left; an API key has a higher limit.",
     )
     TOO_MANY_INVALID_CREDENTIALS = Meaning(
         "too-many-invalid-credentials",

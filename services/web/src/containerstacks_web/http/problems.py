@@ -24,7 +24,7 @@ class ErrorPage(Protocol):
     ) -> web.Response: ...
 
 
-# Given by whoever knows how pages look.
+# Set by the application, because pages are above this layer.
 ERROR_PAGE: Final[web.AppKey[ErrorPage]] = web.AppKey("error_page")
 
 
@@ -60,7 +60,7 @@ class Problem(Document):
 
 
 class RequestRefused(Exception):  # noqa: N818 - what happened, not what broke
-    """A request that cannot be answered as asked; the message tells the visitor why."""
+    """A request that cannot be answered as asked; the message says why."""
 
     def __init__(
         self,

@@ -1,7 +1,7 @@
-"""Counts requests, and refuses what is one too many: of a class of visitors, or of credentials that are nobody's.
+"""Counts requests, and refuses those above a limit: for each class of visitors, and for invalid credentials.
 
-Who comes with a credential can only be told by asking the database, also when the answer is a refusal. So each
-address has a budget of questions that led to nobody, and once it is spent nothing more is asked for that address.
+A credential can only be checked by asking the database, also when the answer is a refusal. So each
+address has a budget of invalid credentials; once it is spent, its credentials are refused without asking.
 """
 
 from http import HTTPStatus

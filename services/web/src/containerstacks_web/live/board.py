@@ -1,7 +1,7 @@
 """What the status page shows beside the figures: components, incidents, maintenance, and whether billing is paused.
 
 Like the feed this reads on a hint, and now and then without one. It also reads when a maintenance begins or ends, or a
-state grows too old, which nobody tells: that follows from the time alone.
+state grows too old, of which there is no hint: that follows from the time alone.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class Announce(Protocol):
 class Board:
     """One reading. `current` are the incidents and maintenance not over, `latest` the first page of all.
 
-    `stale` tells that newer states were asked for and could not be had.
+    `stale`: a later reading failed.
     """
 
     read_at: datetime
@@ -186,7 +186,7 @@ def _to_next_turn(current: Sequence[Incident], now: datetime) -> timedelta:
 
 
 def _to_expiry(reports: Sequence[ComponentReport], now: datetime) -> timedelta:
-    """Return how long until a state is too old to say anything about now, which nobody tells either."""
+    """Return how long until a state is too old to count as current, of which there is no hint either."""
     expiries = [
         report.checked_at + component_rules.RECORD_LIFETIME
         for report in reports

@@ -36,7 +36,7 @@ class SpanHistory:
 
 @dataclass(frozen=True, eq=False)
 class History:
-    """Everything that was recorded until `as_of`. `stale` tells that newer was asked for and could not be had."""
+    """Everything that was recorded until `as_of`. `stale`: a later reading failed."""
 
     as_of: datetime
     spans: Mapping[Span, SpanHistory]

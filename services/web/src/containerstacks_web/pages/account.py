@@ -1,4 +1,4 @@
-"""/account: the organizations of whoever is signed in: what they have, owe and pay next."""
+"""/account: the organizations of the signed-in user: balances, debts and next charges."""
 
 import asyncio
 from typing import Final

@@ -66,7 +66,7 @@ async def sign_out(request: web.Request) -> web.StreamResponse:
 
 
 async def sign_out_everywhere(request: web.Request) -> web.StreamResponse:
-    """End every session of whoever asks, this one included."""
+    """End every session of the user, this one included."""
     await assert_csrf(request)
     session = await get_session(request)
     if (user_id := session.get(USER_ID)) is not None:

@@ -215,7 +215,7 @@ def _filled(template: str, facts: Facts) -> str:
 
 
 def look_up(document: Facts, path: str) -> object:
-    """Return what stands at a dotted path, None where the document ends before it."""
+    """Return the value at a dotted path, None where there is none."""
     value: object = document
     for name in path.split("."):
         if not isinstance(value, Mapping):

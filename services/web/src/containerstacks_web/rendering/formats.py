@@ -22,7 +22,7 @@ _ONE_DECIMAL_BELOW: Final = 100
 _MINUTE: Final = 60
 _HOUR: Final = 60 * _MINUTE
 _DAY: Final = 24 * _HOUR
-# Hours are told up to two days, so that "1 day ago" never hides most of a second one.
+# Ages are in hours up to two days, so that "1 day ago" never hides most of a second one.
 _HOURS_MAX: Final = 2 * _DAY
 
 _MONTHS: Final = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")

@@ -1,6 +1,6 @@
 """A span for each request, with attributes of OpenTelemetry's semantic conventions.
 
-Neither what stands after `?` nor any header is told. A visitor who says to be part of a trace is not believed, for
+The query string and headers are left out. A visitor who says to be part of a trace is not believed, for
 then any visitor could have every request of theirs recorded: the request is the beginning of a trace of its own, which
 names the visitor's.
 """

@@ -1,4 +1,4 @@
--- What is to be told to systems outside of the database: alerts to their receivers, debts to the debt hook. One row per
+-- Messages to other systems: alerts to their receivers, debts to the debt hook. One row per
 -- subject, event and receiver, written in the transaction that makes it true. Whichever process claims a row for a moment
 -- delivers it, outside any transaction, and writes down what came of it.
 create table outbox_messages (
