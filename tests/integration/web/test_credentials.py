@@ -9,7 +9,9 @@ import jwt
 import pytest
 
 from containerstacks_shared.database.db import Connection
+from containerstacks_web.database import LISTENER
 from support import fleet, web_site
+from support.waiting import eventually
 from support.web_site import OpenSite, Site
 
 SECRET = "the-secret-of-the-original-application"
@@ -82,6 +84,7 @@ async def test_a_wrong_credential_opens_no_socket(site: Site) -> None:
 
 
 async def test_probes_ask_for_no_credential(site: Site) -> None:
+    await eventually(lambda: site.app[LISTENER].connected)
     for path in ("/healthz", "/readyz", "/metrics"):
         assert (await site.get(path, x_api_key="wrong")).status == 200
 

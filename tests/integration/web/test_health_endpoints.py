@@ -39,6 +39,8 @@ DAEMON_EXTRAS = {
     "oldestUnpaidHour",
     "owedAsOf",
     "audit",
+    "currency",
+    "totalAmountExact",
 }
 STATS_FIELDS = {"total", "byStatus", "resources"}
 STATS_EXTRAS = {"byRawStatus", "byRegion", "byPlan", "invalidSpecifications"}
