@@ -4,13 +4,17 @@
     .venv/bin/python deploy/docker/sbom.py ROOT > sbom.cdx.json
 
 ROOT is a folder with the image's files. The document is held against CycloneDX's own schema before it is printed. What
-it says depends on the files alone: the same image gives the same components in the same order.
+it says depends on the files alone: the same image gives the same list under the same number, and with SOURCE_DATE_EPOCH
+set the same document.
 """
 
+import os
 import re
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
 
@@ -33,10 +37,14 @@ def main(root: Path) -> None:
         [python_itself(root), *python_packages(root), *debian_packages(root)],
         key=lambda component: str(component.purl),
     )
-    bom = Bom(components=found)
+    names = "\n".join(str(component.purl) for component in found)
+    bom = Bom(components=found, serial_number=uuid.uuid5(uuid.NAMESPACE_URL, names))
     bom.metadata.component = Component(
         name="containerstacks", type=ComponentType.CONTAINER, version=_own_version(found)
     )
+    epoch = os.environ.get("SOURCE_DATE_EPOCH")
+    if epoch:
+        bom.metadata.timestamp = datetime.fromtimestamp(int(epoch), UTC)
     bom.register_dependency(bom.metadata.component, found)
     document = make_outputter(bom, OutputFormat.JSON, SchemaVersion.V1_6).output_as_string(indent=2)
     problem = make_schemabased_validator(OutputFormat.JSON, SchemaVersion.V1_6).validate_str(document)
