@@ -121,7 +121,7 @@ begin
     -- Money is read here, and moved by the functions below alone.
     grant select on wallets, payment_transactions, payment_transactions_archive, vps_billing_cycles,
         vps_billing_cycles_archive, wallet_ledger_entries, vps_debts, hourly_rates, last_charged_prices,
-        price_holds, vps_plan_changes, vps_plan_versions, moved_marks, deleted_vps_instances, billing_corrections, ledger_explanations,
+        price_holds, vps_plan_changes, vps_plan_versions, vps_plan_references, moved_marks, deleted_vps_instances, billing_corrections, ledger_explanations,
         billing_control, billing_runs, billing_audits, billing_daemon_status, guard_interventions,
         application_debits
         to containerstacks_web, containerstacks_billing_daemon;
@@ -130,7 +130,7 @@ begin
         to containerstacks_web, containerstacks_billing_daemon;
     grant select (id, name, slug) on organizations to containerstacks_web, containerstacks_billing_daemon;
     grant execute on function charge_organizations(uuid[], timestamptz, bigint), register_rates(text[], text[]),
-        refresh_rates(text[]), correct_held_rates(uuid), withdraw_future_moments(), compare_moved_marks(),
+        heal_rates(), correct_held_rates(uuid), withdraw_future_moments(), compare_moved_marks(),
         notice_marks_set_back(uuid), give_back_lost_debits()
         to containerstacks_web, containerstacks_billing_daemon;
     -- What a run says of itself, the heartbeat, and held prices.

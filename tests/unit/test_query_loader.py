@@ -2,7 +2,7 @@
 
 import pytest
 
-from containerstacks_shared.core.queries import Queries, load, modules
+from containerstacks_shared.core.queries import Queries, load, modules, read
 
 TEXT = """-- What this file is about.
 
@@ -42,6 +42,14 @@ def test_an_unknown_name_is_a_key_error_that_names_the_file() -> None:
 def test_a_broken_file_is_refused(text: str, problem: str) -> None:
     with pytest.raises(ValueError, match=problem):
         Queries("example", text)
+
+
+def test_what_two_queries_share_stands_in_both() -> None:
+    shared = read("containerstacks_shared.billing", "advance_marks").rstrip()
+    for file in ("charge_organizations", "write_offs"):
+        text = read("containerstacks_shared.billing", file)
+        assert text.count(shared) == 1
+        assert "include:" not in text
 
 
 @pytest.mark.parametrize("module", modules())

@@ -97,5 +97,5 @@ def _prices(versions: list[Any]) -> dict[UUID, PlanHistory]:
         if version["is_gone"]:
             histories[version["vps_plan_id"]].gone(moment)
         else:
-            histories[version["vps_plan_id"]].priced(moment, version["monthly_price"], Decimal(0))
+            histories[version["vps_plan_id"]].priced(moment, version["base_price"], version["markup_price"])
     return histories

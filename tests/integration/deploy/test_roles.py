@@ -210,7 +210,7 @@ async def test_functions_with_their_owners_rights_are_for_whom_they_are_named(
     bills = {
         "charge_organizations",
         "register_rates",
-        "refresh_rates",
+        "heal_rates",
         "correct_held_rates",
         "withdraw_future_moments",
         "compare_moved_marks",

@@ -4,16 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from decimal import Decimal
-from importlib.resources import files
 from typing import Self
 from uuid import UUID
 
-from containerstacks_shared.core.queries import load
+from containerstacks_shared.core.queries import load, read
 from containerstacks_shared.database.db import Connection
 
 _CHARGE = load(__name__, "billing")["charge"]
 # The rule, as `containerstacks migrate` installs it.
-RULE = (files(__package__) / "charge_organizations.sql").read_text(encoding="utf-8")
+RULE = read(__package__, "charge_organizations")
 _SERVERS_ANSWER_SECONDS = 5.0
 
 

@@ -210,40 +210,6 @@ select w.id
    for no key update
 $function$;
 
--- Moves the marks of instances whose hours were charged or forgiven, from where the queue saw them, and returns how many it moved.
--- Whoever moved one of them since, to another mark or another organization, wins: fewer than all means that the caller has to
--- roll back.
-create or replace function advance_marks(
-    ids uuid[], organization_ids uuid[], are_deleted boolean[], marks timestamptz[], marks_new timestamptz[])
-    returns bigint
-    language sql volatile
-    as $function$
-with step as materialized (
-    select *
-      from unnest(ids, organization_ids, are_deleted, marks, marks_new)
-           as step (id, organization_id, deleted, last_billed_at, billed_until)
-), advanced as (
-    update vps_instances i
-       set last_billed_at = s.billed_until
-      from step s
-     where i.id = s.id
-       and not s.deleted
-       and i.last_billed_at is not distinct from s.last_billed_at
-       and i.organization_id = s.organization_id
-    returning i.id
-), advanced_deleted as (
-    update deleted_vps_instances d
-       set last_billed_at = s.billed_until
-      from step s
-     where d.id = s.id
-       and s.deleted
-       and d.last_billed_at is not distinct from s.last_billed_at
-       and d.organization_id = s.organization_id
-    returning d.id
-)
-select (select count(*) from advanced) + (select count(*) from advanced_deleted)
-$function$;
-
 -- The charge --------------------------------------------------------------------------------------
 
 -- Moves the money that billing_queue() decides on: transaction, cycle, ledger entry, wallet and last_billed_at, or none of
@@ -370,7 +336,9 @@ begin
                billed_until + sum(hours_paid) * interval '1 hour' as billed_until
           from charges
          group by id, organization_id, deleted, last_billed_at, billed_until
-    ), unpaid as materialized (
+    ),
+    -- include: advance_marks
+    unpaid as materialized (
         select q.id, q.organization_id, q.deleted, q.wallet_id is null as walletless,
                min(q.billed_until + (q.hour_from + q.hours_paid) * interval '1 hour') as unpaid_since,
                max(q.billed_until + q.hour_to * interval '1 hour') as unpaid_until,
@@ -383,7 +351,7 @@ begin
          group by q.id, q.organization_id, q.deleted, q.wallet_id
     ), new_debtor as materialized (
         -- Their rows are held until the debt is committed, so that nobody moves or deletes one and overlooks it. One that is being
-        -- written at this moment is left to the next run. (Those that paid a part are held by advance_marks().)
+        -- written at this moment is left to the next run. (Those that paid a part are held already, by `advanced`.)
         select i.id, i.organization_id
           from vps_instances i
          where i.id in (select u.id
@@ -431,8 +399,7 @@ begin
         returning d.id
     )
     select (select count(*) from step) as instances_billed,
-           (select advance_marks(array_agg(id), array_agg(organization_id), array_agg(deleted), array_agg(last_billed_at),
-                                 array_agg(billed_until)) from step) as instances_advanced,
+           (select count(*) from advanced) + (select count(*) from advanced_deleted) as instances_advanced,
            (select coalesce(sum(hours_paid), 0) from charges)::bigint as hours_billed,
            (select coalesce(sum(amount), 0) from charges) as amount_billed,
            (select count(*) from unpaid) as instances_unpaid,

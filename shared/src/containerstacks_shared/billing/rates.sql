@@ -8,4 +8,4 @@ select register_rates(array_agg(plan_id), array_agg(region))
 
 -- name: refresh_all
 -- The triggers keep the rates; this heals what two concurrent transactions could not see of each other.
-select refresh_rates(null);
+select heal_rates();

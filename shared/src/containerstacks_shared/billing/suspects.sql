@@ -5,11 +5,14 @@
 
 -- name: instances
 -- $1 the last run that was audited before, $2 a run before it (its rows tie the new ones to the old), $3 the last
--- correction audited before, $4 whether everything is audited, $5 when the last audit began.
+-- correction audited before, $4 whether everything is audited, $5 when the last audit began; from $6 the rates that were right
+-- (rates_by_history.py).
 -- Of periods that last and start at different times, the starts are the ends, but for the first start and the last
 -- end: then, and only then, they are one chain without gap or overlap, and every other hash meets itself.
 with rate as materialized (
-    select plan_id, region, effective_from, effective_to, hourly_rate from rates_by_history()
+    select *
+      from unnest($6::text[], $7::text[], $8::timestamptz[], $9::timestamptz[], $10::numeric[])
+           as rate (plan_id, region, effective_from, effective_to, hourly_rate)
 ), chain as materialized (
     select vps_instance_id,
            min(billing_period_start) as first_start,
@@ -40,7 +43,7 @@ with rate as materialized (
            last_billed_at, null::timestamptz as deleted_at, true as looked_at
       from vps_instances
      union all
-    select d.id, d.organization_id, d.plan_id, rate_region(d.plan_id, d.region), d.created_at, d.last_billed_at,
+    select d.id, d.organization_id, d.plan_id, d.region, d.created_at, d.last_billed_at,
            d.deleted_at, d.deleted_at >= $5::timestamptz or d.hours_owed > 0
       from deleted_vps_instances d
      where not exists (select from vps_instances i where i.id = d.id)
@@ -97,10 +100,12 @@ select i.id, false, false, true, false, false
 
 -- name: rates
 -- Of the instances $1, whose hours cost more than one rate, or were moved to another plan: those with a rate that no
--- price was in force for all the time it was charged. $2 and $3 as $2 and $3 above. A tariff that changes for everybody
+-- price was in force for all the time it was charged. $2 and $3 as above, from $4 the rates that were right. A tariff that changes for everybody
 -- ends here, and not in a look at every hour.
 with rate as materialized (
-    select plan_id, region, effective_from, effective_to, hourly_rate from rates_by_history()
+    select *
+      from unnest($4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::numeric[])
+           as rate (plan_id, region, effective_from, effective_to, hourly_rate)
 )
 select distinct piece.vps_instance_id as id
   from (select vps_instance_id, hourly_rate,
@@ -115,7 +120,7 @@ select distinct piece.vps_instance_id as id
   left join (select id, plan_id, rate_region as region
                from vps_instances
               union all
-             select d.id, d.plan_id, rate_region(d.plan_id, d.region)
+             select d.id, d.plan_id, d.region
                from deleted_vps_instances d
               where not exists (select from vps_instances i where i.id = d.id)) as i on i.id = piece.vps_instance_id
   left join rate r

@@ -16,6 +16,7 @@ from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
 
 from .audit_records import CleanAudit
+from .rates_by_history import Rate, read_rates
 
 _QUERIES = load(__name__)
 _SUSPECTS = load(__name__, "suspects")
@@ -116,6 +117,7 @@ async def verify_snapshot(connection: Connection, scope: Scope) -> list[Finding]
 
 
 async def _verify_instances(connection: Connection, scope: Scope) -> list[Finding]:
+    rates = _columns(await read_rates(connection))
     suspects = await _fetch(
         connection,
         _SUSPECTS["instances"],
@@ -124,6 +126,7 @@ async def _verify_instances(connection: Connection, scope: Scope) -> list[Findin
         scope.after_correction,
         scope.is_full,
         scope.since,
+        *rates,
     )
     reasons = {
         "unchained": ("overlapping_periods", "gaps_between_periods"),
@@ -138,14 +141,20 @@ async def _verify_instances(connection: Connection, scope: Scope) -> list[Findin
             findings += await _find(connection, check, _INSTANCES[check], instances)
     return [
         *findings,
-        *await _verify_rates(connection, scope, [row["id"] for row in suspects if row["odd_rate"]]),
+        *await _verify_rates(connection, scope, [row["id"] for row in suspects if row["odd_rate"]], rates),
     ]
 
 
-async def _verify_rates(connection: Connection, scope: Scope, instances: Sequence[UUID]) -> list[Finding]:
+def _columns(rates: Sequence[Rate]) -> list[Sequence[Any]]:
+    return list(zip(*rates, strict=True)) or [()] * len(Rate._fields)
+
+
+async def _verify_rates(
+    connection: Connection, scope: Scope, instances: Sequence[UUID], rates: Sequence[Any]
+) -> list[Finding]:
     if not instances:
         return []
-    within = (scope.tying_run, scope.after_correction)
+    within = (scope.tying_run, scope.after_correction, *rates)
     odd = [row["id"] for row in await _fetch(connection, _SUSPECTS["rates"], instances, *within)]
     check = "rates_not_in_force"
     return await _find(connection, check, _INSTANCES[check], odd, *within) if odd else []

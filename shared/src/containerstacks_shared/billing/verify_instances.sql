@@ -88,11 +88,13 @@ select id::text as key,
  order by key;
 
 -- name: rates_not_in_force
--- An hour costs what its plan cost at its start, by what stood in the plans' rows then (schema/steps/audits.sql). An instance
+-- An hour costs what its plan cost at its start, by what stood in the plans' rows then: the rates from $4 (rates_by_history.py). An instance
 -- that was resized is looked at although all is well, so no more is read than what is audited: $2 the last run before, $3 the
 -- last correction.
 with rate as materialized (
-    select plan_id, region, effective_from, effective_to, hourly_rate from rates_by_history()
+    select *
+      from unnest($4::text[], $5::text[], $6::timestamptz[], $7::timestamptz[], $8::numeric[])
+           as rate (plan_id, region, effective_from, effective_to, hourly_rate)
 ), charged as materialized (
     select c.id, c.vps_instance_id, c.hourly_rate, c.billing_period_start + k * interval '1 hour' as start
       from all_vps_billing_cycles() c
@@ -115,7 +117,7 @@ with rate as materialized (
      where id = any ($1::uuid[])
 ), priced as (
     select h.id, h.vps_instance_id, h.hourly_rate, h.start, coalesce(earlier.plan_id, i.plan_id) as plan_id,
-           rate_region(coalesce(earlier.plan_id, i.plan_id), coalesce(earlier.region, i.region)) as region
+           case when earlier.plan_id is null then i.region else earlier.region end as region
       from charged h
       join instance i on i.id = h.vps_instance_id
       left join lateral (

@@ -33,7 +33,7 @@ select coalesce(w.id, entries.wallet_id)::text as key,
                                    order by e.id desc
                                    limit 1) as latest
               where not $1::boolean) as entries on entries.wallet_id = w.id
- where wallet_balance(w.balance) <> coalesce(entries.total, 0)
+ where coalesce(nullif(w.balance, 'NaN'), 0) <> coalesce(entries.total, 0)
     or w.balance = 'NaN'
  order by key;
 

@@ -66,7 +66,9 @@ with queue as materialized (
            billed_until + sum(hours_forgiven) * interval '1 hour' as billed_until
       from forgiven
      group by id, organization_id, deleted, last_billed_at, billed_until
-), closed as (
+),
+-- include: advance_marks
+closed as (
     update vps_debts d
        set written_off_at = $2::timestamptz,
            billing_correction_id = decision.id
@@ -80,8 +82,7 @@ with queue as materialized (
 )
 select (select hours from payable) as hours_payable,
        (select count(*) from step) as instances,
-       (select advance_marks(array_agg(id), array_agg(organization_id), array_agg(deleted), array_agg(last_billed_at),
-                             array_agg(billed_until)) from step) as instances_advanced,
+       (select count(*) from advanced) + (select count(*) from advanced_deleted) as instances_advanced,
        (select coalesce(sum(hours_forgiven), 0) from forgiven)::bigint as hours,
        (select coalesce(sum(amount), 0) from forgiven) as amount,
        (select count(*) from closed) as debts_closed;

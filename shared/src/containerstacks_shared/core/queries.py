@@ -1,7 +1,8 @@
 """Every query of this project, by name.
 
 A noun's queries stand in `.sql` files beside its Python, each under a `-- name: …` line. The comment below that
-line says why, and travels to the server with the query.
+line says why, and travels to the server with the query. What two queries do alike stands in a file of its own, and in
+theirs an `-- include: …` line.
 """
 
 import re
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 _HEADER: Final = re.compile(r"^-- name: (?P<name>[a-z][a-z0-9_]*)[ \t]*$", re.MULTILINE)
+_INCLUDE: Final = re.compile(r"^[ \t]*-- include: (?P<name>[a-z][a-z0-9_]*)$", re.MULTILINE)
 _ROOT: Final = Path(__file__).parents[1]
 _PACKAGE: Final = __name__.split(".", maxsplit=1)[0]
 
@@ -41,7 +43,13 @@ def load(module: str, file: str | None = None) -> Queries:
     """Load the queries beside a module: of the file that has its name, or of another one in the same folder."""
     package, _, name = module.rpartition(".")
     name = file or name
-    return Queries(name, (files(package) / f"{name}.sql").read_text(encoding="utf-8"))
+    return Queries(name, read(package, name))
+
+
+def read(package: str, name: str) -> str:
+    """Read the SQL file `name` of `package`, with what it includes."""
+    text = (files(package) / f"{name}.sql").read_text(encoding="utf-8")
+    return _INCLUDE.sub(lambda include: read(package, include["name"]).rstrip(), text)
 
 
 def modules() -> list[str]:

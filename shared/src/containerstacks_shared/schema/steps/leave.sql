@@ -58,18 +58,18 @@ drop function application_changes, guard_application_payment, guard_application_
               biller_is_alive, guard_clock, guard_is_on, metadata_amount;
 drop table application_debits, guard_interventions, guard_installation;
 drop sequence application_charges_refused, application_charge_refused_at;
-drop function charge_organizations, advance_marks, billing_queue, lock_paying_wallets, correct_held_rates, hold_base_tables;
+drop function charge_organizations, billing_queue, lock_paying_wallets, correct_held_rates, hold_base_tables;
 drop function withdraw_future_moments, compare_moved_marks, marks_set_back, notice_marks_set_back, charged_until, record_plan_versions, notice_moved_mark,
               refuse_blind_truncate;
 drop function vps_plans_changed, count_vps_instances, count_all_time, announce_count_deltas, remember_vps_plan, move_vps_debt, bury_vps_instances,
               truncate_vps_instances, write_off_organizations, record_wallet_movement, record_wallets_truncated, wallet_balance,
-              refresh_rates, register_rates, current_hourly_rates, backup_hourly_price, hourly_rate, monthly_price, match_vps_plan, rate_region,
+              heal_rates, refresh_rates, register_rates, current_hourly_rates, backup_hourly_price, hourly_rate, monthly_price, match_vps_plan, rate_region,
               configured_region, offered_region,
               specification_problem, specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,
               time_ordered_uuid, find_api_key, list_api_keys, revoke_api_key, note_api_key_uses,
-              billed_until_before, rates_by_history;
+              billed_until_before;
 drop table counts, count_deltas, vps_history, leaderships, billing_control, billing_runs, hourly_rates, price_holds, last_charged_prices,
-           vps_plan_changes, vps_plan_edits, vps_plan_versions, moved_marks, deleted_vps_instances, vps_debts, outbox_messages, alerts, alert_looks, wallet_ledger_entries, billing_corrections, ledger_explanations, billing_audits,
+           vps_plan_changes, vps_plan_edits, vps_plan_versions, vps_plan_references, moved_marks, deleted_vps_instances, vps_debts, outbox_messages, alerts, alert_looks, wallet_ledger_entries, billing_corrections, ledger_explanations, billing_audits,
            web_sessions, staff_roles;
 drop function role_of;
 drop table action_log;

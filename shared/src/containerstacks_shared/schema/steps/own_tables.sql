@@ -131,8 +131,6 @@ create table hourly_rates (
     hourly_rate numeric(18, 8) not null,
     vps_plan_id uuid,
     problem text check (problem in ('unknown_plan', 'no_price', 'negative_price')),
-    -- When this row was written: the first price that was known of a plan and region covers earlier time.
-    known_since timestamptz not null default clock_present(),
     primary key (plan_id, region, effective_from),
     check (effective_from < effective_to)
 );
@@ -186,7 +184,8 @@ create table vps_plan_edits (
     regions text[] not null default '{}'
 );
 
--- What stood in a plan's row, and since when: the facts from which `verify` works out what an hour had to cost.
+-- What stood in a plan's row, and since when, and when each plan and region was first used: the facts from which `verify` works
+-- out what an hour had to cost.
 create table vps_plan_versions (
     id bigint generated always as identity primary key,
     vps_plan_id uuid not null,
@@ -195,12 +194,19 @@ create table vps_plan_versions (
     region text not null,
     active boolean not null,
     created_at timestamptz,
-    monthly_price numeric,
-    backup_price_hourly numeric not null default 0,
+    base_price numeric,
+    markup_price numeric,
+    backup_price_hourly numeric,
+    backup_upcharge_hourly numeric,
     is_gone boolean not null default false
 );
 create index vps_plan_versions_plan on vps_plan_versions (vps_plan_id, id);
-create index vps_plan_versions_provider on vps_plan_versions (provider_plan_id);
+create table vps_plan_references (
+    plan_id text not null,
+    region text not null,
+    first_seen_at timestamptz not null,
+    primary key (plan_id, region)
+);
 
 -- Instances whose mark somebody set back, or whose row came again under an id that was deleted: a run compares the mark with
 -- what was charged before it charges them, and leaves those waiting that would be charged twice.

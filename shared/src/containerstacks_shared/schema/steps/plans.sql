@@ -131,6 +131,7 @@ end;
 create function register_rates(plan_ids text[], regions text[]) returns void
     language sql volatile security definer set search_path = public, pg_temp
 begin atomic
+    with registered as (
     insert into public.hourly_rates (plan_id, region, effective_from, effective_to, hourly_rate, vps_plan_id, problem)
     select r.plan_id, r.region, span.effective_from, span.effective_to, r.hourly_rate, r.vps_plan_id, r.problem
       from (select distinct key.plan_id, public.rate_region(key.plan_id, key.region) as region
@@ -147,6 +148,13 @@ begin atomic
      where not exists (select from public.hourly_rates registered
                         where registered.plan_id = key.plan_id and registered.region = key.region)
      order by r.plan_id, r.region, span.effective_from
+        on conflict do nothing
+    returning plan_id, region
+    )
+    insert into public.vps_plan_references (plan_id, region, first_seen_at)
+    select distinct plan_id, region, public.clock_present()
+      from registered
+     order by plan_id, region
         on conflict do nothing;
 end;
 
@@ -303,26 +311,34 @@ create function record_plan_versions(affected text[], moment timestamptz) return
          order by v.vps_plan_id, v.id desc
     ), now_is as materialized (
         select p.id, p.provider_plan_id, offered_region(p.specifications) as region, p.active, p.created_at,
-               monthly_price(p.base_price, p.markup_price) as monthly_price,
-               round(backup_hourly_price(to_jsonb(p)), 8) as backup_price_hourly
+               p.base_price, p.markup_price,
+               (to_jsonb(p) ->> 'backup_price_hourly')::numeric as backup_price_hourly,
+               (to_jsonb(p) ->> 'backup_upcharge_hourly')::numeric as backup_upcharge_hourly
           from vps_plans p
          where affected is null or p.id::text = any (affected)
     )
     insert into vps_plan_versions
-        (vps_plan_id, in_force_from, provider_plan_id, region, active, created_at, monthly_price, backup_price_hourly,
-         is_gone)
+        (vps_plan_id, in_force_from, provider_plan_id, region, active, created_at, base_price, markup_price,
+         backup_price_hourly, backup_upcharge_hourly, is_gone)
     select coalesce(n.id, k.vps_plan_id), moment, coalesce(n.provider_plan_id, k.provider_plan_id),
            coalesce(n.region, k.region), coalesce(n.active, k.active), coalesce(n.created_at, k.created_at),
-           n.monthly_price, coalesce(n.backup_price_hourly, 0), n.id is null
+           n.base_price, n.markup_price, n.backup_price_hourly, n.backup_upcharge_hourly, n.id is null
       from now_is n
       full join known k on k.vps_plan_id = n.id
      where (n.id is null and not k.is_gone)
         or n.id is not null
-           and (k.provider_plan_id, k.region, k.active, k.created_at, k.monthly_price, k.backup_price_hourly, k.is_gone)
+           and (k.provider_plan_id, k.region, k.active, k.created_at, k.base_price, k.markup_price,
+                k.backup_price_hourly, k.backup_upcharge_hourly, k.is_gone)
                is distinct from
-               (n.provider_plan_id, n.region, n.active, n.created_at, n.monthly_price, n.backup_price_hourly, false)
+               (n.provider_plan_id, n.region, n.active, n.created_at, n.base_price, n.markup_price,
+                n.backup_price_hourly, n.backup_upcharge_hourly, false)
      order by 1
     $$;
+
+-- What every run asks: triggers bring each edit into force, but for what two transactions could not see of each other.
+create function heal_rates() returns void
+    language sql volatile security definer set search_path = public, pg_temp
+    as $$ select record_plan_versions(null, refresh_rates(null)) $$;
 
 create function bring_plan_edits_into_force() returns trigger
     language plpgsql security definer set search_path = public, pg_temp

@@ -21,6 +21,7 @@ begin
     update vps_plan_versions set in_force_from = present where in_force_from > present;
     get diagnostics affected = row_count;
     withdrawn := withdrawn + affected;
+    update vps_plan_references set first_seen_at = present where first_seen_at > present;
     if exists (select from hourly_rates where effective_from > present) then
         -- What came and went within that time never was in force.
         delete from hourly_rates where effective_from > present and effective_to < 'infinity';
@@ -110,4 +111,4 @@ create function notice_marks_set_back(organization uuid) returns bigint
     $$;
 
 revoke execute on function withdraw_future_moments(), charged_until(uuid, uuid[]), marks_set_back(), compare_moved_marks(),
-    notice_marks_set_back(uuid), record_plan_versions(text[], timestamptz) from public;
+    notice_marks_set_back(uuid), record_plan_versions(text[], timestamptz), heal_rates() from public;
