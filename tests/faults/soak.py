@@ -7,10 +7,12 @@ Strikes against billing, then every property of the tests on many cases more; bo
 
 import argparse
 import asyncio
+import math
 import os
 import secrets
 import subprocess
 import sys
+import time
 
 from containerstacks_shared.core.log import configure_logging
 from faults.strikes.blows import Kind
@@ -25,9 +27,10 @@ async def soak(*, strikes: int, seed: int, only: list[Kind]) -> str:
         return campaign.report()
 
 
-async def disorder(*, phases: int, seed: int) -> str:
+async def disorder(*, phases: int, minutes: float, seed: int) -> str:
+    until = time.monotonic() + 60 * minutes
     async with writers.open_campaign(seed, tell=_tell) as campaign:
-        for _ in range(phases):
+        while campaign.phases < phases and time.monotonic() < until:
             await campaign.phase()
         return campaign.report()
 
@@ -66,11 +69,12 @@ def main() -> int:
     parser.add_argument(
         "--phases", type=int, default=0, help="phases of everybody writing at once, no strikes"
     )
+    parser.add_argument("--minutes", type=float, default=math.inf, help="begin no phase after so many")
     arguments = parser.parse_args()
     configure_logging("critical" if arguments.phases else "error", "console", service="soak")
     if arguments.phases:
         _tell(f"{arguments.phases} phases with seed {arguments.seed}")
-        _tell(asyncio.run(disorder(phases=arguments.phases, seed=arguments.seed)))
+        _tell(asyncio.run(disorder(phases=arguments.phases, minutes=arguments.minutes, seed=arguments.seed)))
         return 0
     _tell(f"{arguments.strikes} strikes with seed {arguments.seed}")
     _tell(asyncio.run(soak(strikes=arguments.strikes, seed=arguments.seed, only=arguments.only)))

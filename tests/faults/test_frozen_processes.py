@@ -9,6 +9,7 @@ from containerstacks_shared.local.embedded import EmbeddedPostgres
 from containerstacks_shared.schema import migrate
 from support import fleet, promises
 from support.freezing import frozen, frozen_server
+from support.headline import headline
 from support.processes import Processes, Service
 from support.waiting import LIMIT_SECONDS, eventually, time_passes
 
@@ -54,7 +55,8 @@ async def test_a_database_that_was_frozen_for_longer_than_a_look_is_on_record(
     dsn = own_postgres.dsn()
     migrate(dsn)
     platform = await start(processes, dsn)
-    with frozen_server(own_postgres):
+    assert own_postgres.pid is not None
+    with frozen_server(own_postgres.pid):
         await eventually(lambda: is_down(platform, "database"))
         await time_passes(FREEZE_SECONDS)
 
@@ -82,14 +84,14 @@ async def test_a_frozen_aggregator_is_told_of_and_blames_nobody_when_it_thaws(
         # What has to be folded waits all that time.
         await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
         await platform.becomes("no_data", promises.WATCHED_SECONDS + promises.SHOWN_SECONDS)
-        assert "Monitoring is interrupted" in await platform.web.get_text("/status", Accept="text/html")
+        assert await headline(platform.web) == "Monitoring is interrupted"
     said: set[str] = set()
 
     async def green_again() -> bool:
         said.add(await platform.overall())
         return "operational" in said
 
-    await eventually(green_again)
+    await eventually(green_again, promises.SUCCEEDED_SECONDS)
     # A few looks later, it still is.
     checked_at = [each["checkedAt"] for each in (await platform.components()).values()]
 

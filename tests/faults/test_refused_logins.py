@@ -12,6 +12,7 @@ from containerstacks_shared.database import db, suitability
 from containerstacks_shared.schema import migrate
 from support import promises
 from support.databases import DatabaseServer, database_name
+from support.headline import headline
 from support.processes import Processes, Service
 from support.waiting import eventually
 
@@ -79,8 +80,11 @@ async def test_a_server_that_refuses_for_a_while_ends_no_service(
     door.end_sessions()
     for service in services:
         await eventually(partial(misses_the_database, service))
-    status = await services[0].get_text("/status", Accept="text/html")
-    assert "Status is delayed" in status
+
+    async def says_delayed() -> bool:
+        return await headline(services[0]) == "Status is delayed"
+
+    await eventually(says_delayed, promises.STALE_SECONDS)
 
     door.execute(admit)
     for service in services:

@@ -6,8 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP, Signals
 
-from containerstacks_shared.local.embedded import EmbeddedPostgres
-
 
 @contextlib.contextmanager
 def frozen(*process_ids: int) -> Iterator[None]:
@@ -22,12 +20,17 @@ def frozen(*process_ids: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def frozen_server(postgres: EmbeddedPostgres) -> Iterator[None]:
+def frozen_server(postmaster: int) -> Iterator[None]:
     """Stop all of a server: connections stay open and new ones are accepted by the kernel, and nobody answers."""
-    assert postgres.pid is not None
     # The postmaster first, so that it makes no more of them.
-    with frozen(postgres.pid), frozen(*_children(postgres.pid)):
+    with frozen(postmaster), frozen(*_children(postmaster)):
         yield
+
+
+def parent_of(process_id: int) -> int:
+    """Return the parent: of a backend, the postmaster."""
+    # The name before it may hold spaces.
+    return int(Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()[1])
 
 
 def _children(process_id: int) -> list[int]:

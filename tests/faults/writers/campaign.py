@@ -3,14 +3,17 @@
 import asyncio
 import contextlib
 import os
-import signal
 from asyncio import Event
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
+from pathlib import Path
 from random import Random
+from tempfile import TemporaryDirectory
 
 import asyncpg
+import psycopg
 
 from containerstacks_shared.billing import explanations
 from containerstacks_shared.billing.documents import Biller, RunTrigger
@@ -24,9 +27,12 @@ from support import fleet
 from support.clock import shift_clock
 from support.dark_proxy import DarkProxy, dark_proxy
 from support.databases import DatabaseServer, connect, embedded_postgres
+from support.waiting import LIMIT_SECONDS, eventually
 
+from .blows import Blows, Mode, Restart, restart_found
 from .deeds import Deeds
 from .facts import differences
+from .services import Services, running_services
 
 WRITERS = 6
 BILLERS = 3
@@ -36,10 +42,11 @@ INSTANCES_PER_ORGANIZATION = 10
 PLANS = 6
 # What a biller may meet in all this, and leaves to its next run.
 _AWAY: tuple[type[Exception], ...] = (ContainerStacksError, asyncpg.PostgresError, *db.UNAVAILABLE)
-_STRUCK_SECONDS = (0.2, 1.5)
-_BACKENDS = """
-select pid from pg_stat_activity
- where datname = current_database() and application_name like 'containerstacks-%' and pid <> pg_backend_pid()
+# A restart must lose nothing: whoever was told that it is committed relies on it.
+_DURABLE = {"synchronous_commit": "on"}
+_END_SERVICES = """
+select pg_terminate_backend(pid) from pg_stat_activity
+ where datname = current_database() and application_name like 'containerstacks-%'
 """
 
 
@@ -49,8 +56,9 @@ class Campaign:
 
     seed: int
     dsn: str
-    connection: asyncpg.Connection
     proxy: DarkProxy
+    services: Services
+    restart: Restart
     tell: Callable[[str], None]
     hours: int = 0
     phases: int = 0
@@ -80,13 +88,16 @@ class Campaign:
 
     async def _pass_hours(self, hours: int) -> None:
         self.hours += hours
-        await shift_clock(self.connection, timedelta(hours=self.hours))
+        async with self._session() as connection:
+            await shift_clock(connection, timedelta(hours=self.hours))
+            # Those of the services that reconnect read the setting anew.
+            await connection.execute(_END_SERVICES)
 
     async def _disorder(self, random: Random) -> None:
         stop = Event()
         async with asyncio.TaskGroup() as group:
             billers = [group.create_task(self._bill(stop, Random(random.random()))) for _ in range(BILLERS)]
-            striker = group.create_task(self._strike(stop, Random(random.random())))
+            striker = group.create_task(self._strike_until(stop, Random(random.random())))
             async with asyncio.TaskGroup() as writers:
                 for _ in range(WRITERS):
                     writers.create_task(self._write(Random(random.random())))
@@ -94,13 +105,31 @@ class Campaign:
             await asyncio.wait([*billers, striker])
 
     async def _write(self, random: Random) -> None:
-        connection = await connect(self.dsn, application_name="writer")
+        left = DEEDS
+        while left:
+            async with self._session() as connection:
+                deeds = Deeds(connection, random, self.done)
+                with contextlib.suppress(*db.UNAVAILABLE):
+                    while left:
+                        # One that lost its session is not done again.
+                        left -= 1
+                        await deeds.do_something()
+
+    @contextlib.asynccontextmanager
+    async def _session(self) -> AsyncIterator[asyncpg.Connection]:
+        """Connect as somebody who writes, as soon as the server is there."""
+
+        async def connected() -> asyncpg.Connection | None:
+            try:
+                return await connect(self.dsn, application_name="writer")
+            except db.UNAVAILABLE:
+                return None
+
+        connection = await eventually(connected)
         try:
-            deeds = Deeds(connection, random, self.done)
-            for _ in range(DEEDS):
-                await deeds.do_something()
+            yield connection
         finally:
-            await connection.close()
+            connection.terminate()
 
     async def _bill(self, stop: Event, random: Random) -> None:
         biller = random.choice(list(Biller))
@@ -121,7 +150,9 @@ class Campaign:
                         await pool.close()
             self.runs[outcome] = self.runs.get(outcome, 0) + 1
 
-    async def _run(self, pool: db.Pool, dsn: str, biller: Biller, stop: Event) -> str:
+    async def _run(
+        self, pool: db.Pool, dsn: str, biller: Biller, stop: Event, *, lock_timeout: float = 5.0
+    ) -> str:
         settings = load_settings(BillingSettings, database_url=dsn, batch_size=50, concurrency=2)
         summary = await run_hourly_billing(
             pool,
@@ -130,88 +161,72 @@ class Campaign:
             trigger=RunTrigger.SCHEDULE,
             settings=settings,
             stop=stop,
-            lock_timeout=5.0,
+            lock_timeout=lock_timeout,
         )
         return summary.status.value
 
-    async def _strike(self, stop: Event, random: Random) -> None:
-        connection = await connect(self.dsn, application_name="writer")
-        try:
-            while not stop.is_set():
-                kind = random.choice(("dark", "cut", "stopped backend", "ended backend", "nothing"))
-                backends = [row["pid"] for row in await connection.fetch(_BACKENDS)]
-                victim = random.choice(backends) if backends else None
-                self._begin(kind, victim)
-                try:
-                    with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(stop.wait(), random.uniform(*_STRUCK_SECONDS))
-                finally:
-                    self._end(kind, victim)
-                self.struck[kind] = self.struck.get(kind, 0) + 1
-        finally:
-            await connection.close()
-
-    def _begin(self, kind: str, victim: int | None) -> None:
-        match kind:
-            case "dark":
-                self.proxy.go_dark()
-            case "cut":
-                self.proxy.cut()
-            case "stopped backend" | "ended backend" if victim is not None:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(victim, signal.SIGSTOP if kind == "stopped backend" else signal.SIGTERM)
-            case _:
-                pass
-
-    def _end(self, kind: str, victim: int | None) -> None:
-        self.proxy.go_light()
-        if kind == "stopped backend" and victim is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(victim, signal.SIGCONT)
+    async def _strike_until(self, stop: Event, random: Random) -> None:
+        blows = Blows(self.proxy, self.restart, self.services.all, self.struck)
+        while not stop.is_set():
+            async with self._session() as connection:
+                with contextlib.suppress(*db.UNAVAILABLE):
+                    while not stop.is_set():
+                        await blows.strike(stop, connection, random)
 
     async def _silence(self) -> None:
-        """Bill what is due with nobody in the way, twice, and audit."""
+        """Bill what is due with nobody in the way, twice, and audit; the page shows what there is."""
         pool = await db.create_pool(self.dsn, service="billing-daemon")
         try:
             for _ in range(2):
-                status = await self._run(pool, self.dsn, Biller.DAEMON, Event())
-                assert status == "succeeded", await self.connection.fetchrow(
+                status = await self._run(pool, self.dsn, Biller.DAEMON, Event(), lock_timeout=LIMIT_SECONDS)
+                assert status == "succeeded", await pool.fetchrow(
                     "select * from billing_runs order by id desc limit 1"
                 )
         finally:
             await pool.close()
-        await explanations.explain(self.connection, None, reason="the campaign's own", author="campaign")
-        await self.connection.execute("analyze")
-        found = [
-            str(finding) for finding in await verify(self.connection) if finding.severity is Severity.OWN
-        ]
-        found += await differences(self.connection)
-        assert not found, "\n".join(found[:10])
+        async with self._session() as connection:
+            await explanations.explain(connection, None, reason="the campaign's own", author="campaign")
+            await connection.execute("analyze")
+            found = [str(finding) for finding in await verify(connection) if finding.severity is Severity.OWN]
+            found += await differences(connection)
+            assert not found, "\n".join(found[:10])
+            await self.services.show_the_truth(connection)
 
 
 @contextlib.asynccontextmanager
 async def open_campaign(seed: int, *, tell: Callable[[str], None]) -> AsyncIterator[Campaign]:
-    # A server of its own: one that has a stopped session keeps everybody waiting.
-    with _server() as server:
+    async with contextlib.AsyncExitStack() as stack:
+        # A server of its own: one that has a stopped session keeps everybody waiting.
+        server, restart = stack.enter_context(_server())
         dsn = server.create("disorder")
         await asyncio.to_thread(migrate, dsn)
         connection = await connect(dsn, application_name="writer")
         try:
             await _settle_in(connection, Random(seed))
-            async with dark_proxy(dsn) as proxy:
-                yield Campaign(seed, dsn, connection, proxy, tell)
         finally:
             await connection.close()
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="containerstacks-")))
+        services = await stack.enter_async_context(running_services(folder, dsn))
+        proxy = await stack.enter_async_context(dark_proxy(dsn))
+        yield Campaign(seed, dsn, proxy, services, restart, tell)
 
 
 @contextlib.contextmanager
-def _server() -> Iterator[DatabaseServer]:
+def _server() -> Iterator[tuple[DatabaseServer, Restart]]:
     existing = os.environ.get("SOAK_DATABASE_SERVER")
     if existing:
-        yield DatabaseServer(existing)
+        with psycopg.connect(existing) as connection:
+            row = connection.execute("show data_directory").fetchone()
+        assert row is not None
+        yield DatabaseServer(existing), partial(restart_found, Path(row[0]))
         return
-    with embedded_postgres() as postgres:
-        yield DatabaseServer(postgres.start())
+    with embedded_postgres(_DURABLE) as postgres:
+
+        def restart(mode: Mode) -> None:
+            postgres.stop(mode)
+            postgres.start()
+
+        yield DatabaseServer(postgres.start()), restart
 
 
 async def _settle_in(connection: asyncpg.Connection, random: Random) -> None:

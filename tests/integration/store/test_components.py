@@ -188,7 +188,16 @@ async def test_another_state_is_announced_and_the_same_is_not(
     async with listening(database_url, Channel.COMPONENTS_CHANGED) as heard:
         await record_at(connection, NOON)
         await heard.next()
-        await record_at(connection, NOON + MINUTE)
-        await record_at(connection, NOON + 2 * MINUTE, DOWN)
+        await record_at(connection, NOON + MINUTE / 2)
+        await record_at(connection, NOON + MINUTE, DOWN)
         await heard.next()
         assert heard.take_all() == []
+
+
+async def test_the_same_state_is_announced_after_nothing_was_known(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    async with listening(database_url, Channel.COMPONENTS_CHANGED) as heard:
+        for minutes in (0, 2):
+            await record_at(connection, NOON + minutes * MINUTE)
+            await heard.next()

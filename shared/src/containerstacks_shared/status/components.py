@@ -99,7 +99,9 @@ async def save_states(connection: Connection, measured: Mapping[Component, Findi
     """Write down what the rules say now, and announce it when that is news. Runs as `record` does."""
     changed = False
     for component, finding in measured.items():
-        changed |= await connection.fetchval(_SAVE_STATE, component, finding.state, finding.because)
+        changed |= await connection.fetchval(
+            _SAVE_STATE, component, finding.state, finding.because, component_rules.RECORD_LIFETIME
+        )
     if changed:
         await connection.execute(_ANNOUNCE)
 

@@ -1,9 +1,9 @@
 -- What each component was like. Bins are UTC: date_bin counts from an origin that begins a day.
 
 -- name: save_state
--- Tells whether the state is another one than before.
+-- Tells whether the state is another one than was known: one older than $4 said nothing any more.
 with before as (
-    select state from component_states where component = $1
+    select state from component_states where component = $1 and checked_at > clock_now() - $4::interval
 )
 insert into component_states (component, state, because, checked_at)
 values ($1, $2, $3, clock_now())

@@ -1,0 +1,169 @@
+"""A partition, a server without room, a machine that slept: the page is true soon after, each hour is billed once."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Iterator
+from datetime import timedelta
+from typing import Any
+
+import asyncpg
+import pytest
+
+from containerstacks_shared.billing.verify import Severity, verify
+from containerstacks_shared.schema import migrate
+from support import charges, databases, fleet, promises, roles
+from support.clock import shift_clock
+from support.dark_proxy import DarkProxy, dark_proxy
+from support.freezing import frozen
+from support.headline import headline
+from support.processes import Processes, Service
+from support.waiting import eventually
+
+HOURS = 3
+CONNECTIONS_MAX = 40
+ACTIVE = "select holder from leaderships where role = 'builtin_billing'"
+END_SESSIONS = """
+select count(pg_terminate_backend(pid)) from pg_stat_activity
+ where datname = current_database() and application_name like 'containerstacks-%'
+"""
+
+
+@pytest.fixture
+async def proxy(database_url: str) -> AsyncIterator[DarkProxy]:
+    async with dark_proxy(database_url) as proxy:
+        yield proxy
+
+
+async def total_of(web: Service) -> int:
+    return int((await web.get_json("/api/health/stats"))["vps"]["total"])
+
+
+async def shows(web: Service, total: int, within: float = promises.SUCCEEDED_SECONDS) -> None:
+    async def is_so() -> bool:
+        return await total_of(web) == total
+
+    await eventually(is_so, within, pause=0.2)
+
+
+async def says_delayed(web: Service) -> bool:
+    return await headline(web) == "Status is delayed"
+
+
+async def assert_billed_once(connection: asyncpg.Connection, expected: Any) -> None:
+    assert await charges.hours_billed(connection) == expected
+    assert [each for each in await verify(connection) if each.severity is Severity.OWN] == []
+
+
+async def test_replicas_beside_one_in_a_partition_stay_true_and_bill_in_its_place(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, proxy: DarkProxy
+) -> None:
+    # Nobody but the replicas bills, and the first one leads.
+    cut_off = await processes.start_web(proxy.dsn)
+
+    async def leads(web: Service) -> bool:
+        return str(await connection.fetchval(ACTIVE)).endswith(f"-{web.pid}")
+
+    await eventually(lambda: leads(cut_off))
+    others = [await processes.start_web(database_url) for _ in range(2)]
+    proxy.go_dark()
+    due = await charges.add_due_fleet(connection, organizations=2, instances=2, hours=HOURS)
+    for web in others:
+        await shows(web, 4)
+        assert not await says_delayed(web)
+    await eventually(
+        lambda: says_delayed(cut_off), promises.STALE_SECONDS + promises.SHOWN_WITHOUT_HINT_SECONDS, pause=0.2
+    )
+
+    async def billed() -> bool:
+        return await charges.hours_billed(connection) == due.expected
+
+    await eventually(billed)
+    assert not await leads(cut_off)
+    proxy.go_light()
+    await shows(cut_off, 4)
+    await assert_billed_once(connection, due.expected)
+
+
+async def test_a_server_without_room_for_sessions_is_told_of_and_recovered_from(processes: Processes) -> None:
+    with databases.embedded_postgres({"max_connections": str(CONNECTIONS_MAX)}) as postgres:
+        dsn = await asyncio.to_thread(postgres.start)
+        await asyncio.to_thread(migrate, dsn)
+        roles.grant(dsn)
+        connection = await databases.connect(dsn)
+        web = await processes.start_web(roles.as_role(dsn, roles.WEB))
+        daemon = await processes.start_billing_daemon(roles.as_role(dsn, roles.BILLING_DAEMON))
+        organization = await fleet.add_organization(connection, balance="10")
+        await shows(web, 0)
+        async with crowd(roles.as_role(dsn, roles.STATS_AGGREGATOR)):
+            # Whoever has sessions goes on.
+            await fleet.add_instance(
+                connection, organization, await fleet.add_plan(connection), hours_due=HOURS
+            )
+            await shows(web, 1)
+            await connection.execute(END_SESSIONS)
+            async with crowd(roles.as_role(dsn, roles.STATS_AGGREGATOR)):
+                await eventually(
+                    lambda: says_delayed(web), promises.STALE_SECONDS + promises.SHOWN_WITHOUT_HINT_SECONDS
+                )
+                assert daemon.running
+                await fleet.add_user(connection)
+                await connection.execute("update vps_instances set status = 'error'")
+
+        async def true_again() -> bool:
+            document = await web.get_json("/api/health/stats")
+            assert document["vps"]["byStatus"]["error"] == 1, document
+            return not await says_delayed(web)
+
+        await eventually(true_again, promises.SUCCEEDED_SECONDS, pause=0.2)
+
+        async def billed() -> bool:
+            return sum((await charges.hours_billed(connection)).values()) == HOURS
+
+        await eventually(billed)
+        await assert_billed_once(connection, await charges.hours_billed(connection))
+        await connection.close()
+
+
+@contextlib.asynccontextmanager
+async def crowd(dsn: str) -> AsyncIterator[None]:
+    """Take every session that ordinary roles may have."""
+    sessions: list[asyncpg.Connection] = []
+    try:
+        for _ in range(CONNECTIONS_MAX):
+            with contextlib.suppress(asyncpg.TooManyConnectionsError):
+                sessions.append(await asyncpg.connect(dsn))
+        yield
+    finally:
+        for session in sessions:
+            await session.close()
+
+
+async def test_after_an_hour_of_sleep_the_page_is_true_and_the_hour_billed_once(
+    database_url: str, connection: asyncpg.Connection, processes: Processes
+) -> None:
+    due = await charges.add_due_fleet(connection, organizations=2, instances=2, hours=HOURS)
+    daemon = await processes.start_billing_daemon(database_url, TEST_CLOCK="1")
+    web = await processes.start_web(database_url, TEST_CLOCK="1")
+    aggregator = await processes.start_stats_aggregator(database_url, TEST_CLOCK="1")
+
+    async def is_true(hours: int) -> bool:
+        assert await charges.hours_billed(connection) == dict.fromkeys(due.expected, hours)
+        document = await web.get_json("/api/status/components")
+        billing = await web.get_json("/api/health/billing-daemon")
+        assert billing["daemon"]["status"] == "running"
+        states = {each["component"]: each["state"] for each in document["components"]}
+        assert set(states.values()) == {"operational"}, states
+        return True
+
+    await eventually(lambda: is_true(HOURS), pause=0.5)
+    with frozen(*sleeping(web, daemon, aggregator)):
+        # Sessions read the clock's setting when they begin, and a machine that sleeps has none that go on.
+        await shift_clock(connection, timedelta(hours=1))
+        await connection.execute(END_SESSIONS)
+    await eventually(lambda: is_true(HOURS + 1), promises.SUCCEEDED_SECONDS, pause=0.5)
+    await assert_billed_once(connection, dict.fromkeys(due.expected, HOURS + 1))
+    assert await connection.fetchval("select count(*) from component_history where down > 0") == 0
+
+
+def sleeping(*services: Service) -> Iterator[int]:
+    return (service.pid for service in services)
