@@ -40,7 +40,10 @@ def main(root: Path) -> None:
     names = "\n".join(str(component.purl) for component in found)
     bom = Bom(components=found, serial_number=uuid.uuid5(uuid.NAMESPACE_URL, names))
     bom.metadata.component = Component(
-        name="containerstacks", type=ComponentType.CONTAINER, version=_own_version(found)
+        name="containerstacks",
+        type=ComponentType.CONTAINER,
+        version=_own_version(found),
+        bom_ref="containerstacks",
     )
     epoch = os.environ.get("SOURCE_DATE_EPOCH")
     if epoch:
