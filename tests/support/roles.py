@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit, urlunsplit
+from uuid import UUID
 
+import asyncpg
 import psycopg
 from psycopg import sql
 
@@ -47,3 +49,21 @@ def as_role(dsn: str, role: str) -> str:
     parts = urlsplit(dsn)
     host = parts.netloc.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=f"{role}:{PASSWORD}@{host}"))
+
+
+async def begin_run(session: asyncpg.Connection) -> int:
+    run: int = await session.fetchval(
+        "insert into billing_runs (biller, trigger, holder, term) values ('builtin', 'once', 'me', 0) returning id"
+    )
+    return run
+
+
+CHARGE: Final = "select hours_billed, amount_billed from charge_organizations($1, $2, $3)"
+
+
+async def charge(session: asyncpg.Connection, organization: UUID, moment: str = "now()") -> int:
+    until = await session.fetchval(f"select {moment}")
+    row = await session.fetchrow(CHARGE, [organization], until, await begin_run(session))
+    assert row is not None
+    hours: int = row["hours_billed"]
+    return hours

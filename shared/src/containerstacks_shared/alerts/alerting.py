@@ -18,10 +18,10 @@ from .messages import AlertMessage, compose
 from .receivers import CALL_SECONDS, Receiver
 from .watching import LOOK_SECONDS, Watch
 
-# A look is a few small queries; the runways of a large fleet take longer.
+# A check is a few small queries; the runways of a large fleet take longer.
 _LOOK_SECONDS_MAX: Final = 60.0
 _MESSAGES_PER_CALL: Final = 500
-# When another process wrote something down, or a pause between attempts is over.
+# For messages of other processes, and retries that are due.
 _LOOK_AGAIN_SECONDS: Final = 5.0
 
 _log = structlog.get_logger(__name__)
@@ -34,13 +34,13 @@ class Alerting:
         self, pool: Pool, settings: CommonSettings, receivers: Sequence[Receiver], *, sees_money: bool
     ) -> None:
         self._deliveries = deliveries(pool, receivers, company=settings.company_name)
-        # Set when this process wrote something down for a receiver.
+        # Set when this process has stored a message.
         self._news = [asyncio.Event() for _ in self._deliveries]
         keys = [receiver.key for receiver in receivers]
         self._watch = Watch(pool, settings, receivers=keys, sees_money=sees_money)
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Without a receiver there is nothing to do, and nothing is written down."""
+        """Without a receiver nothing is checked or stored."""
         if not self._deliveries:
             await stop.wait()
             return
@@ -62,13 +62,13 @@ class Alerting:
                 return await self._watch.look()
         except UNAVAILABLE as error:
             _log.info("alert.database_away", error=describe(error))
-        except Exception as error:  # noqa: BLE001 - billing goes on, whatever is wrong with watching it
+        except Exception as error:  # noqa: BLE001 - a failed check must not stop billing
             _log.error("alert.looking_failed", error=describe(error), exc_info=error)
         return False
 
 
 async def _deliver_until(stop: asyncio.Event, delivery: Delivery, news: asyncio.Event) -> None:
-    """Each receiver at its own pace. The call in hand is finished, so that it is not made twice."""
+    """Deliver to each receiver at its own pace. At the stop a running call is finished, so that it is not repeated."""
     while not stop.is_set():
         news.clear()
         if not await delivery.deliver():
@@ -76,7 +76,7 @@ async def _deliver_until(stop: asyncio.Event, delivery: Delivery, news: asyncio.
 
 
 def deliveries(pool: Pool, receivers: Sequence[Receiver], *, company: str) -> list[Delivery]:
-    """What of the outbox goes to each receiver: alerts of one kind that begin or end together in one message."""
+    """Return one delivery per receiver; alerts of one kind that begin or end together share a message."""
 
     async def send(receiver: Receiver, messages: Sequence[Message]) -> None:
         await receiver.send(compose([AlertMessage.read(message) for message in messages], company=company))

@@ -1,6 +1,6 @@
-"""What of the table of conditions is an alert now, and what its message says.
+"""Which conditions of the table are alerts now, and the text of each.
 
-No summary contains an amount of money or a price: any process sends it, also one that is not to see any.
+No summary contains an amount of money or a price: any process sends it, also one that may not see amounts.
 """
 
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ OF_SERVICES: Final = frozenset(
 
 @dataclass(frozen=True)
 class Delays:
-    """How long something is so before it is an alert."""
+    """How long a condition must hold before it is an alert."""
 
     service: timedelta
     pause: timedelta
@@ -72,7 +72,7 @@ class _Said:
 
 
 def find(facts: Facts, details: Details, delays: Delays) -> list[Condition]:
-    """What is wrong with the services and with billing."""
+    """Return the conditions of services and billing."""
     return [
         Condition(
             found.kind,
@@ -91,7 +91,7 @@ def _say(found: health.Condition, facts: Facts, details: Details) -> Iterator[_S
     match found.kind:
         case Kind.RUN_FAILED:
             run = details.last_run
-            # One that was interrupted by a stop is no failure worth waking anybody.
+            # A run that was interrupted by a stop is not worth an alert.
             if run is not None and run.status == RunStatus.FAILED:
                 yield _Said(
                     f"Run {run.id} of the {run.biller} biller failed: {run.error_message}. {found.sentence}"
@@ -136,7 +136,7 @@ def _say(found: health.Condition, facts: Facts, details: Details) -> Iterator[_S
 
 
 def low(runways: Sequence[Runway]) -> list[Condition]:
-    """Whose wallet does not last."""
+    """Return the organizations with a low balance."""
     return [
         Condition(
             Kind.LOW_BALANCE,

@@ -14,7 +14,7 @@ _CHARACTERS_MAX: Final = 300
 
 @dataclass(frozen=True)
 class AlertMessage:
-    """What the outbox holds of an alert, for one receiver."""
+    """An alert in the outbox, for one receiver."""
 
     alert_id: int
     event: str
@@ -39,7 +39,7 @@ class AlertMessage:
 
 @dataclass(frozen=True)
 class Text:
-    """What a receiver is sent. Without a severity it is good news."""
+    """A message to a receiver. Without a severity it says that something is resolved."""
 
     title: str
     body: str

@@ -1,6 +1,6 @@
-"""Where alerts go: each URL of ALERT_URLS, by apprise.
+"""Receivers of alerts: each URL of ALERT_URLS, through apprise.
 
-A URL is a secret as a whole, for tokens stand anywhere in it. It is in no log, in no `repr`, and not in the database.
+The whole URL is a secret, since a token may be anywhere in it. It is in no log, in no `repr`, and not in the database.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ class Receiver:
 
         def call() -> None:
             error = self._notify(text)
-            # After the time was over, nobody waits for it any more.
+            # After the timeout nobody waits for it.
             if not loop.is_closed():
                 loop.call_soon_threadsafe(lambda: None if answer.done() else answer.set_result(error))
 
@@ -65,7 +65,7 @@ class Receiver:
 
     def _notify(self, text: Text) -> str | None:
         """In a thread of its own. Why it was not accepted; None when it was."""
-        from apprise import Apprise, NotifyFormat  # noqa: PLC0415 - only who sends alerts pays for it
+        from apprise import Apprise, NotifyFormat  # noqa: PLC0415 - slow to import
 
         sender = Apprise(asset=self._plugin.asset)
         sender.add(self._plugin)
@@ -97,7 +97,7 @@ def _notify_type(severity: Severity | None) -> "NotifyType":
 
 
 def receivers(settings: CommonSettings) -> Sequence[Receiver]:
-    """Raises `ConfigurationError` that tells which URL is not understood, but not what it is."""
+    """Raises `ConfigurationError` that gives the position of an invalid URL, and not the URL."""
     if settings.alert_urls is None:
         return []
     _keep_libraries_quiet()
@@ -129,7 +129,7 @@ def _receiver(url: str, position: int, among: int, *, company: str) -> Receiver:
 
 
 def _keep_libraries_quiet() -> None:
-    # They tell the addresses that they speak to, and with `debug` what they say there.
+    # They log the addresses that they contact, and at debug level what they send.
     for name in ("apprise", "urllib3", "requests", "requests_oauthlib", "oauthlib"):
         logger = logging.getLogger(name)
         logger.propagate = False

@@ -1,4 +1,4 @@
-"""Alerts: what is noticed, and what of it is put into the outbox."""
+"""The rows of alerts: conditions noticed, alerts opened, and their messages in the outbox."""
 
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _QUERIES = load(__name__)
 
 @dataclass(frozen=True)
 class Condition:
-    """Something that is so now, and becomes an alert when it has been so for `delay`."""
+    """A condition that holds now, and becomes an alert once it has held for `delay`."""
 
     kind: str
     summary: str
@@ -109,7 +109,7 @@ async def read_deltas(connection: Connection, *, seen: int) -> tuple[bool, int]:
 async def note(
     connection: Connection, found: Sequence[Condition], *, of: Collection[str], receivers: Sequence[str]
 ) -> tuple[list[Change], list[Change]]:
-    """Open and resolve the alerts of those kinds by what was found of them, and put down who is to be told.
+    """Open and resolve the alerts of those kinds by what was found of them, and store the messages for receivers.
 
     Returns what was opened and what was resolved. The caller owns the transaction.
     """

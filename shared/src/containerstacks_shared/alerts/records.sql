@@ -74,7 +74,7 @@ update alerts
 returning id, kind, subject, summary, opened_at;
 
 -- name: told_of
--- Who was told that the alerts $1 were opened, or is going to be: the others are not told of the end either.
+-- The receivers that got, or will get, the opening of the alerts $1: only they get the end.
 select a.id, a.kind, a.summary, a.opened_at, a.resolved_at, m.receiver
   from alerts a
   join outbox_messages m on m.subject_id = a.id

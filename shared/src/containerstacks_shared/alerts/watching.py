@@ -1,4 +1,4 @@
-"""Looking for what is wrong. Each look is claimed: one of several processes makes it, and any one of them suffices."""
+"""Checks conditions. One of several processes claims each check, so one process is enough."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -22,7 +22,7 @@ from . import records
 from .conditions import OF_SERVICES, Delays, Details, find, low
 from .records import Condition
 
-# Several processes try once in this time each, so that the looks are about as far apart.
+# Each of several processes tries once in this time, so checks are about this far apart.
 LOOK_SECONDS: Final = 15.0
 
 _EVERY: Final = timedelta(seconds=LOOK_SECONDS * 0.8)
@@ -78,7 +78,7 @@ class Watch:
                 application_refused=guard.refused_lately,
                 application_corrected=guard.corrected_lately,
                 aggregator_leads=await is_held(connection, Role.STATS_AGGREGATOR),
-                # What an earlier look has seen waits at least since then.
+                # A delta that an earlier check has seen waits at least since then.
                 counts_behind=_EVERY if waited else timedelta(0),
             )
             news = await self._note(connection, find(facts, details, self._delays), OF_SERVICES)

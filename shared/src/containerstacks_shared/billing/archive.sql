@@ -22,7 +22,7 @@ select looked_at, moved, last_start, last_instance
 
 -- name: forget_block_ranges
 -- Room that archived rows leave is taken by the newest ones, and a block range that still counted as old as it was would be
--- read for every run in between. The next VACUUM summarizes them anew.
+-- read for every run in between. The next VACUUM summarizes them again.
 select count(brin_desummarize_range(index.oid, block.number))
   from (select c.oid, c.relname, i.indrelid
           from pg_index i

@@ -38,7 +38,7 @@ class Charged:
 
     @property
     def problems(self) -> list[dict[str, object]]:
-        """What an operator should look at, though it stopped nobody's billing."""
+        """Problems for an operator to look at; they did not stop the billing of others."""
         noticed = {
             "price_held": self.instances_held,
             "unknown_plan": self.instances_unknown_plan,
@@ -62,7 +62,7 @@ async def charge_organizations(
     the caller's transaction, which must be rolled back on any error: `asyncpg.SerializationError` when somebody else
     moved an instance or brought a wallet meanwhile.
     """
-    # The server gives up first, and says so of this statement alone; who gives up here takes the server to be away.
+    # The server gives up first, with an error of this statement; a timeout here counts as an outage of the server.
     seconds = None if seconds_max is None else seconds_max + _SERVERS_ANSWER_SECONDS
     row = await connection.fetchrow(_CHARGE, organizations, now, run_id, timeout=seconds)
     assert row is not None

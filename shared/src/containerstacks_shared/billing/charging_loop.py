@@ -44,23 +44,23 @@ _LOCK_SECONDS: Final = 30.0
 # A lost hint, or a database clock that was set, costs at most this.
 _LOOK_AGAIN_SECONDS: Final = 30.0
 
-# Longer is as good as away.
+# A longer delay counts as an outage.
 _DATABASE_SECONDS: Final = 5.0
 
 # However many top-ups arrive, they are looked at five times a second.
 _SPACING_SECONDS: Final = 0.2
 
-# What ends a run while the database is away, or right after: sessions, and the run lock with its session.
+# Errors of an outage, during it or right after: lost sessions, and the run lock lost with its session.
 _AWAY: Final[tuple[type[Exception], ...]] = (LeadershipLost, *UNAVAILABLE)
 
-# What a process listens to that charges.
+# The channels of a process that charges.
 CHANNELS: Final = (Channel.BILLING_CHANGED, Channel.WALLET_TOPPED_UP)
 
 _log = structlog.get_logger(__name__)
 
 
 class Outcome(Enum):
-    # Well or badly; what comes next is another run's matter.
+    # Finished, well or badly.
     ENDED = auto()
     # The run is still due: it was paused, another one kept it waiting, or what failed it goes away by itself.
     PAUSED = auto()
@@ -86,7 +86,7 @@ class ChargingLoop:
     _not_before: float = 0.0
 
     async def charge_until(self, halt: asyncio.Event) -> None:
-        """Setting `halt` ends a run after the batch in hand."""
+        """Setting `halt` ends a run after the current batch."""
         trigger: RunTrigger | None = RunTrigger.START
         while trigger is not None and not halt.is_set():
             outcome = await self._run(trigger, halt)
@@ -100,7 +100,7 @@ class ChargingLoop:
                 case Outcome.FAILED_FOR_NOW:
                     await wait_for_event(halt, self._run_again.seconds_left(_now()))
                 case Outcome.BUSY:
-                    # The wait for the run lock was wait enough.
+                    # No further pause: it has waited for the run lock.
                     continue
                 case _:
                     assert_never(outcome)

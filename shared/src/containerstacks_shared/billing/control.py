@@ -53,9 +53,9 @@ async def assert_not_paused(connection: Connection) -> None:
 
 
 async def pause(connection: Connection, *, reason: str, author: str) -> None:
-    """Stop all billing after the batch in hand. Hours go on being owed; nothing is lost.
+    """Pause all billing after the current batch. Hours remain owed; nothing is lost.
 
-    Raises `ChangeRefused` when it is paused already: what was said first must not be forgotten.
+    Raises `ChangeRefused` when it is paused already, so that the first reason is kept.
     """
     if await connection.fetchval(_QUERIES["pause"], reason, author) is None:
         control = await read_control(connection)

@@ -23,7 +23,7 @@ from .schedule import read_next_run
 from .term_observer import TermObserver
 
 EVERY: Final = timedelta(days=1)
-# After one that was cut off or failed.
+# After an audit that was cut off or failed.
 _AGAIN_AFTER: Final = timedelta(hours=1)
 _LASTS_MAX: Final = timedelta(minutes=30)
 
@@ -45,7 +45,7 @@ class DailyAudit:
                 await race(halt.wait(), self._audit_when_due())
             except UNAVAILABLE as error:
                 _log.info("audit.not_done", error=describe(error))
-            except Exception as error:  # noqa: BLE001 - whatever is wrong with the audit, billing goes on
+            except Exception as error:  # noqa: BLE001 - a failed audit must not stop billing
                 _log.error("audit.failed", error=describe(error), exc_info=error)
             await race(halt.wait(), heard.wait(_LOOK_SECONDS))
 
@@ -65,7 +65,7 @@ class DailyAudit:
             await self._tell(connection)
 
     async def _quiet_time(self, connection: Connection) -> timedelta | None:
-        """How long there is until the next run; None when it is not worth beginning."""
+        """Time until the next run; None when it is too short for an audit."""
         if await run_is_under_way(connection, patience=patience(self._interval)):
             return None
         scheduled = await read_next_run(connection, interval=self._interval)

@@ -1,4 +1,4 @@
-"""Tell the operator's systems about debts: by a command, a webhook, or both.
+"""Notifies the operator's systems of debts: by a command, a webhook, or both.
 
 The active biller stores notices in the outbox, and delivers them from there.
 """
@@ -80,7 +80,7 @@ class DebtHook:
         except UNAVAILABLE as error:
             log.info("debt_hook.database_away", error=describe(error))
         except Exception as error:
-            # Billing goes on, whatever is wrong with telling of it.
+            # A failed notice must not stop billing.
             log.exception("debt_hook.failed", error=describe(error))
         return True
 

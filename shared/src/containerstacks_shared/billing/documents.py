@@ -1,4 +1,4 @@
-"""Billing in words and figures: who bills, how a run began and ended, and what the page shows of it.
+"""Documents about billing: the active biller, runs, and what the pages show of them.
 
 Administrators get the `…Details`, which only add fields.
 """
@@ -62,7 +62,7 @@ class RunHistoryPoint(Document):
 
 
 class DaemonStatus(Document):
-    """The public part: whether billing lives, and nothing about money, hosts or organizations."""
+    """The public part: whether billing works, without money, hosts or organizations."""
 
     status: DaemonState = DaemonState.UNKNOWN
     last_run: Timestamp | None = None

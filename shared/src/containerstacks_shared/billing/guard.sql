@@ -4,7 +4,7 @@
 select give_back_lost_debits();
 
 -- name: read
--- Without money: any process reads it, also one that is not to see any.
+-- Without money: any process may read it.
 select coalesce(current_setting('containerstacks.guard', true), '') <> 'off' as is_on,
        installed.installed_at,
        clock_now() as read_at,

@@ -1,4 +1,4 @@
-"""Tell everybody, the original application included, that one of our billers is active.
+"""The heartbeat, which shows the original application and our own processes that a biller of ours is active.
 
 Whichever of our billers is active beats on its own row of `billing_daemon_status`. The original pauses while
 the greatest `heartbeat_at` is younger than 90 minutes, and resumes when there is none. So a biller that stops
@@ -33,7 +33,7 @@ STALE_AFTER: Final = timedelta(seconds=10)
 ROLES: Final = {Biller.DAEMON: Role.BILLING_DAEMON, Biller.BUILTIN: Role.BUILTIN_BILLING}
 
 _BEAT_SECONDS_MAX: Final = 2.0
-# A stop must not wait for a database that does not answer.
+# A stop must not wait for a database that is down.
 _GOODBYE_SECONDS_MAX: Final = 5.0
 
 _QUERIES = load(__name__)
@@ -138,7 +138,7 @@ async def single_run_heartbeat(pool: Pool) -> AsyncIterator[None]:
 async def _beat_once(pool: Pool, holder: str) -> None:
     while True:
         await asyncio.sleep(BEAT_INTERVAL.total_seconds())
-        # One beat that is missed is no reason to stop: what the guard lets through is given back.
+        # A missed beat must not stop the run: the guard gives back what it let through.
         with suppress(*FAILURES):
             async with pool.acquire() as connection:
                 await connection.execute(_QUERIES["beat_once"], holder, _metadata("once"))

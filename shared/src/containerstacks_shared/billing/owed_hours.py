@@ -30,7 +30,7 @@ async def read_owed_hours(connection: Connection) -> OwedHours:
 
 
 async def stalled_since(connection: Connection, *, patience: timedelta) -> datetime | None:
-    """Where the oldest hour starts that waits for nobody but the biller, and has for longer than that."""
+    """Start of the oldest hour that has been unbilled for longer than `patience`, for no valid reason."""
     since: datetime | None = await connection.fetchval(_STALLED_SINCE, patience)
     return since
 

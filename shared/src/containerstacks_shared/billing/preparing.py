@@ -1,4 +1,4 @@
-"""What a run sets right before it charges: the clock, the rates, marks that were moved, prices out of proportion."""
+"""Prepares a run: the clock, the rates, marks that were moved, prices out of proportion."""
 
 import asyncpg
 import structlog

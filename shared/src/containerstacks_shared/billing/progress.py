@@ -1,4 +1,4 @@
-"""Whether billing gets anywhere: a biller whose heart beats while its runs fail is not healthy."""
+"""Whether billing makes progress: a biller with a heartbeat whose runs fail is not healthy."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -10,7 +10,7 @@ from . import owed_hours
 from .control import read_control
 from .owed_hours import OwedHours
 
-# A failed run is retried at the next cycle; what two of them have not billed is more than bad luck.
+# A failed run is retried; hours that two scheduled runs have not billed are a problem.
 _INTERVALS: Final = 2
 _GRACE: Final = timedelta(minutes=10)
 

@@ -43,7 +43,7 @@ _BILLING = load(__name__, "billing")
 _ATTEMPTS_MAX = 5
 _LOCK_WAIT_MAX = "10s"
 _BATCH_SECONDS = 30.0
-# A hundred times what it takes.
+# A hundred times the usual.
 _BATCH_SECONDS_PER_INSTANCE = 0.002
 # Contention is over by itself; anything else in a batch would only happen again.
 _CONTENTION = (
@@ -58,7 +58,7 @@ _UNRECORDED: tuple[type[Exception], ...] = (*UNAVAILABLE, asyncpg.PostgresError)
 
 @dataclass
 class RunSummary:
-    """What a run did; also what it had done so far when it was interrupted."""
+    """The result of a run, or of its part before an interruption."""
 
     run_id: int
     started_at: datetime
@@ -155,7 +155,7 @@ async def _recorded(pool: Pool, summary: RunSummary) -> AsyncIterator[None]:
 
 
 async def _begin(pool: Pool, term: Term, *, biller: Biller, trigger: RunTrigger) -> RunSummary:
-    """Put the run on record before anything can fail it: what is not on record failed unseen."""
+    """Record the run before anything can fail, so that no failure goes unseen."""
     async with pool.acquire() as connection, connection.transaction():
         await assert_term(connection, term)
         await control.assert_not_paused(connection)
@@ -235,7 +235,7 @@ class _Run:
             self.summary.status = RunStatus.FAILED if self.summary.failures else RunStatus.SUCCEEDED
 
     async def _bill_batches(self, batches: Iterator[list[UUID]], postponed: list[UUID]) -> None:
-        """Take one batch after the other, beside others that do the same."""
+        """Charge one batch after the other, concurrently with other workers."""
         for batch in batches:
             if not await self._may_go_on():
                 return
@@ -280,7 +280,7 @@ class _Run:
             self.summary.contended += isinstance(error, _CONTENTION)
 
     async def _notice_marks_set_back(self, organization: UUID) -> int:
-        """An hour was to be charged twice: let those instances wait that it is about, and nobody else."""
+        """The unique key refused to charge an hour twice: let the instances concerned wait, and no others."""
         async with self.pool.acquire() as connection, connection.transaction():
             await assert_term(connection, self.term)
             count = await preparing.notice_marks_set_back(connection, organization)
@@ -351,6 +351,6 @@ def _batches(work: Sequence[tuple[UUID, int]], instances_max: int) -> Iterator[l
 
 def _describe(error: BaseException) -> str:
     if isinstance(error, asyncpg.InterfaceError) and error.__context__ is not None:
-        # Leaving a transaction whose session died complains about that, and hides what it died of.
+        # Leaving a transaction of a dead session raises an error that would hide the first one.
         error = error.__context__
     return describe(error)

@@ -1,4 +1,4 @@
-"""`containerstacks`: runs everything on one machine, and what an operator does by hand."""
+"""The command `containerstacks`: runs everything on one machine, and performs operator actions."""
 
 from .application import main
 

@@ -1,4 +1,4 @@
-"""`containerstacks billing archive`: old charges leave the tables that every run writes."""
+"""`containerstacks billing archive`: moves old charges out of the tables that every run writes."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`containerstacks billing`: pause and resume all of it, release a plan that is held; the rest of it by name."""
+"""`containerstacks billing`: pause and resume billing, release held prices; other commands have their own modules."""
 
 from typing import Annotated
 from uuid import UUID
@@ -25,18 +25,18 @@ app.command("runway")(billing_lists.runway)
 
 @app.command()
 def pause(reason: Reason) -> None:
-    """Stop all billing after the batch in hand; hours go on being owed."""
+    """Pause all billing after the current batch; hours remain owed."""
     run_with_database(lambda connection: control.pause(connection, reason=reason, author=operator()))
     print("Billing is paused.")
 
 
 @app.command()
 def resume(reason: Reason) -> None:
-    """Let billing go on."""
+    """Resume billing."""
     resumed = run_with_database(
         lambda connection: control.resume(connection, reason=reason, author=operator())
     )
-    print("Billing goes on." if resumed else "Billing was not paused; nothing was changed.")
+    print("Billing has resumed." if resumed else "Billing was not paused; nothing was changed.")
 
 
 @app.command()

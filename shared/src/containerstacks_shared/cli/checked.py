@@ -1,4 +1,4 @@
-"""What was said on the command line, held to the same model as what is sent to the API."""
+"""Validates command line input by the models of the API."""
 
 from typing import TypeVar
 

@@ -21,7 +21,7 @@ def refund(
     ] = None,
     cycle: Annotated[UUID | None, typer.Option("--cycle", help="This billing cycle alone.")] = None,
 ) -> None:
-    """Give money back, once per cycle; the hours stay covered and are never billed again."""
+    """Refund a run or a cycle, once per cycle; its hours stay covered and are never billed again."""
 
     async def work(connection: Connection) -> Refund:
         if cycle is not None:

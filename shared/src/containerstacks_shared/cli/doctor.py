@@ -29,7 +29,7 @@ def doctor(
         ),
     ] = None,
 ) -> None:
-    """Say what is right, what is not, and what to do about it; exit code 1 if anything failed."""
+    """Check the whole installation and say what to do; exit code 1 if anything failed."""
     settings = read_settings_of(BillingSettings)
     found = asyncio.run(_look(settings, bundle_file))
     for finding in found:

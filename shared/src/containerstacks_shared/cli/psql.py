@@ -37,7 +37,7 @@ def psql(
     context: typer.Context,
     _arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGUMENTS", help="psql's own.")] = None,
 ) -> None:
-    """Open psql on the database; everything that follows is handed to it."""
+    """Open psql on the database; further arguments are passed to it."""
     parts = conninfo_to_dict(read_settings().dsn)
     environment = os.environ | {
         variable: str(parts[name]) for name, variable in _VARIABLES.items() if parts.get(name) is not None

@@ -11,7 +11,7 @@ QUERIES = load(__name__)
 
 @dataclass(frozen=True)
 class Fleet:
-    """What the database holds, the demo's and anybody's."""
+    """How many rows the database holds, of the demo and of others."""
 
     organizations: int
     organizations_demo: int

@@ -1,4 +1,4 @@
-"""Fills an empty database with the demo fleet, in one transaction: all of it, or nothing."""
+"""Fills an empty database with the demo fleet, in one transaction."""
 
 import secrets
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""The output of `up`."""
+"""Prints the output of `up`."""
 
 import contextlib
 

@@ -19,7 +19,7 @@ class Interruption:
 
     @contextmanager
     def handled(self) -> Iterator[None]:
-        # Not where `nohup` said that the end of the terminal means nothing.
+        # Ignored by default under `nohup`, and left so.
         meant = [
             number
             for number in _SIGNALS

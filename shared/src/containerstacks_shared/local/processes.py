@@ -1,4 +1,4 @@
-"""What the operating system knows about processes: who dies with whom, and who is still there."""
+"""Processes of the operating system: dying with a parent, and ending leftovers."""
 
 import contextlib
 import ctypes

@@ -1,4 +1,4 @@
-"""Keeps the services running as child processes: starts them, shows what they say, starts them again.
+"""Keeps the services running as child processes: starts them, prints their output, restarts them.
 
 What a service says before it is ready is held back: when it refuses its settings, that one line is the
 error of the whole command, and nothing else was printed.
@@ -28,13 +28,13 @@ Ready = Callable[[aiohttp.ClientSession], Awaitable[None]]
 
 _PAUSE_MIN = timedelta(seconds=0.5)
 _PAUSE_MAX = timedelta(seconds=30)
-# Whoever ran so long has earned a quick restart.
+# A service that ran this long is restarted at once.
 _RAN_WELL = timedelta(seconds=30)
 _STOP_TIMEOUT = timedelta(seconds=45)
 _OUTPUT_TIMEOUT = timedelta(seconds=2)
 _LINE_BYTES_MAX = 1024 * 1024
 _READY_PAUSE = timedelta(milliseconds=100)
-# Silence helps nobody when a start hangs.
+# Say something when a start hangs.
 _HOLD_BACK_MAX = timedelta(seconds=10)
 
 

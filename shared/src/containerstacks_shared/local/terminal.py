@@ -1,6 +1,6 @@
-"""Ending with the terminal, also when nobody passes its end on.
+"""Ends with the terminal, also when the signal does not reach this process.
 
-A terminal that closes tells the leader of its session only. When that is `make`, it waits for its command, which has
+A terminal that closes signals the leader of its session only. When that is `make`, it waits for its command, which has
 heard nothing, and everything would run on.
 """
 
