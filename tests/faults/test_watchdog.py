@@ -131,7 +131,7 @@ async def test_keep_alives_end_when_folding_stands_still_and_begin_again_with_it
     await manager.next_with(WATCHDOG="1", STATUS="Leading: ")
     async with connection.transaction():
         await connection.execute("lock table count_deltas in access exclusive mode")
-        await manager.next_with(STATUS="Stuck: folding has not got on for ")
+        await manager.next_with(STATUS="Stuck: folding has made no progress for ")
         for _ in range(3):
             assert "WATCHDOG" not in await manager.next()
     await manager.next_with(WATCHDOG="1", STATUS="Leading: ")

@@ -1,4 +1,4 @@
-"""What the daemon measures. Amounts of money are not among it: anybody on the network may read these."""
+"""Metrics of the daemon. None is an amount of money: anybody on the network may read them."""
 
 from datetime import datetime
 from typing import Final
@@ -12,7 +12,7 @@ SECONDS_PER_HOUR: Final = 3600
 
 LEADER: Final = Gauge("containerstacks_billing_leader", "1 while this process bills.", registry=REGISTRY)
 PAUSED: Final = Gauge(
-    "containerstacks_billing_paused", "1 while an operator's pause is obeyed.", registry=REGISTRY
+    "containerstacks_billing_paused", "1 while billing is paused by an operator.", registry=REGISTRY
 )
 RUNS: Final = Counter(
     "containerstacks_billing_runs",
@@ -56,7 +56,7 @@ UNPAID_SINCE: Final = Gauge(
 )
 PROGRESS_HEALTHY: Final = Gauge(
     "containerstacks_billing_progress_healthy",
-    "0 while hours that were due at two runs or more wait for nobody but the biller.",
+    "0 while hours that two scheduled runs should have billed are unbilled for no valid reason.",
     registry=REGISTRY,
 )
 AUDIT_AT: Final = Gauge(

@@ -75,7 +75,7 @@ async def _run(settings: BillingDaemonSettings) -> RunSummary:
 
 
 async def forecast(settings: BillingDaemonSettings) -> list[OrganizationForecast]:
-    """Tell what a run would charge now, and write nothing."""
+    """Show what a run would charge now. Writes nothing."""
     async with database(settings) as pool:
         try:
             async with pool.acquire() as connection:

@@ -1,4 +1,4 @@
-"""Telling how the daemon is doing where a program looks for it: the status file and the metrics."""
+"""Reports the daemon's state to programs: the status file and the metrics."""
 
 import asyncio
 import os
@@ -22,14 +22,14 @@ from containerstacks_shared.database.locks import holder_name
 from . import metrics
 from .status_file import FileStatus, StatusDocument, StatusFile
 
-# A stop must not wait for a database that does not answer.
+# A stop must not wait for a database that is down.
 _DATABASE_SECONDS: Final = 5.0
 
 _log: Final = structlog.get_logger(__name__)
 
 
 class Reporter(TermObserver):
-    """Says what the database says of the last runs, and what this process knows of itself."""
+    """Combines the last runs in the database with the state of this process."""
 
     def __init__(self, pool: Pool, file: StatusFile) -> None:
         self._pool = pool

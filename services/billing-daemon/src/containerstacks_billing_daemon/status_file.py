@@ -49,7 +49,7 @@ class StatusFile:
 
     def __init__(self, path: Path | None) -> None:
         self.path = path
-        # What this process has told, or would have.
+        # What this process wrote last, or would have.
         self.last: StatusDocument | None = None
         self._failing = False
 

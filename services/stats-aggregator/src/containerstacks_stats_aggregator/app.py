@@ -163,4 +163,4 @@ def _stuck(app: web.Application, allowed: timedelta) -> str | None:
     progress = app[LEADING].progress
     if progress is None or progress.standing_still <= allowed:
         return None
-    return f"folding has not got on for {progress.standing_still.total_seconds():.0f} s"
+    return f"folding has made no progress for {progress.standing_still.total_seconds():.0f} s"

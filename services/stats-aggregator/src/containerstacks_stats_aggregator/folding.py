@@ -1,4 +1,4 @@
-"""Folding: what writers appended to `count_deltas` moves into `counts`, and every web process hears of it."""
+"""Folding: what writers appended to `count_deltas` moves into `counts`, and every web process is notified."""
 
 import asyncio
 from datetime import timedelta

@@ -1,4 +1,4 @@
-"""What the aggregator measures. Only the leader folds and recounts; a standby's figures stand still."""
+"""Metrics of the aggregator. Only the leader folds and recounts; a standby's figures stand still."""
 
 from typing import Final
 
@@ -71,7 +71,7 @@ LAST_SUCCESS_AT: Final = Gauge(
 )
 AUDIT_FINDINGS: Final = Gauge(
     "containerstacks_database_audit_findings",
-    "Rows that the last audit, by whomever, found to break an invariant of ours.",
+    "Rows that the last audit, by any process, found to break an invariant of ours.",
     registry=REGISTRY,
 )
 PLANS_HELD: Final = Gauge(

@@ -1,4 +1,4 @@
-"""Waking: what this process slept through, stopped or starved, is nobody else's fault."""
+"""Detects when this process was stopped or starved, so that it does not blame others for that time."""
 
 import asyncio
 from typing import Final

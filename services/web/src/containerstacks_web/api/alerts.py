@@ -1,4 +1,4 @@
-"""/api/alerts: what was noticed, since when, and whether its receivers were told; for administrators and staff."""
+"""/api/alerts: alerts, and whether they were delivered; for administrators and staff."""
 
 from datetime import UTC, datetime
 from typing import Literal

@@ -1,6 +1,6 @@
 """The Atom feed of incidents and maintenance: one entry each, which readers show again when something was said.
 
-It says nothing of the name that it was asked for by, which a client makes up and caches would keep: links begin with
+It never contains the requested host name, which a client can make up and caches would keep: links begin with
 PUBLIC_URL or are relative, and ids are made from what never changes.
 """
 
@@ -18,7 +18,7 @@ from containerstacks_web.live.board import STATUS_BOARD, Board
 from containerstacks_web.settings import SETTINGS
 
 FEED_PATH: Final = "/status/feed.atom"
-# What XML cannot say, however it came into the table.
+# Characters that XML does not allow.
 _UNSPEAKABLE: Final = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")
 # Another one would make every entry new to every reader.
 _IDS: Final = UUID("b2988482-8cd3-4be4-9202-94b350482e3f")

@@ -28,7 +28,7 @@ _COLOURS: Final = {
     ComponentState.MAINTENANCE: "#0969da",
     ComponentState.NO_DATA: "#57606a",
 }
-# Fonts differ; textLength makes every one fill what is reckoned here.
+# Fonts differ; textLength makes each fill the computed width.
 _CHARACTER_WIDTH: Final = 6.6
 _PADDING: Final = 6
 _HEIGHT: Final = 20

@@ -28,7 +28,7 @@ from .documents import DaemonStatusDocument, HealthDocument, PlatformStatisticsD
 
 
 async def health(request: web.Request) -> web.Response:
-    """Tell that the API answers; asks nobody."""
+    """Report that the API is up. Depends on nothing else."""
     document = HealthDocument(
         message=f"{request.app[SETTINGS].company_name} API is healthy",
         timestamp=datetime.now(UTC),
@@ -43,7 +43,7 @@ async def health(request: web.Request) -> web.Response:
 
 
 async def statistics(request: web.Request) -> web.Response:
-    """Count the VPS by status, and what they are allocated together."""
+    """Report the VPS by status, and their resources."""
     if request[IDENTITY].sees_details:
         return await _detailed_statistics(request)
     snapshot = await request.app[SNAPSHOT_FEED].current()
@@ -67,7 +67,7 @@ async def _detailed_statistics(request: web.Request) -> web.Response:
 
 
 async def billing_daemon(request: web.Request) -> web.Response:
-    """Tell who bills and how it went; the timestamp is that of the figures."""
+    """Report the active biller and the last runs; the timestamp is that of the figures."""
     if request[IDENTITY].sees_details:
         return await _detailed_billing_daemon(request)
     snapshot = await request.app[SNAPSHOT_FEED].current()
@@ -83,7 +83,7 @@ def public_billing_daemon(request: web.Request, snapshot: StatusSnapshot) -> byt
 
 async def _detailed_billing_daemon(request: web.Request) -> web.Response:
     interval = request.app[SETTINGS].billing_interval
-    # Read committed: the locks that tell who is alive are in no snapshot anyway.
+    # Read committed: locks, which show who is alive, are not part of a snapshot.
     async with lend(request.app[POOL]) as connection:
         now = datetime.now(UTC)
         details = await read_daemon_details(connection, interval=interval)
@@ -91,7 +91,7 @@ async def _detailed_billing_daemon(request: web.Request) -> web.Response:
 
 
 async def platform_statistics(request: web.Request) -> web.Response:
-    """Tell the all-time figures, at most five minutes old while the database answers."""
+    """Report the all-time figures, at most five minutes old while the database is up."""
     cache = request.app[PLATFORM_STATISTICS]
     if request[IDENTITY].sees_details:
         details = await cache.read_details()
@@ -103,7 +103,7 @@ async def platform_statistics(request: web.Request) -> web.Response:
 
 
 def version_of(request: web.Request, snapshot: StatusSnapshot) -> str:
-    """Name what is said: by the reading, and as long as there is no other, by what time makes of it."""
+    """Return the version for the ETag: of the reading, its freshness, and the minute."""
     freshness = Freshness.of(_age_seconds(request))
     if freshness is Freshness.FRESH:
         return f"{snapshot.version}"

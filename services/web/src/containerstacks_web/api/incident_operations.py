@@ -72,7 +72,7 @@ INCIDENT_OPERATIONS: Final[Mapping[Handler, Operation]] = {
             "components": ["vps"],
         },
         headers=(("Location", "The address of what was opened."),),
-        problems=((409, "The window of the maintenance cannot be meant, like one in the past."),),
+        problems=((409, "The window of the maintenance is impossible, such as one in the past."),),
     ),
     incidents.read_incident: Operation(
         "getIncident",
@@ -87,14 +87,14 @@ INCIDENT_OPERATIONS: Final[Mapping[Handler, Operation]] = {
     incidents.change_incident: Operation(
         "changeIncident",
         "Update or close an incident; change, end or cancel a maintenance",
-        "What is not named stays. A `status` or a `body` makes an update that everybody reads.",
+        "Fields that are left out stay as they are. A `status` or a `body` makes a public update.",
         IncidentDocument,
         Tag.INCIDENTS,
         needs=Permission.PUBLISH,
         request_document=IncidentChange,
         sent={"status": "resolved", "body": "The disks are as fast as before."},
         parameters=(_ID,),
-        problems=(_NOT_THERE, (409, "This does not fit what is there, like a second end.")),
+        problems=(_NOT_THERE, (409, "The change does not fit the present state, such as closing it twice.")),
     ),
     **{
         handler: Operation(

@@ -30,7 +30,7 @@ _ID_MAX: Final = 2**63 - 1
 
 
 async def read_components(request: web.Request) -> web.Response:
-    """Tell the state of each component, its uptime, and its last 90 days."""
+    """Report the state of each component, its uptime, and its last 90 days."""
     board = await request.app[STATUS_BOARD].current()
     document = ComponentsDocument(
         timestamp=datetime.now(UTC),
@@ -44,7 +44,7 @@ async def read_components(request: web.Request) -> web.Response:
 
 
 async def list_incidents(request: web.Request) -> web.Response:
-    """Tell one page of all incidents and maintenance; the next one is in the Link header."""
+    """List incidents and maintenance; the next page is in the Link header."""
     limit = page_limit(request, usual=PAGE_INCIDENTS, most=INCIDENTS_MAX)
     before, kind = whole_number(request, "before"), _kind(request)
     if (limit, before, kind) == (PAGE_INCIDENTS, None, None):

@@ -36,7 +36,7 @@ _LIMIT_HEADERS: Final = {
     "RateLimit": "What is left of it: requests (r), and seconds until the window ends (t).",
 }
 _REQUEST_ID: Final = {"X-Request-ID": "Names this request in the log."}
-_ETAG: Final = {"ETag": "Names this state of the figures; absent from what administrators and staff get."}
+_ETAG: Final = {"ETag": "The version of the figures; absent from answers to administrators and staff."}
 _RETRY_AFTER: Final = {"Retry-After": "Seconds to wait."}
 _SECURITY_SCHEMES: Final = {
     "apiKey": {"type": "apiKey", "in": "header", "name": "X-API-Key"},
@@ -61,7 +61,7 @@ async def openapi_document(request: web.Request) -> web.Response:
 
 
 class ApiDescription:
-    """Made when it is first asked for, once all addresses are known."""
+    """Built at first use, when all addresses are known."""
 
     def __init__(self, company_name: str, router: web.UrlDispatcher) -> None:
         self._company_name = company_name
@@ -226,7 +226,7 @@ def _responses(operation: Operation, received: Any) -> dict[str, Any]:
     responses = {str(operation.status): success, "406": _problem("The header Accept rules JSON out.")}
     if operation.cached:
         responses["304"] = {
-            "description": "Nothing is newer than the ETag that was sent.",
+            "description": "The ETag that was sent is current.",
             "headers": _headers(headers),
         }
     if operation.needs is not None:
@@ -239,7 +239,9 @@ def _responses(operation: Operation, received: Any) -> dict[str, Any]:
         responses["415"] = _problem("The request is not JSON.")
         responses["422"] = _problem("The document is not as described.")
     if operation.may_be_unavailable:
-        responses["503"] = _problem("The database is away, and what is asked for is not known.", _RETRY_AFTER)
+        responses["503"] = _problem(
+            "The database cannot be reached, and the answer is not in memory.", _RETRY_AFTER
+        )
     responses |= {str(status): _problem(description) for status, description in operation.problems}
     return _common_problems() | responses
 

@@ -188,7 +188,7 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
     alerts.read_alerts: Operation(
         "listAlerts",
         "Alerts, newest first",
-        f"What was noticed, since when, and whether its receivers were told. {_LINKED}",
+        f"Alerts, since when, and whether they were delivered. {_LINKED}",
         AlertsDocument,
         Tag.ADMINISTRATION,
         needs=Permission.READ,
