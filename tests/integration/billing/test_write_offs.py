@@ -29,26 +29,21 @@ async def forgive(billing: Billing, organization: Organization) -> WriteOff:
     return await write_offs.write_off_organization(billing.connection, str(organization.id), **OPERATOR)
 
 
-async def test_forgiven_hours_are_cycles_of_their_own_that_say_so(
+async def test_forgiven_hours_are_cycles_of_their_own_that_say_so_and_move_no_money(
     billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
     instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
     await billing.run()
+    entries = await billing.entries(poor.wallet_id)
     assert await forgive(billing, poor) == WriteOff(1, 3, Decimal("0.03"), debts_closed=1)
+    assert await billing.balance(poor.wallet_id) == Decimal("0.004")
+    assert await billing.entries(poor.wallet_id) == entries
+    assert await connection.fetchval("select count(*) from payment_transactions") == 0
     (cycle,) = await billing.cycles(instance, status="refunded")
     correction = await connection.fetchrow("select * from billing_corrections")
     assert correction is not None
-    assert (
-        correction["kind"],
-        correction["organization_id"],
-        correction["author"],
-        correction["reason"],
-    ) == (
-        "write_off",
-        poor.id,
-        "ada",
-        "the customer left in good faith",
-    )
+    assert (correction["kind"], correction["organization_id"]) == ("write_off", poor.id)
+    assert {"author": correction["author"], "reason": correction["reason"]} == OPERATOR
     assert (cycle["billing_run_id"], cycle["payment_transaction_id"]) == (None, None)
     assert cycle["billing_correction_id"] == correction["id"]
     assert (cycle["hourly_rate"], cycle["total_amount"]) == (Decimal("0.01"), Decimal("0.03"))
@@ -60,16 +55,6 @@ async def test_forgiven_hours_are_cycles_of_their_own_that_say_so(
     assert debt["settled_at"] is None
     assert debt["billing_correction_id"] == correction["id"]
     assert await billing.verify() == []
-
-
-async def test_no_money_moves(billing: Billing, poor: Organization, plan: Plan) -> None:
-    await fleet.add_instance(billing.connection, poor, plan, hours_due=3)
-    await billing.run()
-    entries = await billing.entries(poor.wallet_id)
-    await forgive(billing, poor)
-    assert await billing.balance(poor.wallet_id) == Decimal("0.004")
-    assert await billing.entries(poor.wallet_id) == entries
-    assert await billing.connection.fetchval("select count(*) from payment_transactions") == 0
 
 
 async def test_the_chain_goes_on_where_the_forgiven_hours_end(
