@@ -1,4 +1,4 @@
-"""Progress is health: a daemon whose runs fail is not ready, however well its heart beats."""
+"""Readiness follows progress: a daemon whose runs fail is not ready, however well its heart beats."""
 
 from datetime import timedelta
 from decimal import Decimal

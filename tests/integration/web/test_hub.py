@@ -43,9 +43,9 @@ def a_hub() -> Hub:
 
 async def test_one_that_stopped_reading_does_not_make_the_others_wait() -> None:
     hub = a_hub()
-    clogged, reading = FakeClient(1), FakeClient(2)
-    clogged.unsent = 1
-    for client in (clogged, reading):
+    full, reading = FakeClient(1), FakeClient(2)
+    full.unsent = 1
+    for client in (full, reading):
         hub.add(client)
     rounds = asyncio.create_task(hub.run_rounds())
     clock = asyncio.get_running_loop().time
@@ -60,10 +60,10 @@ async def test_one_that_stopped_reading_does_not_make_the_others_wait() -> None:
         waits.append(reading.sent[-1][0] - published)
     rounds.cancel()
     await asyncio.wait([rounds])
-    # The best of five: a busy machine makes some of them wait, a clogged browser would make all.
+    # The best of five: a busy machine makes some of them wait, a browser with a full buffer would make all.
     assert min(waits) < 0.01
-    assert clogged.sent == []
-    assert not clogged.cut_off
+    assert full.sent == []
+    assert not full.cut_off
 
 
 async def test_news_are_framed_once_and_the_newest_wins() -> None:
@@ -133,10 +133,10 @@ async def test_a_single_browser_is_let_go_at_once() -> None:
 
 async def test_announcements_go_to_who_asked_when_they_are_others_and_when_they_can_be_taken() -> None:
     hub = a_hub()
-    usual, asking, clogged = (FakeClient(number) for number in range(3))
-    asking.wants_announcements = clogged.wants_announcements = True
-    clogged.unsent = 1
-    for client in (usual, asking, clogged):
+    usual, asking, full = (FakeClient(number) for number in range(3))
+    asking.wants_announcements = full.wants_announcements = True
+    full.unsent = 1
+    for client in (usual, asking, full):
         hub.add(client)
     for message, is_other in ((b"first", True), (b"same", False), (b"second", True)):
         hub.announce(message, is_other=is_other)
@@ -144,9 +144,9 @@ async def test_announcements_go_to_who_asked_when_they_are_others_and_when_they_
     late = FakeClient(3)
     late.wants_announcements = True
     hub.add(late)
-    clogged.unsent = 0
+    full.unsent = 0
     await hub._round()
     assert asking.announced == [text_frame(b"first"), text_frame(b"second")]
-    assert clogged.announced == late.announced == [text_frame(b"second")]
+    assert full.announced == late.announced == [text_frame(b"second")]
     assert usual.announced == []
     assert usual.sent == []

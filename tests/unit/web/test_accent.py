@@ -58,5 +58,5 @@ def test_contrast_is_reckoned_as_wcag_says(one: str, other: str, contrast: float
 
 @pytest.mark.parametrize("text", ["", "red", "#12", "#12345g", "17594a", "rgb(1, 2, 3)", "#17594a; }"])
 def test_nothing_but_a_colour_is_a_colour(text: str) -> None:
-    with pytest.raises(ValueError, match="is no colour"):
+    with pytest.raises(ValueError, match="is not a colour"):
         Colour.parse(text)

@@ -44,7 +44,7 @@ def test_an_svg_and_a_png_are_logos(
         (b"", "is neither an SVG nor a PNG"),
         (b"\xff\xd8\xff\xe0JFIF", "is neither an SVG nor a PNG"),
         (b"<html><script/></html>", "is neither an SVG nor a PNG"),
-        (png(1, 1)[:20], "is no whole PNG"),
+        (png(1, 1)[:20], "is not a complete PNG"),
         (png(0, 1), "has no size"),
         (png(1, 1) + bytes(BYTES_MAX), "is larger than 64 KB"),
         (OPEN.replace('viewBox="0 0 1 1"', 'width="100%"').encode() + b"</svg>", "has no size"),
@@ -99,5 +99,5 @@ def test_an_accent_is_read_and_anything_else_refused(monkeypatch: pytest.MonkeyP
         load_settings(WebSettings)
     assert (
         str(refused.value)
-        == "ACCENT_COLOR: 'crimson' is no colour (expected a colour like #17594a, or unset)"
+        == "ACCENT_COLOR: 'crimson' is not a colour (expected a colour like #17594a, or unset)"
     )

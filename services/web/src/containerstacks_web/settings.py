@@ -38,7 +38,7 @@ def _logo(value: object) -> object:
 
 def _contact(value: str | None) -> str | None:
     if value is not None and not _CONTACT.fullmatch(value):
-        raise ValueError("is no address to write to")
+        raise ValueError("is not an address to write to")
     return value
 
 

@@ -57,8 +57,8 @@ UPTIME_FORMULA: Final = (
     "100 x (operational + degraded) / (operational + degraded + down) minutes, rounded down"
 )
 UPTIME_NOTE: Final = (
-    "Minutes of maintenance and minutes without a record count on neither side; without any other minute there is"
-    " no figure. 24 hours are counted back to the minute, 7, 30 and 90 days to the full hour of UTC."
+    "Maintenance and unmonitored minutes are excluded; without any other minute there is no figure."
+    " 24 hours are counted back to the minute, 7, 30 and 90 days to the full hour of UTC."
 )
 DAY_NOTE: Final = (
     "A day's bar shows the worst state of its minutes; a day without a record shows that it has no data."

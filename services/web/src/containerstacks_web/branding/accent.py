@@ -41,7 +41,7 @@ class Colour:
     def parse(cls, text: str) -> Self:
         found = _HEX.fullmatch(text.strip().lower())
         if found is None:
-            raise ValueError("is no colour")
+            raise ValueError("is not a colour")
         digits = found[1] if len(found[1]) == 6 else "".join(2 * digit for digit in found[1])  # noqa: PLR2004
         return cls(*bytes.fromhex(digits))
 

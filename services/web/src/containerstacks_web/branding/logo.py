@@ -60,7 +60,7 @@ class Logo:
 
 def _png_size(body: bytes) -> tuple[float, float]:
     if len(body) < _PNG_HEAD_BYTES:
-        raise ValueError("is no whole PNG")
+        raise ValueError("is not a complete PNG")
     return int.from_bytes(body[16:20]), int.from_bytes(body[20:24])
 
 
