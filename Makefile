@@ -25,6 +25,8 @@ PYTHONS := $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3 python
 IS_USABLE := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
 INSTALL := $(BIN)/python requirements/install.py
+# Programs of others that read the API, each set in an environment of its own.
+READERS := $(STAMPS)/clients $(STAMPS)/statuscheck
 
 .PHONY: help up setup test test-all check format bench screenshots soak requirements clean
 
@@ -34,12 +36,12 @@ help: ## List the targets
 up: $(STAMPS)/local ## Run everything on this machine; Ctrl-C stops it
 	@exec $(BIN)/containerstacks up $(ARGS)
 
-setup: $(STAMPS)/dev ## Install everything that running, checking and testing need
+setup: $(STAMPS)/dev $(READERS) ## Install everything that running, checking and testing need
 
 test: $(STAMPS)/dev ## Run what every change must pass (five minutes), or TESTS="…"
 	@exec $(PYTEST) $(or $(TESTS),-m quick) $(ARGS)
 
-test-all: $(STAMPS)/dev ## Run every test, and say what to install for those that were skipped
+test-all: $(STAMPS)/dev $(READERS) ## Run every test, and say what to install for those that were skipped
 	@exec $(PYTEST) $(ARGS)
 
 check: $(STAMPS)/dev ## Format, lint, types, imports
@@ -64,7 +66,7 @@ soak: $(STAMPS)/dev ## Break things at random for long, from a printed seed
 # No lock file with addresses: names, versions and hashes only.
 requirements: ## Compile requirements/*.in anew (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make requirements needs uv: python3 -m pip install uv" >&2; exit 1; }
-	@for name in base build local traces dev; do \
+	@for name in base build local traces dev clients statuscheck; do \
 	    echo "requirements/$$name.txt"; \
 	    $(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	        --custom-compile-command "make requirements" $(UVFLAGS) \
@@ -103,4 +105,9 @@ $(STAMPS)/local: requirements/local.txt requirements/build.txt $(PACKAGES:%=%/py
 $(STAMPS)/dev: requirements/dev.txt $(STAMPS)/local
 	@echo "Installing what \`make check\` and \`make test\` need …"
 	@$(INSTALL) "  requirements" --no-build-isolation --require-hashes -r requirements/dev.txt
+	@touch $@
+
+$(READERS): $(STAMPS)/%: requirements/%.txt | $(STAMPS)/venv
+	@$(BIN)/python -m venv --clear $(VENV)/readers/$*
+	@$(VENV)/readers/$*/bin/python requirements/install.py "  $*" --require-hashes -r requirements/$*.txt
 	@touch $@
