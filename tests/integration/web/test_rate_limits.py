@@ -1,21 +1,25 @@
 """How often one visitor may ask: by class, by address, told in headers, and never of probes or sockets."""
 
+import hashlib
 import itertools
 import secrets
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
+import jwt
 import pytest
 from structlog.testing import capture_logs
 
 from containerstacks_shared.database.db import Connection
 from containerstacks_web.http.request_limits import VAIN_CREDENTIALS
-from support import web_site
+from support import fleet, web_site
 from support.processes import free_port
 from support.waiting import eventually, time_limit
 from support.web_site import OpenSite, Site
 
 PATH = "/api/health"
 SOCKET_PATH = "/ws/status?topics=zz"
+SECRET = "the-secret-of-the-original-application"
 
 
 async def statuses(site: Site, times: int, **headers: str) -> list[int]:
@@ -68,9 +72,11 @@ async def test_each_class_has_its_own_limit(open_site: OpenSite, connection: Con
     assert await statuses(site, 4, x_api_key=admin) == [200, 200, 200, 429]
 
 
-async def test_wrong_credentials_count_and_run_out(open_site: OpenSite) -> None:
+async def test_wrong_credentials_run_out_and_use_up_nothing_that_visitors_need(open_site: OpenSite) -> None:
     site = await open_site(rate_limit_anonymous="2/hour")
-    assert await statuses(site, 3, x_api_key="sk_live_guess") == [401, 401, 429]
+    times = VAIN_CREDENTIALS.amount
+    assert await statuses(site, times + 1, x_api_key="sk_live_guess") == [401] * times + [429]
+    assert await statuses(site, 3) == [200, 200, 429]
 
 
 def some_key() -> dict[str, str]:
@@ -95,6 +101,8 @@ async def test_credentials_that_are_none_run_out_and_are_looked_up_no_more(
     site = await open_site(rate_limit_anonymous="1000/hour")
     for _ in range(VAIN_CREDENTIALS.amount):
         assert (await site.get(path, **credential())).status == status
+    # The first one that is too many looks once, for all that come in the next seconds.
+    assert (await site.get(path, **credential())).status == 429
     async with connection.transaction(), time_limit("a refusal asked the database"):
         await connection.execute("lock table user_api_keys, web_sessions in access exclusive mode")
         for headers in (some_key(), some_session()):
@@ -106,10 +114,48 @@ async def test_credentials_that_are_none_run_out_and_are_looked_up_no_more(
     assert await statuses(site, 1) == [200]
 
 
-async def test_the_session_of_a_form_is_nobodys_either(open_site: OpenSite) -> None:
-    site = await open_site(rate_limit_anonymous="1000/hour")
+async def test_the_session_of_a_form_is_looked_up_no_more_often_than_strangers_may_ask(
+    open_site: OpenSite, connection: Connection
+) -> None:
+    times = VAIN_CREDENTIALS.amount + 10
+    site = await open_site(rate_limit_anonymous=f"{times}/hour")
     await site.csrf_token()
-    assert await statuses(site, VAIN_CREDENTIALS.amount + 1) == [200] * VAIN_CREDENTIALS.amount + [429]
+    # The form itself was one of them.
+    assert await statuses(site, times) == [200] * (times - 1) + [429]
+    async with connection.transaction(), time_limit("a refusal asked the database"):
+        await connection.execute("lock table web_sessions in access exclusive mode")
+        assert await statuses(site, 1) == [429]
+
+
+async def test_invalid_credentials_shut_out_no_valid_one_at_the_same_address(
+    open_site: OpenSite, connection: Connection
+) -> None:
+    site = await open_site(rate_limit_anonymous="1000/hour", jwt_secret=SECRET)
+    admin = await fleet.add_user(connection, email="ada@example.com", role="admin")
+    await site.sign_in("ada@example.com")
+    key = await web_site.add_api_key_of(connection, admin)
+    revoked = await web_site.add_api_key_of(connection, admin)
+    await connection.execute(
+        "update user_api_keys set active = false where key_hash = $1",
+        hashlib.sha256(revoked.encode()).hexdigest(),
+    )
+    claims = {"userId": str(admin), "exp": datetime.now(UTC) + timedelta(hours=1)}
+    token = jwt.encode(claims, SECRET, algorithm="HS256")
+    session = {"cookie": f"{web_site.SESSION_COOKIE}={site.session_cookie}"}
+    for _ in range(VAIN_CREDENTIALS.amount + 5):
+        await site.get(PATH, **some_key())
+    forged = jwt.encode(claims, "guessed-" * 5, algorithm="HS256")
+    for wrong in (some_key(), some_session(), {"x_api_key": revoked}, {"authorization": f"Bearer {forged}"}):
+        site.client.session.cookie_jar.clear()
+        assert (await site.get(PATH, **wrong)).status == 429
+    for good in ({"x_api_key": key}, session, {"authorization": f"Bearer {token}"}):
+        site.client.session.cookie_jar.clear()
+        answer = await site.get("/api/keys", **good)
+        assert answer.status == 200, await answer.text()
+    # Whoever is not signed in yet can do so, and goes on.
+    site.client.session.cookie_jar.clear()
+    assert (await site.sign_in("ada@example.com")).status == 303
+    assert (await site.get("/admin/keys", accept="text/html")).status == 200
 
 
 async def test_good_credentials_use_up_nothing_that_others_need(

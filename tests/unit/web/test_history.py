@@ -10,7 +10,7 @@ from containerstacks_shared.billing.documents import RunHistoryPoint
 from containerstacks_shared.fleet.vps import VpsHistoryPoint
 from containerstacks_shared.status.history import Span
 from containerstacks_web.live.history import History, SpanHistory
-from containerstacks_web.pages.history import ChartRange, duration, present_history
+from containerstacks_web.pages.history import ChartRange, duration, fleet_sparkline, present_history
 
 NOW = datetime(2026, 11, 23, 6, tzinfo=UTC)
 
@@ -84,7 +84,7 @@ def test_a_step_without_a_run_is_a_gap_and_one_with_nothing_due_is_not() -> None
     assert page.billed.marks == ["62.5%"]
     # The last one still runs: nobody knows how long it takes.
     assert [gap.x for gap in page.durations.gaps] == ["0%", "75%"]
-    assert page.duration_unit == "milliseconds"
+    assert page.durations.unit == "Longest run, milliseconds"
     assert [row.cells for row in page.run_rows] == [
         ["0", "1", "0", "–"],  # noqa: RUF001
         ["12", "2", "1", "500 ms"],
@@ -98,3 +98,22 @@ def test_a_step_without_a_run_is_a_gap_and_one_with_nothing_due_is_not() -> None
 )
 def test_durations_have_a_unit_that_fits(seconds: str, words: str) -> None:
     assert duration(Decimal(seconds)) == words
+
+
+def test_errors_have_an_axis_of_their_own() -> None:
+    points = [vps(1, 400), vps(1, 400).model_copy(update={"error": Decimal(3)}), vps(0)]
+    page = present_history(history(points=points, runs=[]), ChartRange.DAY)
+    assert page is not None
+    assert [tick.label for tick in page.errors.levels] == ["0", "1", "2", "3"]
+    assert [tick.label for tick in page.vps.levels][-1] == "600"
+    assert len(page.errors.gaps) == 1
+    assert (page.vps.unit, page.errors.unit) == ("VPS", "VPS in error")
+
+
+def test_the_fleet_has_a_line_once_there_is_a_day_of_it() -> None:
+    assert fleet_sparkline(None) is None
+    few = history(points=[vps(1, 4)] * 3 + [vps(0)] * 117, runs=[])
+    assert fleet_sparkline(few) is None
+    line = fleet_sparkline(history(points=[vps(1, 4), vps(1, 9)] * 60, runs=[]))
+    assert line is not None
+    assert (line.steps, line.least, line.most) == (120, "4", "9")

@@ -38,6 +38,7 @@ from containerstacks_web.live.platform_statistics import PLATFORM_STATISTICS, Pl
 from containerstacks_web.pages import sign_in
 from containerstacks_web.pages.handlers import error_page
 from containerstacks_web.sign_in.admission import admit
+from containerstacks_web.sign_in.credential_marks import CREDENTIAL_MARKS, CredentialMarks
 from containerstacks_web.sign_in.credentials import still_sees_details
 from containerstacks_web.sign_in.key_uses import KEY_USES, KeyUses
 from containerstacks_web.sign_in.sessions import SESSION_STORAGE, DatabaseSessionStorage
@@ -148,6 +149,7 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
         pool, still_sees_details=still_sees_details, billing_interval=settings.billing_interval
     )
     app[KEY_USES] = KeyUses(pool)
+    app[CREDENTIAL_MARKS] = CredentialMarks(pool)
     app[PLATFORM_STATISTICS] = PlatformStatisticsCache(app[READER], redis_pool)
     app[BUILTIN_BILLING] = builtin_billing.BuiltinBilling(pool, settings, app[LISTENER])
     app[RATE_LIMITER] = RateLimiter(settings, redis_pool)

@@ -22,6 +22,8 @@ PREFIX: Final = "sk_live_"
 NAME_CHARACTERS_MAX: Final = 255
 # This much of a key is stored in clear, to tell keys apart in a list.
 _SHOWN_CHARACTERS: Final = 12
+# As many of the hash as `api_key_marks` gives away.
+_MARK_CHARACTERS: Final = 16
 _SCOPES: Final = "scopes"
 
 
@@ -78,6 +80,15 @@ async def find(connection: Connection, key: str) -> PresentedApiKey | None:
         scopes=scopes_of(row["permissions"]),
         expires_at=row["expires_at"],
     )
+
+
+async def read_marks(connection: Connection, *, limit: int) -> set[str]:
+    """Read the marks of all valid keys (`mark_of`): what is not among them need not be looked up."""
+    return {row["mark"] for row in await connection.fetch(QUERIES["marks"], limit)}
+
+
+def mark_of(key: str) -> str:
+    return _hash(key)[:_MARK_CHARACTERS]
 
 
 async def create(

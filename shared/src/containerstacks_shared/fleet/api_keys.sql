@@ -10,6 +10,9 @@ select account.id, account.name, role_of(account.id, account.role) as role, key.
   join users as account
     on account.id = key.user_id;
 
+-- name: marks
+select mark from api_key_marks($1) as mark;
+
 -- name: act_as_user
 -- Until the end of the transaction: the table's policy shows and takes rows of this user.
 select set_config('app.current_user_id', $1, true);

@@ -32,6 +32,15 @@ async def find(connection: Connection, token_hash: str) -> WebSession | None:
     return WebSession(data=row["data"], created_at=row["created_at"], user=user)
 
 
+async def read_hashes(connection: Connection, *, limit: int) -> tuple[set[str], set[str]]:
+    """Read the hashes of all unexpired sessions: of signed-in users, and of mere forms."""
+    rows = await connection.fetch(QUERIES["hashes"], limit)
+    return (
+        {row["token_hash"] for row in rows if row["signed_in"]},
+        {row["token_hash"] for row in rows if not row["signed_in"]},
+    )
+
+
 async def save(
     connection: Connection,
     token_hash: str,

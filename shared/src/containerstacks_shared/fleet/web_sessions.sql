@@ -16,6 +16,14 @@ select session.data,
    and session.data ->> 'password' is not distinct from
        encode(sha256(convert_to(account.password_hash, 'UTF8')), 'hex');
 
+-- name: hashes
+-- Signed-in users first; $1 how many at most.
+select token_hash, user_id is not null as signed_in
+  from web_sessions
+ where expires_at > now()
+ order by user_id is null, expires_at desc
+ limit $1;
+
 -- name: save
 -- With a mark of the password that is in force.
 insert into web_sessions (token_hash, user_id, data, expires_at)

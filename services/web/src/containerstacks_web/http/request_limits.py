@@ -1,7 +1,7 @@
 """Counts requests, and refuses those above a limit: for each class of visitors, and for invalid credentials.
 
 A credential can only be checked by asking the database, also when the answer is a refusal. So each
-address has a budget of invalid credentials; once it is spent, its credentials are refused without asking.
+address has a budget of invalid credentials; once it is spent, only credentials that exist are asked for.
 """
 
 from http import HTTPStatus
@@ -40,21 +40,23 @@ async def count_preflight(request: web.Request) -> None:
     _go_by(request, result)
 
 
-async def assert_may_bring_credentials(request: web.Request) -> None:
-    limiter = request.app[RATE_LIMITER]
-    result = await limiter.look(_VAIN_CREDENTIALS_NAME, VAIN_CREDENTIALS, _address(request))
-    if not result.allowed:
-        _go_by(
-            request,
-            result,
-            problem=ProblemType.TOO_MANY_INVALID_CREDENTIALS,
-            refusal="Too many invalid or expired credentials from this address."
-            f" Try again in {in_words(result.reset_seconds)}.",
-        )
+async def look_at_vain_credentials(request: web.Request) -> RateLimitResult:
+    """Tell what is left of the address's budget, and count nothing."""
+    return await request.app[RATE_LIMITER].look(_VAIN_CREDENTIALS_NAME, VAIN_CREDENTIALS, _address(request))
 
 
-async def count_vain_credential(request: web.Request) -> None:
-    await request.app[RATE_LIMITER].hit(_VAIN_CREDENTIALS_NAME, VAIN_CREDENTIALS, _address(request))
+def refuse_vain_credential(request: web.Request, spent: RateLimitResult) -> None:
+    _go_by(
+        request,
+        spent,
+        problem=ProblemType.TOO_MANY_INVALID_CREDENTIALS,
+        refusal="Too many invalid or expired credentials from this address."
+        f" Try again in {in_words(spent.reset_seconds)}.",
+    )
+
+
+async def count_vain_credential(request: web.Request) -> RateLimitResult:
+    return await request.app[RATE_LIMITER].hit(_VAIN_CREDENTIALS_NAME, VAIN_CREDENTIALS, _address(request))
 
 
 def _go_by(

@@ -27,7 +27,7 @@ from containerstacks_web.rendering.templates import render, render_for_strangers
 from containerstacks_web.sign_in.csrf import csrf_token
 from containerstacks_web.sign_in.local_path import local_path
 
-from .history import ChartRange, present_history
+from .history import ChartRange, fleet_sparkline, present_history
 from .incidents import told
 from .presenter import StatusPage, present_about, present_status
 
@@ -74,6 +74,7 @@ async def public_status(request: web.Request, snapshot: StatusSnapshot) -> bytes
 
 async def about(request: web.Request) -> web.StreamResponse:
     figures: PlatformFigures[PlatformStatistics] | None
+    past = request.app[HISTORY].latest
     try:
         figures = await request.app[PLATFORM_STATISTICS].read()
     except DatabaseUnavailable:
@@ -82,10 +83,16 @@ async def about(request: web.Request) -> web.StreamResponse:
         "figures": present_about(None if figures is None else figures.value),
         "taken_at": None if figures is None else figures.taken_at,
         "stale": figures is None or figures.stale,
+        "fleet": fleet_sparkline(past),
     }
     if figures is None:
         return await render(request, "about.html", context, status=HTTPStatus.SERVICE_UNAVAILABLE)
-    return await render_named(request, "about.html", context, says=(figures.taken_at, figures.stale))
+    return await render_named(
+        request,
+        "about.html",
+        context,
+        says=(figures.taken_at, figures.stale, None if past is None else past.as_of),
+    )
 
 
 async def login_form(request: web.Request) -> web.StreamResponse:

@@ -64,8 +64,9 @@ _STEP_WORDS: Final = {
 
 @dataclass(frozen=True)
 class Plot:
-    """One picture. `shapes` are names and paths, drawn in this order; `marks` stand above everything."""
+    """One picture: `unit` is what its levels count; `shapes` are drawn in this order, `marks` above them."""
 
+    unit: str
     steps: int
     levels: Sequence[Tick]
     times: Sequence[Tick]
@@ -90,11 +91,11 @@ class HistoryPage:
     as_of: datetime
     stale: bool
     vps: Plot
+    errors: Plot
     vps_rows: Sequence[Row]
     vps_step: str
     billed: Plot
     durations: Plot
-    duration_unit: str
     run_rows: Sequence[Row]
     run_step: str
 
@@ -108,20 +109,43 @@ def present_history(history: History | None, chosen: ChartRange) -> HistoryPage 
     span = chosen.span
     vps, runs = history.spans[span].vps, history.spans[span].runs
     run_times = charts.time_ticks([point.started_at for point in runs], _LABEL_EVERY[span])
-    durations, unit = _durations_plot(runs, run_times)
+    vps_times = charts.time_ticks([point.started_at for point in vps], _LABEL_EVERY[span])
     return HistoryPage(
         chosen=chosen,
         as_of=history.as_of,
         stale=history.stale,
-        vps=_vps_plot(vps, charts.time_ticks([point.started_at for point in vps], _LABEL_EVERY[span])),
+        vps=_vps_plot(vps, vps_times),
+        errors=_errors_plot(vps, vps_times),
         vps_rows=[_vps_row(point, span.step) for point in reversed(vps)],
         vps_step=_STEP_WORDS[span.step],
         billed=_billed_plot(runs, run_times),
-        durations=durations,
-        duration_unit=unit,
+        durations=_durations_plot(runs, run_times),
         run_rows=[_run_row(point, span.run_step) for point in reversed(runs)],
         run_step=_STEP_WORDS[span.run_step],
     )
+
+
+@dataclass(frozen=True)
+class Sparkline:
+    """The fleet of the last 30 days as one small shape, with its extremes in words."""
+
+    steps: int
+    shape: str
+    least: str
+    most: str
+
+
+@lru_cache(maxsize=1)
+def fleet_sparkline(history: History | None) -> Sparkline | None:
+    """Return None while there is less than a day of it."""
+    if history is None:
+        return None
+    totals = [_total(point) for point in history.spans[Span.MONTH].vps]
+    known = [total for total in totals if total is not None]
+    if len(known) * Span.MONTH.step < _DAY:
+        return None
+    shape = charts.silhouette(totals, charts.scale_to(max(known)))
+    return Sparkline(len(totals), shape, number(min(known)), number(max(known)))
 
 
 def duration(seconds: Decimal | None) -> str:
@@ -137,6 +161,7 @@ def _vps_plot(points: Sequence[VpsHistoryPoint], times: Sequence[Tick]) -> Plot:
     scale = charts.scale_to(max((total for total in totals if total is not None), default=Decimal(0)))
     series = {group.value: [getattr(point, group) for point in points] for group in VpsStatusGroup}
     return Plot(
+        unit="VPS",
         steps=len(points),
         levels=charts.level_ticks(scale),
         times=times,
@@ -145,10 +170,25 @@ def _vps_plot(points: Sequence[VpsHistoryPoint], times: Sequence[Tick]) -> Plot:
     )
 
 
+def _errors_plot(points: Sequence[VpsHistoryPoint], times: Sequence[Tick]) -> Plot:
+    """On an axis of their own: beside a whole fleet they are slivers."""
+    errors = [point.error if point.samples else None for point in points]
+    scale = charts.scale_to(max((amount for amount in errors if amount is not None), default=Decimal(0)))
+    return Plot(
+        unit="VPS in error",
+        steps=len(points),
+        levels=charts.level_ticks(scale),
+        times=times,
+        gaps=charts.gaps(errors),
+        shapes=[(VpsStatusGroup.ERROR.value, charts.silhouette(errors, scale))],
+    )
+
+
 def _billed_plot(points: Sequence[RunHistoryPoint], times: Sequence[Tick]) -> Plot:
     billed = [point.instances_billed if point.runs else None for point in points]
     scale = charts.scale_to(max((amount for amount in billed if amount is not None), default=0))
     return Plot(
+        unit="Instances billed",
         steps=len(points),
         levels=charts.level_ticks(scale),
         times=times,
@@ -158,19 +198,19 @@ def _billed_plot(points: Sequence[RunHistoryPoint], times: Sequence[Tick]) -> Pl
     )
 
 
-def _durations_plot(points: Sequence[RunHistoryPoint], times: Sequence[Tick]) -> tuple[Plot, str]:
+def _durations_plot(points: Sequence[RunHistoryPoint], times: Sequence[Tick]) -> Plot:
     longest = max((point.longest_seconds for point in points if point.longest_seconds), default=Decimal(0))
     factor, unit, _ = _unit_of(longest)
     values = [None if point.longest_seconds is None else point.longest_seconds * factor for point in points]
     scale = charts.scale_to(longest * factor)
-    plot = Plot(
+    return Plot(
+        unit=f"Longest run, {unit}",
         steps=len(points),
         levels=charts.level_ticks(scale),
         times=times,
         gaps=charts.gaps(values),
         shapes=[("duration", charts.bars(values, scale))],
     )
-    return plot, unit
 
 
 def _unit_of(seconds: Decimal) -> tuple[Decimal, str, str]:

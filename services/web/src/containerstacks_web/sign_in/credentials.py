@@ -14,7 +14,6 @@ import jwt
 import structlog
 from aiohttp import hdrs, web
 from aiohttp_session import get_session
-from pydantic import SecretStr
 
 from containerstacks_shared.core.errors import describe
 from containerstacks_shared.database import db
@@ -26,9 +25,16 @@ from containerstacks_shared.fleet.users import User, UserId
 from containerstacks_web.database import POOL
 from containerstacks_web.http.headers import API_KEY_HEADER
 from containerstacks_web.http.identity import ANONYMOUS, CredentialKind, Identity, RequestRole
-from containerstacks_web.http.request_limits import assert_may_bring_credentials, count_vain_credential
+from containerstacks_web.http.rate_limiting import RATE_LIMIT_RESULT
+from containerstacks_web.http.request_limits import (
+    count,
+    count_vain_credential,
+    look_at_vain_credentials,
+    refuse_vain_credential,
+)
 from containerstacks_web.settings import SETTINGS
 
+from .credential_marks import CREDENTIAL_MARKS
 from .key_uses import KEY_USES
 from .sessions import SESSION_STORAGE, SESSION_USER
 
@@ -45,11 +51,14 @@ async def identify(request: web.Request) -> Identity:
     """Raises `WrongCredential`; `RequestRefused` after too many; one of `db.UNAVAILABLE`."""
     if not _has_credential(request):
         return ANONYMOUS
-    await assert_may_bring_credentials(request)
+    left = await look_at_vain_credentials(request)
+    if not left.allowed and not await _is_known(request):
+        refuse_vain_credential(request, left)
     try:
         identity = await _by_headers(request)
     except WrongCredential:
-        await count_vain_credential(request)
+        # Under this limit alone: invalid keys use up nothing that visitors from the same address need.
+        request[RATE_LIMIT_RESULT] = await count_vain_credential(request)
         raise
     return await _by_session(request) if identity is None else identity
 
@@ -66,6 +75,31 @@ async def still_sees_details(request: web.Request) -> bool:
     return user is not None and Permission.READ in ALLOWED[user.role]
 
 
+async def _is_known(request: web.Request) -> bool:
+    """Tell, without asking the database for it, whether the request's credential exists."""
+    marks = request.app[CREDENTIAL_MARKS]
+    presented = _presented(request)
+    for is_key, credential in presented:
+        if not (await marks.knows_key(credential) if is_key else _is_signed(request, credential)):
+            return False
+    token_hash = request.app[SESSION_STORAGE].token_hash(request)
+    if presented or token_hash is None or await marks.knows_signed_in(token_hash):
+        return True
+    if not await marks.knows_form(token_hash):
+        return False
+    # Somebody who is about to sign in. Anybody gets such a session: the limit of strangers comes before the question.
+    await count(request, ANONYMOUS)
+    return True
+
+
+def _is_signed(request: web.Request, token: str) -> bool:
+    try:
+        _user_id_of_token(request, token)
+    except WrongCredential:
+        return False
+    return True
+
+
 def _has_credential(request: web.Request) -> bool:
     if API_KEY_HEADER in request.headers or hdrs.AUTHORIZATION in request.headers:
         return True
@@ -73,17 +107,23 @@ def _has_credential(request: web.Request) -> bool:
 
 
 async def _by_headers(request: web.Request) -> Identity | None:
+    identities = [
+        await (_by_api_key if is_key else _by_token)(request, credential)
+        for is_key, credential in _presented(request)
+    ]
+    return identities[0] if identities else None
+
+
+def _presented(request: web.Request) -> list[tuple[bool, str]]:
+    """Return the credentials in the request's headers, each with whether it is to be an API key."""
     presented = []
     if (key := request.headers.get(API_KEY_HEADER)) is not None:
-        presented.append(await _by_api_key(request, key.strip()))
+        presented.append((True, key.strip()))
     if (authorization := request.headers.get(hdrs.AUTHORIZATION)) is not None:
         # The original application reads the second word, whatever the first one is.
         credential = authorization.strip().partition(" ")[2].strip()
-        if credential.startswith(api_keys.PREFIX):
-            presented.append(await _by_api_key(request, credential))
-        else:
-            presented.append(await _by_token(request, credential))
-    return presented[0] if presented else None
+        presented.append((credential.startswith(api_keys.PREFIX), credential))
+    return presented
 
 
 async def _by_api_key(request: web.Request, key: str) -> Identity:
@@ -103,17 +143,17 @@ async def _by_api_key(request: web.Request, key: str) -> Identity:
 
 
 async def _by_token(request: web.Request, token: str) -> Identity:
-    secret = request.app[SETTINGS].jwt_secret
-    if secret is None or len(token) > _CREDENTIAL_CHARACTERS_MAX:
-        raise WrongCredential
-    user_id = _user_id_of_token(token, secret)
+    user_id = _user_id_of_token(request, token)
     async with lend(request.app[POOL]) as connection:
         # The token names the user; their present rights are in the table.
         user = await users.find_by_id(connection, user_id)
     return _identity(user, CredentialKind.TOKEN)
 
 
-def _user_id_of_token(token: str, secret: SecretStr) -> UserId:
+def _user_id_of_token(request: web.Request, token: str) -> UserId:
+    secret = request.app[SETTINGS].jwt_secret
+    if secret is None or len(token) > _CREDENTIAL_CHARACTERS_MAX:
+        raise WrongCredential
     try:
         with warnings.catch_warnings():
             # How long its secret is, is the original application's matter.

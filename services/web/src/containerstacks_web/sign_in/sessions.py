@@ -22,6 +22,8 @@ from containerstacks_shared.fleet.web_sessions import WebSession
 from containerstacks_web.database import POOL
 from containerstacks_web.http.client_address import visitor_of
 
+from .credential_marks import CREDENTIAL_MARKS
+
 COOKIE_NAME: Final = "containerstacks_session"
 USER_ID: Final = "user_id"
 
@@ -80,6 +82,7 @@ class DatabaseSessionStorage(AbstractStorage):
                 lifetime=lifetime,
             )
         if is_new:
+            request.app[CREDENTIAL_MARKS].note_session(self._hash(token), signed_in=user_id is not None)
             response.set_cookie(
                 COOKIE_NAME,
                 token,
@@ -100,6 +103,11 @@ class DatabaseSessionStorage(AbstractStorage):
         """Return the session token of a request, valid or not."""
         token = self.load_cookie(request)
         return token if token is not None and _TOKEN.fullmatch(token) else None
+
+    def token_hash(self, request: web.Request) -> str | None:
+        """Return what the table would know the token by."""
+        token = self.token(request)
+        return None if token is None else self._hash(token)
 
     async def _find(self, request: web.Request, token: str) -> WebSession | None:
         async with lend(request.app[POOL]) as connection:

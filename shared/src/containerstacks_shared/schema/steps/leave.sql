@@ -66,7 +66,7 @@ drop function vps_plans_changed, count_vps_instances, count_all_time, announce_c
               heal_rates, refresh_rates, register_rates, current_hourly_rates, backup_hourly_price, hourly_rate, monthly_price, match_vps_plan, rate_region,
               configured_region, offered_region,
               specification_problem, specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,
-              time_ordered_uuid, find_api_key, list_api_keys, revoke_api_key, note_api_key_uses,
+              time_ordered_uuid, find_api_key, list_api_keys, api_key_marks, revoke_api_key, note_api_key_uses,
               billed_until_before;
 drop table counts, count_deltas, vps_history, leaderships, billing_control, billing_runs, hourly_rates, price_holds, last_charged_prices,
            vps_plan_changes, vps_plan_edits, vps_plan_versions, vps_plan_references, moved_marks, deleted_vps_instances, vps_debts, outbox_messages, alerts, alert_looks, wallet_ledger_entries, billing_corrections, ledger_explanations, billing_audits,

@@ -42,6 +42,16 @@ create function list_api_keys()
            coalesce(k.active, false)
       from user_api_keys k;
 $$;
+-- Of each valid key a part of its hash, which tells that looking the key up is worth it, and opens nothing.
+create function api_key_marks(most bigint) returns setof text
+    language sql stable security definer set search_path = public, pg_temp
+    as $$
+    select left(k.key_hash, 16)
+      from user_api_keys k
+     where k.active
+       and (k.expires_at is null or k.expires_at > now())
+     limit most;
+$$;
 create function revoke_api_key(api_key_id uuid) returns boolean
     language sql volatile security definer set search_path = public, pg_temp
     as $$
@@ -69,6 +79,6 @@ $$;
 -- What passes by row-level security, or writes what its caller may not write, is nobody's to call but its owner's, and
 -- those whom deploy/postgres/roles.sql names.
 revoke execute on function
-    find_api_key(text), list_api_keys(), revoke_api_key(uuid), note_api_key_uses(uuid[]),
+    find_api_key(text), list_api_keys(), api_key_marks(bigint), revoke_api_key(uuid), note_api_key_uses(uuid[]),
     register_rates(text[], text[]), refresh_rates(text[]), correct_held_rates(uuid), hold_base_tables()
     from public;
