@@ -50,7 +50,7 @@ GENERATED: Final = """
     from client.api.incidents_and_maintenance import open_incident
     from client.api.organizations import get_balance, list_organizations
     from client.api.status import get_vps_statistics
-    from client.models import ApiKeyRequest, IncidentDraft, Problem
+    from client.models import ApiKeyRequest, Component, IncidentDraft, Problem
 
     site, key = sys.argv[1:3]
     admin = AuthenticatedClient(base_url=site, token=key)
@@ -62,7 +62,7 @@ GENERATED: Final = """
     revoked = revoke_api_key.sync_detailed(made.id, client=admin)
     wrong = open_incident.sync(
         client=admin,
-        body=IncidentDraft(kind="incident", title="", body="We look.", components=["vps"]),
+        body=IncidentDraft(kind="incident", title="", body="We look.", components=[Component.VPS]),
     )
     assert isinstance(wrong, Problem)
     stranger = list_billing_runs.sync(client=Client(base_url=site))

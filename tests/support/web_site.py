@@ -16,7 +16,8 @@ from aiohttp.test_utils import TestClient, TestServer
 from containerstacks_shared.core.settings import load_settings
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet import api_keys
-from containerstacks_shared.fleet.users import UserId
+from containerstacks_shared.fleet.permissions import STAFF_ROLES, set_staff_role
+from containerstacks_shared.fleet.users import User, UserId, UserRole
 from containerstacks_shared.process.http_connections import HEAD_SECONDS_MAX, GuardedRunner
 from containerstacks_shared.process.runtime import Job
 from containerstacks_web.api.openapi import describe_api
@@ -139,8 +140,12 @@ async def _running(app: web.Application, without: frozenset[str]) -> AsyncIterat
 
 
 async def add_api_key(connection: Connection, *, role: str) -> str:
-    """Add a user and give them a key."""
-    user_id = await fleet.add_user(connection, role=role)
+    """Add a user with this role, be it the application's or one of ours, and give them a key."""
+    is_staff = role in STAFF_ROLES
+    user_id = await fleet.add_user(connection, role="user" if is_staff else role)
+    if is_staff:
+        user = User(id=UserId(user_id), name="", role=UserRole.USER)
+        await set_staff_role(connection, user, UserRole(role), author="operator")
     return await add_api_key_of(connection, user_id)
 
 

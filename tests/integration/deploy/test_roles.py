@@ -210,7 +210,14 @@ async def test_functions_with_their_owners_rights_are_for_whom_they_are_named(
     }
     allowed = {
         roles.WEB: bills
-        | {"find_api_key", "list_api_keys", "revoke_api_key", "note_api_key_uses", "log_action"},
+        | {
+            "find_api_key",
+            "list_api_keys",
+            "api_key_marks",
+            "revoke_api_key",
+            "note_api_key_uses",
+            "log_action",
+        },
         roles.BILLING_DAEMON: bills,
         roles.STATS_AGGREGATOR: {"hold_base_tables"},
     }

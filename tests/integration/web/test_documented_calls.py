@@ -1,6 +1,8 @@
-"""Every call of docs/api.md, as it stands there: by curl and by Python."""
+"""Every call of docs/api.md and of the API's page, as it stands there: by curl and by Python."""
 
+import ast
 import asyncio
+import html
 import os
 import re
 import sys
@@ -15,6 +17,9 @@ from support.web_site import Site
 
 DOCUMENT: Final = Path(__file__).parents[3] / "docs" / "api.md"
 _SECTION: Final = re.compile(r"^### (?P<call>[A-Z]+ /\S+)$(?P<text>.*?)(?=^##)", re.MULTILINE | re.DOTALL)
+_SHOWN: Final = re.compile(
+    r"<figcaption>(?P<language>curl|Python)</figcaption><pre><code>(?P<code>.*?)</code>", re.DOTALL
+)
 _BLOCK: Final = re.compile(r"^```(?P<language>sh|python)\n(?P<code>.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -22,7 +27,7 @@ def blocks(language: str, text: str) -> list[str]:
     return [block["code"] for block in _BLOCK.finditer(text) if block["language"] == language]
 
 
-async def run(site: Site, key: str, organization: UUID, *command: str) -> None:
+async def run(site: Site, key: str, organization: UUID, *command: str) -> str:
     process = await asyncio.create_subprocess_exec(
         *command,
         env={
@@ -36,6 +41,7 @@ async def run(site: Site, key: str, organization: UUID, *command: str) -> None:
     )
     told, _ = await process.communicate()
     assert process.returncode == 0, f"{command[-1]}\n{told.decode()}"
+    return told.decode()
 
 
 def test_every_endpoint_has_a_call_of_either_kind() -> None:
@@ -75,3 +81,23 @@ async def test_the_calls_work_as_they_stand(site: Site, connection: Connection) 
     # Made and ended by the calls themselves.
     ended = await connection.fetchval("select count(*) from user_api_keys where not active")
     assert ended == 2
+
+
+@needs("curl")
+async def test_the_calls_that_the_page_shows_are_taken(site: Site, connection: Connection) -> None:
+    key = await web_site.add_api_key(connection, role="admin")
+    organization = (await fleet.add_organization(connection)).id
+    page = await (await site.get("/api/docs", accept="text/html")).text()
+    shown: dict[str, list[str]] = {"curl": [], "Python": []}
+    for block in _SHOWN.finditer(page):
+        shown[block["language"]].append(html.unescape(block["code"]))
+    # Of Python one more: what the others begin with.
+    assert len(shown["curl"]) == len(shown["Python"]) - 1 > 30
+    for code in shown["Python"]:
+        ast.parse(code)
+    only_status = "curl -s -o /dev/null -w '%{http_code}\\n' "
+    script = "\n".join(code.replace("curl ", only_status, 1) for code in shown["curl"])
+    statuses = (await run(site, key, organization, "bash", "-euo", "pipefail", "-c", script)).split()
+    # Ids in examples are made up: there is nothing at some.
+    assert len(statuses) == len(shown["curl"])
+    assert set(statuses) <= {"200", "201", "404"}, list(zip(statuses, shown["curl"], strict=True))

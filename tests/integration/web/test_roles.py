@@ -6,7 +6,7 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.fleet import permissions, users
-from containerstacks_shared.fleet.users import UserId, UserRole
+from containerstacks_shared.fleet.users import UserRole
 from containerstacks_web.routes import ROUTES
 from support import fleet, told, web_site
 from support.billing import rows_of_all_tables
@@ -45,6 +45,9 @@ WHO: Final = {
 # What is only for administrators and staff in the API; the rest is everybody's, or a member's own.
 OF_THE_API: Final = {
     "GET /api/billing/runs": EVERYBODY,
+    "GET /api/billing/debts": EVERYBODY,
+    "GET /api/billing/held-prices": EVERYBODY,
+    "GET /api/alerts": EVERYBODY,
     "GET /api/audit-log": EVERYBODY,
     "GET /api/keys": EVERYBODY,
     "POST /api/keys": ADMIN,
@@ -53,15 +56,6 @@ OF_THE_API: Final = {
     "PATCH /api/incidents/{id}": ADMIN,
 }
 ROLES: Final = ("user", "auditor", "billing", "admin")
-
-
-async def key_of(connection: asyncpg.Connection, role: str) -> str:
-    user_id = await fleet.add_user(connection, role="admin" if role == "admin" else "user")
-    if role in {"auditor", "billing"}:
-        user = await users.find_by_id(connection, UserId(user_id))
-        assert user is not None
-        await permissions.set_staff_role(connection, user, UserRole(role), author="operator")
-    return await web_site.add_api_key_of(connection, user_id)
 
 
 async def ask(site: Site, wanted: str, identifier: str, key: str) -> int:
@@ -88,7 +82,7 @@ async def test_each_role_gets_into_what_is_for_it_and_nothing_else(
     site = await open_site(without=("builtin_billing", "alerting", "key_uses"))
     organization = await fleet.add_organization(connection)
     incident = await told.tell_an_address(connection)
-    keys = {role: await key_of(connection, role) for role in ROLES}
+    keys = {role: await web_site.add_api_key(connection, role=role) for role in ROLES}
     before = await rows_of_all_tables(connection)
     for wanted, roles in {**WHO, **OF_THE_API}.items():
         identifier = str(organization.id) if "organizations" in wanted else str(incident)
@@ -103,7 +97,7 @@ async def test_each_role_gets_into_what_is_for_it_and_nothing_else(
 async def test_who_may_not_do_it_does_not_see_the_form(
     site: Site, connection: asyncpg.Connection, role: str
 ) -> None:
-    key = await key_of(connection, role)
+    key = await web_site.add_api_key(connection, role=role)
     admin = await web_site.add_api_key(connection, role="admin")
     incident = await told.tell_an_address(connection)
     await connection.execute(
@@ -120,7 +114,7 @@ async def test_who_may_not_do_it_does_not_see_the_form(
 async def test_a_role_is_granted_and_revoked_at_the_next_request_and_logged(
     site: Site, connection: asyncpg.Connection
 ) -> None:
-    key = await key_of(connection, "user")
+    key = await web_site.add_api_key(connection, role="user")
     user_id = await connection.fetchval("select id from users")
     user = await users.find_by_id(connection, user_id)
     assert user is not None
