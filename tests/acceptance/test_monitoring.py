@@ -171,6 +171,16 @@ def test_the_dashboard_answers_questions_row_by_row() -> None:
             assert {target["datasource"]["uid"] for target in panel["targets"]} == {"${datasource}"}
 
 
+def test_the_dashboard_shows_all_that_the_guard_does() -> None:
+    (panel,) = (panel for panel in dashboard_panels() if "application's own billing" in panel["title"])
+    assert [target["legendFormat"] for target in panel["targets"]] == ["refused", "given back", "mended"]
+    asked = {metric for target in panel["targets"] for metric in METRIC.findall(target["expr"])}
+    assert asked == {
+        f"containerstacks_database_application_{what}"
+        for what in ("charges_refused", "charges_given_back", "writes_mended")
+    }
+
+
 async def test_prometheus_understands_what_the_dashboard_asks(tmp_path: Path) -> None:
     rules = [
         {"record": f"panel:{number}", "expr": expression}

@@ -221,6 +221,26 @@ class OriginalBiller:
             payment = Payment(organization, amount, "manual_adjustment", "Goodwill", details)
             await self.insert_payment(session, payment)
 
+    async def refund(self, organization: UUID, amount: str, *, wallet_first: bool) -> None:
+        """Pay back without a payment: the wallet and the row of `refunds`, each in a transaction of its own."""
+        async with self._session() as session:
+            refund = await session.fetchval(
+                "insert into refunds (organization_id, user_id, amount, reason, initiated_by_type)"
+                " select $1, owner_id, $2::text::numeric, 'too slow', 'admin' from organizations where id = $1"
+                " returning id",
+                organization,
+                amount,
+            )
+            steps = [
+                ("update refunds set status = 'completed' where id = $1", (refund,)),
+                (
+                    "update wallets set balance = balance + $1::text::numeric where organization_id = $2",
+                    (amount, organization),
+                ),
+            ]
+            for statement, values in reversed(steps) if wallet_first else steps:
+                await session.execute(statement, *values)
+
     async def _move(self, organization: UUID, amount: float, method: str, description: str) -> bool:
         try:
             async with self._session() as session, session.transaction():

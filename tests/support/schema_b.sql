@@ -30,6 +30,22 @@ alter table vps_plans
     add column backup_upcharge_monthly numeric(10, 2) default 0,
     add column backup_upcharge_hourly numeric(10, 6) default 0;
 
+create type refund_status as enum ('pending', 'processing', 'completed', 'failed', 'cancelled');
+create table refunds (
+    id uuid primary key default gen_random_uuid(),
+    organization_id uuid not null references organizations (id) on delete cascade,
+    user_id uuid not null references users (id) on delete cascade,
+    amount numeric(10, 2) not null,
+    currency varchar(10) not null default 'USD',
+    reason text not null,
+    status refund_status not null default 'pending',
+    initiated_by_type varchar(20) not null,
+    created_at timestamptz default now(),
+    updated_at timestamptz default now()
+);
+create trigger trigger_refunds_updated_at before update on refunds
+    for each row execute function update_updated_at_column();
+
 -- Its policies, which the tables' owner passes.
 create policy "Users can view org wallet" on wallets for select using (
     organization_id::text = current_setting('app.current_org_id', true)

@@ -1,14 +1,17 @@
 """Beside any version of the application: its hourly charges wait for ours, and its wallet writes lose no money."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
+from urllib.parse import quote
 
 import asyncpg
 import pytest
 
 from support import fleet
 from support.billing import Billing
+from support.clock import SETTING
 from support.fleet import Organization, Plan
 from support.guard import assert_sound, beat, fall_silent, interventions, refusals
 from support.original_application import session_of_its_role
@@ -139,6 +142,25 @@ async def test_a_clock_that_is_wrong_charges_no_hour_that_is_not_over(
     application = OriginalBiller(billing.dsn, skew=timedelta(hours=skew))
     assert any(charge.debited for charge in await application.run()) is debited
     await billing.run()
+    await assert_sound(billing, hours={instance: 2})
+
+
+@pytest.mark.parametrize("offset", ["5 hours", "-5 hours"])
+async def test_a_session_cannot_shift_the_clock_of_the_guard(
+    billing: Billing, organization: Organization, plan: Plan, offset: str
+) -> None:
+    instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=2)
+    (due,) = await OriginalBiller(billing.dsn).read_due()
+    of_its_own = OriginalBiller(f"{billing.dsn}?{SETTING}={quote(offset)}")
+    early = replace(due, hours=5, end=due.start + timedelta(hours=5))
+    assert not await of_its_own.debit(early)
+    await beat(billing.connection)
+    assert not await of_its_own.debit(replace(due))
+    assert len(of_its_own.refusals) == 2
+    await fall_silent(billing.connection)
+    assert await of_its_own.debit(due)
+    await of_its_own.record(due)
+    assert await billing.connection.fetchval("select intervened_at from guard_interventions") is None
     await assert_sound(billing, hours={instance: 2})
 
 

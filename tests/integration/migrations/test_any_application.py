@@ -127,6 +127,60 @@ async def test_backups_are_billed_and_dated_like_any_other_price(schema_b_url: s
         await assert_sound(billing, hours={instance: 6})
 
 
+@pytest.mark.parametrize("wallet_first", [True, False])
+async def test_a_refund_explains_one_movement_of_its_amount(schema_b_url: str, wallet_first: bool) -> None:
+    schema.migrate(schema_b_url)
+    async with billing_on(schema_b_url) as billing:
+        connection = billing.connection
+        organization = await fleet.add_organization(connection)
+        application = OriginalBiller(schema_b_url, Version.LATE)
+        await application.refund(organization.id, "3.21", wallet_first=wallet_first)
+        await application.refund(organization.id, "3.21", wallet_first=wallet_first)
+        # What a payment explains needs no refund, though it has the same amount.
+        await application.top_up(organization.id, 3.21)
+        assert await verify(connection) == []
+        reasons = await connection.fetch("select reason, author from ledger_explanations")
+        assert [row["author"] for row in reasons] == ["guard", "guard"]
+        assert all(row["reason"].endswith(": too slow") for row in reasons)
+        # Both are used up.
+        await connection.execute("update wallets set balance = balance + 3.21")
+        assert [finding.check for finding in await verify(connection)] == ["unexplained_entries"]
+
+
+async def test_a_refund_into_several_wallets_explains_one(schema_b_url: str) -> None:
+    schema.migrate(schema_b_url)
+    async with billing_on(schema_b_url) as billing:
+        organization = await fleet.add_organization(billing.connection)
+        await fleet.add_wallet(billing.connection, organization.id, balance="1")
+        await OriginalBiller(schema_b_url, Version.LATE).refund(organization.id, "5", wallet_first=True)
+        (finding,) = await verify(billing.connection)
+        assert finding.check == "unexplained_entries"
+        assert str(organization.wallet_id) not in finding.detail
+
+
+async def test_whoever_restores_or_changes_an_instance_cannot_change_under_what_it_is_priced(
+    schema_b_url: str,
+) -> None:
+    schema.migrate(schema_b_url)
+    async with billing_on(schema_b_url) as billing:
+        connection = billing.connection
+        organization = await fleet.add_organization(connection)
+        plan = await fleet.add_plan(connection)
+        await fleet.add_instance(connection, organization, plan)
+        region = "select rate_region from vps_instances"
+        await connection.execute("create temporary table kept as select * from vps_instances")
+        for statement in (
+            "update kept set rate_region = 'elsewhere'",
+            "delete from vps_instances",
+            "insert into vps_instances select * from kept",
+            "update vps_instances set rate_region = 'elsewhere'",
+        ):
+            await connection.execute(statement)
+        assert await connection.fetchval(region) == " +backups"
+        await connection.execute("update vps_instances set backup_frequency = 'none'")
+        assert await connection.fetchval(region) == ""
+
+
 async def test_the_later_version_and_its_row_level_security_stand_in_nobodys_way(schema_b_url: str) -> None:
     schema.migrate(schema_b_url)
     roles.grant(schema_b_url)

@@ -2,40 +2,63 @@
 -- upgraded meanwhile.
 
 -- Under which region an instance's hours are priced (hourly_rates.region). Where the application sells backups, an instance
--- with backups is priced apart.
+-- with backups is priced apart. An ordinary column, which a trigger keeps: nobody can restore rows into a generated one.
+create or replace function keep_rate_region() returns trigger
+    language plpgsql
+    as $$
+begin
+    if tg_argv[0] = 'backups' then
+        new.rate_region := public.rate_region(new.plan_id, public.configured_region(new.configuration)
+            || case when new.backup_frequency in ('daily', 'weekly') then ' +backups' else '' end);
+    else
+        new.rate_region := public.rate_region(new.plan_id, public.configured_region(new.configuration));
+    end if;
+    return new;
+end;
+$$;
+
 do $$
 declare
     sells_backups constant boolean := exists (
         select from pg_attribute
          where attrelid = 'public.vps_instances'::regclass and attname = 'backup_frequency' and not attisdropped);
-    known constant text := (
-        select pg_get_expr(d.adbin, d.adrelid)
-          from pg_attribute a
-          join pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-         where a.attrelid = 'public.vps_instances'::regclass and a.attname = 'rate_region' and not a.attisdropped);
-    watching constant text := (
-        select pg_get_triggerdef(oid)
-          from pg_trigger
-         where tgrelid = 'public.vps_instances'::regclass and tgname = 'containerstacks_plan_changed');
+    columns constant text := 'plan_id, configuration, rate_region' || case when sells_backups then ', backup_frequency' else '' end;
 begin
-    if (known like '%backup_frequency%') is not distinct from sells_backups then
+    if sells_backups = (select tgnargs = 1
+                          from pg_trigger
+                         where tgrelid = 'public.vps_instances'::regclass and tgname = 'containerstacks_rate_region') then
         return;
     end if;
-    if watching is not null then
-        drop trigger containerstacks_plan_changed on vps_instances;
-    end if;
-    if known is not null then
-        alter table vps_instances drop column rate_region;
-    end if;
+    -- Of a row that came while triggers were off nothing is known: its hours wait until its rate is.
+    alter table vps_instances add column if not exists rate_region text not null default '';
+    drop trigger if exists containerstacks_rate_region on vps_instances;
+    drop trigger if exists containerstacks_plan_changed on vps_instances;
+    -- Written with the whole table anew, which no trigger of the application takes for a change of its rows.
     execute format(
-        'alter table vps_instances add column rate_region text'
-        ' generated always as (rate_region(plan_id, configured_region(configuration)%s)) stored',
+        'alter table vps_instances alter column rate_region type text'
+        ' using rate_region(plan_id, configured_region(configuration)%s)',
         case when sells_backups
              then ' || case when backup_frequency in (''daily'', ''weekly'') then '' +backups'' else '''' end' else '' end);
-    if watching is not null then
-        execute watching;
-        perform register_rates(array_agg(plan_id), array_agg(rate_region))
-           from (select distinct plan_id, rate_region from vps_instances) as used;
+    execute format(
+        'create trigger containerstacks_rate_region before insert or update of %s on vps_instances'
+        ' for each row execute function keep_rate_region(%s)',
+        columns, case when sells_backups then '''backups''' else '' end);
+    execute format(
+        'create trigger containerstacks_plan_changed after update of %s on vps_instances'
+        ' for each row when (old.plan_id is distinct from new.plan_id or old.rate_region is distinct from new.rate_region)'
+        ' execute function remember_vps_plan()',
+        columns);
+    perform register_rates(array_agg(plan_id), array_agg(rate_region))
+       from (select distinct plan_id, rate_region from vps_instances) as used;
+end;
+$$;
+
+-- Where the application has refunds, a completed one explains a movement of a wallet (guard_refunds.sql).
+do $$
+begin
+    if to_regclass('public.refunds') is not null then
+        create or replace trigger containerstacks_guard_refund after insert or update on refunds
+            for each row execute function guard_completed_refund();
     end if;
 end;
 $$;
@@ -59,11 +82,10 @@ create or replace function application_changes() returns text
                                     where attrelid = to_regclass('public.vps_instances')
                                       and attname = 'backup_frequency'
                                       and not attisdropped) as is_there,
-                           exists (select from pg_catalog.pg_attribute a
-                                     join pg_catalog.pg_attrdef d on d.adrelid = a.attrelid and d.adnum = a.attnum
-                                    where a.attrelid = to_regclass('public.vps_instances')
-                                      and a.attname = 'rate_region'
-                                      and pg_get_expr(d.adbin, d.adrelid) like '%backup_frequency%') as is_priced) as backups
+                           exists (select from pg_catalog.pg_trigger
+                                    where tgrelid = to_regclass('public.vps_instances')
+                                      and tgname = 'containerstacks_rate_region'
+                                      and tgnargs = 1) as is_priced) as backups
              where is_there <> is_priced
              union all
             select format('table %s is gone', needed)
@@ -75,7 +97,8 @@ create or replace function application_changes() returns text
               from (values ('wallets', 'containerstacks_ledger'), ('payment_transactions', 'containerstacks_guard_inserted'),
                            ('payment_transactions', 'containerstacks_guard_updated'),
                            ('vps_billing_cycles', 'containerstacks_guard_inserted'),
-                           ('vps_instances', 'containerstacks_guard_mark')) as wanted (owner_name, name)
+                           ('vps_instances', 'containerstacks_guard_mark'), ('vps_instances', 'containerstacks_rate_region'),
+                           ('vps_instances', 'containerstacks_plan_changed')) as wanted (owner_name, name)
               left join pg_catalog.pg_trigger t
                      on t.tgrelid = to_regclass('public.' || wanted.owner_name)
                     and t.tgname = wanted.name

@@ -33,5 +33,7 @@ create table ledger_explanations (
     wallet_ledger_entry_id bigint primary key,
     reason text not null,
     author text not null,
-    explained_at timestamptz not null default clock_now()
+    explained_at timestamptz not null default clock_now(),
+    -- A refund of the application's explains one movement (guard_refunds.sql).
+    application_refund_id uuid unique
 );

@@ -120,7 +120,8 @@ end;
 $$;
 
 -- What an instance was before a resize or a move: each hour costs what was in force at its start. A change counts from when
--- it was made, under the row's lock, and never from before the change before it: the row is the later one's.
+-- it was made, under the row's lock, and never from before the change before it: the row is the later one's. What it is called
+-- for, stands in capabilities.sql.
 create function remember_vps_plan() returns trigger
     language plpgsql security definer set search_path = public, pg_temp
     as $$
@@ -137,11 +138,6 @@ begin
     return null;
 end;
 $$;
-
-create trigger containerstacks_plan_changed after update of plan_id, rate_region on vps_instances
-    for each row
-    when (old.plan_id is distinct from new.plan_id or old.rate_region is distinct from new.rate_region)
-    execute function remember_vps_plan();
 
 -- Nothing here stops a mark that is set back; no hour is charged twice for it.
 create function notice_moved_mark() returns trigger

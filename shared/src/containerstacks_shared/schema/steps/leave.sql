@@ -10,6 +10,7 @@ drop trigger containerstacks_count_inserted on vps_instances;
 drop trigger containerstacks_count_updated on vps_instances;
 drop trigger containerstacks_count_deleted on vps_instances;
 drop trigger containerstacks_plan_changed on vps_instances;
+drop trigger containerstacks_rate_region on vps_instances;
 drop trigger containerstacks_mark_moved on vps_instances;
 drop trigger containerstacks_debt_moved on vps_instances;
 drop trigger containerstacks_bury_deleted on vps_instances;
@@ -26,6 +27,7 @@ drop trigger containerstacks_guard_inserted on payment_transactions;
 drop trigger containerstacks_guard_updated on payment_transactions;
 drop trigger containerstacks_guard_inserted on vps_billing_cycles;
 drop trigger containerstacks_guard_mark on vps_instances;
+drop trigger if exists containerstacks_guard_refund on refunds;
 
 drop policy if exists containerstacks_services on wallets;
 drop policy if exists containerstacks_services on payment_transactions;
@@ -53,9 +55,9 @@ alter table vps_instances drop column rate_region;
 alter table vps_plans
     drop column vcpus, drop column memory_mb, drop column disk_mb, drop column specifications_problem;
 
-drop function application_changes, guard_application_payment, guard_application_cycle, keep_last_billed_at, give_back_lost_debits, take_application_debit,
+drop function application_changes, keep_rate_region, guard_application_payment, guard_application_cycle, keep_last_billed_at, guard_completed_refund, explain_by_refund, give_back_lost_debits, take_application_debit,
               give_back, explain_earlier_movement, settle_application_payment, refuse_application_charge, note_refused_charge,
-              biller_is_alive, guard_clock, guard_is_on, metadata_amount;
+              biller_is_alive, guard_is_on, metadata_amount;
 drop table application_debits, guard_interventions, guard_installation;
 drop sequence application_charges_refused, application_charge_refused_at;
 drop function charge_organizations, billing_queue, lock_paying_wallets, correct_held_rates, hold_base_tables;
@@ -75,7 +77,7 @@ drop function role_of;
 drop table action_log;
 drop table incident_updates, incidents, component_history, component_states;
 drop sequence status_versions;
-drop function refuse_ledger_change, refuse_log_change, log_actions, log_action, announce_incidents, end_stuck_sessions, clock_present, clock_offset, clock_now, bring_plan_edits_into_force;
+drop function guard_refunded_wallet, refuse_ledger_change, refuse_log_change, log_actions, log_action, announce_incidents, end_stuck_sessions, clock_present, clock_offset, clock_now, bring_plan_edits_into_force;
 
 -- Beats of ours would keep the original's own billing paused for up to 90 minutes.
 delete from billing_daemon_status where metadata ? 'biller';

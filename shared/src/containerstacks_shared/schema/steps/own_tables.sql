@@ -8,15 +8,17 @@ comment on function clock_now() is
 
 -- A session can set its own offset. What a customer or an operator must not be able to shift reads the database's.
 create function clock_offset() returns interval
-    language sql stable
+    language plpgsql stable
     as $$
-    select coalesce((select split_part(setting, '=', 2)::interval
+begin
+    return coalesce((select split_part(setting, '=', 2)::interval
                        from pg_catalog.pg_db_role_setting s
                       cross join unnest(s.setconfig) as setting
                       where s.setdatabase = (select d.oid from pg_catalog.pg_database d where d.datname = current_database())
                         and s.setrole = 0
-                        and setting like 'containerstacks.clock_offset=_%'), '0')
-    $$;
+                        and setting like 'containerstacks.clock_offset=_%'), '0');
+end;
+$$;
 create function clock_present() returns timestamptz
     language sql volatile
     as $$ select clock_timestamp() + clock_offset() $$;

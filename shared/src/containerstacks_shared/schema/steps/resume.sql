@@ -43,4 +43,6 @@ select coalesce(w.id, latest.wallet_id), coalesce(w.organization_id, latest.orga
 update billing_control c
    set paused = s.was_paused, reason = s.reason, changed_by = s.changed_by, changed_at = s.changed_at
   from suspension s;
+-- What these entries set off at the commit happens now: a table with something pending can be neither altered nor dropped.
+set constraints all immediate;
 drop table suspension, suspended_amounts, suspended_triggers;

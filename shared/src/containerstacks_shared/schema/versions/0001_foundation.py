@@ -21,7 +21,6 @@ def upgrade() -> None:
     for step in (
         "own_tables",
         "plans",
-        "capabilities",
         "counting",
         "history",
         "status_page",
@@ -35,6 +34,10 @@ def upgrade() -> None:
         "action_log",
         "support",
         "guard",
+        "guard_payments",
+        "guard_cycles",
+        "guard_refunds",
+        "capabilities",
         "backfill",
     ):
         run_step(connection, step)
