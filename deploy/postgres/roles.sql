@@ -118,7 +118,7 @@ begin
 
     -- Whoever bills: the daemon, and web while there is none ---------------------------------------
 
-    -- Money is read here, and moved by the functions below alone.
+    -- Money is read here, and moved by functions alone.
     grant select on wallets, payment_transactions, payment_transactions_archive, vps_billing_cycles,
         vps_billing_cycles_archive, wallet_ledger_entries, vps_debts, hourly_rates, last_charged_prices,
         price_holds, vps_plan_changes, vps_plan_versions, vps_plan_references, moved_marks, deleted_vps_instances, billing_corrections, ledger_explanations,
@@ -185,6 +185,7 @@ begin
         to containerstacks_web;
     grant insert, update on incidents to containerstacks_web;
     grant insert on incident_updates to containerstacks_web;
+    grant select, insert, update, delete on incident_templates to containerstacks_web;
     -- Pause, resume, and release of a held price.
     grant update on billing_control to containerstacks_web;
     grant update (released_by, release_reason, hourly_rate) on price_holds to containerstacks_web;
@@ -192,6 +193,13 @@ begin
     grant select on action_log to containerstacks_web;
     grant execute on function log_action(text, text, text, text, jsonb) to containerstacks_web;
     grant usage on sequence status_versions to containerstacks_web;
+    -- Credits, refunds and write-offs, for administrators and billing staff. Where these are the command line's alone:
+    -- alter database … set containerstacks.money_on_pages = 'off', and run this again in a new session.
+    if coalesce(current_setting('containerstacks.money_on_pages', true), '') <> 'off' then
+        grant execute on function credit_wallet(uuid, numeric, text, text, text),
+            refund_cycles(uuid[], bigint, bigint, uuid, text, text), write_off_hours(uuid, uuid, numeric, text, text)
+            to containerstacks_web;
+    end if;
 
     -- The stats aggregator: counts, history, components. No money, no names, no secrets -------------
 

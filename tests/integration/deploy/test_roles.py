@@ -24,6 +24,7 @@ WRITES: Final = {
     roles.WEB: {
         *(BILLS | ALERTS),
         *("leaderships", "billing_control", "web_sessions", "incidents", "incident_updates"),
+        "incident_templates",
         *("users", "user_api_keys"),
     },
     roles.BILLING_DAEMON: {*(BILLS | ALERTS), "leaderships"},
@@ -210,6 +211,7 @@ async def test_functions_with_their_owners_rights_are_for_whom_they_are_named(
     }
     allowed = {
         roles.WEB: bills
+        | {"credit_wallet", "refund_cycles", "write_off_hours"}
         | {
             "find_api_key",
             "list_api_keys",

@@ -1,17 +1,24 @@
 """What is an organization's is its members' and the administrators' to see, and nobody else's."""
 
 import random
+import re
+from dataclasses import dataclass
 from decimal import Decimal
 from itertools import product
+from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
+from containerstacks_shared.database import db
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet import api_keys
 from containerstacks_shared.fleet.api_keys import ApiKeyScope
 from containerstacks_shared.fleet.users import UserId
+from containerstacks_web.routes import ROUTES
 from support import fleet, web_site
-from support.web_site import Site
+from support.billing import Billing
+from support.web_site import OpenSite, Site
 
 PATHS = ("", "/balance", "/debts", "/statement?month=2026-03", "/statement?month=2026-03&format=csv")
 
@@ -44,6 +51,88 @@ async def test_random_users_see_their_own_organizations_and_no_other(
         assert answer.status == (200 if organization.id in theirs[user] else 404), path
         if answer.status == 404:
             assert str(organization.id) not in await answer.text()
+
+
+@dataclass
+class World:
+    """Users, organizations with an instance each, and who belongs where; each name is in no other."""
+
+    users: dict[UUID, str]
+    organizations: list[fleet.Organization]
+    names: dict[UUID, list[str]]
+    theirs: dict[UUID, set[UUID]]
+
+
+async def random_world(connection: Connection, chance: random.Random) -> World:
+    plan = await fleet.add_plan(connection)
+    world = World({}, [], {}, {})
+    for number in range(chance.randint(1, 4)):
+        email = f"user-{number}-{chance.random()}@example.com"
+        world.users[await fleet.add_user(connection, email=email)] = email
+    for _ in range(chance.randint(1, 5)):
+        balance = chance.choice([None, "0.00", "17.25"])
+        organization = await fleet.add_organization(connection, balance=balance)
+        names = [f"{word}-{chance.getrandbits(64):016x}" for word in ("organization", "instance", "gone")]
+        await connection.execute(
+            "update organizations set name = $1 where id = $2", names[0], organization.id
+        )
+        await fleet.add_instance(
+            connection, organization, plan, label=names[1], hours_due=chance.randint(0, 3)
+        )
+        gone = await fleet.add_instance(connection, organization, plan, label=names[2], hours_due=2)
+        await connection.execute("delete from vps_instances where id = $1", gone)
+        world.organizations.append(organization)
+        world.names[organization.id] = names
+        if chance.random() < 0.3:
+            owner = chance.choice(list(world.users))
+            await connection.execute(
+                "update organizations set owner_id = $1 where id = $2", owner, organization.id
+            )
+            world.theirs.setdefault(owner, set()).add(organization.id)
+    for user in world.users:
+        theirs = world.theirs.setdefault(user, set())
+        for organization in world.organizations:
+            if organization.id not in theirs and chance.random() < 0.3:
+                await join(connection, organization, user)
+                theirs.add(organization.id)
+    return world
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_random_users_find_theirs_on_their_page_and_nothing_of_others_at_any_address(
+    open_site: OpenSite, connection: asyncpg.Connection, database_url: str, pool: db.Pool, seed: int
+) -> None:
+    chance = random.Random(seed)
+    world = await random_world(connection, chance)
+    # Some go into debt.
+    await Billing(database_url, pool, connection).run()
+    for user, email in world.users.items():
+        site = await open_site()
+        assert (await site.sign_in(email)).status == 303
+        theirs = world.theirs[user]
+        shown = await (await site.get("/account", accept="text/html")).text()
+        for organization in world.organizations:
+            is_theirs = organization.id in theirs
+            name, label, gone = world.names[organization.id]
+            assert (name in shown) == is_theirs
+            assert (label in shown) == is_theirs
+            assert (str(organization.id) in shown) == is_theirs
+            assert is_theirs or gone not in shown
+        of_others = [each for each in world.organizations if each.id not in theirs]
+        secrets = [text for each in of_others for text in world.names[each.id]]
+        secrets += [str(each.wallet_id) for each in of_others if each.wallet_id is not None]
+        for route in ROUTES:
+            if route.method != "GET" or route.path == "/ws/status":
+                continue
+            other = chance.choice(of_others).id if of_others else uuid4()
+            identifier = str(other if "organizations" in route.path else chance.randint(0, 3))
+            query = chance.choice(["", f"?month=2026-11&find={other}&organization={other}", "?month=2026-11"])
+            path = re.sub(r"{[a-z]+}", identifier, route.path) + query
+            answer = await site.get(path)
+            text = await answer.text()
+            assert not any(secret in text for secret in secrets), path
+            if route.path.startswith(("/admin", "/api/organizations/")):
+                assert answer.status in {403, 404}, path
 
 
 async def test_strangers_are_asked_who_they_are_and_a_public_key_sees_nothing(

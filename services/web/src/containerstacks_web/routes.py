@@ -8,10 +8,14 @@ from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_web.admin import access as admin
 from containerstacks_web.admin import alerts as admin_alerts
 from containerstacks_web.admin import billing as admin_billing
+from containerstacks_web.admin import corrections as admin_corrections
+from containerstacks_web.admin import credits as admin_credits
 from containerstacks_web.admin import debts as admin_debts
+from containerstacks_web.admin import incident_templates as admin_templates
 from containerstacks_web.admin import incidents as admin_incidents
 from containerstacks_web.admin import keys as admin_keys
 from containerstacks_web.admin import log as admin_log
+from containerstacks_web.admin import organizations as admin_organizations
 from containerstacks_web.admin import overview as admin_overview
 from containerstacks_web.admin import price_holds as admin_price_holds
 from containerstacks_web.admin import runs as admin_runs
@@ -33,7 +37,7 @@ from containerstacks_web.api import statuspage_handlers as v2
 from containerstacks_web.http.paths import EMBED_PATH, SOCKET_PATH
 from containerstacks_web.http.problem_types import PROBLEMS_PREFIX
 from containerstacks_web.live.socket import status_socket
-from containerstacks_web.pages import account, embed, incident_pages, sign_in, site_files
+from containerstacks_web.pages import account, embed, incident_pages, password, sign_in, site_files
 from containerstacks_web.pages import handlers as pages
 
 ROUTES: Final = (
@@ -47,6 +51,8 @@ ROUTES: Final = (
     web.get("/robots.txt", site_files.robots),
     web.get("/.well-known/security.txt", site_files.security),
     web.get("/account", account.show),
+    web.get("/account/password", password.show),
+    web.post("/account/password", password.change),
     web.get("/login", pages.login_form),
     web.post("/login", sign_in.sign_in),
     web.post("/logout", sign_in.sign_out),
@@ -95,8 +101,16 @@ ROUTES: Final = (
     admin.page("/admin/runs", admin_runs.show_list),
     admin.page("/admin/runs/{id}", admin_runs.show),
     admin.page("/admin/debts", admin_debts.show_list),
-    admin.page("/admin/organizations/{id}", admin_debts.show_organization),
-    admin.page("/admin/organizations/{id}/statement", admin_debts.download_statement),
+    admin.page("/admin/organizations/{id}", admin_organizations.show),
+    admin.page("/admin/organizations/{id}/statement", admin_organizations.download_statement),
+    admin.page("/admin/organizations/{id}/credit", admin_credits.show, Permission.MOVE_MONEY),
+    admin.form("/admin/organizations/{id}/credit", admin_credits.credit, Permission.MOVE_MONEY),
+    admin.page("/admin/organizations/{id}/refund", admin_corrections.show_refund, Permission.MOVE_MONEY),
+    admin.form("/admin/organizations/{id}/refund", admin_corrections.refund, Permission.MOVE_MONEY),
+    admin.page(
+        "/admin/organizations/{id}/write-off", admin_corrections.show_write_off, Permission.MOVE_MONEY
+    ),
+    admin.form("/admin/organizations/{id}/write-off", admin_corrections.write_off, Permission.MOVE_MONEY),
     admin.page("/admin/billing", admin_billing.show),
     admin.form("/admin/billing/pause", admin_billing.pause, Permission.CONTROL_BILLING),
     admin.form("/admin/billing/resume", admin_billing.resume, Permission.CONTROL_BILLING),
@@ -107,6 +121,10 @@ ROUTES: Final = (
     admin.form("/admin/incidents/new", admin_incidents.open_incident, Permission.PUBLISH),
     admin.page("/admin/incidents/maintenance", admin_incidents.show_planning, Permission.PUBLISH),
     admin.form("/admin/incidents/maintenance", admin_incidents.plan_maintenance, Permission.PUBLISH),
+    admin.page("/admin/incidents/templates", admin_templates.show_list),
+    admin.form("/admin/incidents/templates", admin_templates.add, Permission.PUBLISH),
+    admin.page("/admin/incidents/templates/{id}", admin_templates.show, Permission.PUBLISH),
+    admin.form("/admin/incidents/templates/{id}", admin_templates.change, Permission.PUBLISH),
     admin.page("/admin/incidents/{id}", admin_incidents.show),
     admin.form("/admin/incidents/{id}", admin_incidents.change, Permission.PUBLISH),
     admin.page("/admin/alerts", admin_alerts.show),

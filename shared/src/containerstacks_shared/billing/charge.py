@@ -11,8 +11,8 @@ from containerstacks_shared.core.queries import load, read
 from containerstacks_shared.database.db import Connection
 
 _CHARGE = load(__name__, "billing")["charge"]
-# The rule, as `containerstacks migrate` installs it.
-RULE = read(__package__, "charge_organizations")
+# The rules about money, as `containerstacks migrate` installs them: what runs charge, and what people move by hand.
+RULES = tuple(read(__package__, name) for name in ("charge_organizations", "move_money"))
 _SERVERS_ANSWER_SECONDS = 5.0
 
 

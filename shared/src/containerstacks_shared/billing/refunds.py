@@ -25,10 +25,6 @@ _LOCK_WAIT_MAX = "10s"
 _ATTEMPTS_MAX = 5
 
 
-class _WalletAppeared(ContainerStacksError):  # noqa: N818 - named by what happened
-    """Roll back, and look again."""
-
-
 @dataclass(frozen=True)
 class Refund:
     """What was given back just now, in USD. `left_over` cycles had no wallet any more, or no debit."""
@@ -115,7 +111,8 @@ async def _refund(
     for attempt in range(1, _ATTEMPTS_MAX + 1):
         try:
             return await _refund_once(connection, cycles, decision, decision_id)
-        except _WalletAppeared:
+        except asyncpg.SerializationError:
+            # A wallet to refund into appeared meanwhile.
             if attempt == _ATTEMPTS_MAX:
                 raise
         except asyncpg.LockNotAvailableError as error:
@@ -130,8 +127,6 @@ async def _refund_once(
 ) -> tuple[int | None, Refund]:
     async with connection.transaction():
         await connection.execute(f"set local lock_timeout = '{_LOCK_WAIT_MAX}'")
-        await connection.execute(_QUERIES["hold_archive"])
-        locked = {row["id"] for row in await connection.fetch(_QUERIES["lock_wallets"], cycles)}
         row = await connection.fetchrow(
             _QUERIES["refund"],
             cycles,
@@ -142,8 +137,5 @@ async def _refund_once(
             decision.author,
         )
         assert row is not None
-        if not locked.issuperset(row["wallets"] or ()):
-            # It could move meanwhile, and the balance in its ledger entry be wrong by now.
-            raise _WalletAppeared("a wallet to refund into appeared under a refund")
         left_over = await connection.fetchval(_QUERIES["still_billed"], cycles)
     return decision_id or row["decision_id"], Refund(row["cycles"], row["hours"], row["amount"], left_over)

@@ -11,19 +11,14 @@ from uuid import UUID
 
 import asyncpg
 
-from containerstacks_shared.core.errors import BillingBusy, ContainerStacksError, NotFound
+from containerstacks_shared.core.errors import BillingBusy, ChangeRefused, NotFound
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
-from containerstacks_shared.database.notify import Channel
 from containerstacks_shared.fleet import organizations
 
 _QUERIES = load(__name__)
 _ATTEMPTS_MAX = 5
 _LOCK_WAIT_MAX = "10s"
-
-
-class InstanceMoved(ContainerStacksError):  # noqa: N818 - named by what happened
-    """Somebody else advanced, moved or deleted an instance meanwhile. Roll back, and look again."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +31,26 @@ class WriteOff:
     debts_closed: int
 
 
+@dataclass(frozen=True)
+class Owed:
+    """What a write-off would forgive now, in USD. Hours that the wallet pays for are billed before that.
+
+    `label` is the instance's, where one was asked for that owes anything.
+    """
+
+    hours_payable: int
+    instances: int
+    hours: int
+    amount: Decimal
+    label: str | None
+
+
+async def read_owed(connection: Connection, organization: UUID, instance: UUID | None) -> Owed:
+    row = await connection.fetchrow(_QUERIES["owed"], organization, instance)
+    assert row is not None
+    return Owed(**dict(row))
+
+
 async def write_off_organization(
     connection: Connection, organization: str, *, reason: str, author: str
 ) -> WriteOff:
@@ -46,7 +61,7 @@ async def write_off_organization(
     found = await organizations.find(connection, organization)
 
     async def attempt() -> WriteOff:
-        return await _write_off(connection, found.id, None, reason, author)
+        return await _write_off(connection, found.id, None, amount=None, reason=reason, author=author)
 
     return await _until_nobody_moves(attempt)
 
@@ -58,7 +73,29 @@ async def write_off_instance(connection: Connection, instance: UUID, *, reason: 
         organization: UUID | None = await connection.fetchval(_QUERIES["instance_organization"], instance)
         if organization is None:
             raise NotFound(f"there is no VPS instance {instance}, and there never was")
-        return await _write_off(connection, organization, instance, reason, author)
+        return await _write_off(connection, organization, instance, amount=None, reason=reason, author=author)
+
+    return await _until_nobody_moves(attempt)
+
+
+async def write_off_amount(
+    connection: Connection,
+    organization: UUID,
+    *,
+    instance: UUID | None,
+    amount: Decimal,
+    reason: str,
+    author: str,
+) -> WriteOff:
+    """Forgive what the organization owes now, or one instance of it, if it is this amount to the digit.
+
+    Raises `ChangeRefused` when it is another one, and `BillingBusy` as above.
+    """
+
+    async def attempt() -> WriteOff:
+        return await _write_off(
+            connection, organization, instance, amount=amount, reason=reason, author=author
+        )
 
     return await _until_nobody_moves(attempt)
 
@@ -67,37 +104,35 @@ async def _until_nobody_moves(attempt: Callable[[], Awaitable[WriteOff]]) -> Wri
     for _ in range(_ATTEMPTS_MAX - 1):
         try:
             return await attempt()
-        except InstanceMoved:
-            # What it owes is to be found elsewhere now.
+        except asyncpg.SerializationError:
+            # Somebody advanced, moved or deleted an instance meanwhile: what it owes is to be found elsewhere now.
             continue
     return await attempt()
 
 
 async def _write_off(
-    connection: Connection, organization: UUID, instance: UUID | None, reason: str, author: str
+    connection: Connection,
+    organization: UUID,
+    instance: UUID | None,
+    *,
+    amount: Decimal | None,
+    reason: str,
+    author: str,
 ) -> WriteOff:
     try:
-        return await _write_off_once(connection, organization, instance, reason, author)
+        async with connection.transaction():
+            await connection.execute(f"set local lock_timeout = '{_LOCK_WAIT_MAX}'")
+            row = await connection.fetchrow(
+                _QUERIES["write_off"], organization, instance, amount, reason, author
+            )
     except asyncpg.LockNotAvailableError as error:
         raise BillingBusy(f"organization {organization} is being billed; try again") from error
-
-
-async def _write_off_once(
-    connection: Connection, organization: UUID, instance: UUID | None, reason: str, author: str
-) -> WriteOff:
-    async with connection.transaction():
-        await connection.execute(f"set local lock_timeout = '{_LOCK_WAIT_MAX}'")
-        await connection.execute(_QUERIES["hold_billing"])
-        await connection.execute(_QUERIES["lock_wallets"], [organization])
-        now = await connection.fetchval("select clock_now()")
-        row = await connection.fetchrow(_QUERIES["write_off"], [organization], now, instance, reason, author)
-        assert row is not None
-        if row["hours_payable"]:
-            raise BillingBusy(
-                f"the wallet of organization {organization} pays for {row['hours_payable']} of these hours;"
-                " they are billed by the next run, and what is then left can be written off"
-            )
-        if row["instances_advanced"] != row["instances"]:
-            raise InstanceMoved(f"an instance of organization {organization} changed under a write-off")
-        await connection.execute("select pg_notify($1, '')", Channel.BILLING_CHANGED.value)
-        return WriteOff(row["instances"], row["hours"], row["amount"], row["debts_closed"])
+    except asyncpg.ObjectNotInPrerequisiteStateError as error:
+        raise ChangeRefused(str(error)) from error
+    assert row is not None
+    if row["hours_payable"]:
+        raise BillingBusy(
+            f"the wallet of organization {organization} pays for {row['hours_payable']} of these hours;"
+            " they are billed by the next run, and what is then left can be written off"
+        )
+    return WriteOff(row["instances"], row["hours"], row["amount"], row["debts_closed"])

@@ -9,7 +9,11 @@ import typer
 from containerstacks_shared.core.errors import ContainerStacksError, NotFound
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet import permissions, users, web_sessions
-from containerstacks_shared.fleet.passwords import PASSWORD_CHARACTERS_MAX, hash_password
+from containerstacks_shared.fleet.passwords import (
+    PASSWORD_CHARACTERS_MAX,
+    PASSWORD_CHARACTERS_MIN,
+    hash_password,
+)
 from containerstacks_shared.fleet.permissions import ALLOWED, STAFF_ROLES
 from containerstacks_shared.fleet.users import Account, UserRole
 
@@ -17,8 +21,6 @@ from . import api_keys
 from .database import operator, run_with_database
 from .email_option import Email
 from .groups import command_group
-
-PASSWORD_CHARACTERS_MIN = 8
 
 
 class StaffRole(StrEnum):

@@ -12,6 +12,7 @@ from pwdlib.hashers.bcrypt import BcryptHasher
 
 # Longer input would only cost time.
 PASSWORD_CHARACTERS_MAX = 1024
+PASSWORD_CHARACTERS_MIN = 8
 # All that bcrypt ever looked at. The original application's library cuts here in silence; ours refuses more.
 _BCRYPT_BYTES_MAX = 72
 

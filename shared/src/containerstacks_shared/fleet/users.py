@@ -66,7 +66,24 @@ async def set_password(
     await connection.execute(QUERIES["set_password"], user_id, password_hash, role.value)
 
 
-async def upgrade_password_hash(connection: Connection, user_id: UserId, *, before: str, after: str) -> bool:
-    """Store a stronger hash of the same password, unless the original application must still read it."""
-    status = await connection.execute(QUERIES["upgrade_password_hash"], user_id, after, before)
+async def replace_password_hash(connection: Connection, user_id: UserId, *, before: str, after: str) -> bool:
+    """Store another hash instead of the one that was verified, unless passwords are the application's."""
+    status = await connection.execute(QUERIES["replace_password_hash"], user_id, after, before)
     return status == "UPDATE 1"
+
+
+async def keeps_passwords(connection: Connection) -> bool:
+    """Whether passwords are this project's to change, and not those of an application beside it."""
+    kept: bool = await connection.fetchval(QUERIES["keeps_passwords"])
+    return kept
+
+
+@dataclass(frozen=True)
+class Credentials:
+    email: str
+    password_hash: str
+
+
+async def read_credentials(connection: Connection, user_id: UserId) -> Credentials | None:
+    row = await connection.fetchrow(QUERIES["credentials"], user_id)
+    return None if row is None else Credentials(**dict(row))

@@ -23,7 +23,7 @@ update users
        role = $3
  where id = $1;
 
--- name: upgrade_password_hash
+-- name: replace_password_hash
 -- Not on a database of the original application (its schema needs that extension, ours does not): it verifies
 -- bcrypt only, and would lock the user out. $3 is the hash that was verified: a password changed meanwhile stays.
 update users
@@ -31,3 +31,11 @@ update users
  where id = $1
    and password_hash = $3
    and not exists (select from pg_extension where extname = 'uuid-ossp');
+
+-- name: keeps_passwords
+select not exists (select from pg_extension where extname = 'uuid-ossp');
+
+-- name: credentials
+select email, password_hash
+  from users
+ where id = $1;

@@ -99,8 +99,9 @@ def _migrate(connection: Connection, config: Config) -> Migration:
     command.upgrade(config, "head")
     if before is not None:
         _follow_the_application(connection)
-    # Each release brings its rule about money, whether or not its tables are others.
-    run_script(connection, charge.RULE)
+    # Each release brings its rules about money, whether or not its tables are others.
+    for rule in charge.RULES:
+        run_script(connection, rule)
     adopted = bool(config.attributes.get("adopted"))
     if adopted:
         complete_pause(connection)

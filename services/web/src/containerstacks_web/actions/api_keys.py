@@ -30,7 +30,7 @@ class ApiKeyRequest(Document):
     )
     expires_at: Annotated[
         AwareDatetime | None,
-        BeforeValidator(text_only, json_schema_input_type=str | None),
+        BeforeValidator(text_only, json_schema_input_type=AwareDatetime | None),
         Field(description="When it ends, in the future; never, when absent."),
     ] = None
 

@@ -47,14 +47,18 @@ async def read_form(request: web.Request) -> Form:
 
 def read_reason(form: Form) -> tuple[str, Form]:
     """Return why something is done, and the form with what is wrong with that."""
-    reason = form.value("reason").strip()
-    if not reason:
-        return reason, form.with_problems({"reason": "Required."})
-    if len(reason) > _TEXT_CHARACTERS_MAX or not reason.isprintable():
-        return reason, form.with_problems(
-            {"reason": f"Use one line of at most {_TEXT_CHARACTERS_MAX} characters."}
-        )
-    return reason, form
+    return read_line(form, "reason", characters_max=_TEXT_CHARACTERS_MAX)
+
+
+def read_line(form: Form, name: str, *, characters_max: int) -> tuple[str, Form]:
+    """Return the one line that a field takes, and the form with what is wrong with it."""
+    text = form.value(name).strip()
+    problem = None
+    if not text:
+        problem = "Required."
+    elif len(text) > characters_max or not text.isprintable():
+        problem = f"Use one line of at most {characters_max} characters."
+    return text, form if problem is None else form.with_problems({**form.problems, name: problem})
 
 
 def checked(model: type[Wanted], values: Mapping[str, object]) -> tuple[Wanted | None, dict[str, str]]:

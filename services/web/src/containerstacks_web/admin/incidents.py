@@ -1,13 +1,13 @@
 """/admin/incidents: open, update and close incidents, and plan maintenance."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 
 from containerstacks_shared.core.errors import ChangeRefused, NotFound, as_sentence
-from containerstacks_shared.status import incidents
+from containerstacks_shared.status import incident_suggestions, incident_templates, incidents
 from containerstacks_shared.status.documents import (
     Component,
     Impact,
@@ -16,6 +16,8 @@ from containerstacks_shared.status.documents import (
     IncidentKind,
 )
 from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentDraft, MaintenanceDraft
+from containerstacks_shared.status.incident_suggestions import Suggestion
+from containerstacks_shared.status.incident_templates import IncidentTemplate
 from containerstacks_web.actions import incidents as actions
 from containerstacks_web.http.exchange import whole_number
 from containerstacks_web.http.identity import Identity
@@ -37,7 +39,9 @@ async def show_list(request: web.Request, _identity: Identity) -> web.Response:
         current = await incidents.read_current(connection)
         cursor = None if before is None else IncidentId(before)
         page = await incidents.read_page(connection, limit=_INCIDENTS_ON_PAGE, before=cursor)
+        measured = await incident_suggestions.read(connection, current)
     context = {
+        "suggestions": measured,
         "current": current,
         "past": [incident for incident in page.incidents if incident.status.is_over],
         "newer": _PATH if before is not None else None,
@@ -47,7 +51,19 @@ async def show_list(request: web.Request, _identity: Identity) -> web.Response:
 
 
 async def show_opening(request: web.Request, _identity: Identity) -> web.Response:
-    return await _draft_page(request, IncidentKind.INCIDENT, Form({"impact": [Impact.MINOR]}))
+    """Begin with nothing, with a template, or with what was measured. Only the form publishes anything."""
+    begun = Form({"impact": [Impact.MINOR]})
+    async with database(request) as connection:
+        templates = await incident_templates.read_all(connection)
+        if chosen := next(
+            (each for each in templates if str(each.id) == request.query.get("template")), None
+        ):
+            begun = _begun(chosen)
+        elif component := request.query.get("component"):
+            current = await incidents.read_current(connection)
+            suggested = await incident_suggestions.read(connection, current)
+            begun = next((_begun(each) for each in suggested if component in each.components), begun)
+    return await _draft_page(request, IncidentKind.INCIDENT, begun, templates=templates)
 
 
 async def show_planning(request: web.Request, _identity: Identity) -> web.Response:
@@ -154,8 +170,22 @@ def _as_it_is(incident: Incident) -> Form:
     return Form(values)
 
 
-async def _draft_page(request: web.Request, kind: IncidentKind, form: Form) -> web.Response:
+def _begun(draft: IncidentTemplate | Suggestion) -> Form:
+    return Form(
+        {
+            "title": [draft.title],
+            "body": [draft.body],
+            "impact": [draft.impact],
+            "components": list(draft.components),
+        }
+    )
+
+
+async def _draft_page(
+    request: web.Request, kind: IncidentKind, form: Form, *, templates: Sequence[IncidentTemplate] = ()
+) -> web.Response:
     context = {
+        "templates": templates,
         "kind": kind,
         "form": form,
         "components": [(component.value, component.title) for component in Component],

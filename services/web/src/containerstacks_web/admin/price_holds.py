@@ -1,7 +1,6 @@
 """/admin/billing/release: what a held price would cost, and the form that releases it for a reason."""
 
 from decimal import Decimal, InvalidOperation
-from http import HTTPStatus
 from typing import Final
 from uuid import UUID
 
@@ -11,16 +10,23 @@ from aiohttp import web
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.price_holds import PriceHold, find_releasable
 from containerstacks_shared.core.errors import ChangeRefused, NotFound
+from containerstacks_shared.core.money import format_amount
 from containerstacks_web.http.identity import Identity
-from containerstacks_web.rendering.templates import render
+from containerstacks_web.rendering.formats import moment, money_short, number
 from containerstacks_web.sign_in.messages import leave_message
 
 from .access import database
+from .confirmation import Confirmation, ask
 from .forms import Form, read_form, read_reason
 
 _BACK: Final = "/admin/billing"
 _CHANGED: Final = (
     "The price has changed since this page was opened. Check the new figures before you release it."
+)
+
+_NOTE: Final = (
+    "Hours that waited while the price was on hold are billed at it too. A release cannot be undone; charges can be"
+    " refunded."
 )
 
 _log = structlog.get_logger(__name__)
@@ -38,7 +44,7 @@ async def release(request: web.Request, identity: Identity) -> web.Response:
     if (shown := _amount(form.value("hourly_rate"))) is None:
         form = form.with_problems({**form.problems, "": _CHANGED})
     if form.problems:
-        return await _page(request, plan, form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        return await _page(request, plan, form)
     try:
         async with database(request) as connection:
             held_for = await control.release_plan(
@@ -51,7 +57,7 @@ async def release(request: web.Request, identity: Identity) -> web.Response:
     except ChangeRefused:
         changed = await _find(request, form.value("plan_id"))
         form = form.with_problems({"": _CHANGED})
-        return await _page(request, changed, form, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+        return await _page(request, changed, form)
     except NotFound:
         raise web.HTTPNotFound from None
     if held_for is not None:
@@ -88,14 +94,26 @@ def _amount(text: str) -> Decimal | None:
         return None
 
 
-async def _page(
-    request: web.Request, plan: PriceHold, form: Form, *, status: int = HTTPStatus.OK
-) -> web.Response:
+async def _page(request: web.Request, plan: PriceHold, form: Form) -> web.Response:
     before = plan.hourly_rate_before
-    context = {
-        "form": form,
-        "plan": plan,
-        "factor": plan.hourly_rate / before if before else None,
-        "per_hour": plan.hourly_rate * plan.instances,
-    }
-    return await render(request, "admin/release.html", context, status=status)
+    charged = "Never"
+    if before is not None:
+        factor = f" (\N{MULTIPLICATION SIGN}{number(plan.hourly_rate / before)})" if before else ""
+        charged = f"{format_amount(before)} per hour{factor}"
+    confirmation = Confirmation(
+        question="Bill",
+        about=plan.name or str(plan.vps_plan_id),
+        rest=f"at {format_amount(plan.hourly_rate)} per hour",
+        facts=[
+            ("Last charged", charged),
+            ("Instances", f"{plan.instances:,}"),
+            ("All instances together", f"about {money_short(plan.hourly_rate * plan.instances)} per hour"),
+            ("On hold since", "Always" if plan.since is None else moment(plan.since)),
+        ],
+        note=_NOTE,
+        sent={"plan_id": str(plan.vps_plan_id), "hourly_rate": str(plan.hourly_rate)},
+        button="Release price",
+        back=_BACK,
+        keep="Keep on hold",
+    )
+    return await ask(request, confirmation, form)

@@ -43,17 +43,13 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
     # Nobody's address has a NUL, which PostgreSQL does not take.
     if not email or not password or len(email) > _EMAIL_CHARACTERS_MAX or not email.isprintable():
         return await _refuse(request, email, target, "Enter your e-mail address and your password.")
-    await _count_guess(request, email)
+    await count_guess(request, email)
     account = await _authenticate(request, email, password)
     if account is None:
         _log.info("sign_in.refused")
         return await _refuse(request, email, target, "E-mail address or password is wrong.")
     await request.app[RATE_LIMITER].clear(GUESSES_NAME, GUESSES, _guess_key(request, email))
-    # A new session: whoever planted or saw the old token has nothing of the one that is signed in.
-    await request.app[SESSION_STORAGE].forget(request, await get_session(request))
-    session = await new_session(request)
-    session[USER_ID] = str(account.id)
-    await csrf_token(request)
+    await begin_session(request, account.id)
     _log.info("sign_in.accepted", user_id=str(account.id), role=account.role.value)
     raise web.HTTPSeeOther(local_path(target))
 
@@ -88,18 +84,27 @@ async def _authenticate(request: web.Request, email: str, password: str) -> Acco
         return None
     if verification.stronger_hash is not None:
         async with lend(pool) as connection:
-            await users.upgrade_password_hash(
+            await users.replace_password_hash(
                 connection, account.id, before=account.password_hash, after=verification.stronger_hash
             )
     return account
 
 
-async def _count_guess(request: web.Request, email: str) -> None:
-    result = await request.app[RATE_LIMITER].hit(GUESSES_NAME, GUESSES, _guess_key(request, email))
+async def begin_session(request: web.Request, user_id: UserId) -> None:
+    """A new one: whoever planted or saw the old token has nothing of the one that is signed in."""
+    await request.app[SESSION_STORAGE].forget(request, await get_session(request))
+    session = await new_session(request)
+    session[USER_ID] = str(user_id)
+    await csrf_token(request)
+
+
+async def count_guess(request: web.Request, account: str) -> None:
+    """Raises `RequestRefused` after too many tries at one account's password."""
+    result = await request.app[RATE_LIMITER].hit(GUESSES_NAME, GUESSES, _guess_key(request, account))
     if not result.allowed:
         raise RequestRefused(
             HTTPStatus.TOO_MANY_REQUESTS,
-            f"Too many attempts to sign in. Try again in {in_words(result.reset_seconds)}.",
+            f"Too many attempts. Try again in {in_words(result.reset_seconds)}.",
             problem=ProblemType.TOO_MANY_SIGN_INS,
             headers=result.headers,
         )

@@ -11,7 +11,7 @@ from typing import Final, Literal
 
 from markupsafe import Markup
 
-from containerstacks_shared.core.money import DECIMAL_PLACES_MAX, format_amount
+from containerstacks_shared.core.money import CURRENCY, DECIMAL_PLACES_MAX, format_amount
 
 NOT_KNOWN: Final = "\N{EN DASH}"
 
@@ -122,12 +122,16 @@ def money_short(amount: Decimal) -> str:
     return format_amount(amount.quantize(places, rounding=ROUND_HALF_UP))
 
 
-def money_in_column(amount: Decimal) -> Markup:
-    """As `format_amount` writes it, with pale zeros where others have digits: the points stand below each other."""
-    digits, currency = format_amount(amount).split(" ")
+def money_in_column(amount: Decimal, currency: str | None = CURRENCY) -> Markup:
+    """As `format_amount` writes it, with pale zeros where others have digits: the points stand below each other.
+
+    The column's head says that it is USD; another currency, or one that is gone, stands in the row.
+    """
+    digits, _, _ = format_amount(amount).partition(" ")
     missing = DECIMAL_PLACES_MAX - len(digits.partition(".")[2])
-    return Markup('{}<span class="table__filler" aria-hidden="true">{}</span> {}').format(
-        digits, "0" * missing, currency
+    other = "" if currency == CURRENCY else f" {currency or '?'}"
+    return Markup('{}<span class="table__filler" aria-hidden="true">{}</span>{}').format(
+        digits, "0" * missing, other
     )
 
 

@@ -60,6 +60,7 @@ drop function application_changes, keep_rate_region, guard_application_payment, 
               biller_is_alive, guard_is_on, metadata_amount;
 drop table application_debits, guard_interventions, guard_installation;
 drop sequence application_charges_refused, application_charge_refused_at;
+drop function credit_wallet, refund_cycles, write_off_hours;
 drop function charge_organizations, billing_queue, lock_paying_wallets, correct_held_rates, hold_base_tables;
 drop function withdraw_future_moments, compare_moved_marks, marks_set_back, notice_marks_set_back, charged_until, record_plan_versions, notice_moved_mark,
               refuse_blind_truncate;
@@ -75,7 +76,7 @@ drop table counts, count_deltas, vps_history, leaderships, billing_control, bill
            web_sessions, staff_roles;
 drop function role_of;
 drop table action_log;
-drop table incident_updates, incidents, component_history, component_states;
+drop table incident_templates, incident_updates, incidents, component_history, component_states;
 drop sequence status_versions;
 drop function guard_refunded_wallet, refuse_ledger_change, refuse_log_change, log_actions, log_action, announce_incidents, end_stuck_sessions, clock_present, clock_offset, clock_now, bring_plan_edits_into_force;
 

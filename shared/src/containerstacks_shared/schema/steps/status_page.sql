@@ -62,6 +62,18 @@ create table incident_updates (
 );
 create index incident_updates_incident on incident_updates (incident_id, id);
 
+-- What administrators begin an incident with. Nothing here is shown to anybody else.
+create table incident_templates (
+    id bigint generated always as identity primary key,
+    name text not null unique check (length(name) between 1 and 100),
+    title text not null check (length(title) between 1 and 200),
+    body text not null check (length(body) between 1 and 5000),
+    impact text not null check (impact in ('none', 'minor', 'major', 'critical')),
+    components text[] not null check (cardinality(components) > 0),
+    changed_by text not null,
+    changed_at timestamptz not null default clock_now()
+);
+
 -- Whoever writes: every open page hears of it.
 create function announce_incidents() returns trigger
     language plpgsql
