@@ -3,7 +3,6 @@
 The daemon here is its lock and its heartbeat, held by the test: what it is to everybody else.
 """
 
-import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -19,10 +18,12 @@ from containerstacks_shared.billing.heartbeat import Heartbeat
 from containerstacks_shared.database import db
 from containerstacks_shared.database.db import Connection, Pool
 from containerstacks_shared.database.locks import Leadership, Role, is_held
+from containerstacks_shared.process.runtime import Job
 from containerstacks_web import builtin_billing
 from containerstacks_web.database import POOL
 from support import charges, fleet, promises
 from support.clock import shift_clock
+from support.jobs import running
 from support.waiting import eventually, looks_by, session_waiting_for
 from support.web_site import Site, open_site
 
@@ -36,18 +37,10 @@ async def daemon_alive(dsn: str, pool: Pool) -> AsyncIterator[None]:
         assert term is not None
         heartbeat = Heartbeat(pool, Biller.DAEMON, term, interval=HOUR)
         await heartbeat.register()
-
-        async def beat() -> None:
-            while True:
-                await asyncio.sleep(2)
-                await heartbeat.beat()
-
-        beating = asyncio.create_task(beat())
         try:
-            yield
+            async with running(Job("beating", heartbeat.beat_until)):
+                yield
         finally:
-            beating.cancel()
-            await asyncio.wait([beating])
             await leadership.release()
             await heartbeat.deregister()
 

@@ -19,7 +19,7 @@ from support import fleet
 from support.billing import Billing, another_session, in_the_way
 from support.clock import clock_now
 from support.fleet import Organization, Plan
-from support.waiting import session_waiting_for, time_limit, time_passes
+from support.waiting import looks_by, session_waiting_for, time_limit
 
 LOCK_WALLET = "select from wallets where id = $1 for update"
 
@@ -163,16 +163,20 @@ async def test_what_was_not_committed_during_an_audit_is_found_by_the_next(
 
 
 async def test_an_audit_waits_for_those_who_are_writing(
-    connection: asyncpg.Connection, database_url: str, organization: Organization
+    connection: asyncpg.Connection,
+    database_url: str,
+    organization: Organization,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await audit(connection)
+    looks = looks_by(monkeypatch, audit_records, "oldest_transaction")
     async with time_limit("the audit did not end"), another_session(database_url) as other:
         transaction = other.transaction()
         await transaction.start()
         await other.execute("update wallets set balance = balance + 1 where id = $1", organization.wallet_id)
         async with asyncio.TaskGroup() as group:
             waiting = group.create_task(audit(connection))
-            await time_passes(0.3)
+            await looks.more(2)
             assert not waiting.done()
             await transaction.commit()
     assert checks(waiting.result()) == {"unexplained_entries"}
