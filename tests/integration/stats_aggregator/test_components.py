@@ -24,7 +24,7 @@ from containerstacks_stats_aggregator.waking import WakingClock
 from support import fleet
 from support.clock import clock_now
 from support.jobs import running
-from support.waiting import eventually, listening
+from support.waiting import eventually, listening, looks_by
 
 HOUR = timedelta(hours=1)
 
@@ -171,6 +171,30 @@ async def test_what_is_up_again_is_seen_at_once_and_the_minute_counts_as_it_bega
     assert tuple(minute) == (0, 1)
 
 
+async def test_after_this_process_was_stopped_things_have_time_to_settle_again(
+    connection: asyncpg.Connection, pool: db.Pool, term: Term, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "LOOK_EVERY", timedelta(milliseconds=50))
+    monkeypatch.setattr(watching, "_SETTLING_LOOK_EVERY", timedelta(milliseconds=50))
+    found = Finding(ComponentState.OPERATIONAL, "")
+    monkeypatch.setattr(component_rules, "measure", lambda *_: found)
+    looks = looks_by(monkeypatch, watching, "look_at_components")
+    clock = WakingClock()
+
+    async def states() -> set[ComponentState]:
+        return {each.state for each in (await now(connection)).values()}
+
+    async def all_well() -> bool:
+        return await states() == {ComponentState.OPERATIONAL}
+
+    async with running(Job("watcher", lambda halt: watch(halt, pool, term, settle=HOUR, clock=clock))):
+        await eventually(all_well)
+        found = Finding(ComponentState.DOWN, "")
+        was_stopped(clock)
+        await looks.more(3)
+        assert await all_well()
+
+
 class AwayPool:
     """A pool whose database is away for as long as the test says so."""
 
@@ -236,7 +260,8 @@ async def test_what_this_process_slept_through_is_no_outage(
 
 def was_stopped(clock: WakingClock) -> None:
     """Let the process have stood still until a moment ago."""
-    clock._read_at -= 90.0
+    loop_time = clock._loop_time
+    clock._loop_time = lambda: loop_time() + 90.0
 
 
 async def test_a_minute_that_nobody_else_recorded_counts_as_down(
