@@ -1,0 +1,145 @@
+"""Names of 255 characters, with markup, emoji and marks that turn the writing round, in each table of /admin."""
+
+import re
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import pytest
+from playwright.async_api import Page, expect
+
+import containerstacks_web
+from containerstacks_shared.database import db
+from containerstacks_web.routes import ROUTES
+from support import fleet
+from support.billing import Billing
+from support.chromium import Chromium, refused_by_policy
+from support.processes import Processes, Service
+
+EMAIL: Final = "ada@example.com"
+TURN: Final = "\N{RIGHT-TO-LEFT OVERRIDE}"
+NAME: Final = (f"{TURN}<img src=x onerror=alert(1)>\N{PILE OF POO}<b>" + "W" * 255)[:255]
+WIDTHS: Final = (320, 820, 1440)
+TEMPLATES: Final = Path(containerstacks_web.__file__).parent / "templates" / "admin"
+# The marks turn round whatever stands in one line with them, unless the name is isolated from it.
+UNISOLATED: Final = """
+(mark) => {
+    const found = [];
+    const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+        const node = walker.currentNode;
+        const parent = node.parentElement;
+        // A paragraph of its own turns nothing else round.
+        const isBlock = getComputedStyle(parent).display === "block";
+        const alone = isBlock && parent.textContent.trim() === node.textContent.trim();
+        if (node.textContent.includes(mark) && !alone && !parent.closest("bdi, h1, h2, option, textarea, pre")) {
+            found.push(node.parentElement.outerHTML.slice(0, 200));
+        }
+    }
+    return found;
+}
+"""
+# What turns a page's own words round at its first line is no table's matter; headings stand alone.
+FILL: Final = """
+update organizations set name = $1;
+update users set name = $1 where email <> 'ada@example.com';
+update vps_plans set name = $1;
+update vps_instances set label = $1;
+update vps_instances set configuration = jsonb_set(configuration, '{region}', to_jsonb($1::text));
+"""
+
+
+@pytest.fixture
+async def web(
+    database_url: str, connection: asyncpg.Connection, pool: db.Pool, processes: Processes
+) -> Service:
+    """Each table has a row with the name in it."""
+    await fleet.add_user(connection, email=EMAIL, role="admin")
+    plan, other = await fleet.add_plan(connection), await fleet.add_plan(connection)
+    for balance in ("0.02", "100.00"):
+        organization = await fleet.add_organization(connection, balance=balance)
+        await fleet.add_instance(connection, organization, plan, hours_due=5)
+    await fleet.add_instance(connection, organization, other)
+    for statement in FILL.strip().split(";\n"):
+        await connection.execute(statement.rstrip(";"), NAME)
+    await Billing(database_url, pool, connection).run()
+    short = NAME[:100]
+    await connection.execute(
+        "insert into price_holds (vps_plan_id, reason, hourly_rate) values ($1, $2, 9)", other.id, NAME
+    )
+    await connection.execute(
+        "with told as (insert into incidents (kind, title, impact, status, components)"
+        " values ('incident', $1, 'minor', 'monitoring', '{web}') returning id)"
+        " insert into incident_updates (incident_id, status, body, author)"
+        " select id, 'monitoring', $1, $1 from told",
+        short,
+    )
+    await connection.execute(
+        "insert into incident_templates (name, title, body, impact, components, changed_by)"
+        " values ($1, $1, $1, 'minor', '{web}', $1)",
+        short,
+    )
+    await connection.execute(
+        "insert into alerts (kind, summary, opened_at) values ('price_held', $1, now())", NAME
+    )
+    await connection.execute(
+        "insert into user_api_keys (user_id, key_name, key_hash, key_prefix, permissions)"
+        " select id, $1, 'x', 'sk_live_xxxx', '{\"scopes\": [\"status\"]}' from users where name = $1::varchar limit 1",
+        NAME,
+    )
+    await connection.execute("select log_action($1, $1, $1, $1, jsonb_build_object('name', $1::text))", NAME)
+    return await processes.start_web(database_url)
+
+
+async def signed_in(chromium: Chromium, web: Service) -> Page:
+    page = await chromium.open(f"{web.url}/admin")
+    await page.get_by_label("E-mail").fill(EMAIL)
+    await page.get_by_label("Password").fill(fleet.PASSWORD)
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", level=1)).to_have_text("Administration")
+    return page
+
+
+async def test_any_name_stays_a_name_in_every_table(
+    web: Service, connection: asyncpg.Connection, chromium: Chromium
+) -> None:
+    page = await signed_in(chromium, web)
+    ids = {
+        "organizations": [str(row["id"]) for row in await connection.fetch("select id from organizations")],
+        "incidents/templates": ["1"],
+        "incidents": ["1"],
+        "runs": ["1"],
+    }
+    seen, turned = set(), []
+    for route in ROUTES:
+        # These ask about one key, price or charge, and have no table.
+        if (
+            route.method != "GET"
+            or not route.path.startswith("/admin")
+            or route.path.endswith(("/statement", "/revoke", "/release", "/refund"))
+        ):
+            continue
+        noun = route.path.removeprefix("/admin/").partition("/{id}")[0]
+        for identifier in ids[noun] if "{id}" in route.path else [""]:
+            path = route.path.replace("{id}", identifier)
+            await page.goto(f"{web.url}{path}")
+            for table in await page.locator("table").all():
+                region = await table.locator("xpath=..").get_attribute("aria-label")
+                if await table.locator("td:not(.table__empty)").count():
+                    seen.add(region)
+            turned += [(path, found) for found in await page.evaluate(UNISOLATED, TURN)]
+            for width in WIDTHS:
+                await page.set_viewport_size({"width": width, "height": 900})
+                wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+                assert wider <= 0, f"{path} at {width}"
+            assert await refused_by_policy(page) == [], path
+            assert await page.locator("img[onerror]").count() == 0, path
+    assert turned == []
+    # What no row was made for would be proved of nothing.
+    templates = {
+        match
+        for template in TEMPLATES.glob("*.html")
+        for match in re.findall(r'role="region" aria-label="([^"{]+), table"', template.read_text())
+    }
+    assert {f"{name}, table" for name in templates} - seen == set()
+    assert chromium.complaints == []
