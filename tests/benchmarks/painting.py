@@ -52,7 +52,7 @@ async def measure(server: DatabaseServer) -> list[Result]:
             await browser.close()
     value, floor = statistics.median(paints), statistics.median(floors)
     name = f"first contentful paint of {_PAGE}, {_FLEET:,} VPS"
-    return [Result(name, value, "ms", floor, value / floor, "ratio at most 1.2")]
+    return [Result(name, value, "ms", floor, value / floor, "ratio at most 1.1")]
 
 
 async def _addresses(browser: Browser, web: Service) -> set[str]:

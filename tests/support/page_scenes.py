@@ -66,6 +66,10 @@ async def everything_runs(stage: Stage) -> AsyncGenerator[Sight, None]:
         "Every call and every document, from the same description that programs read.",
         await stage.open("/api/docs"),
     )
+    page = await stage.open("/problems/invalid-document")
+    yield Sight(
+        "problem", "What an error means", "What happened, what to do, and where the other errors are.", page
+    )
 
 
 @scene("A visitor signs in: first with a wrong password, then with the right one.")

@@ -1,6 +1,6 @@
 """What administrators send to open, plan or change an incident."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -26,11 +26,19 @@ def _in_page_order(components: tuple[Component, ...]) -> tuple[Component, ...]:
     return tuple(component for component in Component if component in components)
 
 
-# Neither PostgreSQL nor a feed takes every character; a body may have lines and tabs.
+# Neither PostgreSQL nor a feed takes every character; a body may have lines and tabs. Something besides space has to
+# be there, which the description says, too.
+_TITLE: Final = r"\x00-\x1f\x7f\ufffe\uffff"
+_BODY: Final = r"\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff"
+
+
 Title = Annotated[
     str,
     StringConstraints(
-        strip_whitespace=True, min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f\ufffe\uffff]*$"
+        strip_whitespace=True,
+        min_length=1,
+        max_length=200,
+        pattern=rf"^[^{_TITLE}]*[^\s{_TITLE}][^{_TITLE}]*$",
     ),
 ]
 
@@ -41,7 +49,7 @@ Body = Annotated[
         strip_whitespace=True,
         min_length=1,
         max_length=5000,
-        pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffe\uffff]*$",
+        pattern=rf"^[^{_BODY}]*[^\s{_BODY}][^{_BODY}]*$",
     ),
 ]
 
