@@ -308,3 +308,16 @@ def to_fixed(value: float, digits: int) -> float:
 
 def _milliseconds(moment: datetime) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def once(then: Callable[[], Awaitable[object]], at: str) -> Callable[[str], Awaitable[None]]:
+    """A step of the application before which something happens, the first time."""
+    done = False
+
+    async def step(name: str) -> None:
+        nonlocal done
+        if name == at and not done:
+            done = True
+            await then()
+
+    return step

@@ -24,3 +24,9 @@ async def plan(connection: asyncpg.Connection) -> Plan:
 async def organization(connection: asyncpg.Connection) -> Organization:
     """It has 100 USD."""
     return await fleet.add_organization(connection)
+
+
+@pytest.fixture
+async def odd_plan(connection: asyncpg.Connection) -> Plan:
+    """An hour of it costs 0.0054794…, which no column of the application holds."""
+    return await fleet.add_plan(connection, base_price="4.00", markup_price="0")
