@@ -143,6 +143,19 @@ async def test_a_session_cannot_shift_the_clock_of_the_guard(
     await assert_sound(billing, hours={instance: 2})
 
 
+@pytest.mark.parametrize("offset", ["40 days", "-40 days"])
+async def test_a_session_cannot_date_what_it_does_to_a_wallet(
+    billing: Billing, organization: Organization, offset: str
+) -> None:
+    await OriginalBiller(f"{billing.dsn}?{SETTING}={quote(offset)}").top_up(organization.id, 10.0)
+    entry = (await billing.entries(organization.wallet_id))[-1]
+    assert (entry["kind"], entry["amount"]) == ("application", 10)
+    assert await billing.connection.fetchval(
+        "select abs(extract(epoch from clock_now() - $1)) < 3600", entry["recorded_at"]
+    )
+    await assert_sound(billing)
+
+
 async def test_an_hour_charged_too_early_is_given_back(
     billing: Billing, organization: Organization, plan: Plan
 ) -> None:

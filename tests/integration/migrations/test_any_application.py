@@ -15,7 +15,7 @@ from containerstacks_shared.billing.verify import verify
 from containerstacks_shared.core.errors import ContainerStacksError, DatabaseUnsuitable
 from containerstacks_shared.database import db, suitability
 from containerstacks_shared.fleet.counts import read_platform_statistics
-from support import catalog, fleet, roles
+from support import catalog, fleet, roles, schema_a_data
 from support.billing import Billing
 from support.guard import assert_sound, beat, refusals
 from support.original_biller import OriginalBiller, Version
@@ -245,6 +245,31 @@ async def test_an_upgrade_keeps_every_decimal(database_url: str) -> None:
         assert [finding.check for finding in await billing.verify()] == ["unexplained_entries"]
 
 
+@pytest.mark.parametrize("taken", range(len(schema_a_data.steps_to_schema_b()) + 1))
+async def test_a_database_between_two_versions_is_adopted_upgraded_and_left(
+    empty_database_url: str, taken: int
+) -> None:
+    schema_a_data.build_between(empty_database_url, steps=taken)
+    before = catalog.tables(empty_database_url)
+    assert schema.migrate(empty_database_url).kind == "adopted"
+    async with billing_on(empty_database_url) as billing:
+        connection = billing.connection
+        organization = await fleet.add_organization(connection)
+        plan = await fleet.add_plan(connection, base_price="4.00", markup_price="0")
+        instance = await fleet.add_instance(connection, organization, plan, hours_due=7)
+        await billing.run()
+        balance = await billing.balance(organization.wallet_id)
+        rest = schema_a_data.steps_to_schema_b()[taken:]
+        await upgraded(billing, upgrade=lambda: schema_a_data.take_steps(empty_database_url, rest))
+        assert await billing.balance(organization.wallet_id) == balance
+        await billing.pass_hours(1)
+        await billing.run()
+        await assert_sound(billing, hours={instance: 8})
+    schema.leave(empty_database_url)
+    lacked = {"billing_daemon_status", "containers", "container_plans"}
+    assert set(before) - lacked <= set(catalog.tables(empty_database_url)) <= set(before) | {"refunds"}
+
+
 async def test_a_run_refuses_a_schema_that_changed_under_it_and_goes_on_when_it_is_followed(
     database_url: str,
 ) -> None:
@@ -259,6 +284,25 @@ async def test_a_run_refuses_a_schema_that_changed_under_it_and_goes_on_when_it_
         await billing.pool.expire_connections()
         await billing.run()
         assert await billing.hours_billed(instance) == 1
+
+
+def test_migrating_makes_again_what_an_upgrade_took_from_us(database_url: str) -> None:
+    before = catalog.everything(database_url)
+    execute(database_url, "drop table containers, container_plans")
+    execute(database_url, "drop trigger containerstacks_guard_mark on vps_instances")
+    execute(database_url, "drop trigger containerstacks_ledger on wallets")
+    execute(database_url, "alter table payment_transactions disable trigger containerstacks_guard_inserted")
+    execute(database_url, "alter table vps_instances drop column rate_region cascade")
+    changes = "select application_changes()"
+    with psycopg.connect(database_url) as connection:
+        (told,) = connection.execute(changes).fetchone() or ("",)
+    assert "containerstacks_guard_mark on vps_instances is gone" in told
+    assert "containerstacks_guard_inserted on payment_transactions is disabled" in told
+    schema.migrate(database_url)
+    with psycopg.connect(database_url) as connection:
+        assert connection.execute(changes).fetchone() == (None,)
+    triggers = {name for name in before if name.startswith("trigger ") and "updated_at" not in name}
+    assert triggers <= set(catalog.everything(database_url))
 
 
 async def test_nothing_is_billed_while_suspended_and_a_pause_of_before_outlasts_it(database_url: str) -> None:

@@ -119,6 +119,17 @@ def test_leaving_a_fresh_database_leaves_the_originals_tables(database_url: str)
     assert not [name for name in catalog.everything(database_url) if "containerstacks" in name]
 
 
+def test_leaving_works_also_where_an_upgrade_took_something_from_us(adopted: Adopted) -> None:
+    with psycopg.connect(adopted.dsn) as application:
+        application.execute("drop table billing_daemon_status, containers, container_plans")
+        application.execute("drop trigger containerstacks_guard_mark on vps_instances")
+        application.execute("alter table wallets disable trigger containerstacks_ledger")
+        application.execute("alter table vps_instances drop column rate_region cascade")
+    leave(adopted.dsn)
+    after = catalog.everything(adopted.dsn)
+    assert {name for name in set(after) - set(adopted.objects_before) if "containers" not in name} == set()
+
+
 def test_leaving_twice_says_that_nothing_is_left(database_url: str) -> None:
     leave(database_url)
     before = catalog.everything(database_url)

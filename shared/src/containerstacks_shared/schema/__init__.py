@@ -99,6 +99,7 @@ def _migrate(connection: Connection, config: Config) -> Migration:
     command.upgrade(config, "head")
     if before is not None:
         _follow_the_application(connection)
+    run_step(connection, "record_triggers")
     # Each release brings its rules about money, whether or not its tables are others.
     for rule in charge.RULES:
         run_script(connection, rule)
@@ -127,6 +128,8 @@ def suspend(dsn: str) -> None:
             raise DatabaseUnsuitable(
                 "This database is suspended already: `containerstacks migrate` ends that."
             )
+        # Archiving makes one anew each time.
+        run_step(connection, "record_triggers")
         run_step(connection, "suspend")
 
 
@@ -139,6 +142,7 @@ def _follow_the_application(connection: Connection) -> None:
     run_step(connection, "capabilities")
     if suspended:
         run_step(connection, "resume")
+    run_step(connection, "restore_triggers")
 
 
 def _is_suspended(connection: Connection) -> bool:
@@ -153,8 +157,8 @@ def leave(dsn: str) -> None:
     with _migrating(dsn) as (connection, config):
         if _revision(connection) is None:
             raise DatabaseUnsuitable("This database is not migrated, so there is nothing to take out.")
-        if _is_suspended(connection):
-            _follow_the_application(connection)
+        # What an upgrade of the application took from us meanwhile is there again, and goes in the same way.
+        _follow_the_application(connection)
         command.downgrade(config, "base")
         connection.execute(text("drop table containerstacks_schema_version"))
 

@@ -22,8 +22,8 @@ begin
     if not found or debit.amount = 0 then
         return null;
     end if;
-    insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after)
-    values (payer.id, payer.organization_id, 'refund', debit.amount, payer.balance + debit.amount)
+    insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after, recorded_at)
+    values (payer.id, payer.organization_id, 'refund', debit.amount, payer.balance + debit.amount, clock_present())
     returning id into entry;
     update wallets set balance = wallet_balance(balance) + debit.amount where id = payer.id;
     insert into payment_transactions

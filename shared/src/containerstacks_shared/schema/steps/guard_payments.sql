@@ -75,7 +75,7 @@ begin
                limit 1) as moved
                  on moved.kind = 'unexplained'
                 and moved.transaction_id = pg_current_xact_id()
-                and moved.recorded_at >= clock_now()
+                and moved.recorded_at >= now() + clock_offset()
          where w.organization_id = payment.organization_id
            and (moved.amount = payment.amount
                 or is_absolute
@@ -88,8 +88,8 @@ begin
         if is_first then
             wallet_id := touched.id;
             if touched.moved_by is null then
-                insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after)
-                values (touched.id, touched.organization_id, 'application', payment.amount, balance_meant)
+                insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after, recorded_at)
+                values (touched.id, touched.organization_id, 'application', payment.amount, balance_meant, clock_present())
                 returning id into entry_id;
             else
                 entry_id := touched.moved_by;

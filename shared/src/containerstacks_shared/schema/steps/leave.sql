@@ -2,31 +2,31 @@
 -- billed here. Money stays at eight decimals, and the history tables stay without foreign keys: docs/adoption.md
 -- says how to get those back, and what that would lose.
 
-drop trigger containerstacks_plans_inserted on vps_plans;
-drop trigger containerstacks_plans_updated on vps_plans;
-drop trigger containerstacks_plans_deleted on vps_plans;
-drop trigger containerstacks_plans_truncated on vps_plans;
-drop trigger containerstacks_count_inserted on vps_instances;
-drop trigger containerstacks_count_updated on vps_instances;
-drop trigger containerstacks_count_deleted on vps_instances;
-drop trigger containerstacks_plan_changed on vps_instances;
-drop trigger containerstacks_rate_region on vps_instances;
-drop trigger containerstacks_mark_moved on vps_instances;
-drop trigger containerstacks_debt_moved on vps_instances;
-drop trigger containerstacks_bury_deleted on vps_instances;
-drop trigger containerstacks_truncated on vps_instances;
-drop trigger containerstacks_count_inserted on users;
-drop trigger containerstacks_count_inserted on organizations;
-drop trigger containerstacks_count_inserted on containers;
-drop trigger containerstacks_count_inserted on support_tickets;
-drop trigger containerstacks_organizations_gone on organizations;
-drop trigger containerstacks_ledger on wallets;
-drop trigger containerstacks_ledger_truncated on wallets;
+drop trigger if exists containerstacks_plans_inserted on vps_plans;
+drop trigger if exists containerstacks_plans_updated on vps_plans;
+drop trigger if exists containerstacks_plans_deleted on vps_plans;
+drop trigger if exists containerstacks_plans_truncated on vps_plans;
+drop trigger if exists containerstacks_count_inserted on vps_instances;
+drop trigger if exists containerstacks_count_updated on vps_instances;
+drop trigger if exists containerstacks_count_deleted on vps_instances;
+drop trigger if exists containerstacks_plan_changed on vps_instances;
+drop trigger if exists containerstacks_rate_region on vps_instances;
+drop trigger if exists containerstacks_mark_moved on vps_instances;
+drop trigger if exists containerstacks_debt_moved on vps_instances;
+drop trigger if exists containerstacks_bury_deleted on vps_instances;
+drop trigger if exists containerstacks_truncated on vps_instances;
+drop trigger if exists containerstacks_count_inserted on users;
+drop trigger if exists containerstacks_count_inserted on organizations;
+drop trigger if exists containerstacks_count_inserted on containers;
+drop trigger if exists containerstacks_count_inserted on support_tickets;
+drop trigger if exists containerstacks_organizations_gone on organizations;
+drop trigger if exists containerstacks_ledger on wallets;
+drop trigger if exists containerstacks_ledger_truncated on wallets;
 
-drop trigger containerstacks_guard_inserted on payment_transactions;
-drop trigger containerstacks_guard_updated on payment_transactions;
-drop trigger containerstacks_guard_inserted on vps_billing_cycles;
-drop trigger containerstacks_guard_mark on vps_instances;
+drop trigger if exists containerstacks_guard_inserted on payment_transactions;
+drop trigger if exists containerstacks_guard_updated on payment_transactions;
+drop trigger if exists containerstacks_guard_inserted on vps_billing_cycles;
+drop trigger if exists containerstacks_guard_mark on vps_instances;
 drop trigger if exists containerstacks_guard_refund on refunds;
 
 drop policy if exists containerstacks_services on wallets;
@@ -71,7 +71,7 @@ drop function vps_plans_changed, count_vps_instances, count_all_time, announce_c
               specification_problem, specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,
               time_ordered_uuid, find_api_key, list_api_keys, api_key_marks, revoke_api_key, note_api_key_uses,
               billed_until_before;
-drop table counts, count_deltas, vps_history, leaderships, billing_control, billing_runs, hourly_rates, price_holds, last_charged_prices,
+drop table own_triggers, counts, count_deltas, vps_history, leaderships, billing_control, billing_runs, hourly_rates, price_holds, last_charged_prices,
            vps_plan_changes, vps_plan_edits, vps_plan_versions, vps_plan_references, moved_marks, deleted_vps_instances, vps_debts, outbox_messages, alerts, alert_looks, wallet_ledger_entries, billing_corrections, ledger_explanations, billing_audits,
            web_sessions, staff_roles;
 drop function role_of;

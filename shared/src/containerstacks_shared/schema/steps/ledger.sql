@@ -1,6 +1,7 @@
 -- Every movement of a wallet, by whomever, leaves an entry. Our own writers add theirs in the statement
 -- that moves the wallet; the trigger then finds the ledger already level. For anyone else it writes what
--- is missing, which makes an entry that nobody can forget and nobody needs to announce.
+-- is missing, which makes an entry that nobody can forget and nobody needs to announce. When it was is what the database's
+-- clock says, and not the session's.
 
 -- What a wallet holds. NULL is nothing, and so is NaN, which JavaScript writes and which compares as greater than any.
 create function wallet_balance(balance numeric) returns numeric
@@ -33,16 +34,16 @@ begin
     balance_known := coalesce(balance_known, 0);
     if tg_op = 'UPDATE' and new.organization_id <> old.organization_id and balance_known <> 0 then
         -- Two organizations became one: the money leaves the books of the one and opens those of the other.
-        insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after)
-        values (old.id, old.organization_id, 'closing', -balance_known, 0);
-        insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after)
-        values (new.id, new.organization_id, 'opening', balance_known, balance_known);
+        insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after, recorded_at)
+        values (old.id, old.organization_id, 'closing', -balance_known, 0, clock_present());
+        insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after, recorded_at)
+        values (new.id, new.organization_id, 'opening', balance_known, balance_known, clock_present());
     end if;
     if balance_now <> balance_known then
-        insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after)
+        insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after, recorded_at)
         values (moved.id, moved.organization_id,
                 case tg_op when 'INSERT' then 'opening' when 'DELETE' then 'closing' else 'unexplained' end,
-                balance_now - balance_known, balance_now);
+                balance_now - balance_known, balance_now, clock_present());
     end if;
     if tg_op <> 'DELETE' and (tg_op = 'INSERT' or balance_now > wallet_balance(old.balance)) then
         perform pg_notify('wallet_topped_up', '');
@@ -74,8 +75,8 @@ create function record_wallets_truncated() returns trigger
     as $$
 begin
     perform refuse_blind_truncate('wallets');
-    insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after)
-    select w.id, w.organization_id, 'closing', -latest.balance_after, 0
+    insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after, recorded_at)
+    select w.id, w.organization_id, 'closing', -latest.balance_after, 0, clock_present()
       from wallets w
      cross join lateral (select e.balance_after
                            from wallet_ledger_entries e
@@ -97,7 +98,8 @@ create function refuse_ledger_change() returns trigger
     as $$
 begin
     if tg_level = 'ROW' then
-        if old.kind = 'unexplained' and old.transaction_id = pg_current_xact_id() and old.recorded_at >= clock_now() then
+        if old.kind = 'unexplained' and old.transaction_id = pg_current_xact_id() and old.recorded_at >= now() + clock_offset()
+        then
             return case tg_op when 'DELETE' then old else new end;
         end if;
     end if;

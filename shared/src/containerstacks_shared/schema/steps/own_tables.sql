@@ -25,6 +25,15 @@ create function clock_present() returns timestamptz
 comment on function clock_present() is
     'When something happens, and not when its transaction began: what triggers write down. Nobody can shift it for one session.';
 
+-- The triggers of ours on the application's tables: an upgrade of the application may drop one with a table or a column, and the
+-- next migration makes it again (restore_triggers.sql).
+create table own_triggers (
+    owner_name text not null,
+    name text not null,
+    definition text not null,
+    primary key (owner_name, name)
+);
+
 -- Counting --------------------------------------------------------------------------------------
 
 -- counts + count_deltas = the truth, in any snapshot. Writers only append deltas (no contention);

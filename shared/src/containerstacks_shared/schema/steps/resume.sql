@@ -10,7 +10,6 @@ update wallets w
 do $$
 declare
     kept record;
-    suspended record;
 begin
     for kept in
         select distinct column_name, split_part(column_name, '.', 1) as owner_name, split_part(column_name, '.', 2) as name
@@ -21,9 +20,6 @@ begin
             'update public.%1$I t set %2$I = s.amount from suspended_amounts s'
             ' where s.column_name = %3$L and s.id = t.id and t.%2$I <> s.amount and t.%2$I = round(s.amount, s.scale)',
             kept.owner_name, kept.name, kept.column_name);
-    end loop;
-    for suspended in select definition from suspended_triggers loop
-        execute suspended.definition;
     end loop;
 end;
 $$;
@@ -45,4 +41,4 @@ update billing_control c
   from suspension s;
 -- What these entries set off at the commit happens now: a table with something pending can be neither altered nor dropped.
 set constraints all immediate;
-drop table suspension, suspended_amounts, suspended_triggers;
+drop table suspension, suspended_amounts;

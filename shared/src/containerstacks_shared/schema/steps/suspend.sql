@@ -1,24 +1,17 @@
 -- Steps aside for an upgrade of the application: its migrations change the types of money columns, which our triggers stand in
 -- the way of. Billing is paused, the triggers on the three tables are taken off, and amounts of more than two decimals are
--- kept, because a narrower type rounds them. resume.sql brings all of it back. Nothing of it happens twice.
-create table suspended_triggers (
-    owner_name text not null,
-    name text not null,
-    definition text not null
-);
-insert into suspended_triggers (owner_name, name, definition)
-select c.relname, t.tgname, pg_get_triggerdef(t.oid)
-  from pg_trigger t
-  join pg_class c on c.oid = t.tgrelid
- where c.oid in ('public.wallets'::regclass, 'public.payment_transactions'::regclass, 'public.vps_billing_cycles'::regclass)
-   and t.tgname like 'containerstacks\_%'
-   and not t.tgisinternal;
+-- kept, because a narrower type rounds them. The next migration brings all of it back (resume.sql, restore_triggers.sql). Nothing
+-- of it happens twice.
 do $$
 declare
     suspended record;
 begin
-    for suspended in select owner_name, name from suspended_triggers loop
-        execute format('drop trigger %I on public.%I', suspended.name, suspended.owner_name);
+    for suspended in
+        select owner_name, name
+          from own_triggers
+         where owner_name in ('wallets', 'payment_transactions', 'vps_billing_cycles')
+    loop
+        execute format('drop trigger if exists %I on public.%I', suspended.name, suspended.owner_name);
     end loop;
 end;
 $$;
