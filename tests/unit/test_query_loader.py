@@ -46,7 +46,7 @@ def test_a_broken_file_is_refused(text: str, problem: str) -> None:
 
 def test_what_two_queries_share_stands_in_both() -> None:
     shared = read("containerstacks_shared.billing", "advance_marks").rstrip()
-    for file in ("charge_organizations", "write_offs"):
+    for file in ("charge_organizations", "move_money"):
         text = read("containerstacks_shared.billing", file)
         assert text.count(shared) == 1
         assert "include:" not in text

@@ -199,6 +199,22 @@ async def test_many_low_balances_are_told_in_one_message(
     assert "and 10 more" in receiver.bodies[0]
 
 
+@pytest.mark.parametrize("moment", ["infinity", "-infinity"])
+async def test_an_instance_of_no_moment_keeps_nobody_from_being_told(
+    watcher: StartWatcher, receiver: AlertReceiver, billing: Billing, moment: str
+) -> None:
+    one = watcher(delay_minutes=1440)
+    plan = await fleet.add_plan(billing.connection)
+    organization = await fleet.add_organization(billing.connection, balance="0.10")
+    for label in ("odd", "even"):
+        await fleet.add_instance(billing.connection, organization, plan, hours_due=0, label=label)
+    await billing.connection.execute(f"update vps_instances set created_at = '{moment}' where label = 'odd'")
+    await billing.run()
+    await one.look()
+    await one.tell()
+    assert receiver.titles == ["[ContainerStacks] Low balance"]
+
+
 async def test_the_aggregator_does_not_look_at_money(watcher: StartWatcher, billing: Billing) -> None:
     organization = await fleet.add_organization(billing.connection, balance="0.10")
     await fleet.add_instance(

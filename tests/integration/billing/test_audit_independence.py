@@ -19,6 +19,7 @@ AUDIT = (
 )
 # What the engine charges, holds and compares by, and what it all calls.
 ENGINE = {
+    "write_off_hours",
     "charge_organizations",
     "register_rates",
     "heal_rates",

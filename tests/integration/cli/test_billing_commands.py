@@ -210,6 +210,24 @@ def test_runs_debts_and_runways_are_listed(run: Run, instance: UUID) -> None:
     assert line.endswith("Acme")
 
 
+@pytest.mark.parametrize("moment", ["infinity", "-infinity"])
+def test_an_instance_of_no_moment_is_named_and_all_others_are_listed(
+    run: Run, database: psycopg.Connection, instance: UUID, moment: str
+) -> None:
+    row = database.execute(
+        "insert into vps_instances (organization_id, plan_id, provider_instance_id, label, created_at)"
+        " select organization_id, plan_id, '1', 'odd', %s::timestamptz from vps_instances where id = %s returning id",
+        (moment, instance),
+    ).fetchone()
+    assert row is not None
+    _, line = run("billing", "runway", "--below", "72").output.splitlines()
+    assert line.endswith("Acme")
+    assert str(instance) in run("billing", "debts").output
+    told = run("verify")
+    assert told.exit_code == 1
+    assert str(row[0]) in told.output
+
+
 def test_empty_lists_say_so(run: Run) -> None:
     assert run("billing", "runs").output == "Billing has not run yet.\n"
     assert run("billing", "debts").output == "Nobody is in debt.\n"

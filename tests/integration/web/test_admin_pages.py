@@ -137,6 +137,19 @@ async def test_hours_unpaid_since_before_any_date_of_ours_are_shown(
         assert (await browser.receive_json(timeout=LIMIT_SECONDS))["type"] == "details"
 
 
+@pytest.mark.parametrize("moment", ["infinity", "-infinity"])
+async def test_an_instance_of_no_moment_keeps_no_page_from_being_shown(
+    signed_in: Site, connection: asyncpg.Connection, debtor: Organization, moment: str
+) -> None:
+    instance = await fleet.add_instance(connection, debtor, "g6-nanode-1")
+    await connection.execute(
+        f"update vps_instances set created_at = '{moment}', last_billed_at = null where id = $1", instance
+    )
+    for path in (*addresses("GET", debtor), "/status"):
+        await page(signed_in, path)
+    assert "&lt;script&gt;" in await page(signed_in, "/admin/debts")
+
+
 async def test_a_session_ended_elsewhere_enters_no_more(
     signed_in: Site, connection: asyncpg.Connection, debtor: Organization
 ) -> None:

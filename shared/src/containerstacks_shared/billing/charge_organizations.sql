@@ -278,10 +278,11 @@ begin
          cross join id_prefix p
     ), ledger as (
         insert into wallet_ledger_entries
-            (id, wallet_id, organization_id, kind, amount, balance_after, billing_run_id)
+            (id, wallet_id, organization_id, kind, amount, balance_after, billing_run_id, wallet_currency)
         overriding system value
-        select id, wallet_id, organization_id, 'charge', -amount, balance_after, run
-          from entry
+        select e.id, e.wallet_id, e.organization_id, 'charge', -e.amount, e.balance_after, run,
+               (select w.currency from wallets w where w.id = e.wallet_id)
+          from entry e
     ), wallet_moved as (
         -- An increment, never a value read earlier.
         update wallets w

@@ -30,6 +30,8 @@ _UUID_LENGTH: Final = 36
 _BACKUPS: Final = " +backups"
 _HOURS_PER_MONTH: Final = 730
 _FALLBACK_RATE: Final = Decimal("0.027")
+# No hour may cost it: those behind a negative price wait.
+_NOT_CORRECTED: Final = Decimal("-Infinity")
 _DIGITS: Final = Decimal("1e-8")
 
 
@@ -70,6 +72,7 @@ class Hold:
 
     hourly_rate_max: Decimal
     released_at: datetime
+    is_approved: bool
     last_run_at: datetime
 
 
@@ -84,23 +87,37 @@ class Reference(NamedTuple):
     first_seen_at: datetime
 
 
-async def read_rates(connection: Connection) -> list[Rate]:
+@dataclass(frozen=True)
+class PriceHistory:
+    """The rates that were right, and the plans and regions of which a price waits for an operator, or did lately."""
+
+    rates: Sequence[Rate]
+    waiting: Sequence[Reference]
+
+
+async def read_price_history(connection: Connection) -> PriceHistory:
     """Work out every rate of every plan and region that an instance has, or had."""
     holds: Holds = defaultdict(list)
     for row in await connection.fetch(_FACTS["price_holds"]):
         holds[row["vps_plan_id"]].append(
-            Hold(row["hourly_rate_max"], row["released_at"] or _END, row["last_run_at"] or _BEGINNING)
+            Hold(
+                row["hourly_rate_max"],
+                row["released_at"] or _END,
+                row["is_approved"],
+                row["last_run_at"] or _BEGINNING,
+            )
         )
     catalogue = Catalogue(_versions(await connection.fetch(_FACTS["plan_versions"])))
-    references = [
-        Reference(row["plan_id"], row["region"], row["first_seen_at"] or _BEGINNING)
-        for row in await connection.fetch(_FACTS["plan_references"])
-    ]
-    return [
-        rate
-        for reference in references
-        for rate in _rates(reference, catalogue.pieces(reference.plan_id, reference.region), holds)
-    ]
+    recently = await connection.fetchval(_FACTS["recently"]) or _BEGINNING
+    rates: list[Rate] = []
+    waiting: list[Reference] = []
+    for row in await connection.fetch(_FACTS["plan_references"]):
+        reference = Reference(row["plan_id"], row["region"], row["first_seen_at"] or _BEGINNING)
+        pieces = catalogue.pieces(reference.plan_id, reference.region)
+        rates += _rates(reference, pieces, holds)
+        if _waits(pieces, holds, recently):
+            waiting.append(reference)
+    return PriceHistory(rates, waiting)
 
 
 class Catalogue:
@@ -200,9 +217,12 @@ def _first_offered(offers: Sequence[list[Piece]], since: datetime, until: dateti
 def _rates(reference: Reference, pieces: list[Piece], holds: Holds) -> Iterator[Rate]:
     plan_id, region, first_seen_at = reference
     costs = _costs(pieces, region)
-    priced = [index for index, piece in enumerate(pieces) if _is_price(_price(piece))]
+    priced = [
+        index for index, piece in enumerate(pieces) if _price(piece) is not None and not _is_negative(piece)
+    ]
     for index, (since, until, _) in enumerate(pieces):
-        yield Rate(plan_id, region, since, until, costs[index])
+        if not _is_refused(pieces[index], costs[index], holds):
+            yield Rate(plan_id, region, since, until, costs[index])
         if priced and index < priced[0]:
             yield Rate(plan_id, region, since, until, costs[priced[0]])
         if first_seen_at > _BEGINNING and since <= first_seen_at < until:
@@ -215,24 +235,36 @@ def _rates(reference: Reference, pieces: list[Piece], holds: Holds) -> Iterator[
 
 
 def _costs(pieces: list[Piece], region: str) -> list[Decimal]:
-    costs = [_hourly_rate(piece, region) for piece in pieces]
-    # A negative price never was one: what corrected it counts, from the last to the first.
-    corrected: Decimal | None = None
-    for index in reversed(range(len(pieces))):
-        price = _price(pieces[index])
-        if price is None or _is_price(price):
-            corrected = costs[index]
-        elif corrected is not None:
-            costs[index] = corrected
-    return costs
+    """What an hour cost, piece by piece. A negative price never was one: what corrected it counts."""
+    costs: list[Decimal] = []
+    corrected = _NOT_CORRECTED
+    for piece in reversed(pieces):
+        if not _is_negative(piece):
+            corrected = _hourly_rate(piece, region)
+        costs.append(corrected)
+    return costs[::-1]
+
+
+def _waits(pieces: list[Piece], holds: Holds, recently: datetime) -> bool:
+    if _is_negative(pieces[-1]):
+        return True
+    return any(
+        (_is_negative(piece) and piece.until >= recently)
+        or (
+            piece.version is not None
+            and any(hold.released_at >= recently for hold in holds.get(piece.version.plan, ()))
+        )
+        for piece in pieces
+    )
+
+
+def _is_negative(piece: Piece) -> bool:
+    price = _price(piece)
+    return price is not None and price < 0
 
 
 def _price(piece: Piece) -> Decimal | None:
     return None if piece.version is None else piece.version.monthly_price
-
-
-def _is_price(price: Decimal | None) -> bool:
-    return price is not None and price >= 0
 
 
 def _hourly_rate(piece: Piece, region: str) -> Decimal:
@@ -241,6 +273,14 @@ def _hourly_rate(piece: Piece, region: str) -> Decimal:
         return _FALLBACK_RATE
     rate = (price / _HOURS_PER_MONTH).quantize(_DIGITS, ROUND_HALF_UP)
     return rate + piece.version.backup_price_hourly if region.endswith(_BACKUPS) else rate
+
+
+def _is_refused(piece: Piece, cost: Decimal, holds: Holds) -> bool:
+    """Whether a price was held before anybody could be charged it, and nobody has approved it."""
+    return piece.version is not None and any(
+        not hold.is_approved and cost > hold.hourly_rate_max and piece.since >= hold.last_run_at
+        for hold in holds.get(piece.version.plan, ())
+    )
 
 
 def _corrections(pieces: list[Piece], costs: list[Decimal], index: int, holds: Holds) -> Iterator[Decimal]:

@@ -19,8 +19,18 @@ select used.plan_id, used.region, known.first_seen_at
   left join vps_plan_references known using (plan_id, region);
 
 -- name: price_holds
--- Nobody charged a held price later than the last run that succeeded before.
-select q.vps_plan_id, q.hourly_rate_max, q.since, q.released_at,
-       (select max(r.started_at) from billing_runs r where r.status = 'succeeded' and r.started_at < q.since) as last_run_at
-  from price_holds q
- where q.hourly_rate_max is not null;
+-- Nobody was charged a held price later than by the last run that had succeeded before. Without a limit nothing is above it.
+select q.vps_plan_id, coalesce(q.hourly_rate_max, 'infinity') as hourly_rate_max, q.released_at,
+       q.released_by is not null as is_approved,
+       (select max(r.started_at) from billing_runs r where r.status = 'succeeded' and r.finished_at < q.since) as last_run_at
+  from price_holds q;
+
+-- name: recently
+-- When the last runs through the whole fleet began, those that hours_left_out judges by (verify_state.sql).
+select min(started_at)
+  from (select started_at
+          from billing_runs
+         where status = 'succeeded'
+           and trigger <> 'top_up'
+         order by id desc
+         limit 3) as run;

@@ -160,8 +160,8 @@ with cycle as materialized (
            count(*) filter (where payment_method = 'wallet_debit') as debits,
            sum(uuid_hash_extended(id, hash_numeric_extended(-amount, uuid_hash_extended(organization_id, 0))))
                filter (where payment_method = 'wallet_debit' and status = 'completed') as links,
-           count(*) filter (where payment_method <> 'wallet_debit') as others,
-           sum(uuid_hash_extended(organization_id, 0)) filter (where payment_method <> 'wallet_debit') as organizations
+           count(*) as transactions,
+           sum(uuid_hash_extended(organization_id, 0)) as organizations
       from all_payment_transactions()
      where wallet_ledger_entry_id > $2::bigint
      group by wallet_ledger_entry_id
@@ -173,7 +173,7 @@ with cycle as materialized (
     -- Joined once, and in full: of new rows the planner knows nothing, and would take another join for a small one and
     -- compare each entry with each sum.
     select e.id, e.kind, e.amount, e.run_id, e.organization_id,
-           d.entry_id, d.amount as transacted, d.debits, d.links, d.others, d.organizations
+           d.entry_id, d.amount as transacted, d.debits, d.links, d.transactions, d.organizations
       from entry e
       full join debit d on d.entry_id = e.id
 ), charge as (
@@ -221,4 +221,4 @@ select 'entry', coalesce(id, entry_id)
  where id is null
     or kind in ('charge', 'credit', 'refund', 'application')
        and (amount <> coalesce(transacted, 0)
-            or organizations <> others * uuid_hash_extended(organization_id, 0)::numeric);
+            or organizations <> transactions * uuid_hash_extended(organization_id, 0)::numeric);

@@ -16,7 +16,7 @@ from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
 
 from .audit_records import CleanAudit
-from .rates_by_history import Rate, read_rates
+from .rates_by_history import PriceHistory, Rate, Reference, read_price_history
 
 _QUERIES = load(__name__)
 _SUSPECTS = load(__name__, "suspects")
@@ -105,10 +105,11 @@ async def verify_snapshot(connection: Connection, scope: Scope) -> list[Finding]
     await connection.execute("set local statement_timeout = 0")
     # One group per instance and rate in memory, also for a million instances.
     await connection.execute("set local work_mem = '128MB'")
+    prices = await read_price_history(connection)
     findings = [
-        *await _verify_instances(connection, scope),
+        *await _verify_instances(connection, scope, prices),
         *await _verify_runs(connection, scope),
-        *await _verify_state(connection, scope),
+        *await _verify_state(connection, scope, prices),
         *(await _verify_inherited(connection) if scope.is_full else []),
     ]
     if findings and await connection.fetchval(_QUERIES["was_emptied"]):
@@ -116,8 +117,8 @@ async def verify_snapshot(connection: Connection, scope: Scope) -> list[Finding]
     return findings
 
 
-async def _verify_instances(connection: Connection, scope: Scope) -> list[Finding]:
-    rates = _columns(await read_rates(connection))
+async def _verify_instances(connection: Connection, scope: Scope, prices: PriceHistory) -> list[Finding]:
+    rates = _columns(prices.rates, len(Rate._fields))
     suspects = await _fetch(
         connection,
         _SUSPECTS["instances"],
@@ -145,8 +146,8 @@ async def _verify_instances(connection: Connection, scope: Scope) -> list[Findin
     ]
 
 
-def _columns(rates: Sequence[Rate]) -> list[Sequence[Any]]:
-    return list(zip(*rates, strict=True)) or [()] * len(Rate._fields)
+def _columns(rows: Sequence[tuple[Any, ...]], count: int) -> list[Sequence[Any]]:
+    return list(zip(*rows, strict=True)) or [()] * count
 
 
 async def _verify_rates(
@@ -176,14 +177,15 @@ async def _verify_runs(connection: Connection, scope: Scope) -> list[Finding]:
     return findings
 
 
-async def _verify_state(connection: Connection, scope: Scope) -> list[Finding]:
+async def _verify_state(connection: Connection, scope: Scope, prices: PriceHistory) -> list[Finding]:
     findings: list[Finding] = []
     for check, query in _LEDGER.items():
         findings += await _find(connection, check, query, scope.after_ledger_entry)
-    for check, value in {
+    values: dict[str, tuple[Any, ...]] = {
         "wallets_unlike_their_ledger": (scope.is_full, scope.after_ledger_entry),
         "write_offs_unlike_their_cycles": (scope.after_correction,),
         "debts_without_their_failure": (scope.since,),
+        "hours_left_out": tuple(_columns(prices.waiting, len(Reference._fields))[:2]),
         "written_off_by_nobody": (),
         "charged_by_another_too": (scope.since,),
         "billed_into_the_future": (),
@@ -191,7 +193,8 @@ async def _verify_state(connection: Connection, scope: Scope) -> list[Finding]:
         "plan_changes_out_of_order": (scope.since,),
         "debts_settled_by_nothing": (scope.since,),
         "debts_of_another": (),
-    }.items():
+    }
+    for check, value in values.items():
         findings += await _find(connection, check, _STATE[check], *value)
     return findings
 

@@ -22,12 +22,12 @@ select t.id::text as key, format('transaction of %s behind ledger entry %s, whic
  order by key;
 
 -- name: transactions_of_another_organization
--- Money given to a wallet stands in the books of the wallet's organization. (Debits: see cycles_without_their_debit.)
+-- What moves a wallet stands in the books of the wallet's organization.
 select t.id::text as key,
        format('%s of organization %s behind an entry of organization %s', t.payment_method, t.organization_id, e.organization_id) as detail
   from wallet_ledger_entries e
   join all_payment_transactions() t on t.wallet_ledger_entry_id = e.id
  where e.id = any ($1::bigint[])
-   and e.kind in ('credit', 'refund', 'application')
+   and e.kind in ('charge', 'credit', 'refund', 'application')
    and t.organization_id <> e.organization_id
  order by key;

@@ -25,6 +25,35 @@ select id::text as key, format('balance %s after %s does not follow %s', balance
    and id > $1::bigint
  order by id;
 
+-- name: entries_of_another_organization
+-- A wallet changes hands with nothing on its books: what it holds is closed in the name of the one and opened in that of the
+-- other.
+select e.id::text as key,
+       format('an entry of organization %s on wallet %s, which held %s for organization %s', e.organization_id, e.wallet_id,
+              before.balance_after, before.organization_id) as detail
+  from wallet_ledger_entries e
+ cross join lateral (select b.organization_id, b.balance_after
+                       from wallet_ledger_entries b
+                      where b.wallet_id = e.wallet_id
+                        and b.id < e.id
+                      order by b.id desc
+                      limit 1) as before
+ where e.id > $1::bigint
+   and e.organization_id <> before.organization_id
+   and before.balance_after <> 0
+ order by e.id;
+
+-- name: charges_that_no_wallet_allows
+-- Dollars are charged, and only as far as the balance reaches.
+select e.id::text as key,
+       format('%s charged to wallet %s in %s, which left %s', -e.amount, e.wallet_id, coalesce(e.wallet_currency, 'no currency'),
+              e.balance_after) as detail
+  from wallet_ledger_entries e
+ where e.id > $1::bigint
+   and e.kind = 'charge'
+   and (e.wallet_currency is distinct from 'USD' or e.amount < 0 and e.balance_after < 0)
+ order by e.id;
+
 -- name: unexplained_entries
 -- Invariant 3: a movement that no transaction stands behind, and who wrote it; until somebody has found out why.
 select e.id::text as key,

@@ -277,6 +277,8 @@ create table wallet_ledger_entries (
     amount numeric(18, 8) not null,
     balance_after numeric(18, 8) not null,
     billing_run_id bigint,
+    -- Of a charge: what the wallet held when it paid.
+    wallet_currency text,
     written_by text not null default session_user,
     application_name text not null default current_setting('application_name'),
     -- When the wallet's row was held, not when its transaction began: so a run that came later has seen it.

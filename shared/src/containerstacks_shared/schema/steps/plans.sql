@@ -344,8 +344,9 @@ create function bring_plan_edits_into_force() returns trigger
     language plpgsql security definer set search_path = public, pg_temp
     as $$
 begin
-    perform register_rates(new.plan_ids, new.regions);
+    -- Registered last: a reference is first seen when the plan that it means stands on record.
     perform record_plan_versions(new.affected, refresh_rates(new.affected));
+    perform register_rates(new.plan_ids, new.regions);
     delete from vps_plan_edits where id = new.id;
     return null;
 end;
