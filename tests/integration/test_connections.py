@@ -1,6 +1,7 @@
 """The pool and the probe of a database's suitability, on a real server."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from datetime import timedelta
 
@@ -8,7 +9,7 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.core.errors import DatabaseUnavailable, DatabaseUnsuitable
-from containerstacks_shared.database import db, suitability
+from containerstacks_shared.database import bounded_pool, db, suitability
 from containerstacks_shared.schema import head_revision
 from support.clock import shift_clock
 from support.dark_proxy import DarkProxy, dark_proxy
@@ -196,3 +197,17 @@ async def test_a_statement_that_outlasts_a_limit_is_cancelled_on_the_server_too(
     assert await connection.fetchval(asleep) == 0
     # It answered, so its session goes on.
     assert pool.get_size() == 1
+
+
+async def test_whoever_gets_no_session_in_time_is_told_which_limit_it_was(
+    pool: db.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_pool, "CONNECTION_SECONDS_MAX", 0.05)
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(pool.get_max_size()):
+            await stack.enter_async_context(pool.acquire())
+        with pytest.raises(DatabaseUnavailable, match="no session was free within"):
+            async with bounded_pool.lend(pool):
+                pass
+    async with bounded_pool.lend(pool) as connection:
+        assert await connection.fetchval("select 1") == 1

@@ -7,12 +7,15 @@ closed without the server. What it had begun, the server rolls back by itself.
 """
 
 import asyncio
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncpg
-from asyncpg.pool import PoolAcquireContext, PoolConnectionProxy
+from asyncpg.pool import PoolConnectionProxy
 from asyncpg.transaction import Transaction
+
+from containerstacks_shared.core.errors import DatabaseUnavailable
 
 if TYPE_CHECKING:
     _Pool = asyncpg.Pool[asyncpg.Record]
@@ -35,9 +38,18 @@ _FAILURES: Final = (
 )
 
 
-def lend(pool: _Pool) -> "PoolAcquireContext[asyncpg.Record]":
-    """Lend a session; raises TimeoutError when none is free within `CONNECTION_SECONDS_MAX`."""
-    return pool.acquire(timeout=CONNECTION_SECONDS_MAX)
+@asynccontextmanager
+async def lend(pool: _Pool) -> "AsyncIterator[PoolConnectionProxy[asyncpg.Record]]":
+    """Lend a session; raises `DatabaseUnavailable` when none is free within `CONNECTION_SECONDS_MAX`."""
+    try:
+        connection = await pool.acquire(timeout=CONNECTION_SECONDS_MAX)
+    except TimeoutError as error:
+        # Logs name the limit, which a bare TimeoutError does not.
+        raise DatabaseUnavailable(f"no session was free within {CONNECTION_SECONDS_MAX:.0f} s") from error
+    try:
+        yield connection
+    finally:
+        await pool.release(connection)
 
 
 class BoundedPool(_Pool):
