@@ -222,9 +222,9 @@ def _rates(reference: Reference, pieces: list[Piece], holds: Holds) -> Iterator[
     ]
     for index, (since, until, _) in enumerate(pieces):
         if not _is_refused(pieces[index], costs[index], holds):
-            yield Rate(plan_id, region, since, until, costs[index])
-        if priced and index < priced[0]:
-            yield Rate(plan_id, region, since, until, costs[priced[0]])
+            # In one piece: most hours are audited by whether one rate was right for all of an instance's.
+            is_first_price = priced[:1] == [index]
+            yield Rate(plan_id, region, _BEGINNING if is_first_price else since, until, costs[index])
         if first_seen_at > _BEGINNING and since <= first_seen_at < until:
             yield Rate(plan_id, region, _BEGINNING, first_seen_at, costs[index])
             later = [known for known in priced if known > index]
