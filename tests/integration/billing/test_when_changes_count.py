@@ -140,6 +140,7 @@ async def test_an_instance_whose_plan_is_not_priced_yet_waits_alone(
         async with another_session(billing.dsn) as session:
             await session.execute("set session_replication_role = replica")
             new = await fleet.add_instance(session, organization, "g6-new", hours_due=2)
+            await session.execute("update vps_instances set rate_region = 'us-east' where id = $1", new)
             await session.execute(
                 "insert into count_deltas (metric, status, plan_id, region, amount)"
                 " values ('vps_instances', 'running', 'g6-new', 'us-east', 1)"
