@@ -125,7 +125,7 @@ begin
         billing_control, billing_runs, billing_audits, billing_daemon_status, guard_interventions,
         application_debits
         to containerstacks_web, containerstacks_billing_daemon;
-    grant select (id, organization_id, plan_id, label, status, configuration, rate_region, last_billed_at, created_at)
+    grant select (id, organization_id, plan_id, label, status, configuration, rate_region, last_billed_at, created_at, xmin)
         on vps_instances
         to containerstacks_web, containerstacks_billing_daemon;
     grant select (id, name, slug) on organizations to containerstacks_web, containerstacks_billing_daemon;

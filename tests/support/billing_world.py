@@ -30,8 +30,9 @@ class World:
     base: int = field(default_factory=lambda: uuid4().int & ~0xFFFF)
 
     async def begin(self) -> None:
+        # Like a top-up's run it bills these organizations only: worlds before it are left alone.
         self.run_id = await self.connection.fetchval(
-            "insert into billing_runs (biller, trigger, holder, term) values ('daemon', 'once', 'world', 0)"
+            "insert into billing_runs (biller, trigger, holder, term) values ('daemon', 'top_up', 'world', 0)"
             " returning id"
         )
 
