@@ -29,7 +29,7 @@ async def test_the_pointer_tells_what_the_table_says(chromium: Chromium, web: Se
     chart = page.locator("[data-chart]").first
     await expect(chart.locator("tbody tr")).to_have_count(144)
     row = await chart.locator("tbody tr").nth(30).locator("th, td").all_text_contents()
-    plot = chart.locator("[data-plot]")
+    plot = chart.locator("[data-plot]").first
     await plot.scroll_into_view_if_needed()
     box = await plot.bounding_box()
     assert box is not None

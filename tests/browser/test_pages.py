@@ -158,7 +158,7 @@ async def test_the_pages_work_by_keyboard(
         await expect(focused).to_have_attribute("aria-label", f"{chart}, last 24 hours")
         await page.keyboard.press("Tab")
         await expect(focused).to_have_text(f"Show data: {chart}")
-    for name in ("Incident history", "Atom feed", "Calendar", "Badge", "As JSON", "VPS", "billing"):
+    for name in ("Incident history", "Atom feed", "Calendar", "Badge", "As JSON", "API", "VPS", "billing"):
         await page.keyboard.press("Tab")
         await expect(focused).to_have_text(name)
     await page.keyboard.press("Tab")
