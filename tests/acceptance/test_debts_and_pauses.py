@@ -116,7 +116,7 @@ async def test_a_pause_holds_the_daemon_and_the_builtin_biller_until_it_ends(
     daemon = await processes.start_billing_daemon(database_url)
     web = await processes.start_web(database_url)
     await eventually(lambda: obeys(daemon, "charging.paused"))
-    assert HEADLINE_PAUSED.search(await page(web))
+    await eventually(lambda: says_paused(web))
     assert "stocktaking" not in await page(web)
     once = await processes.run("containerstacks-billing-daemon", "once", database_url=database_url)
     assert once.exit_code == 1
@@ -141,8 +141,12 @@ async def page(web: Service) -> str:
     return await web.get_text("/status", Accept="text/html")
 
 
+async def says_paused(web: Service) -> bool:
+    return HEADLINE_PAUSED.search(await page(web)) is not None
+
+
 async def goes_on(web: Service) -> bool:
-    return not HEADLINE_PAUSED.search(await page(web))
+    return not await says_paused(web)
 
 
 async def everything_is_billed(connection: asyncpg.Connection, due: DueFleet) -> bool:

@@ -151,28 +151,29 @@ async def test_a_released_price_is_charged_and_not_asked_about_again(
     assert await rates(billing, instance) == [(CENT, 1), (CENT, 1), (Decimal(1), 1), (Decimal(1), 1)]
 
 
-async def test_what_was_lowered_while_it_was_held_is_released_at_the_lower_price(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan, instance: UUID
+@pytest.mark.parametrize(
+    ("prices", "charged"),
+    [
+        pytest.param(("730", "365"), {CENT, Decimal("0.5")}, id="lowered: at the lower price"),
+        pytest.param(("365", "730"), {CENT, Decimal("0.5"), Decimal(1)}, id="raised: as it stood"),
+    ],
+)
+async def test_what_was_changed_while_it_was_held_is_released(
+    billing: Billing,
+    connection: asyncpg.Connection,
+    plan: Plan,
+    instance: UUID,
+    *,
+    prices: tuple[str, str],
+    charged: set[Decimal],
 ) -> None:
-    for price in ("730", "365"):
-        await set_price(connection, plan, price)
-        await billing.pass_hours(2)
-        await billing.run()
-    await control.release_plan(connection, plan_id=plan.id, author="tests")
-    await billing.run()
-    assert {rate for rate, _ in await rates(billing, instance)} == {CENT, Decimal("0.5")}
-
-
-async def test_what_was_raised_while_it_was_held_is_released_as_it_stands(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan, instance: UUID
-) -> None:
-    for price in ("365", "730"):
+    for price in prices:
         await set_price(connection, plan, price)
         await billing.pass_hours(2)
         await billing.run()
     await control.release_plan(connection, plan_id=plan.id, author="tests")
     assert (await billing.run()).problems == []
-    assert {rate for rate, _ in await rates(billing, instance)} == {CENT, Decimal("0.5"), Decimal(1)}
+    assert {rate for rate, _ in await rates(billing, instance)} == charged
 
 
 async def test_a_price_that_changed_since_the_operator_saw_it_is_not_released(

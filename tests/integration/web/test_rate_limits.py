@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from containerstacks_shared.database.db import Connection
 from containerstacks_web.http.request_limits import VAIN_CREDENTIALS
+from containerstacks_web.sign_in.credential_marks import CREDENTIAL_MARKS
 from support import fleet, web_site
 from support.processes import free_port
 from support.waiting import eventually, time_limit
@@ -156,6 +157,14 @@ async def test_invalid_credentials_shut_out_no_valid_one_at_the_same_address(
     site.client.session.cookie_jar.clear()
     assert (await site.sign_in("ada@example.com")).status == 303
     assert (await site.get("/admin/keys", accept="text/html")).status == 200
+
+
+async def test_sessions_are_not_remembered_while_no_address_is_out_of_credentials(site: Site) -> None:
+    for _ in range(3):
+        site.client.session.cookie_jar.clear()
+        assert (await site.get("/login", accept="text/html")).status == 200
+    marks = site.app[CREDENTIAL_MARKS]._marks
+    assert marks.forms | marks.signed_in == set()
 
 
 async def test_good_credentials_use_up_nothing_that_others_need(

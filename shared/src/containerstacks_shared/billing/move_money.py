@@ -1,12 +1,19 @@
-"""What the database has against moving money, in words: credits, refunds and write-offs of `move_money.sql`."""
+"""Call the functions of `move_money.sql`: what they refuse in words, and again what others got ahead of."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from typing import Final, TypeVar
 
 import asyncpg
 
 from containerstacks_shared.core.errors import ChangeRefused, ContainerStacksError
 from containerstacks_shared.core.money import AMOUNT_LIMIT, CURRENCY
+from containerstacks_shared.database.db import Connection
+
+Result = TypeVar("Result")
+
+_ATTEMPTS_MAX: Final = 5
+_LOCK_WAIT_MAX: Final = "10s"
 
 
 class MoneyNotGranted(ContainerStacksError):  # noqa: N818 - named by what is the case, like its siblings
@@ -22,3 +29,21 @@ def moving_money() -> Iterator[None]:
         raise MoneyNotGranted("money is moved by the command line alone here") from error
     except asyncpg.NumericValueOutOfRangeError as error:
         raise ChangeRefused(f"the balance would reach {AMOUNT_LIMIT:,} {CURRENCY}") from error
+
+
+async def until_nobody_interferes(attempt: Callable[[], Awaitable[Result]]) -> Result:
+    """Try again, at most five times in all, while others change rows under an attempt: it is rolled back then."""
+    for _ in range(_ATTEMPTS_MAX - 1):
+        try:
+            return await attempt()
+        except asyncpg.SerializationError:
+            continue
+    return await attempt()
+
+
+@asynccontextmanager
+async def impatient_transaction(connection: Connection) -> AsyncIterator[None]:
+    """A transaction that waits ten seconds for a lock. Raises `asyncpg.LockNotAvailableError` after that."""
+    async with connection.transaction():
+        await connection.execute(f"set local lock_timeout = '{_LOCK_WAIT_MAX}'")
+        yield

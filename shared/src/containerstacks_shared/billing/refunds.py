@@ -18,11 +18,10 @@ from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
 
 from .documents import RunStatus
+from .move_money import impatient_transaction, until_nobody_interferes
 
 _QUERIES = load(__name__)
 _CYCLES_AT_ONCE = 5000
-_LOCK_WAIT_MAX = "10s"
-_ATTEMPTS_MAX = 5
 
 
 @dataclass(frozen=True)
@@ -108,25 +107,21 @@ async def _page(connection: Connection, run_id: int, *, after: UUID, last: UUID)
 async def _refund(
     connection: Connection, cycles: Sequence[UUID], decision: _Decision, *, decision_id: int | None
 ) -> tuple[int | None, Refund]:
-    for attempt in range(1, _ATTEMPTS_MAX + 1):
-        try:
-            return await _refund_once(connection, cycles, decision, decision_id)
-        except asyncpg.SerializationError:
-            # A wallet to refund into appeared meanwhile.
-            if attempt == _ATTEMPTS_MAX:
-                raise
-        except asyncpg.LockNotAvailableError as error:
-            raise BillingBusy(
-                "somebody else holds a wallet to refund into, or charges are being archived; try again"
-            ) from error
-    raise AssertionError("unreachable")
+    async def attempt() -> tuple[int | None, Refund]:
+        return await _refund_once(connection, cycles, decision, decision_id)
+
+    try:
+        return await until_nobody_interferes(attempt)
+    except asyncpg.LockNotAvailableError as error:
+        raise BillingBusy(
+            "somebody else holds a wallet to refund into, or charges are being archived; try again"
+        ) from error
 
 
 async def _refund_once(
     connection: Connection, cycles: Sequence[UUID], decision: _Decision, decision_id: int | None
 ) -> tuple[int | None, Refund]:
-    async with connection.transaction():
-        await connection.execute(f"set local lock_timeout = '{_LOCK_WAIT_MAX}'")
+    async with impatient_transaction(connection):
         row = await connection.fetchrow(
             _QUERIES["refund"],
             cycles,

@@ -4,7 +4,6 @@ The forgiven hours become cycles of their own, so that each instance's chain goe
 ever bills them again.
 """
 
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
@@ -16,9 +15,9 @@ from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet import organizations
 
+from .move_money import impatient_transaction, until_nobody_interferes
+
 _QUERIES = load(__name__)
-_ATTEMPTS_MAX = 5
-_LOCK_WAIT_MAX = "10s"
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ async def write_off_organization(
     async def attempt() -> WriteOff:
         return await _write_off(connection, found.id, None, amount=None, reason=reason, author=author)
 
-    return await _until_nobody_moves(attempt)
+    return await until_nobody_interferes(attempt)
 
 
 async def write_off_instance(connection: Connection, instance: UUID, *, reason: str, author: str) -> WriteOff:
@@ -75,7 +74,7 @@ async def write_off_instance(connection: Connection, instance: UUID, *, reason: 
             raise NotFound(f"there is no VPS instance {instance}, and there never was")
         return await _write_off(connection, organization, instance, amount=None, reason=reason, author=author)
 
-    return await _until_nobody_moves(attempt)
+    return await until_nobody_interferes(attempt)
 
 
 async def write_off_amount(
@@ -97,17 +96,7 @@ async def write_off_amount(
             connection, organization, instance, amount=amount, reason=reason, author=author
         )
 
-    return await _until_nobody_moves(attempt)
-
-
-async def _until_nobody_moves(attempt: Callable[[], Awaitable[WriteOff]]) -> WriteOff:
-    for _ in range(_ATTEMPTS_MAX - 1):
-        try:
-            return await attempt()
-        except asyncpg.SerializationError:
-            # Somebody advanced, moved or deleted an instance meanwhile: what it owes is to be found elsewhere now.
-            continue
-    return await attempt()
+    return await until_nobody_interferes(attempt)
 
 
 async def _write_off(
@@ -120,8 +109,7 @@ async def _write_off(
     author: str,
 ) -> WriteOff:
     try:
-        async with connection.transaction():
-            await connection.execute(f"set local lock_timeout = '{_LOCK_WAIT_MAX}'")
+        async with impatient_transaction(connection):
             row = await connection.fetchrow(
                 _QUERIES["write_off"], organization, instance, amount, reason, author
             )

@@ -37,9 +37,8 @@ class Confirmation:
 
 async def ask(request: web.Request, confirmation: Confirmation, form: Form) -> web.Response:
     """Ask for the reason; with problems, why it was not done."""
-    status = HTTPStatus.UNPROCESSABLE_ENTITY if form.problems else HTTPStatus.OK
     context = {"confirmation": confirmation, "form": form}
-    return await render(request, "admin/confirmation.html", context, status=status)
+    return await render(request, "admin/confirmation.html", context, status=form.status)
 
 
 @contextmanager

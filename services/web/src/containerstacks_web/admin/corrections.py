@@ -22,7 +22,7 @@ from containerstacks_web.sign_in.messages import leave_message
 from .access import database
 from .confirmation import Confirmation, allowed_to_move_money, ask
 from .forms import Form, read_form, read_reason
-from .organizations import find_in_path
+from .organizations import address_of, find_in_path
 
 _REFUND_NOTE: Final = "The hours stay covered and are never billed again. A charge is refunded once."
 _WRITE_OFF_NOTE: Final = (
@@ -74,7 +74,7 @@ async def refund(request: web.Request, identity: Identity) -> web.Response:
     else:
         said = "This charge had been refunded before; nothing was changed."
     await leave_message(request, said)
-    raise web.HTTPSeeOther(_back(organization))
+    raise web.HTTPSeeOther(address_of(organization))
 
 
 async def _find_charge(connection: Connection, organization: Organization, cycle_id: str) -> Charge:
@@ -115,7 +115,7 @@ async def _about_refund(connection: Connection, organization: Organization, char
         note=note,
         sent={"cycle_id": str(charge.id)},
         button=button,
-        back=_back(organization),
+        back=address_of(organization),
     )
 
 
@@ -170,7 +170,7 @@ async def write_off(request: web.Request, identity: Identity) -> web.Response:
     )
     hours = f"{done.hours:,} {counted(done.hours, 'hour', 'hours')}"
     await leave_message(request, f"Wrote off {format_amount(done.amount)} for {hours}.")
-    raise web.HTTPSeeOther(_back(organization))
+    raise web.HTTPSeeOther(address_of(organization))
 
 
 async def _about_write_off(
@@ -202,7 +202,7 @@ async def _about_write_off(
         note=note,
         sent={"amount": f"{owed.amount:f}"} | ({} if instance is None else {"instance_id": str(instance)}),
         button=button,
-        back=_back(organization),
+        back=address_of(organization),
     )
 
 
@@ -220,7 +220,3 @@ def _amount(text: str) -> Decimal | None:
     except InvalidOperation:
         return None
     return amount if amount.is_finite() and amount > 0 else None
-
-
-def _back(organization: Organization) -> str:
-    return f"/admin/organizations/{organization.id}"

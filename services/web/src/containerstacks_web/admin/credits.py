@@ -20,7 +20,7 @@ from containerstacks_web.sign_in.messages import leave_message
 from .access import database
 from .confirmation import Confirmation, allowed_to_move_money, ask
 from .forms import Form, read_form, read_line, read_reason
-from .organizations import find_in_path
+from .organizations import address_of, find_in_path
 
 _NOTE: Final = (
     "Open debts are settled from the new balance within seconds. A credit cannot be undone. The same reference is"
@@ -85,7 +85,7 @@ async def credit(request: web.Request, identity: Identity) -> web.Response:
     else:
         said = "This reference had been credited before; nothing was changed."
     await leave_message(request, f"{said} The balance is {format_amount(credited.balance)}.")
-    raise web.HTTPSeeOther(f"/admin/organizations/{organization.id}")
+    raise web.HTTPSeeOther(address_of(organization))
 
 
 def _read(form: Form) -> tuple[Decimal | None, str, Form]:
@@ -127,5 +127,5 @@ async def _confirmation(
         note=note,
         sent={"amount": f"{amount:f}", "reference": reference},
         button=button,
-        back=f"/admin/organizations/{organization.id}",
+        back=address_of(organization),
     )

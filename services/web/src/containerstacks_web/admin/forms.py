@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Final, TypeVar
 
 from aiohttp import web
@@ -32,6 +33,11 @@ class Form:
 
     def has(self, name: str, value: str) -> bool:
         return value in self.values.get(name, ())
+
+    @property
+    def status(self) -> HTTPStatus:
+        """What the page answers that shows the form."""
+        return HTTPStatus.UNPROCESSABLE_ENTITY if self.problems else HTTPStatus.OK
 
     def with_problems(self, problems: Mapping[str, str]) -> "Form":
         return Form(self.values, problems)

@@ -1,7 +1,6 @@
 """/admin/incidents/templates: what an incident begins with."""
 
 from collections.abc import Sequence
-from http import HTTPStatus
 from typing import Final
 
 import structlog
@@ -9,7 +8,7 @@ from aiohttp import web
 
 from containerstacks_shared.core.errors import NotFound
 from containerstacks_shared.status import incident_templates
-from containerstacks_shared.status.documents import Component, Impact
+from containerstacks_shared.status.documents import Impact
 from containerstacks_shared.status.incident_templates import IncidentTemplate, TemplateDraft
 from containerstacks_web.http.identity import Identity
 from containerstacks_web.rendering.templates import render
@@ -17,6 +16,7 @@ from containerstacks_web.sign_in.messages import leave_message
 
 from .access import database, number_in_path
 from .forms import Form, checked, read_form
+from .incidents import INCIDENT_CHOICES
 
 _PATH: Final = "/admin/incidents/templates"
 _NAME_TAKEN: Final = "Another template has this name."
@@ -100,8 +100,6 @@ async def _page(
         "form": form,
         "template": template,
         "templates": templates,
-        "components": [(component.value, component.title) for component in Component],
-        "impacts": list(Impact),
+        **INCIDENT_CHOICES,
     }
-    status = HTTPStatus.UNPROCESSABLE_ENTITY if form.problems else HTTPStatus.OK
-    return await render(request, "admin/incident_templates.html", context, status=status)
+    return await render(request, "admin/incident_templates.html", context, status=form.status)

@@ -1,7 +1,6 @@
 """/admin/incidents: open, update and close incidents, and plan maintenance."""
 
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
@@ -31,6 +30,11 @@ _PATH: Final = "/admin/incidents"
 _INCIDENTS_ON_PAGE: Final = 20
 _MOMENTS: Final = ("started_at", "starts_at", "ends_at")
 _FIELDS: Final = ("title", "body", "impact", "status", *_MOMENTS)
+# What the forms of incidents and of templates offer.
+INCIDENT_CHOICES: Final[Mapping[str, object]] = {
+    "components": [(component.value, component.title) for component in Component],
+    "impacts": list(Impact),
+}
 
 
 async def show_list(request: web.Request, _identity: Identity) -> web.Response:
@@ -139,7 +143,7 @@ async def _refused(
 ) -> web.Response:
     # The other form on the page shows what is there.
     kept = Form({**_as_it_is(incident).values, **form.values}, problems)
-    return await _incident_page(request, incident, kept, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    return await _incident_page(request, incident, kept)
 
 
 def _values(form: Form, *names: str, empty: bool = True) -> dict[str, object]:
@@ -188,22 +192,17 @@ async def _draft_page(
         "templates": templates,
         "kind": kind,
         "form": form,
-        "components": [(component.value, component.title) for component in Component],
-        "impacts": list(Impact),
+        **INCIDENT_CHOICES,
         "statuses": incidents.OPEN_STATUSES,
     }
-    status = HTTPStatus.UNPROCESSABLE_ENTITY if form.problems else HTTPStatus.OK
-    return await render(request, "admin/incident_draft.html", context, status=status)
+    return await render(request, "admin/incident_draft.html", context, status=form.status)
 
 
-async def _incident_page(
-    request: web.Request, incident: Incident, form: Form, *, status: int = HTTPStatus.OK
-) -> web.Response:
+async def _incident_page(request: web.Request, incident: Incident, form: Form) -> web.Response:
     context = {
         "incident": incident,
         "form": form,
-        "components": [(component.value, component.title) for component in Component],
-        "impacts": list(Impact),
+        **INCIDENT_CHOICES,
         "statuses": incidents.possible_statuses(incident),
     }
-    return await render(request, "admin/incident.html", context, status=status)
+    return await render(request, "admin/incident.html", context, status=form.status)

@@ -59,6 +59,10 @@ async def download_statement(request: web.Request, _identity: Identity) -> web.S
     return await send_statement(request, organization, usual=StatementFormat.CSV)
 
 
+def address_of(organization: Organization) -> str:
+    return f"/admin/organizations/{organization.id}"
+
+
 async def find_in_path(request: web.Request, connection: Connection) -> Organization:
     try:
         return await organizations.find(connection, str(UUID(request.match_info["id"])))

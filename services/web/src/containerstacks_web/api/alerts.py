@@ -12,7 +12,7 @@ from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import assert_may
 from containerstacks_web.http.exchange import answer, whole_number
-from containerstacks_web.http.paging import link_to_next, page_limit
+from containerstacks_web.http.paging import cut_page, page_limit
 
 
 class AlertDocument(Document):
@@ -48,6 +48,6 @@ async def read_alerts(request: web.Request) -> web.Response:
     limit, before = page_limit(request), whole_number(request, "before")
     async with lend(request.app[POOL]) as connection:
         found = await records.read_page(connection, limit=limit + 1, before=before)
-    listed = [AlertDocument(**vars(alert)) for alert in found[:limit]]
-    headers = link_to_next(request, limit=limit, before=listed[-1].id) if len(found) > limit else {}
+    shown, headers = cut_page(request, found, limit=limit, cursor="before", name=lambda alert: alert.id)
+    listed = [AlertDocument(**vars(alert)) for alert in shown]
     return answer(request, AlertsDocument(timestamp=datetime.now(UTC), alerts=listed), headers=headers)

@@ -16,7 +16,7 @@ from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import assert_may
 from containerstacks_web.http.exchange import answer, whole_number
-from containerstacks_web.http.paging import id_in_query, link_to_next, page_limit
+from containerstacks_web.http.paging import cut_page, id_in_query, link_to_next, page_limit
 
 
 class BillingRunsDocument(Document):
@@ -95,6 +95,7 @@ async def all_debts(request: web.Request) -> web.Response:
 
 def answer_debts(request: web.Request, owed: list[OpenDebt], *, now: datetime, limit: int) -> web.Response:
     """Answer with a page of debts, of which one more than the limit was read."""
+    shown, headers = cut_page(request, owed, limit=limit, cursor="after", name=lambda debt: debt.id)
     listed = [
         DebtDocument(
             id=debt.id,
@@ -108,9 +109,8 @@ def answer_debts(request: web.Request, owed: list[OpenDebt], *, now: datetime, l
             amount=debt.amount,
             price_on_hold=debt.is_held,
         )
-        for debt in owed[:limit]
+        for debt in shown
     ]
-    headers = link_to_next(request, limit=limit, after=listed[-1].id) if len(owed) > limit else {}
     return answer(request, DebtsDocument(timestamp=now, debts=listed), headers=headers)
 
 
@@ -122,10 +122,8 @@ async def held_prices(request: web.Request) -> web.Response:
         held = await price_holds.read_held(connection)
     # As many as there are plans at most; their order by instances, which people see, changes from page to page.
     held = sorted((each for each in held if after is None or each.vps_plan_id > after), key=_plan_id)
-    listed = [HeldPriceDocument(**vars(each), can_be_released=each.can_be_released) for each in held[:limit]]
-    headers = (
-        link_to_next(request, limit=limit, after=str(listed[-1].vps_plan_id)) if len(held) > limit else {}
-    )
+    shown, headers = cut_page(request, held, limit=limit, cursor="after", name=_plan_id)
+    listed = [HeldPriceDocument(**vars(each), can_be_released=each.can_be_released) for each in shown]
     return answer(request, HeldPricesDocument(timestamp=now, held_prices=listed), headers=headers)
 
 

@@ -15,13 +15,11 @@ from . import statuspage_handlers as v2
 from .documents import ComponentsDocument, IncidentDocument, IncidentsDocument
 from .incidents import INCIDENTS_MAX
 from .operation import (
-    NEXT_PAGE,
-    WRONG_QUERY,
     Operation,
     Parameter,
     Tag,
     below,
-    limit_parameter,
+    in_pages,
     number_in_path,
 )
 from .statuspage import ComponentsAnswer, IncidentsAnswer, MaintenancesAnswer, StatusAnswer, SummaryAnswer
@@ -39,21 +37,21 @@ INCIDENT_OPERATIONS: Final[Mapping[Handler, Operation]] = {
         Tag.INCIDENTS,
         cached=True,
     ),
-    incidents.list_incidents: Operation(
-        "listIncidents",
-        "Incidents and maintenance, newest first",
-        "Open and closed, with everything that was said. The header `Link` leads to the next page, as long as there"
-        " is one.",
-        IncidentsDocument,
-        Tag.INCIDENTS,
-        cached=True,
-        parameters=(
-            limit_parameter(usual=PAGE_INCIDENTS, most=INCIDENTS_MAX),
-            below("id"),
-            Parameter("kind", "Only these.", {"type": "string", "enum": [*map(str, IncidentKind)]}),
+    incidents.list_incidents: in_pages(
+        below("id"),
+        Operation(
+            "listIncidents",
+            "Incidents and maintenance, newest first",
+            "Open and closed, with everything that was said.",
+            IncidentsDocument,
+            Tag.INCIDENTS,
+            cached=True,
+            parameters=(
+                Parameter("kind", "Only these.", {"type": "string", "enum": [*map(str, IncidentKind)]}),
+            ),
         ),
-        headers=NEXT_PAGE,
-        problems=(WRONG_QUERY,),
+        usual=PAGE_INCIDENTS,
+        most=INCIDENTS_MAX,
     ),
     incidents.open_incident: Operation(
         "openIncident",

@@ -14,7 +14,7 @@ from containerstacks_web.actions.api_keys import ApiKeyRequest, ExpiryProblem
 from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import assert_may
 from containerstacks_web.http.exchange import answer, read_document
-from containerstacks_web.http.paging import id_in_query, link_to_next, page_limit
+from containerstacks_web.http.paging import cut_page, id_in_query, page_limit
 from containerstacks_web.http.problems import FieldError, RequestRefused
 
 from .documents import ApiKeyDocument, ApiKeysDocument, NewApiKeyDocument
@@ -26,8 +26,8 @@ async def list_keys(request: web.Request) -> web.Response:
     async with lend(request.app[POOL]) as connection:
         now = datetime.now(UTC)
         found = await api_keys.list_all(connection, limit=limit + 1, after=after)
-    listed = [ApiKeyDocument.of(record) for record in found[:limit]]
-    headers = link_to_next(request, limit=limit, after=str(listed[-1].id)) if len(found) > limit else {}
+    shown, headers = cut_page(request, found, limit=limit, cursor="after", name=lambda key: key.id)
+    listed = [ApiKeyDocument.of(record) for record in shown]
     return answer(request, ApiKeysDocument(timestamp=now, keys=listed), headers=headers)
 
 

@@ -1,7 +1,7 @@
 """What the API's description and its page say of one endpoint."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 
@@ -102,7 +102,24 @@ class Operation:
 
 
 WRONG_QUERY: Final = (400, "A parameter is wrong.")
-NEXT_PAGE: Final = (("Link", "Where the next page is (rel=next)."),)
+
+
+def in_pages(
+    cursor: Parameter, operation: Operation, *, usual: int = PAGE_USUAL, most: int = PAGE_MAX
+) -> Operation:
+    """Describe a list that is answered in pages; `usual` and `most` are how many entries a page has."""
+    limit = {"type": "integer", "minimum": 1, "maximum": most, "default": usual}
+    return replace(
+        operation,
+        description=f"{operation.description} The header `Link` leads to the next page, as long as there is one.",
+        parameters=(
+            *operation.parameters,
+            Parameter("limit", "How many on a page.", limit, example=10),
+            cursor,
+        ),
+        headers=(("Link", "Where the next page is (rel=next)."),),
+        problems=(*operation.problems, WRONG_QUERY),
+    )
 
 
 def number_in_path(description: str, example: int) -> Parameter:
@@ -112,11 +129,6 @@ def number_in_path(description: str, example: int) -> Parameter:
 
 def id_in_path(description: str) -> Parameter:
     return Parameter("id", description, _UUID, "path", AN_ID)
-
-
-def limit_parameter(*, usual: int = PAGE_USUAL, most: int = PAGE_MAX) -> Parameter:
-    schema = {"type": "integer", "minimum": 1, "maximum": most, "default": usual}
-    return Parameter("limit", "How many on a page.", schema, example=10)
 
 
 def below(name: str) -> Parameter:

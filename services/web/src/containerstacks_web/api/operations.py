@@ -21,7 +21,6 @@ from .documents import (
     VpsStatisticsDocument,
 )
 from .operation import (
-    NEXT_PAGE,
     WRONG_QUERY,
     Operation,
     Parameter,
@@ -30,13 +29,12 @@ from .operation import (
     after_number,
     below,
     id_in_path,
-    limit_parameter,
+    in_pages,
 )
 from .organizations import BalanceDocument, OrganizationDocument, OrganizationsDocument, StatementDocument
 
 _ORGANIZATION: Final = id_in_path("The organization's id.")
 _NO_ORGANIZATION: Final = (404, "There is no organization of this id, or none that you may see.")
-_LINKED: Final = "The header `Link` leads to the next page, as long as there is one."
 
 OPERATIONS: Final[Mapping[Handler, Operation]] = {
     health.health: Operation(
@@ -74,20 +72,16 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
         Tag.STATUS,
         cached=True,
     ),
-    organizations.list_organizations: Operation(
-        "listOrganizations",
-        "Your organizations, or all of them",
-        "Users get those that they own or belong to, administrators and staff get all, in the order of their ids."
-        f" {_LINKED}",
-        OrganizationsDocument,
-        Tag.ORGANIZATIONS,
-        for_users=True,
-        parameters=(
-            limit_parameter(),
-            after_id("Only those with a larger `id`: the last one of the page before."),
+    organizations.list_organizations: in_pages(
+        after_id("Only those with a larger `id`: the last one of the page before."),
+        Operation(
+            "listOrganizations",
+            "Your organizations, or all of them",
+            "Users get those that they own or belong to, administrators and staff get all, in the order of their ids.",
+            OrganizationsDocument,
+            Tag.ORGANIZATIONS,
+            for_users=True,
         ),
-        headers=NEXT_PAGE,
-        problems=(WRONG_QUERY,),
     ),
     organizations.read_organization: Operation(
         "getOrganization",
@@ -109,20 +103,18 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
         parameters=(_ORGANIZATION,),
         problems=(_NO_ORGANIZATION,),
     ),
-    organizations.read_debts: Operation(
-        "listDebts",
-        "The open debts of an organization",
-        f"Instances whose hours its wallet could not pay, the oldest first. {_LINKED}",
-        DebtsDocument,
-        Tag.ORGANIZATIONS,
-        for_users=True,
-        parameters=(
-            _ORGANIZATION,
-            limit_parameter(),
-            after_number("Only those after the debt with this `id`: the last one of the page before."),
+    organizations.read_debts: in_pages(
+        after_number("Only those after the debt with this `id`: the last one of the page before."),
+        Operation(
+            "listDebts",
+            "The open debts of an organization",
+            "Instances whose hours its wallet could not pay, the oldest first.",
+            DebtsDocument,
+            Tag.ORGANIZATIONS,
+            for_users=True,
+            parameters=(_ORGANIZATION,),
+            problems=(_NO_ORGANIZATION,),
         ),
-        headers=NEXT_PAGE,
-        problems=(_NO_ORGANIZATION, WRONG_QUERY),
     ),
     organizations.read_statement: Operation(
         "getStatement",
@@ -146,81 +138,72 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
         ),
         problems=(_NO_ORGANIZATION, WRONG_QUERY),
     ),
-    billing.runs: Operation(
-        "listBillingRuns",
-        "The runs of billing, newest first",
-        f"`amountBilled` is a number for older front ends; read `amountBilledExact`, in `currency`. {_LINKED}",
-        BillingRunsDocument,
-        Tag.BILLING,
-        needs=Permission.READ,
-        parameters=(limit_parameter(), below("runId")),
-        headers=NEXT_PAGE,
-        problems=(WRONG_QUERY,),
-    ),
-    billing.all_debts: Operation(
-        "listAllDebts",
-        "The open debts of all organizations, oldest first",
-        f"Instances whose hours no wallet could pay. {_LINKED}",
-        DebtsDocument,
-        Tag.BILLING,
-        needs=Permission.READ,
-        parameters=(
-            limit_parameter(),
-            after_number("Only those after the debt with this `id`: the last one of the page before."),
+    billing.runs: in_pages(
+        below("runId"),
+        Operation(
+            "listBillingRuns",
+            "The runs of billing, newest first",
+            "`amountBilled` is a number for older front ends; read `amountBilledExact`, in `currency`.",
+            BillingRunsDocument,
+            Tag.BILLING,
+            needs=Permission.READ,
         ),
-        headers=NEXT_PAGE,
-        problems=(WRONG_QUERY,),
     ),
-    billing.held_prices: Operation(
-        "listHeldPrices",
-        "Plans whose price is on hold",
-        f"Their hours wait until the price is corrected or released. In the order of the plans' ids. {_LINKED}",
-        HeldPricesDocument,
-        Tag.BILLING,
-        needs=Permission.READ,
-        parameters=(
-            limit_parameter(),
-            after_id("Only those with a larger `vpsPlanId`: the last one of the page before."),
+    billing.all_debts: in_pages(
+        after_number("Only those after the debt with this `id`: the last one of the page before."),
+        Operation(
+            "listAllDebts",
+            "The open debts of all organizations, oldest first",
+            "Instances whose hours no wallet could pay.",
+            DebtsDocument,
+            Tag.BILLING,
+            needs=Permission.READ,
         ),
-        headers=NEXT_PAGE,
-        problems=(WRONG_QUERY,),
     ),
-    alerts.read_alerts: Operation(
-        "listAlerts",
-        "Alerts, newest first",
-        f"Alerts, since when, and whether they were delivered. {_LINKED}",
-        AlertsDocument,
-        Tag.ADMINISTRATION,
-        needs=Permission.READ,
-        parameters=(limit_parameter(), below("id")),
-        headers=NEXT_PAGE,
-        problems=(WRONG_QUERY,),
-    ),
-    audit_log.read_log: Operation(
-        "readAuditLog",
-        "Who did what, newest first",
-        "Pauses, releases, credits, refunds, write-offs, keys, incidents and sessions: by page, API or command line."
-        f" {_LINKED}",
-        AuditLogDocument,
-        Tag.ADMINISTRATION,
-        needs=Permission.READ,
-        parameters=(limit_parameter(), below("id")),
-        headers=NEXT_PAGE,
-        problems=(WRONG_QUERY,),
-    ),
-    keys.list_keys: Operation(
-        "listApiKeys",
-        "All API keys, newest first",
-        f"Of everybody: how each begins, what for, when last used. The key itself is nowhere. {_LINKED}",
-        ApiKeysDocument,
-        Tag.KEYS,
-        needs=Permission.READ,
-        parameters=(
-            limit_parameter(),
-            after_id("Only those after the key with this `id`: the last one of the page before."),
+    billing.held_prices: in_pages(
+        after_id("Only those with a larger `vpsPlanId`: the last one of the page before."),
+        Operation(
+            "listHeldPrices",
+            "Plans whose price is on hold",
+            "Their hours wait until the price is corrected or released. In the order of the plans' ids.",
+            HeldPricesDocument,
+            Tag.BILLING,
+            needs=Permission.READ,
         ),
-        headers=NEXT_PAGE,
-        problems=(WRONG_QUERY,),
+    ),
+    alerts.read_alerts: in_pages(
+        below("id"),
+        Operation(
+            "listAlerts",
+            "Alerts, newest first",
+            "Alerts, since when, and whether they were delivered.",
+            AlertsDocument,
+            Tag.ADMINISTRATION,
+            needs=Permission.READ,
+        ),
+    ),
+    audit_log.read_log: in_pages(
+        below("id"),
+        Operation(
+            "readAuditLog",
+            "Who did what, newest first",
+            "Pauses, releases, credits, refunds, write-offs, keys, incidents and sessions: by page, API or command"
+            " line.",
+            AuditLogDocument,
+            Tag.ADMINISTRATION,
+            needs=Permission.READ,
+        ),
+    ),
+    keys.list_keys: in_pages(
+        after_id("Only those after the key with this `id`: the last one of the page before."),
+        Operation(
+            "listApiKeys",
+            "All API keys, newest first",
+            "Of everybody: how each begins, what for, when last used. The key itself is nowhere.",
+            ApiKeysDocument,
+            Tag.KEYS,
+            needs=Permission.READ,
+        ),
     ),
     keys.create_key: Operation(
         "createApiKey",

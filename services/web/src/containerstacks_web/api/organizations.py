@@ -25,7 +25,7 @@ from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import CHALLENGE
 from containerstacks_web.http.exchange import answer, whole_number
 from containerstacks_web.http.identity import IDENTITY, Identity, RequestRole
-from containerstacks_web.http.paging import id_in_query, link_to_next, page_limit
+from containerstacks_web.http.paging import cut_page, id_in_query, page_limit
 from containerstacks_web.http.problems import RequestRefused
 
 from .billing import answer_debts
@@ -76,8 +76,8 @@ async def list_organizations(request: web.Request) -> web.Response:
     limit, after = page_limit(request), id_in_query(request, "after")
     async with lend(request.app[POOL]) as connection:
         found = await list_readable(connection, identity, limit=limit + 1, after=after)
-    listed = [OrganizationEntry(**vars(organization)) for organization in found[:limit]]
-    headers = link_to_next(request, limit=limit, after=str(listed[-1].id)) if len(found) > limit else {}
+    shown, headers = cut_page(request, found, limit=limit, cursor="after", name=lambda each: each.id)
+    listed = [OrganizationEntry(**vars(organization)) for organization in shown]
     document = OrganizationsDocument(timestamp=datetime.now(UTC), organizations=listed)
     return answer(request, document, headers=headers)
 

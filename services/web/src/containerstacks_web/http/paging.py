@@ -3,8 +3,9 @@
 What is added or gone meanwhile shifts no page.
 """
 
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
 from aiohttp import hdrs, web
@@ -13,6 +14,8 @@ from yarl import URL
 from .exchange import whole_number
 from .problem_types import ProblemType
 from .problems import RequestRefused
+
+Entry = TypeVar("Entry")
 
 PAGE_MAX: Final = 200
 PAGE_USUAL: Final = 50
@@ -39,3 +42,16 @@ def id_in_query(request: web.Request, name: str) -> UUID | None:
 def link_to_next(request: web.Request, **query: str | int) -> dict[str, str]:
     """Return the header that leads to the next page. Relative, so that no header of a request decides where."""
     return {hdrs.LINK: f'<{URL.build(path=request.path, query=query)}>; rel="next"'}
+
+
+def cut_page(
+    request: web.Request, found: Sequence[Entry], *, limit: int, cursor: str, name: Callable[[Entry], object]
+) -> tuple[Sequence[Entry], dict[str, str]]:
+    """Return the page's entries, of which one more than the limit was read, and the header that leads to the next page.
+
+    `cursor` is the parameter by which the next page begins, and `name` says what it takes from a page's last entry.
+    """
+    if len(found) <= limit:
+        return found, {}
+    shown = found[:limit]
+    return shown, link_to_next(request, limit=limit, **{cursor: str(name(shown[-1]))})

@@ -69,6 +69,11 @@ def scale_to(largest: Decimal | int) -> Scale:
     return Scale(step * levels, range(0, step * levels + 1, step))
 
 
+def scale_for(values: Sequence[Value]) -> Scale:
+    """Reach the largest of them that is known."""
+    return scale_to(max((value for value in values if value is not None), default=0))
+
+
 def level_ticks(scale: Scale) -> list[Tick]:
     return [Tick(_short(level), _percent(scale.y(level), HEIGHT)) for level in scale.levels]
 

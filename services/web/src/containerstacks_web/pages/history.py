@@ -144,7 +144,7 @@ def fleet_sparkline(history: History | None) -> Sparkline | None:
     known = [total for total in totals if total is not None]
     if len(known) * Span.MONTH.step < _DAY:
         return None
-    shape = charts.silhouette(totals, charts.scale_to(max(known)))
+    shape = charts.silhouette(totals, charts.scale_for(totals))
     return Sparkline(len(totals), shape, number(min(known)), number(max(known)))
 
 
@@ -158,7 +158,7 @@ def duration(seconds: Decimal | None) -> str:
 
 def _vps_plot(points: Sequence[VpsHistoryPoint], times: Sequence[Tick]) -> Plot:
     totals = [_total(point) for point in points]
-    scale = charts.scale_to(max((total for total in totals if total is not None), default=Decimal(0)))
+    scale = charts.scale_for(totals)
     series = {group.value: [getattr(point, group) for point in points] for group in VpsStatusGroup}
     return Plot(
         unit="VPS",
@@ -173,7 +173,7 @@ def _vps_plot(points: Sequence[VpsHistoryPoint], times: Sequence[Tick]) -> Plot:
 def _errors_plot(points: Sequence[VpsHistoryPoint], times: Sequence[Tick]) -> Plot:
     """On an axis of their own: beside a whole fleet they are slivers."""
     errors = [point.error if point.samples else None for point in points]
-    scale = charts.scale_to(max((amount for amount in errors if amount is not None), default=Decimal(0)))
+    scale = charts.scale_for(errors)
     return Plot(
         unit="VPS in error",
         steps=len(points),
@@ -186,7 +186,7 @@ def _errors_plot(points: Sequence[VpsHistoryPoint], times: Sequence[Tick]) -> Pl
 
 def _billed_plot(points: Sequence[RunHistoryPoint], times: Sequence[Tick]) -> Plot:
     billed = [point.instances_billed if point.runs else None for point in points]
-    scale = charts.scale_to(max((amount for amount in billed if amount is not None), default=0))
+    scale = charts.scale_for(billed)
     return Plot(
         unit="Instances billed",
         steps=len(points),
@@ -202,7 +202,7 @@ def _durations_plot(points: Sequence[RunHistoryPoint], times: Sequence[Tick]) ->
     longest = max((point.longest_seconds for point in points if point.longest_seconds), default=Decimal(0))
     factor, unit, _ = _unit_of(longest)
     values = [None if point.longest_seconds is None else point.longest_seconds * factor for point in points]
-    scale = charts.scale_to(longest * factor)
+    scale = charts.scale_for(values)
     return Plot(
         unit=f"Longest run, {unit}",
         steps=len(points),

@@ -52,7 +52,9 @@ class CredentialMarks:
         return token_hash in (await self._current()).forms
 
     def note_session(self, token_hash: str, *, signed_in: bool) -> None:
-        """Know a session at once that this process has begun."""
+        """Know a session at once that this process has begun, while marks are in use: a reading has it anyway."""
+        if self._is_old():
+            return
         (self._marks.signed_in if signed_in else self._marks.forms).add(token_hash)
 
     async def _current(self) -> _Marks:
