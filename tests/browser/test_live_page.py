@@ -17,6 +17,15 @@ from support.waiting import LIMIT_SECONDS
 
 # A page tries again after two seconds and more.
 RECOVERED_SECONDS = 2 * promises.RECOVERED_SECONDS
+# Every verdict that the page shows from here on, however short.
+WATCH_VERDICTS = """
+() => {
+    const section = document.querySelector("[data-verdict]");
+    globalThis.verdicts = [section.dataset.verdict];
+    new MutationObserver(() => globalThis.verdicts.push(section.dataset.verdict))
+        .observe(section, { attributeFilter: ["data-verdict"] });
+}
+"""
 
 
 async def add_fleet(connection: asyncpg.Connection, size: int = 10) -> None:
@@ -116,9 +125,14 @@ async def test_the_billing_card_follows_the_daemon(
     await expect_value(page, "daemon.instancesBilled", "1")
     await expect(page.locator("[data-case='daemonOverdue']")).to_be_hidden()
 
+    await page.evaluate(WATCH_VERDICTS)
     assert await daemon.terminate() == 0
     await expect(state).to_have_text("Daemon stopped", timeout=10_000)
+    await expect(page.get_by_text("switching over", exact=True)).to_be_visible()
     await expect(biller).to_have_text("Built-in biller", timeout=15_000)
+    await expect(page.get_by_text("switching over", exact=True)).to_be_hidden()
+    # A biller that follows another is no outage.
+    assert "problem" not in await page.evaluate("verdicts")
 
 
 async def test_a_feed_that_dies_is_noticed_within_ten_seconds_and_one_that_returns_at_once(

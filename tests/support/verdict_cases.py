@@ -16,6 +16,7 @@ def facts(*, freshness: str = "fresh", total: int = 100, error: int = 0, **daemo
             "warningThresholdExceeded": False,
             **daemon,
         },
+        "nobodyBills": daemon.get("activeBiller") == "none" and not daemon.get("switchingOver"),
     }
 
 
@@ -60,6 +61,18 @@ CASES: list[tuple[str, dict[str, Any], Verdict, str]] = [
         "All systems operational",
     ),
     ("nobody bills", facts(**_DEAD), Verdict.PROBLEM, "Hourly billing is not running"),
+    (
+        "between two billers",
+        facts(activeBiller="none", switchingOver=True),
+        Verdict.ATTENTION,
+        "Billing is switching over",
+    ),
+    (
+        "what is wrong is more than that",
+        facts(error=30, activeBiller="none", switchingOver=True),
+        Verdict.PROBLEM,
+        "Widespread VPS errors",
+    ),
     (
         "nobody bills outweighs errors",
         facts(error=100, **_DEAD),

@@ -56,5 +56,11 @@ def test_a_success_grows_too_old(warns_in: timedelta | None, age: timedelta, war
     assert DaemonReading(RUNNING, warns_in).after(age).warning_threshold_exceeded is warns
 
 
+def test_nobody_takes_over_for_ever() -> None:
+    between = RUNNING.model_copy(update={"active_biller": ActiveBiller.NONE, "switching_over": True})
+    assert DaemonReading(between).after(STALE_AFTER).switching_over
+    assert not DaemonReading(between).after(STALE_AFTER + SECOND).switching_over
+
+
 def test_a_daemon_that_was_never_seen_is_not_called_stopped() -> None:
     assert DaemonReading(DaemonStatus()).after(timedelta(hours=1)) == DaemonStatus()

@@ -47,6 +47,11 @@ def daemon(daemon_status: DaemonStatus = RUNNING, /, **changes: object) -> Facts
 CASES: list[tuple[str, Facts, set[Kind]]] = [
     ("all is well", WELL, set()),
     ("nobody bills", daemon(active_biller=ActiveBiller.NONE), {Kind.NOBODY_BILLS}),
+    (
+        "one biller stopped, and another takes over",
+        daemon(active_biller=ActiveBiller.NONE, switching_over=True),
+        {Kind.BILLING_SWITCHING_OVER},
+    ),
     ("the last run failed", daemon(last_run_success=False), {Kind.RUN_FAILED}),
     ("no run has ended yet, but one has succeeded", daemon(last_run_success=None), set()),
     ("the daemon's own last run failed", daemon(status=DaemonState.ERROR), {Kind.DAEMON_FAILED}),
@@ -191,6 +196,7 @@ def test_the_headlines_of_the_page_are_the_titles_of_the_table() -> None:
     headlines = {(rule.headline, rule.because) for rule in VERDICT_RULES}
     shown = {
         Kind.NOBODY_BILLS,
+        Kind.BILLING_SWITCHING_OVER,
         Kind.BILLING_PAUSED,
         Kind.RUN_FAILED,
         Kind.DAEMON_FAILED,

@@ -90,6 +90,8 @@ async def test_a_daemon_that_stopped_is_stopped(billing: Billing) -> None:
     assert (seen.next_scheduled_run, seen.uptime_minutes) == (None, None)
     assert seen.last_successful_run is not None
     assert not seen.warning_threshold_exceeded
+    # The last of all: nobody takes over.
+    assert not seen.switching_over
 
 
 async def test_a_daemon_that_lost_its_lock_is_stopped_however_fresh_its_beat(
@@ -101,6 +103,22 @@ async def test_a_daemon_that_lost_its_lock_is_stopped_however_fresh_its_beat(
         await Heartbeat(billing.pool, Biller.DAEMON, term, interval=HOUR).register()
     assert (await status(billing)).status == "stopped"
     assert not await is_daemon_alive(connection)
+
+
+async def test_for_ten_seconds_after_a_biller_billing_is_switching_over(billing: Billing) -> None:
+    async with (
+        Leadership(billing.dsn, Role.BUILTIN_STANDBY, service="tests") as standby,
+        alive(billing) as heartbeat,
+    ):
+        assert await standby.try_acquire() is not None
+        seen = await status(billing)
+        assert (seen.active_biller, seen.switching_over) == ("daemon", False)
+        await heartbeat.beat()
+    # `alive` ended first, while another stood by.
+    seen = await status(billing)
+    assert (seen.status, seen.active_biller, seen.switching_over) == ("stopped", "none", True)
+    await billing.pass_time(STALE_AFTER)
+    assert not (await status(billing)).switching_over
 
 
 async def test_a_daemon_that_holds_its_lock_and_fell_silent_is_stale(

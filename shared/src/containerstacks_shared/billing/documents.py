@@ -75,6 +75,8 @@ class DaemonStatus(Document):
     is_stale: bool = True
     warning_threshold_exceeded: bool = True
     active_biller: ActiveBiller = ActiveBiller.NONE
+    # A biller ended seconds ago, and another is expected; `active_biller` is then `none`.
+    switching_over: bool = False
 
 
 class BillingRunRecord(Document):

@@ -12,7 +12,7 @@ from containerstacks_shared.database.locks import Role, is_held
 from . import audit_records, run_records
 from .control import read_pause
 from .documents import ActiveBiller, AuditSummary, Biller, DaemonDetails, DaemonState, DaemonStatus, RunStatus
-from .heartbeat import STALE_AFTER
+from .heartbeat import ROLES, STALE_AFTER
 from .owed_hours import OwedHours, read_owed_hours
 from .schedule import read_next_run
 
@@ -49,6 +49,7 @@ class DaemonReading:
                 "uptime_minutes": None,
                 "is_stale": True,
                 "active_biller": ActiveBiller.NONE,
+                "switching_over": False,
             }
         if self.warns_in is None or age > self.warns_in:
             changes["warning_threshold_exceeded"] = True
@@ -205,7 +206,15 @@ def _public(facts: _Facts) -> dict[str, Any]:
         "is_stale": not facts.daemon_alive,
         "warning_threshold_exceeded": _warns_in(facts) is None,
         "active_biller": facts.active,
+        "switching_over": _is_switching_over(facts),
     }
+
+
+def _is_switching_over(facts: _Facts) -> bool:
+    """Whether a biller ended that beat moments ago. The last of all takes its beats away when it stops."""
+    return facts.active is ActiveBiller.NONE and any(
+        row["is_fresh"] for biller, row in facts.billers.items() if biller in ROLES
+    )
 
 
 def _warns_in(facts: _Facts) -> timedelta | None:

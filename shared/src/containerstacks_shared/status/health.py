@@ -24,6 +24,7 @@ DATABASE_SLOW: Final = timedelta(seconds=1)
 
 class Kind(StrEnum):
     NOBODY_BILLS = "nobody_bills"
+    BILLING_SWITCHING_OVER = "billing_switching_over"
     BILLING_PAUSED = "billing_paused"
     RUN_FAILED = "run_failed"
     DAEMON_FAILED = "daemon_failed"
@@ -132,13 +133,18 @@ def is_daemon_overdue(daemon: DaemonStatus) -> bool:
     return daemon.warning_threshold_exceeded and daemon.status is not DaemonState.UNKNOWN
 
 
+def does_nobody_bill(daemon: DaemonStatus) -> bool:
+    """Between two billers nobody bills for a moment, and no hour waits longer for it."""
+    return daemon.active_biller is ActiveBiller.NONE and not daemon.switching_over
+
+
 _DOWN, _DEGRADED = ComponentState.DOWN, ComponentState.DEGRADED
 
 # The worst of a component first: the first that holds is its state.
 CONDITIONS: Final = (
     Condition(
         Kind.NOBODY_BILLS,
-        lambda facts: facts.daemon.active_biller is ActiveBiller.NONE,
+        lambda facts: does_nobody_bill(facts.daemon),
         "Hourly billing is not running",
         "Neither the billing daemon nor the built-in biller is active.",
         component=Component.BILLING,
@@ -256,6 +262,13 @@ CONDITIONS: Final = (
         "No web process is connected to the database.",
         component=Component.WEB,
         state=_DOWN,
+    ),
+    # Of no component: it is over, or something else, within ten seconds.
+    Condition(
+        Kind.BILLING_SWITCHING_OVER,
+        lambda facts: facts.daemon.switching_over,
+        "Billing is switching over",
+        "One biller stopped a moment ago, and another takes over within seconds. No hour is lost.",
     ),
     # Conditions of no component, for administrators only.
     Condition(

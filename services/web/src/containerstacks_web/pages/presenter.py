@@ -11,7 +11,7 @@ from typing import Final
 
 from containerstacks_shared.fleet.platform import PlatformStatistics
 from containerstacks_shared.fleet.vps import VpsStatusGroup
-from containerstacks_shared.status.health import is_daemon_overdue
+from containerstacks_shared.status.health import does_nobody_bill, is_daemon_overdue
 from containerstacks_web.live.board import Board
 from containerstacks_web.live.freshness import Freshness
 from containerstacks_web.live.snapshot import StatusSnapshot
@@ -19,7 +19,13 @@ from containerstacks_web.live.snapshot import StatusSnapshot
 from . import components
 from .verdict import RULES, Rule, as_case, decide, look_up
 
-_NOTHING: Final[Mapping[str, object]] = {"timestamp": None, "vps": {}, "daemon": {}, "daemonOverdue": None}
+_NOTHING: Final[Mapping[str, object]] = {
+    "timestamp": None,
+    "vps": {},
+    "daemon": {},
+    "daemonOverdue": None,
+    "nobodyBills": None,
+}
 # How the page's script is connected. It starts from here; without scripts it stays here.
 _NOT_CONNECTED: Final = "none"
 
@@ -89,6 +95,7 @@ def _document(snapshot: StatusSnapshot) -> Mapping[str, object]:
         "vps": snapshot.vps.model_dump(mode="json"),
         "daemon": snapshot.daemon.model_dump(mode="json"),
         "daemonOverdue": is_daemon_overdue(snapshot.daemon),
+        "nobodyBills": does_nobody_bill(snapshot.daemon),
     }
 
 

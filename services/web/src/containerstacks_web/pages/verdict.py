@@ -103,7 +103,8 @@ _INCIDENT_NOW = "{incident.status}. The latest update is below."
 # Where the status document says that a condition holds: these have headlines of their own, and newer than the states of
 # the components, which are measured every ten seconds and only while an aggregator runs.
 _SEEN: Final[Mapping[Kind, Equals | ShareAtLeast]] = {
-    Kind.NOBODY_BILLS: Equals("daemon.activeBiller", "none"),
+    Kind.NOBODY_BILLS: Equals("nobodyBills", value=True),
+    Kind.BILLING_SWITCHING_OVER: Equals("daemon.switchingOver", value=True),
     Kind.BILLING_PAUSED: Equals("billingPaused", value=True),
     Kind.RUN_FAILED: Equals("daemon.lastRunSuccess", value=False),
     Kind.DAEMON_FAILED: Equals("daemon.status", "error"),
@@ -192,6 +193,7 @@ RULES: Final = (
         "At least one component is in planned maintenance.",
         because_now="In planned maintenance: {names.maintenance}.",
     ),
+    *_measured(ComponentState.OPERATIONAL, Verdict.ATTENTION),
     Rule(
         Otherwise(),
         Verdict.OK,

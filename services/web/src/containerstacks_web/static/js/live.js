@@ -97,7 +97,8 @@ export class LivePage {
   #take({ timestamp, vps, daemon }) {
     // Where there never was a daemon, the built-in biller is how it is meant (is_daemon_overdue in status/health.py).
     const daemonOverdue = daemon.warningThresholdExceeded && daemon.status !== "unknown";
-    this.#facts = { ...this.#facts, timestamp, vps, daemon, daemonOverdue };
+    const nobodyBills = daemon.activeBiller === "none" && !daemon.switchingOver;
+    this.#facts = { ...this.#facts, timestamp, vps, daemon, daemonOverdue, nobodyBills };
     this.#render();
   }
 
