@@ -125,3 +125,16 @@ async def test_whose_money_ends_soonest_comes_first(connection: asyncpg.Connecti
     soon = await debts.read_runways(connection, hours_below=Decimal(72))
     assert [runway.organization_id for runway in soon] == [poor.id]
     assert len(await debts.read_runways(connection, limit=2)) == 2
+
+
+async def test_a_list_of_runways_goes_on_after_an_organization_that_is_gone(
+    connection: asyncpg.Connection, plan: Plan
+) -> None:
+    organizations = [await fleet.add_organization(connection, balance=balance) for balance in ("1", "2", "3")]
+    for organization in organizations:
+        await fleet.add_instance(connection, organization, plan)
+    (first, *_) = await debts.read_runways(connection)
+    seen = debts.RunwayPosition.parse(str(debts.RunwayPosition.of(first)))
+    await connection.execute("delete from vps_instances where organization_id = $1", first.organization_id)
+    following = await debts.read_runways(connection, after=seen)
+    assert [runway.organization_id for runway in following] == [each.id for each in organizations[1:]]

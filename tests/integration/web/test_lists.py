@@ -13,6 +13,7 @@ from support.web_site import Site
 LISTS: Final = {
     "/api/billing/runs": ("runs", "runId"),
     "/api/billing/debts": ("debts", "id"),
+    "/api/billing/runways": ("runways", "organizationId"),
     "/api/billing/held-prices": ("heldPrices", "vpsPlanId"),
     "/api/organizations": ("organizations", "id"),
     "/api/alerts": ("alerts", "id"),
@@ -53,7 +54,9 @@ async def seed(connection: Connection) -> fleet.Organization:
             " values ('incident', 'Slow disks', 'minor', 'investigating', '{vps}')"
         )
         await web_site.add_api_key(connection, role="user")
-        await fleet.add_organization(connection)
+        # As long as each other, some for ever.
+        lasting = await fleet.add_plan(connection, base_price="0" if number % 2 else "7.30", markup_price="0")
+        await fleet.add_instance(connection, await fleet.add_organization(connection), lasting)
     return debtor
 
 

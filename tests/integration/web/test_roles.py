@@ -56,6 +56,7 @@ WHO: Final = {
 OF_THE_API: Final = {
     "GET /api/billing/runs": EVERYBODY,
     "GET /api/billing/debts": EVERYBODY,
+    "GET /api/billing/runways": EVERYBODY,
     "GET /api/billing/held-prices": EVERYBODY,
     "GET /api/alerts": EVERYBODY,
     "GET /api/audit-log": EVERYBODY,

@@ -80,6 +80,7 @@ ROUTES: Final = (
     web.get("/api/v2/scheduled-maintenances/active.json", v2.active_maintenances),
     web.get("/api/billing/runs", billing.runs),
     web.get("/api/billing/debts", billing.all_debts),
+    web.get("/api/billing/runways", billing.runways),
     web.get("/api/billing/held-prices", billing.held_prices),
     web.get("/api/organizations", organizations.list_organizations),
     web.get("/api/organizations/{id}", organizations.read_organization),

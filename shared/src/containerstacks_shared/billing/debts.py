@@ -1,9 +1,11 @@
 """Open debts, instances whose hours nobody could pay for yet; and how long everybody else's money lasts."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from typing import Final, Self
 from uuid import UUID
 
 from containerstacks_shared.core.queries import load
@@ -16,6 +18,10 @@ _DEBT_DETAILS = QUERIES["debt_details"]
 _RUNWAYS = QUERIES["runways"]
 _OPEN_DEBTS_COUNTED = QUERIES["open_debts_counted"]
 _ORGANIZATIONS_AT_ONCE = 500
+_EVER: Final = "ever"
+RUNWAY_POSITION: Final = (
+    rf"^({_EVER}|[0-9]{{1,20}}(\.[0-9]{{1,2}})?),[0-9a-f]{{8}}(-[0-9a-f]{{4}}){{3}}-[0-9a-f]{{12}}$"
+)
 
 
 @dataclass(frozen=True)
@@ -64,6 +70,29 @@ class Runway:
     hours: Decimal | None
 
 
+@dataclass(frozen=True)
+class RunwayPosition:
+    """Where an organization stands in the list of runways; as text `72.25,ID`, or `ever,ID` where `hours` is None."""
+
+    hours: Decimal | None
+    organization_id: UUID
+
+    @classmethod
+    def of(cls, runway: Runway) -> Self:
+        return cls(runway.hours, runway.organization_id)
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Raises `ValueError`."""
+        if re.fullmatch(RUNWAY_POSITION, text) is None:
+            raise ValueError(f"{text!r} is not a position in the list of runways")
+        hours, _, organization = text.partition(",")
+        return cls(None if hours == _EVER else Decimal(hours), UUID(organization))
+
+    def __str__(self) -> str:
+        return f"{_EVER if self.hours is None else format(self.hours, 'f')},{self.organization_id}"
+
+
 async def read_open(
     connection: Connection,
     *,
@@ -96,9 +125,11 @@ async def read_runways(
     organizations: Sequence[UUID] | None = None,
     hours_below: Decimal | None = None,
     limit: int | None = None,
+    after: RunwayPosition | None = None,
 ) -> list[Runway]:
     """Shortest runway first; `hours_below` leaves out longer ones."""
-    rows = await connection.fetch(_RUNWAYS, organizations, hours_below, limit)
+    seen = (None, None) if after is None else (after.organization_id, after.hours)
+    rows = await connection.fetch(_RUNWAYS, organizations, hours_below, limit, *seen)
     return [Runway(**dict(row)) for row in rows]
 
 

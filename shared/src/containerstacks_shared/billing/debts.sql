@@ -47,7 +47,8 @@ select d.id, d.vps_instance_id, d.organization_id, o.name as organization, insta
 
 -- name: runways
 -- How long each organization's wallet lasts if nothing changes. $1 organizations, or NULL for all that have instances; $2
--- only those with less than so many hours, or NULL; $3 how many, the shortest first. A sequential scan when all are asked
+-- only those with less than so many hours, or NULL; $3 how many, the shortest first; $4 only those after that organization,
+-- or NULL, which had $5 hours, NULL for ever, when it was read: it may be gone by now. A sequential scan when all are asked
 -- for: for a page that is seldom looked at, and an alarm that looks once per run.
 with instance as (
     select i.organization_id, 1 as running,
@@ -78,7 +79,7 @@ with instance as (
      group by i.organization_id
 ), runway as (
     select b.organization_id, o.name as organization, w.balance, b.instances, b.hourly_amount, b.amount_due,
-           greatest(coalesce(w.balance, 0) - b.amount_due, 0) / nullif(b.hourly_amount, 0) as hours
+           round(greatest(coalesce(w.balance, 0) - b.amount_due, 0) / nullif(b.hourly_amount, 0), 2) as hours
       from burning b
       left join organizations o on o.id = b.organization_id
       left join (select distinct on (organization_id) organization_id, wallet_balance(balance) as balance
@@ -86,10 +87,11 @@ with instance as (
                   where currency = 'USD'
                   order by organization_id, created_at, id) as w on w.organization_id = b.organization_id
 )
-select organization_id, organization, balance, instances, hourly_amount, amount_due, round(hours, 2) as hours
+select organization_id, organization, balance, instances, hourly_amount, amount_due, hours
   from runway
- where $2::numeric is null
-    or hours < $2::numeric
+ where ($2::numeric is null or hours < $2::numeric)
+   and ($4::uuid is null
+        or (coalesce(hours, 'infinity'), organization_id) > (coalesce($5::numeric, 'infinity'), $4::uuid))
  order by hours nulls last, organization_id
  limit $3;
 

@@ -1,15 +1,17 @@
-"""/api/billing: runs, open debts and prices on hold, for administrators and staff."""
+"""/api/billing: runs, open debts, runways and prices on hold, for administrators and staff."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
+from http import HTTPStatus
 from typing import Literal
 from uuid import UUID
 
 from aiohttp import web
 
 from containerstacks_shared.billing import debts, price_holds, run_records
-from containerstacks_shared.billing.debts import OpenDebt
+from containerstacks_shared.billing.debts import OpenDebt, RunwayPosition
 from containerstacks_shared.billing.documents import BillingRunRecord
-from containerstacks_shared.core.documents import Count, Document, Money, Timestamp
+from containerstacks_shared.core.documents import Count, Document, Figure, Money, Timestamp
 from containerstacks_shared.core.money import CURRENCY
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet.permissions import Permission
@@ -17,6 +19,8 @@ from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import assert_may
 from containerstacks_web.http.exchange import answer, whole_number
 from containerstacks_web.http.paging import cut_page, id_in_query, link_to_next, page_limit
+from containerstacks_web.http.problem_types import ProblemType
+from containerstacks_web.http.problems import RequestRefused
 
 
 class BillingRunsDocument(Document):
@@ -50,6 +54,27 @@ class DebtsDocument(Document):
     timestamp: Timestamp
     currency: str = CURRENCY
     debts: list[DebtDocument]
+
+
+class RunwayEntry(Document):
+    """`hours` is how long the money lasts after what is due, null for ever; `balance` is null without a wallet."""
+
+    organization_id: UUID
+    organization: str | None
+    balance: Money | None
+    amount_due: Money
+    hourly_amount: Money
+    currency: str = CURRENCY
+    hours: Figure | None
+    instances: Count
+
+
+class RunwaysDocument(Document):
+    """Shortest first; the header `Link` leads to the page after."""
+
+    success: Literal[True] = True
+    timestamp: Timestamp
+    runways: list[RunwayEntry]
 
 
 class HeldPriceDocument(Document):
@@ -112,6 +137,35 @@ def answer_debts(request: web.Request, owed: list[OpenDebt], *, now: datetime, l
         for debt in shown
     ]
     return answer(request, DebtsDocument(timestamp=now, debts=listed), headers=headers)
+
+
+async def runways(request: web.Request) -> web.Response:
+    assert_may(request, Permission.READ)
+    limit, below, after = page_limit(request), whole_number(request, "below"), _position(request)
+    async with lend(request.app[POOL]) as connection:
+        now = datetime.now(UTC)
+        found = await debts.read_runways(
+            connection,
+            hours_below=None if below is None else Decimal(below),
+            limit=limit + 1,
+            after=after,
+        )
+    chosen = {} if below is None else {"below": below}
+    shown, headers = cut_page(request, found, limit=limit, cursor="after", name=RunwayPosition.of, **chosen)
+    listed = [RunwayEntry(**vars(runway)) for runway in shown]
+    return answer(request, RunwaysDocument(timestamp=now, runways=listed), headers=headers)
+
+
+def _position(request: web.Request) -> RunwayPosition | None:
+    texts = request.query.getall("after", [])
+    try:
+        return RunwayPosition.parse(",".join(texts)) if texts else None
+    except ValueError:
+        raise RequestRefused(
+            HTTPStatus.BAD_REQUEST,
+            "after takes the position that the header Link of the page before names.",
+            problem=ProblemType.INVALID_PARAMETER,
+        ) from None
 
 
 async def held_prices(request: web.Request) -> web.Response:

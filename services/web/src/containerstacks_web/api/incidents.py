@@ -16,7 +16,7 @@ from containerstacks_web.actions import incidents as actions
 from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import assert_may
 from containerstacks_web.http.conditional import named_answer
-from containerstacks_web.http.exchange import JSON, answer, read_document, whole_number
+from containerstacks_web.http.exchange import JSON, NUMBER_MAX, answer, read_document, whole_number
 from containerstacks_web.http.paging import link_to_next, page_limit
 from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import RequestRefused
@@ -26,7 +26,6 @@ from .documents import ComponentsDocument, IncidentDocument, IncidentsDocument
 
 INCIDENTS_MAX: Final = 100
 _PATH: Final = "/api/incidents"
-_ID_MAX: Final = 2**63 - 1
 
 
 async def read_components(request: web.Request) -> web.Response:
@@ -117,6 +116,6 @@ async def change_incident(request: web.Request) -> web.Response:
 
 def _incident_id(request: web.Request) -> IncidentId:
     text = request.match_info["id"]
-    if not (text.isascii() and text.isdigit()) or int(text[:20]) > _ID_MAX:
+    if not (text.isascii() and text.isdigit()) or int(text[:20]) > NUMBER_MAX:
         raise RequestRefused(HTTPStatus.NOT_FOUND, "There is no incident of this id.")
     return IncidentId(int(text[:20]))

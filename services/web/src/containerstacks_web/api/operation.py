@@ -9,9 +9,9 @@ from pydantic import BaseModel
 
 from containerstacks_shared.fleet.permissions import ALLOWED, Permission
 from containerstacks_shared.fleet.users import UserRole
+from containerstacks_web.http.exchange import NUMBER_MAX
 from containerstacks_web.http.paging import PAGE_MAX, PAGE_USUAL
 
-_ID_MAX: Final = 2**63 - 1
 _UUID: Final = {"type": "string", "format": "uuid"}
 AN_ID: Final = "0198c5a0-3b6e-7c51-9d7a-2f4c0d9e6b11"
 
@@ -37,7 +37,7 @@ _EXPLANATIONS: Final[Mapping[Tag, str]] = {
     Tag.INCIDENTS: "Components, incidents and maintenance. Everybody reads, administrators publish.",
     Tag.STATUSPAGE: "The same in the shapes of Statuspage's public API, for programs that read that.",
     Tag.ORGANIZATIONS: "What an organization has and owes, for its members, administrators and staff.",
-    Tag.BILLING: "Runs, open debts and prices on hold, for administrators and staff.",
+    Tag.BILLING: "Runs, open debts, runways and prices on hold, for administrators and staff.",
     Tag.ADMINISTRATION: "Alerts and the audit log, for administrators and staff.",
     Tag.KEYS: "API keys. Administrators create and revoke them, staff may list them.",
 }
@@ -123,7 +123,7 @@ def in_pages(
 
 
 def number_in_path(description: str, example: int) -> Parameter:
-    schema = {"type": "integer", "minimum": 1, "maximum": _ID_MAX}
+    schema = {"type": "integer", "minimum": 1, "maximum": NUMBER_MAX}
     return Parameter("id", description, schema, "path", example)
 
 
@@ -133,14 +133,14 @@ def id_in_path(description: str) -> Parameter:
 
 def below(name: str) -> Parameter:
     """The cursor of a list whose newest entries come first."""
-    schema = {"type": "integer", "minimum": 1, "maximum": _ID_MAX}
+    schema = {"type": "integer", "minimum": 1, "maximum": NUMBER_MAX}
     return Parameter(
         "before", f"Only those with a smaller `{name}`: the last one of the page before.", schema
     )
 
 
 def after_number(description: str) -> Parameter:
-    return Parameter("after", description, {"type": "integer", "minimum": 1, "maximum": _ID_MAX})
+    return Parameter("after", description, {"type": "integer", "minimum": 1, "maximum": NUMBER_MAX})
 
 
 def after_id(description: str) -> Parameter:

@@ -5,13 +5,15 @@ from typing import Final
 
 from aiohttp.typedefs import Handler
 
+from containerstacks_shared.billing.debts import RUNWAY_POSITION
 from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_web.actions.api_keys import ApiKeyRequest
+from containerstacks_web.http.exchange import NUMBER_MAX
 
 from . import alerts, audit_log, billing, health, keys, organizations
 from .alerts import AlertsDocument
 from .audit_log import AuditLogDocument
-from .billing import BillingRunsDocument, DebtsDocument, HeldPricesDocument
+from .billing import BillingRunsDocument, DebtsDocument, HeldPricesDocument, RunwaysDocument
 from .documents import (
     ApiKeysDocument,
     DaemonStatusDocument,
@@ -158,6 +160,30 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
             DebtsDocument,
             Tag.BILLING,
             needs=Permission.READ,
+        ),
+    ),
+    billing.runways: in_pages(
+        Parameter(
+            "after",
+            "Only those after this position, which the header `Link` of the page before names.",
+            {"type": "string", "pattern": RUNWAY_POSITION},
+        ),
+        Operation(
+            "listRunways",
+            "How long each organization's money lasts, the shortest first",
+            "At the present price of what each has, after what is due already. Organizations without an instance are"
+            " not in it.",
+            RunwaysDocument,
+            Tag.BILLING,
+            needs=Permission.READ,
+            parameters=(
+                Parameter(
+                    "below",
+                    "Only those with less than so many hours.",
+                    {"type": "integer", "minimum": 1, "maximum": NUMBER_MAX},
+                    example=72,
+                ),
+            ),
         ),
     ),
     billing.held_prices: in_pages(

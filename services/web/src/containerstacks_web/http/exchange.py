@@ -18,7 +18,7 @@ JSON: Final = "application/json"
 COMPRESSED_BYTES_MIN: Final = 1024
 
 # What a bigint column holds.
-_NUMBER_MAX: Final = 2**63 - 1
+NUMBER_MAX: Final = 2**63 - 1
 
 Wanted = TypeVar("Wanted", bound=BaseModel)
 
@@ -65,7 +65,7 @@ def _read_as_far_as_possible(body: bytes) -> object:
         return None
 
 
-def whole_number(request: web.Request, name: str, *, most: int = _NUMBER_MAX) -> int | None:
+def whole_number(request: web.Request, name: str, *, most: int = NUMBER_MAX) -> int | None:
     """Read a number above zero from the query; None when it is absent."""
     texts = request.query.getall(name, [])
     if not texts:

@@ -45,13 +45,20 @@ def link_to_next(request: web.Request, **query: str | int) -> dict[str, str]:
 
 
 def cut_page(
-    request: web.Request, found: Sequence[Entry], *, limit: int, cursor: str, name: Callable[[Entry], object]
+    request: web.Request,
+    found: Sequence[Entry],
+    *,
+    limit: int,
+    cursor: str,
+    name: Callable[[Entry], object],
+    **chosen: str | int,
 ) -> tuple[Sequence[Entry], dict[str, str]]:
     """Return the page's entries, of which one more than the limit was read, and the header that leads to the next page.
 
     `cursor` is the parameter by which the next page begins, and `name` says what it takes from a page's last entry.
+    `chosen` is what else the query asks for.
     """
     if len(found) <= limit:
         return found, {}
     shown = found[:limit]
-    return shown, link_to_next(request, limit=limit, **{cursor: str(name(shown[-1]))})
+    return shown, link_to_next(request, limit=limit, **chosen, **{cursor: str(name(shown[-1]))})
