@@ -138,10 +138,8 @@ def schema_b_url(empty_database_url: str) -> str:
 
 @pytest.fixture
 async def pool(database_url: str) -> AsyncIterator[db.Pool]:
-    pool = await db.create_pool(database_url, service="tests")
-    yield pool
-    # Not close(): it would wait for what a failed test still holds.
-    pool.terminate()
+    async with databases.open_pool(database_url) as pool:
+        yield pool
 
 
 @pytest.fixture
@@ -149,7 +147,8 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     """Give a session that reads as the services' pool does, but may hold a lock for as long as it likes."""
     connection = await databases.connect(database_url)
     yield connection
-    await connection.close()
+    # Not close(): it would wait for what a failed test still does on it.
+    connection.terminate()
 
 
 @pytest.fixture

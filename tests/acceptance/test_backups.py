@@ -67,10 +67,14 @@ async def live_through_a_backup(
     """Let the services work, take the backup in the middle of a run, and finish that run after it."""
     connection = await asyncpg.connect(dsn)
     due = await charges.add_due_fleet(connection, organizations=6)
-    services = [await processes.start_web(dsn), await processes.start_stats_aggregator(dsn)]
     async with statuses_change(dsn):
+        # Locked before anybody can bill: where the daemon is slow to start, web begins the run.
         async with charges.wallet_locked(dsn, due.organizations[3]) as holder:
-            services.append(await processes.start_billing_daemon(dsn, **ONE_ORGANIZATION))
+            services = [
+                await processes.start_web(dsn, **ONE_ORGANIZATION),
+                await processes.start_stats_aggregator(dsn),
+                await processes.start_billing_daemon(dsn, **ONE_ORGANIZATION),
+            ]
             await session_waiting_for(connection, holder)
             await credit(processes, dsn, due, "before the backup")
             await asyncio.to_thread(backup.take, server, dsn)

@@ -160,6 +160,8 @@ async def start_web(processes: Processes, database_url: str, **settings: str) ->
         TRUSTED_PROXIES=LOCALHOST,
         RATE_LIMIT_ANONYMOUS="100000/15 minutes",
         RATE_LIMIT_PUBLIC="100000/minute",
+        # Like a daemon: where the next one is slow to take over, web bills.
+        **SETTINGS,
         **settings,
     )
 

@@ -101,7 +101,7 @@ async def test_a_service_that_dies_is_started_again(up: Up) -> None:
     for pid in first.values():
         os.kill(pid, signal.SIGKILL)
     await eventually(lambda: not set(first.values()) & set(up.children.values()))
-    assert up.output.count("killed by SIGKILL; starting again") == 3
+    await eventually(lambda: up.output.count("killed by SIGKILL; starting again") == 3)
     await eventually(lambda: up.answers("/readyz"))
     assert (await up.get("/status"))[0] == 200
     assert await up.stop() == 0

@@ -8,6 +8,7 @@ from containerstacks_shared.database.db import Connection
 from support import looks
 from support.chromium import Chromium
 from support.processes import Processes
+from support.waiting import eventually
 
 
 async def test_the_widget_says_unknown_when_it_reaches_nobody(
@@ -15,6 +16,12 @@ async def test_the_widget_says_unknown_when_it_reaches_nobody(
 ) -> None:
     service = await processes.start_web(database_url)
     await looks.find_all_well(connection)
+
+    async def is_told() -> bool:
+        document = await service.get_json("/api/v2/status.json")
+        return bool(document["status"]["description"] == "All Systems Operational")
+
+    await eventually(is_told)
 
     async def other_site(_request: web.Request) -> web.Response:
         return web.Response(text=f'<iframe src="{service.url}/embed"></iframe>', content_type="text/html")

@@ -17,7 +17,7 @@ from containerstacks_shared.core.errors import LeadershipLost
 from containerstacks_shared.database import db
 from containerstacks_shared.database.locks import Leadership, Role, assert_term
 from containerstacks_shared.schema import migrate
-from support import charges, fleet
+from support import charges, databases, fleet
 from support.billing import Billing
 from support.charges import DueFleet
 from support.live_page import open_page
@@ -87,7 +87,7 @@ async def test_with_a_synchronous_standby_no_reported_charge_is_lost(synchronous
     with replicated_pair({"synchronous_commit": synchronous_commit}) as pair:
         due = await prepare(pair, organizations=3)
         await wait_for_standby(pair)
-        async with await db.create_pool(pair.dsn(), service="tests") as pool:
+        async with databases.open_pool(pair.dsn()) as pool:
             assert (await bill(pair, pool)).status is RunStatus.SUCCEEDED
 
             pair.primary.stop("immediate")
@@ -103,7 +103,7 @@ async def test_with_an_asynchronous_standby_lost_hours_go_back_whole_and_are_bil
     with replicated_pair({"synchronous_commit": "on"}) as pair:
         due = await prepare(pair, organizations=3)
         await cut_off(pair)
-        async with await db.create_pool(pair.dsn(), service="tests") as pool:
+        async with databases.open_pool(pair.dsn()) as pool:
             lost = Leadership(pair.dsn(), Role.STATS_AGGREGATOR, service="tests", holder="lost")
             lost_term = await lost.try_acquire()
             assert lost_term is not None

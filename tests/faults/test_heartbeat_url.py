@@ -118,7 +118,7 @@ async def test_a_single_run_calls_it_before_it_ends(
 async def test_a_call_that_fails_is_made_again_and_given_up_without_a_word_of_the_url(
     behaviour: str, monitor: Monitor, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(heartbeat_url, "_CALL_SECONDS", 0.1)
+    monkeypatch.setattr(heartbeat_url, "_CALL_SECONDS", 1.0)
     monkeypatch.setattr(heartbeat_url, "_PAUSE_SECONDS", 0.01)
     monitor.hangs, monitor.status = behaviour == "hangs", 503
     with capture_logs() as logs:

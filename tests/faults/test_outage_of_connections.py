@@ -29,7 +29,7 @@ async def test_all_recover_by_themselves_when_the_database_returns(postgres: Emb
     listener = Listener(dsn, [Channel.COUNT_DELTAS], service="tests")
     subscription = listener.subscribe()
     async with (
-        await db.create_pool(dsn, service="tests") as pool,
+        databases.open_pool(dsn) as pool,
         Leadership(dsn, Role.STATS_AGGREGATOR, service="tests") as leadership,
         running(Job("listener", listener.run)),
     ):

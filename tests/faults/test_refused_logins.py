@@ -10,7 +10,7 @@ from psycopg import sql
 from containerstacks_shared.core.errors import DatabaseUnavailable
 from containerstacks_shared.database import db, suitability
 from containerstacks_shared.schema import migrate
-from support import promises
+from support import databases, promises
 from support.databases import DatabaseServer, database_name
 from support.headline import headline
 from support.processes import Processes, Service
@@ -101,7 +101,7 @@ async def misses_the_database(service: Service) -> bool:
 async def test_a_pool_that_is_refused_takes_the_database_for_away(
     door: Door, refuse: str, admit: str
 ) -> None:
-    async with await db.create_pool(door.dsn, service="tests") as pool:
+    async with databases.open_pool(door.dsn) as pool:
         async with pool.acquire() as kept:
             door.execute(refuse)
             assert await kept.fetchval("select 1") == 1

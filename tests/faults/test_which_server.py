@@ -14,6 +14,7 @@ from containerstacks_shared.database.locks import Leadership, Role
 from containerstacks_shared.database.notify import Channel, Listener, Subscription
 from containerstacks_shared.process.runtime import Job
 from containerstacks_shared.schema import migrate
+from support import databases
 from support.jobs import running
 from support.processes import LOCALHOST, free_port
 from support.replication import Pair, replicated_pair
@@ -59,7 +60,7 @@ def leading_to(dsn: str, *addresses: str) -> str:
 async def test_a_standby_that_is_named_first_is_passed_over(pair: Pair) -> None:
     primary, standby = pair.primary.dsn(), pair.standby.dsn()
     dsn = leading_to(primary, address(standby), address(primary))
-    async with await db.create_pool(dsn, service="tests") as pool:
+    async with databases.open_pool(dsn) as pool:
         assert await pool.fetchval(IS_STANDBY) is False
     connection = await db.dedicated_connection(dsn, service="tests")
     assert await connection.fetchval(IS_STANDBY) is False
@@ -106,7 +107,7 @@ async def test_sessions_leave_a_primary_that_was_demoted_under_them() -> None:
         migrate(dsn)
         listener = Listener(dsn, [Channel.COUNTS_CHANGED], service="tests")
         async with (
-            await db.create_pool(dsn, service="tests", size_max=3) as pool,
+            databases.open_pool(dsn, size_max=3) as pool,
             Leadership(dsn, Role.STATS_AGGREGATOR, service="tests") as leadership,
             running(Job("listening", listener.run)),
         ):

@@ -11,6 +11,7 @@ import pytest
 from containerstacks_shared.core.errors import DatabaseUnavailable, DatabaseUnsuitable
 from containerstacks_shared.database import bounded_pool, db, suitability
 from containerstacks_shared.schema import head_revision
+from support import databases
 from support.clock import shift_clock
 from support.dark_proxy import DarkProxy, dark_proxy
 from support.databases import with_database
@@ -58,7 +59,7 @@ async def test_a_dedicated_session_that_falls_silent_is_ended(database_url: str)
 
 
 async def test_a_pool_without_startup_settings_works_for_a_pooler(database_url: str) -> None:
-    async with await db.create_pool(database_url, service="tests", through_pooler=True) as pool:
+    async with databases.open_pool(database_url, through_pooler=True) as pool:
         assert await pool.fetchval("select $1::jsonb", {"a": 1}) == {"a": 1}
         assert await pool.fetchval("select count(*) from pg_prepared_statements") == 0
 

@@ -10,16 +10,17 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import asyncpg
 import psycopg
 from psycopg import sql
 
+from containerstacks_shared.database import db
 from containerstacks_shared.local.embedded import EmbeddedPostgres
 
 _IN_MEMORY: Final = Path("/dev/shm")
@@ -101,6 +102,17 @@ async def connect(dsn: str, **settings: str) -> asyncpg.Connection:
     for name in ("json", "jsonb"):
         await connection.set_type_codec(name, schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
     return connection
+
+
+@contextlib.asynccontextmanager
+async def open_pool(dsn: str, *, service: str = "tests", **options: Any) -> AsyncIterator[db.Pool]:
+    """Open the services' own pool for the length of a block."""
+    pool = await db.create_pool(dsn, service=service, **options)
+    try:
+        yield pool
+    finally:
+        # Not close(): it would wait for what a failed test still holds, for ever where the server is silent.
+        pool.terminate()
 
 
 def server_version() -> int:

@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 
 from containerstacks_shared.database import db
+from support import databases
 from support.live_page import LivePage
 
 STATUSES = ("running", "stopped", "error", "provisioning")
@@ -29,7 +30,7 @@ class Storm:
 
     async def blow(self) -> None:
         changes = zip(itertools.cycle(self._instances), itertools.cycle(STATUSES), strict=False)
-        async with await db.create_pool(self._dsn, service="storm", size_max=1) as pool:
+        async with databases.open_pool(self._dsn, service="storm", size_max=1) as pool:
             while not self.stop.is_set():
                 instance, status = next(changes)
                 self._possible[instance].add(status)

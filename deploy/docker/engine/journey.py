@@ -119,7 +119,13 @@ async def eventually(
             if await holds():
                 return time.monotonic() - begun
             last = "no"
-        except (AssertionError, aiohttp.ClientError, asyncpg.PostgresError, OSError) as error:
+        except (
+            AssertionError,
+            aiohttp.ClientError,
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            OSError,
+        ) as error:
             last = repr(error)
         await asyncio.sleep(0.1)
     print(compose("ps", "--all"), compose("logs", "--tail", "15"), sep="\n")

@@ -10,6 +10,7 @@ import pytest
 
 from containerstacks_shared.database.db import Connection
 from containerstacks_web.database import POOL
+from containerstacks_web.live import freshness as live_freshness
 from containerstacks_web.live.feed import SNAPSHOT_FEED
 from containerstacks_web.pages import handlers
 from containerstacks_web.rendering.templates import render_for_strangers
@@ -70,6 +71,23 @@ async def test_strangers_cost_no_query_and_one_rendering(
         for path in PATHS:
             assert (await site.get(path)).status == 200
     assert 1 <= rendered <= 3
+
+
+async def test_a_kept_page_is_called_fresh_no_longer_than_it_is(
+    open_site: OpenSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    site = await open_site(without=("builtin_billing", "feed", "board", "history"))
+    await site.app[SNAPSHOT_FEED]._look()
+
+    async def freshness() -> str:
+        found = re.search(r'data-status [^>]*data-state="(\w+)"', await (await site.get("/status")).text())
+        assert found is not None
+        return found[1]
+
+    assert await freshness() == "fresh"
+    # As if the rest of its ten seconds had passed within the second for which a page is kept.
+    monkeypatch.setattr(live_freshness, "FRESH_SECONDS_MAX", 0)
+    assert await freshness() == "stale"
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -31,6 +31,7 @@ from containerstacks_web.http.rate_limiting import RATE_LIMIT_RESULT, RATE_LIMIT
 from containerstacks_web.http.request_ids import REQUEST_ID, request_id_of
 from containerstacks_web.live.board import STATUS_BOARD
 from containerstacks_web.live.feed import SNAPSHOT_FEED
+from containerstacks_web.live.freshness import Freshness
 from containerstacks_web.live.history import HISTORY
 from containerstacks_web.live.snapshot import StatusSnapshot
 from containerstacks_web.pages import handlers as pages
@@ -212,7 +213,10 @@ def _theme(request: web.Request) -> str | None:
 
 def _shown_on_a_page(request: web.Request, snapshot: StatusSnapshot) -> tuple[object, ...]:
     board = request.app[STATUS_BOARD].board
-    return snapshot, None if board is None else (board.read_at, board.stale), request.app[HISTORY].latest
+    # A page that was kept would be called fresh for a second too long.
+    freshness = Freshness.of(request.app[SNAPSHOT_FEED].age_seconds())
+    shown = None if board is None else (board.read_at, board.stale)
+    return snapshot, freshness, shown, request.app[HISTORY].latest
 
 
 def _etag(
