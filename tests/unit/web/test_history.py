@@ -8,7 +8,9 @@ from aiohttp.test_utils import make_mocked_request
 
 from containerstacks_shared.billing.documents import RunHistoryPoint
 from containerstacks_shared.fleet.vps import VpsHistoryPoint
+from containerstacks_shared.status.documents import Impact, IncidentId, IncidentKind
 from containerstacks_shared.status.history import Span
+from containerstacks_shared.status.incidents import Period
 from containerstacks_web.live.history import History, SpanHistory
 from containerstacks_web.pages.history import ChartRange, duration, fleet_sparkline, present_history
 
@@ -117,3 +119,40 @@ def test_the_fleet_has_a_line_once_there_is_a_day_of_it() -> None:
     line = fleet_sparkline(history(points=[vps(1, 4), vps(1, 9)] * 60, runs=[]))
     assert line is not None
     assert (line.steps, line.least, line.most) == (120, "4", "9")
+
+
+def period(
+    title: str, *, begins: timedelta, ends: timedelta | None, kind: IncidentKind = IncidentKind.INCIDENT
+) -> Period:
+    ended_at = None if ends is None else NOW + ends
+    return Period(IncidentId(1), kind, title, Impact.MAJOR, NOW + begins, ended_at)
+
+
+def test_what_was_going_on_is_a_band_across_its_steps() -> None:
+    minutes = timedelta(minutes=1)
+    points = [vps(1, 4).model_copy(update={"started_at": NOW + step * Span.DAY.step}) for step in range(4)]
+    periods = [
+        period("open", begins=25 * minutes, ends=None),
+        period("over", begins=-60 * minutes, ends=10 * minutes),
+        period("short", begins=15 * minutes, ends=15 * minutes + timedelta(seconds=1)),
+        period("before", begins=-60 * minutes, ends=-5 * minutes),
+        period("planned", begins=10 * minutes, ends=20 * minutes, kind=IncidentKind.MAINTENANCE),
+    ]
+    drawn = dict.fromkeys(Span, SpanHistory(points, []))
+    page = present_history(History(NOW + 40 * minutes, drawn, incidents=periods), ChartRange.DAY)
+    assert page is not None
+    assert [(band.kind, band.x, band.width) for band in page.vps.bands] == [
+        ("major", "62.5%", "37.5%"),
+        ("major", "0%", "25%"),
+        ("major", "37.5%", "0.5%"),
+        ("maintenance", "25%", "25%"),
+    ]
+    assert page.errors.bands == page.vps.bands
+    assert page.billed.bands == []
+    assert [row.incidents for row in page.vps_rows] == ["open", "open", "short, planned", "over"]
+    assert [(one.title, one.ended_at is None) for one in page.incidents] == [
+        ("open", True),
+        ("over", False),
+        ("short", False),
+        ("planned", False),
+    ]

@@ -13,7 +13,7 @@ from containerstacks_shared.core.errors import ChangeRefused, NotFound
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
 
-from .documents import Incident, IncidentId, IncidentKind, IncidentStatus, IncidentUpdate
+from .documents import Impact, Incident, IncidentId, IncidentKind, IncidentStatus, IncidentUpdate
 from .incident_drafts import IncidentChange, IncidentDraft, MaintenanceDraft
 
 # Longer ones, and later ones, are mistyped dates.
@@ -47,6 +47,7 @@ _FIND_INCIDENT: Final = _QUERIES["find_incident"]
 _CURRENT_INCIDENTS: Final = _QUERIES["current_incidents"]
 _PAGE_OF_INCIDENTS: Final = _QUERIES["page_of_incidents"]
 _INCIDENTS_BETWEEN: Final = _QUERIES["incidents_between"]
+_PERIODS_SINCE: Final = _QUERIES["periods_since"]
 _FIRST_INCIDENT: Final = _QUERIES["first_incident"]
 _UPDATES_OF: Final = _QUERIES["updates_of"]
 
@@ -66,6 +67,18 @@ async def publish(
     if isinstance(draft, IncidentDraft):
         return await open_incident(connection, draft, author=author)
     return await plan_maintenance(connection, draft, author=author)
+
+
+@dataclass(frozen=True)
+class Period:
+    """When an incident or a maintenance was going on. `ended_at` is None, or in the future, while it is."""
+
+    id: IncidentId
+    kind: IncidentKind
+    title: str
+    impact: Impact
+    began_at: datetime
+    ended_at: datetime | None
 
 
 async def open_incident(connection: Connection, draft: IncidentDraft, *, author: str) -> Incident:
@@ -181,6 +194,21 @@ async def read_between(connection: Connection, begins: datetime, ends: datetime)
     return await _with_updates(
         connection, await connection.fetch(_INCIDENTS_BETWEEN, begins, ends, MONTH_MAX)
     )
+
+
+async def read_periods(connection: Connection, since: datetime) -> list[Period]:
+    """Read what was going on at some time since then, the newest first."""
+    return [
+        Period(
+            id=IncidentId(row["id"]),
+            kind=IncidentKind(row["kind"]),
+            title=row["title"],
+            impact=Impact(row["impact"]),
+            began_at=row["began_at"],
+            ended_at=row["ended_at"],
+        )
+        for row in await connection.fetch(_PERIODS_SINCE, since, MONTH_MAX)
+    ]
 
 
 async def read_first_moment(connection: Connection) -> datetime | None:

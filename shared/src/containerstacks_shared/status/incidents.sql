@@ -67,6 +67,20 @@ select id, kind, title, impact, status, components, created_at, updated_at, star
  order by began_at desc, id desc
  limit $3;
 
+-- name: periods_since
+-- When incidents with an impact and maintenance were going on, as far as it was after a moment; the newest first.
+-- A maintenance that was cancelled before its window never went on.
+select id, kind, title, impact, began_at, ended_at
+  from incidents
+ cross join lateral (
+     select case kind when 'maintenance' then starts_at else coalesce(started_at, created_at) end as began_at,
+            least(closed_at, ends_at) as ended_at) as period
+ where (kind = 'maintenance' or impact <> 'none')
+   and began_at < clock_now()
+   and (ended_at is null or ended_at > greatest(began_at, $1))
+ order by began_at desc, id desc
+ limit $2;
+
 -- name: first_incident
 select min(least(coalesce(started_at, starts_at, created_at), closed_at)) from incidents;
 

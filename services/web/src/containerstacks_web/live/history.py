@@ -15,8 +15,9 @@ from containerstacks_shared.core.errors import describe
 from containerstacks_shared.database import db
 from containerstacks_shared.database.reading import Reader
 from containerstacks_shared.fleet.vps import VpsHistoryPoint
-from containerstacks_shared.status import history
+from containerstacks_shared.status import history, incidents
 from containerstacks_shared.status.history import Span
+from containerstacks_shared.status.incidents import Period
 
 # A minute is the finest step that is recorded.
 _EVERY_SECONDS: Final = 60.0
@@ -41,6 +42,7 @@ class History:
     as_of: datetime
     spans: Mapping[Span, SpanHistory]
     stale: bool = False
+    incidents: Sequence[Period] = ()
 
 
 class HistoryReadings:
@@ -63,24 +65,29 @@ class HistoryReadings:
         """Read once. Returns in how many seconds to do so again."""
         try:
             async with asyncio.timeout(_READ_SECONDS_MAX):
-                reading = await self._reader.read(_read_spans)
+                reading = await self._reader.read(_read_past)
         except db.FAILURES as error:
             _log.warning("history.unavailable", error=describe(error))
             if self._latest is not None:
                 self._latest = replace(self._latest, stale=True)
             return _RETRY_SECONDS
-        self._latest = History(reading.as_of, reading.value)
+        spans, periods = reading.value
+        self._latest = History(reading.as_of, spans, incidents=periods)
         return _EVERY_SECONDS
 
 
 HISTORY: Final = web.AppKey("history", HistoryReadings)
 
 
-async def _read_spans(connection: db.Connection) -> Mapping[Span, SpanHistory]:
-    return {
+async def _read_past(
+    connection: db.Connection,
+) -> tuple[Mapping[Span, SpanHistory], Sequence[Period]]:
+    spans = {
         span: SpanHistory(
             vps=await history.read_series(connection, span),
             runs=await run_records.read_series(connection, step=span.run_step, length=span.length),
         )
         for span in Span
     }
+    begins = min(point.started_at for point in spans[Span.QUARTER].vps)
+    return spans, await incidents.read_periods(connection, begins)

@@ -19,6 +19,7 @@ _LEVELS_MAX: Final = 4
 _LEADING_DIGITS: Final = (1, 2, 5)
 # A bar leaves room to the next one.
 _BAR_INSET: Final = Decimal("0.15")
+_BAND_WIDTH_MIN: Final = 0.005
 
 _THOUSANDS_FROM: Final = 10_000
 _THOUSAND: Final = 1000
@@ -60,6 +61,15 @@ class Gap:
     width: str
     middle: str
     wide: bool
+
+
+@dataclass(frozen=True)
+class Band:
+    """A stretch of time that is marked across a picture, in percent."""
+
+    kind: str
+    x: str
+    width: str
 
 
 def scale_to(largest: Decimal | int) -> Scale:
@@ -143,6 +153,15 @@ def gaps(values: Sequence[Value]) -> list[Gap]:
     return found
 
 
+def band(kind: str, *, begins: float, ends: float) -> Band | None:
+    """Mark a stretch between shares of the picture's width; None where it lies outside. A short one stays visible."""
+    begins, ends = max(begins, 0), min(ends, 1)
+    if begins >= ends:
+        return None
+    width = max(ends - begins, _BAND_WIDTH_MIN)
+    return Band(kind, _share(min(begins, 1 - width)), _share(width))
+
+
 def marks(values: Sequence[object]) -> list[str]:
     """Return where the steps with something to mark have their middle."""
     return [_percent(2 * at + 1, 2 * len(values)) for at, value in enumerate(values) if value]
@@ -171,3 +190,7 @@ def _time_label(moment: datetime) -> str:
 
 def _percent(part: int, whole: int) -> str:
     return f"{round(100 * part / whole, 2):g}%"
+
+
+def _share(part: float) -> str:
+    return f"{round(100 * part, 2):g}%"

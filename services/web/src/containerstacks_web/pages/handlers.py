@@ -49,7 +49,7 @@ async def status(request: web.Request) -> web.StreamResponse:
     page = present_status(snapshot, board, age_seconds=feed.age_seconds(), now=datetime.now(UTC))
     for_admin = request[IDENTITY].sees_details
     context = {
-        **_parts(request, page, board),
+        **_parts(request, page, board, for_admin=for_admin),
         "for_admin": for_admin,
         "details": await _details(request) if for_admin else None,
     }
@@ -68,7 +68,7 @@ async def public_status(request: web.Request, snapshot: StatusSnapshot) -> bytes
     age_seconds = request.app[SNAPSHOT_FEED].age_seconds()
     board = request.app[STATUS_BOARD].board
     page = present_status(snapshot, board, age_seconds=age_seconds, now=datetime.now(UTC))
-    context = {**_parts(request, page, board), "for_admin": False, "details": None}
+    context = {**_parts(request, page, board, for_admin=False), "for_admin": False, "details": None}
     return await render_for_strangers(request, "status.html", context)
 
 
@@ -136,7 +136,9 @@ async def error_page(
     return await render(request, "error.html", context, status=status)
 
 
-def _parts(request: web.Request, page: StatusPage, board: Board | None) -> Mapping[str, object]:
+def _parts(
+    request: web.Request, page: StatusPage, board: Board | None, *, for_admin: bool
+) -> Mapping[str, object]:
     chosen = ChartRange.of(request)
     past = present_history(request.app[HISTORY].latest, chosen)
     shown = {
@@ -145,12 +147,15 @@ def _parts(request: web.Request, page: StatusPage, board: Board | None) -> Mappi
         "told": None if board is None else told(board),
         "chosen_range": chosen,
         "past": past,
+        "for_admin": for_admin,
     }
+    # How long a run took is no visitor's concern, so each has a rendering of their own.
+    history_variant = f"{chosen} for {'administrators' if for_admin else 'visitors'}"
     return {
         "page": page,
         "current": render_part(request, "parts/current.html", shown, subject=board),
         "components": render_part(request, "parts/components.html", shown, subject=board),
-        "history": render_part(request, "parts/history.html", shown, subject=past, variant=chosen),
+        "history": render_part(request, "parts/history.html", shown, subject=past, variant=history_variant),
         "past": render_part(request, "parts/past.html", shown, subject=board),
     }
 

@@ -1,7 +1,7 @@
 """The history of the status page: which range is asked for, and its charts with the tables behind them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
@@ -12,12 +12,14 @@ from aiohttp import web
 
 from containerstacks_shared.billing.documents import RunHistoryPoint
 from containerstacks_shared.fleet.vps import VpsHistoryPoint, VpsStatusGroup
+from containerstacks_shared.status.documents import Impact, IncidentKind
 from containerstacks_shared.status.history import Span
+from containerstacks_shared.status.incidents import Period
 from containerstacks_web.live.history import History
 from containerstacks_web.rendering.formats import NOT_KNOWN, day, number
 
 from . import charts
-from .charts import Gap, Tick
+from .charts import Band, Gap, Tick
 
 _A_SECOND: Final = 1
 _TWO_MINUTES: Final = 120
@@ -62,9 +64,19 @@ _STEP_WORDS: Final = {
 }
 
 
+_BAND_KINDS: Final[Mapping[IncidentKind | Impact, str]] = {
+    IncidentKind.MAINTENANCE: "maintenance",
+    Impact.MINOR: "minor",
+    Impact.MAJOR: "major",
+    Impact.CRITICAL: "major",
+}
+# The rest stands in the history of incidents.
+_INCIDENTS_MAX: Final = 5
+
+
 @dataclass(frozen=True)
 class Plot:
-    """One picture: `unit` is what its levels count; `shapes` are drawn in this order, `marks` above them."""
+    """One picture: `unit` is what its levels count; `shapes` are drawn in this order, then `bands`, then `marks`."""
 
     unit: str
     steps: int
@@ -73,14 +85,27 @@ class Plot:
     gaps: Sequence[Gap]
     shapes: Sequence[tuple[str, str]]
     marks: Sequence[str] = ()
+    bands: Sequence[Band] = ()
 
 
 @dataclass(frozen=True)
 class Row:
-    """A step in the table; `cells` is None where nothing is known."""
+    """A step in the table; `cells` is None where nothing is known. `incidents` are the titles of what was going on."""
 
     label: str
     cells: Sequence[str] | None
+    incidents: str = ""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What was going on within the range, and the kind of its band. `ended_at` is None while it goes on."""
+
+    id: int
+    kind: str
+    title: str
+    began_at: datetime
+    ended_at: datetime | None
 
 
 @dataclass(frozen=True)
@@ -98,6 +123,8 @@ class HistoryPage:
     durations: Plot
     run_rows: Sequence[Row]
     run_step: str
+    incidents: Sequence[Shown]
+    incidents_left_out: int
 
 
 # A page is rendered every second, and a reading lasts a minute: each is drawn once per range.
@@ -110,19 +137,58 @@ def present_history(history: History | None, chosen: ChartRange) -> HistoryPage 
     vps, runs = history.spans[span].vps, history.spans[span].runs
     run_times = charts.time_ticks([point.started_at for point in runs], _LABEL_EVERY[span])
     vps_times = charts.time_ticks([point.started_at for point in vps], _LABEL_EVERY[span])
+    since = min((one[0].started_at for one in (vps, runs) if one), default=history.as_of)
+    incidents = [
+        _shown(period, history.as_of) for period in history.incidents if _end(period, history) > since
+    ]
+    vps_bands = _bands(incidents, vps, span.step)
+    run_bands = _bands(incidents, runs, span.run_step)
     return HistoryPage(
         chosen=chosen,
         as_of=history.as_of,
         stale=history.stale,
-        vps=_vps_plot(vps, vps_times),
-        errors=_errors_plot(vps, vps_times),
-        vps_rows=[_vps_row(point, span.step) for point in reversed(vps)],
+        vps=replace(_vps_plot(vps, vps_times), bands=vps_bands),
+        errors=replace(_errors_plot(vps, vps_times), bands=vps_bands),
+        vps_rows=[_row(_vps_cells(point), point.started_at, span.step, incidents) for point in reversed(vps)],
         vps_step=_STEP_WORDS[span.step],
-        billed=_billed_plot(runs, run_times),
-        durations=_durations_plot(runs, run_times),
-        run_rows=[_run_row(point, span.run_step) for point in reversed(runs)],
+        billed=replace(_billed_plot(runs, run_times), bands=run_bands),
+        durations=replace(_durations_plot(runs, run_times), bands=run_bands),
+        run_rows=[
+            _row(_run_cells(point), point.started_at, span.run_step, incidents) for point in reversed(runs)
+        ],
         run_step=_STEP_WORDS[span.run_step],
+        incidents=incidents[:_INCIDENTS_MAX],
+        incidents_left_out=max(0, len(incidents) - _INCIDENTS_MAX),
     )
+
+
+def _end(period: Period, history: History) -> datetime:
+    return period.ended_at or history.as_of
+
+
+def _shown(period: Period, now: datetime) -> Shown:
+    is_over = period.ended_at is not None and period.ended_at <= now
+    return Shown(
+        id=period.id,
+        kind=_BAND_KINDS[period.kind if period.kind is IncidentKind.MAINTENANCE else period.impact],
+        title=period.title,
+        began_at=period.began_at,
+        ended_at=period.ended_at if is_over else None,
+    )
+
+
+def _bands(
+    incidents: Sequence[Shown], points: Sequence[VpsHistoryPoint] | Sequence[RunHistoryPoint], step: timedelta
+) -> Sequence[Band]:
+    if not points:
+        return []
+    begins, whole = points[0].started_at, step * len(points)
+
+    def share(moment: datetime | None) -> float:
+        return 1 if moment is None else (moment - begins) / whole
+
+    found = (charts.band(one.kind, begins=share(one.began_at), ends=share(one.ended_at)) for one in incidents)
+    return [band for band in found if band is not None]
 
 
 @dataclass(frozen=True)
@@ -222,20 +288,27 @@ def _unit_of(seconds: Decimal) -> tuple[Decimal, str, str]:
     return 1 / Decimal(60), "minutes", "min"
 
 
-def _vps_row(point: VpsHistoryPoint, step: timedelta) -> Row:
+def _row(
+    cells: Sequence[str] | None, started_at: datetime, step: timedelta, incidents: Sequence[Shown]
+) -> Row:
+    during = [
+        one.title
+        for one in incidents
+        if one.began_at < started_at + step and (one.ended_at is None or one.ended_at > started_at)
+    ]
+    return Row(_step_label(started_at, step), cells, ", ".join(during))
+
+
+def _vps_cells(point: VpsHistoryPoint) -> Sequence[str] | None:
     total = _total(point)
-    label = _step_label(point.started_at, step)
-    if total is None:
-        return Row(label, None)
-    return Row(label, [number(amount) for amount in (total, *_amounts(point))])
+    return None if total is None else [number(amount) for amount in (total, *_amounts(point))]
 
 
-def _run_row(point: RunHistoryPoint, step: timedelta) -> Row:
-    label = _step_label(point.started_at, step)
+def _run_cells(point: RunHistoryPoint) -> Sequence[str] | None:
     if not point.runs:
-        return Row(label, None)
+        return None
     counts = (point.instances_billed, point.runs, point.failed)
-    return Row(label, [*map(number, counts), duration(point.longest_seconds)])
+    return [*map(number, counts), duration(point.longest_seconds)]
 
 
 def _amounts(point: VpsHistoryPoint) -> list[Decimal]:

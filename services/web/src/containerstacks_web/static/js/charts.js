@@ -1,7 +1,6 @@
 // A cursor over a chart, by pointer or by arrow keys, that tells what the chart's table says of the step it stands on.
 
 const STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
-const DISTANCE = 12;
 
 export function followCharts(root) {
   for (const chart of root.querySelectorAll("[data-chart]")) new Chart(chart).start();
@@ -28,7 +27,7 @@ class Chart {
     // The table has the newest step first.
     this.#points = [...chart.querySelectorAll("tbody tr")].reverse().map((row) => {
       const [when, ...cells] = [...row.cells].map((cell) => cell.textContent);
-      return { when, cells, known: cells.length === this.#columns.length };
+      return { when, cells, known: cells.length === this.#columns.length, incidents: row.dataset.incidents };
     });
     this.#at = this.#points.length - 1;
     this.#cursors = this.#plots.map((plot) => shapeIn(plot, "line", { class: "plot__cursor", y2: "100%" }));
@@ -76,8 +75,9 @@ class Chart {
     return this.#at;
   }
 
-  #inWords({ when, cells, known }) {
-    const said = known ? cells.map((cell, index) => `${this.#columns[index].title} ${cell}`) : cells;
+  #inWords({ when, cells, known, incidents }) {
+    const said = known ? cells.map((cell, index) => `${this.#columns[index].title} ${cell}`) : [...cells];
+    if (incidents) said.push(incidents);
     return `${when} UTC: ${said.join(", ")}`;
   }
 
@@ -90,12 +90,13 @@ class Chart {
     });
     this.#tip.replaceChildren(...this.#tell(this.#points[step]));
     this.#plots[0].append(this.#place);
-    this.#placeBeside(x);
+    this.#placeAwayFrom(x);
   }
 
-  #tell({ when, cells, known }) {
-    const head = element("p", `${when} UTC`, "chart__when");
-    if (!known) return [head, element("p", cells[0])];
+  #tell({ when, cells, known, incidents }) {
+    const heads = [element("p", `${when} UTC`, "chart__when")];
+    if (incidents) heads.push(element("p", incidents, "chart__during"));
+    if (!known) return [...heads, element("p", cells[0])];
     const list = document.createElement("dl");
     cells.forEach((cell, index) => {
       const { title, swatch } = this.#columns[index];
@@ -103,16 +104,13 @@ class Chart {
       if (swatch) term.prepend(swatch.cloneNode(true));
       list.append(term, element("dd", cell));
     });
-    return [head, list];
+    return [...heads, list];
   }
 
-  // Beside the cursor, on the side where there is room.
-  #placeBeside(x) {
-    const whole = this.#plots[0].getBoundingClientRect().width;
-    const width = this.#tip.offsetWidth;
-    const after = x * whole + DISTANCE;
-    const left = after + width <= whole ? after : x * whole - DISTANCE - width;
-    this.#place.setAttribute("x", String(Math.max(left, 0)));
+  // At the other end of the picture: what the cursor points at stays in sight.
+  #placeAwayFrom(x) {
+    const room = this.#plots[0].getBoundingClientRect().width - this.#tip.offsetWidth;
+    this.#place.setAttribute("x", String(x < 0.5 ? Math.max(room, 0) : 0));
   }
 
   #hide() {
