@@ -22,6 +22,9 @@ declare
     rows_changed integer;
     old_row record;
     new_row record;
+    changed boolean;
+    plan_ids text[];
+    regions text[];
 begin
     if tg_op = 'UPDATE' then
         perform from new_rows limit 2;
@@ -44,23 +47,40 @@ begin
             perform announce_count_deltas();
             return null;
         end if;
-        insert into count_deltas (metric, status, plan_id, region, amount)
-        select 'vps_instances', coalesce(status, ''), plan_id, configured_region(configuration), sum(one)
-          from (select status, plan_id, configuration, 1 as one from new_rows
-                 union all
-                select status, plan_id, configuration, -1 from old_rows) as moved
-         group by 2, 3, 4
-        having sum(one) <> 0;
+        with appended as (
+            insert into count_deltas (metric, status, plan_id, region, amount)
+            -- Each side is summed by itself, so that few sums are added up instead of all rows.
+            select 'vps_instances', coalesce(status, ''), plan_id, region, sum(amount)
+              from (select status, plan_id, configured_region(configuration) as region, count(*) as amount
+                      from new_rows
+                     group by 1, 2, 3
+                     union all
+                    select status, plan_id, configured_region(configuration), -count(*)
+                      from old_rows
+                     group by 1, 2, 3) as moved
+             group by 2, 3, 4
+            having sum(amount) <> 0
+            returning plan_id, region, amount)
+        select count(*) > 0, array_agg(plan_id) filter (where amount > 0), array_agg(region) filter (where amount > 0)
+          into changed, plan_ids, regions
+          from appended;
     elsif tg_op = 'INSERT' then
         -- One that was deleted and comes again has a mark from who knows when.
         insert into moved_marks (vps_instance_id)
         select n.id from new_rows n join deleted_vps_instances d on d.id = n.id
             on conflict do nothing;
-        insert into count_deltas (metric, status, plan_id, region, amount)
-        select 'vps_instances', coalesce(status, ''), plan_id, configured_region(configuration), count(*)
-          from new_rows
-         group by 2, 3, 4;
-        if found then
+        with appended as (
+            insert into count_deltas (metric, status, plan_id, region, amount)
+            select 'vps_instances', coalesce(status, ''), plan_id, configured_region(configuration), count(*)
+              from new_rows
+             group by 2, 3, 4
+            returning plan_id, region)
+        select count(*) > 0, array_agg(plan_id), array_agg(region)
+          into changed, plan_ids, regions
+          from (select plan_id, region from appended
+                 union all
+                select distinct plan_id, rate_region from new_rows) as used;
+        if changed then
             insert into count_deltas (metric, amount) select 'vps_instances_total', count(*) from new_rows;
         end if;
     else
@@ -68,18 +88,17 @@ begin
         select 'vps_instances', coalesce(status, ''), plan_id, configured_region(configuration), -count(*)
           from old_rows
          group by 2, 3, 4;
+        changed := found;
     end if;
-    if found then
+    if changed then
         perform announce_count_deltas();
-        if tg_op <> 'DELETE' then
-            perform register_rates(array_agg(plan_id), array_agg(region))
-               from (select plan_id, configured_region(configuration) as region from new_rows
-                      union
-                     select plan_id, rate_region from new_rows) as named
-              where not exists (select from hourly_rates known
-                                 where known.plan_id = named.plan_id
-                                   and known.region = rate_region(named.plan_id, named.region));
-        end if;
+        -- Taken from the sums: the rows may be many, their plans and regions are few.
+        perform register_rates(array_agg(used.plan_id), array_agg(used.region))
+           from unnest(plan_ids, regions) as used (plan_id, region)
+          where not exists (select from hourly_rates known
+                             where known.plan_id = used.plan_id
+                               and known.region = rate_region(used.plan_id, used.region))
+         having count(*) > 0;
     end if;
     return null;
 end;
