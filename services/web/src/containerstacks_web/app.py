@@ -48,7 +48,7 @@ from .builtin_billing import BUILTIN_BILLING
 from .database import LISTENER, POOL, READER
 from .routes import ROUTES
 from .settings import SETTINGS, WebSettings
-from .shared_redis import create_redis_pool
+from .shared_redis import open_shared_redis
 
 # A form's fields; nothing else is sent to this service.
 _REQUEST_BYTES_MAX = 64 * 1024
@@ -131,7 +131,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
 
 async def _parts(app: web.Application) -> AsyncIterator[None]:
     settings, pool = app[SETTINGS], app[POOL]
-    redis_pool = create_redis_pool(settings)
+    redis = open_shared_redis(settings)
     channels = {*feed.CHANNELS, *board.CHANNELS, *charging_loop.CHANNELS}
     app[LISTENER] = Listener(settings.listen_dsn, channels, service="web")
     app[HUB] = Hub(clients_max=settings.ws_clients_max, clients_per_address=settings.ws_clients_per_address)
@@ -150,13 +150,13 @@ async def _parts(app: web.Application) -> AsyncIterator[None]:
     )
     app[KEY_USES] = KeyUses(pool)
     app[CREDENTIAL_MARKS] = CredentialMarks(pool)
-    app[PLATFORM_STATISTICS] = PlatformStatisticsCache(app[READER], redis_pool)
+    app[PLATFORM_STATISTICS] = PlatformStatisticsCache(app[READER], redis)
     app[BUILTIN_BILLING] = builtin_billing.BuiltinBilling(pool, settings, app[LISTENER])
-    app[RATE_LIMITER] = RateLimiter(settings, redis_pool)
+    app[RATE_LIMITER] = RateLimiter(settings, redis)
     app[sign_in.PASSWORD_CHECKS] = asyncio.Semaphore(sign_in.PASSWORD_CHECKS_AT_ONCE)
     yield
-    if redis_pool is not None:
-        await redis_pool.aclose()
+    if redis is not None:
+        await redis.close()
 
 
 async def _close_sockets(app: web.Application) -> None:

@@ -8,22 +8,20 @@ import math
 import time
 from collections.abc import Awaitable
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import structlog
 from aiohttp import web
-from limits import RateLimitItemPerSecond
-from limits.aio.storage import RedisStorage, Storage
-from limits.aio.strategies import FixedWindowRateLimiter
-from redis.asyncio import ConnectionPool
 
-from containerstacks_shared.core.errors import describe
 from containerstacks_shared.core.settings import RateLimit
 from containerstacks_web.settings import WebSettings
-from containerstacks_web.shared_redis import KEY_PREFIX, REDIS_AWAY
+from containerstacks_web.shared_redis import RedisAway
 
 from .identity import RequestRole
 from .paths import is_public_status
+
+if TYPE_CHECKING:
+    from containerstacks_web.shared_redis.client import SharedRedis
 
 # Pause after a failure of Redis, so that an outage does not slow every request.
 _REDIS_RETRY_SECONDS = 5.0
@@ -75,7 +73,7 @@ RATE_LIMIT_RESULT: Final = web.RequestKey("rate_limit_result", RateLimitResult)
 
 
 class RateLimiter:
-    def __init__(self, settings: WebSettings, redis_pool: ConnectionPool | None) -> None:
+    def __init__(self, settings: WebSettings, redis: "SharedRedis | None") -> None:
         self._rates = {
             _PUBLIC: settings.rate_limit_public,
             RequestRole.ANONYMOUS.value: settings.rate_limit_anonymous,
@@ -85,7 +83,7 @@ class RateLimiter:
             RequestRole.ADMIN.value: settings.rate_limit_admin,
         }
         self._memory = _Windows()
-        self._redis = None if redis_pool is None else _redis_storage(redis_pool)
+        self._redis = redis
         self._redis_retry_at = 0.0
 
     def hit_as(self, role: RequestRole, key: str, *, path: str = "") -> Awaitable[RateLimitResult]:
@@ -98,7 +96,7 @@ class RateLimiter:
         if (redis := self._redis_at_hand()) is not None:
             try:
                 return await _hit(redis, name, rate, key)
-            except REDIS_AWAY as error:
+            except RedisAway as error:
                 self._leave_redis_alone(error)
         return self._memory.hit(name, rate, key)
 
@@ -107,7 +105,7 @@ class RateLimiter:
         if (redis := self._redis_at_hand()) is not None:
             try:
                 return await _look(redis, name, rate, key)
-            except REDIS_AWAY as error:
+            except RedisAway as error:
                 self._leave_redis_alone(error)
         return self._memory.look(name, rate, key)
 
@@ -117,51 +115,42 @@ class RateLimiter:
         if (redis := self._redis_at_hand()) is None:
             return
         try:
-            await redis.clear(_item(rate).key_for(name, key))
-        except REDIS_AWAY as error:
+            await redis.forget(name, rate, key)
+        except RedisAway as error:
             self._leave_redis_alone(error)
 
-    def _redis_at_hand(self) -> Storage | None:
+    def _redis_at_hand(self) -> "SharedRedis | None":
         if self._redis is None or asyncio.get_running_loop().time() < self._redis_retry_at:
             return None
         return self._redis
 
-    def _leave_redis_alone(self, error: Exception) -> None:
+    def _leave_redis_alone(self, error: RedisAway) -> None:
         self._redis_retry_at = asyncio.get_running_loop().time() + _REDIS_RETRY_SECONDS
-        _log.warning("rate_limiting.redis_away", error=describe(error))
+        _log.warning("rate_limiting.redis_away", error=str(error))
 
 
 RATE_LIMITER: Final = web.AppKey("rate_limiter", RateLimiter)
 
 
-async def _hit(storage: Storage, name: str, rate: RateLimit, key: str) -> RateLimitResult:
-    allowed = await FixedWindowRateLimiter(storage).hit(_item(rate), name, key)
-    return (await _look(storage, name, rate, key))._replace(allowed=allowed)
+async def _hit(redis: "SharedRedis", name: str, rate: RateLimit, key: str) -> RateLimitResult:
+    allowed = await redis.hit(name, rate, key)
+    return (await _look(redis, name, rate, key))._replace(allowed=allowed)
 
 
-async def _look(storage: Storage, name: str, rate: RateLimit, key: str) -> RateLimitResult:
-    window = await FixedWindowRateLimiter(storage).get_window_stats(_item(rate), name, key)
+async def _look(redis: "SharedRedis", name: str, rate: RateLimit, key: str) -> RateLimitResult:
+    window = await redis.look(name, rate, key)
     return RateLimitResult(
         name=name,
         rate=rate,
         allowed=window.remaining > 0,
         remaining=window.remaining,
-        reset_seconds=_whole_seconds(window.reset_time - time.time()),
+        reset_seconds=_whole_seconds(window.reset_seconds),
     )
 
 
 def _whole_seconds(rest: float) -> int:
     # Rounded first: the difference of two moments may be a whole window and a millionth of a second.
     return max(1, math.ceil(round(rest, 3)))
-
-
-def _item(rate: RateLimit) -> RateLimitItemPerSecond:
-    return RateLimitItemPerSecond(rate.amount, int(rate.period.total_seconds()))
-
-
-def _redis_storage(pool: ConnectionPool) -> RedisStorage:
-    options: dict[str, Any] = {"connection_pool": pool}
-    return RedisStorage("async+redis://", implementation="redispy", key_prefix=KEY_PREFIX, **options)
 
 
 @dataclass(slots=True)
