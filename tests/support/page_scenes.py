@@ -12,11 +12,12 @@ from typing import Final
 
 from playwright.async_api import WebSocketRoute, expect
 
-from support import fleet, logos
+from support import admin_scenes, fleet, logos
 from support.scenes import SCENES, Sight, scene
 from support.stage import ADMIN, WITHIN_MILLISECONDS, Stage, expect_headline, expect_state, put_forward
 
-__all__ = ["SCENES"]
+# Those of admin_scenes are added where they are defined.
+__all__ = ["SCENES", "admin_scenes"]
 
 # The page is to notice within so long that nothing arrives any more.
 STALE_SECONDS: Final = 10
@@ -91,36 +92,6 @@ async def somebody_signs_in(stage: Stage) -> AsyncGenerator[Sight, None]:
         "Beneath what everybody sees: the money, the runs, and the fleet by raw status, region and plan.",
         page,
     )
-
-
-_ADMINISTRATION: Final = (
-    ("admin", "Administration", "What needs an administrator now, and how the platform works inside."),
-    ("admin/runs", "Billing runs", "Each run, and what became of it."),
-    ("admin/debts", "Debts and runway", "Who owes, and for how many hours money lasts."),
-    ("admin/incidents", "Incidents", "What is open and planned, and how to say more."),
-    ("admin/keys", "API keys", "Whose, for what, and when last used."),
-    ("admin/billing", "Billing controls", "Whether billing is paused, and which prices are held."),
-)
-
-
-@scene("An administrator looks at the pages that only administrators see.")
-async def an_administrator_looks(stage: Stage) -> AsyncGenerator[Sight, None]:
-    page = await stage.sign_in()
-    for path, title, tells in _ADMINISTRATION:
-        answer = await page.goto(f"{stage.url}/{path}")
-        assert answer is not None
-        assert answer.ok, path
-        yield Sight(path.replace("/", "-"), title, tells, page)
-    heading = page.get_by_role("heading", level=1)
-    await page.goto(f"{stage.url}/admin/runs")
-    await page.locator("tbody a").first.click()
-    await expect(heading).to_contain_text("Billing run ")
-    tells = "Who could not pay in it, why, and what became of that."
-    yield Sight("admin-run", "A billing run", tells, page)
-    await page.goto(f"{stage.url}/admin/debts")
-    await page.locator("tbody a").first.click()
-    await expect(heading).not_to_have_text("Debts and runway")
-    yield Sight("admin-organization", "An organization", "Its money, its instances, and its debts.", page)
 
 
 @scene("An administrator opens an incident and plans a maintenance, by command line.")
