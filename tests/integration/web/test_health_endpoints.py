@@ -24,6 +24,7 @@ DAEMON_FIELDS = {
     "isStale",
     "warningThresholdExceeded",
     "activeBiller",
+    "switchingOver",
 }
 DAEMON_EXTRAS = {
     "totalAmount",
@@ -137,6 +138,7 @@ async def test_the_billing_daemon_was_never_seen_in_a_fresh_database(site: Site)
         "isStale": True,
         "warningThresholdExceeded": True,
         "activeBiller": "none",
+        "switchingOver": False,
     }
 
 
