@@ -6,8 +6,6 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -18,12 +16,12 @@ import asyncpg
 
 from benchmarks.fleets import make_fleet
 from benchmarks.results import Result
+from benchmarks.surroundings import fresh_database
 from containerstacks_shared.billing.credits import credit_wallet
 from containerstacks_shared.billing.documents import Biller, RunTrigger
 from containerstacks_shared.billing.run import run_hourly_billing
 from containerstacks_shared.core.settings import BillingSettings, load_settings
 from containerstacks_shared.database.db import create_pool
-from containerstacks_shared.schema import migrate
 from support.clock import shift_clock
 from support.databases import DatabaseServer
 from support.processes import SCRIPTS, Processes
@@ -81,7 +79,7 @@ async def measure(server: DatabaseServer, *, instances: int, history: int) -> li
 
 
 async def _throughput(server: DatabaseServer, instances: int) -> list[Result]:
-    async with _database(server) as (dsn, connection):
+    async with fresh_database(server) as (dsn, connection):
         await make_fleet(connection, instances)
         floor = await _floor(connection)
         log_before = await connection.fetchval("select pg_current_wal_insert_lsn()")
@@ -108,7 +106,7 @@ async def _throughput(server: DatabaseServer, instances: int) -> list[Result]:
 
 async def _beside_others(server: DatabaseServer, instances: int) -> list[Result]:
     """How long somebody else's `update … set status` waits while everybody is billed."""
-    async with _database(server) as (dsn, connection):
+    async with fresh_database(server) as (dsn, connection):
         await make_fleet(connection, instances)
         identifiers = [row["id"] for row in await connection.fetch("select id from vps_instances")]
         alone = await _update_statuses(connection, identifiers, asyncio.create_task(asyncio.sleep(2)))
@@ -181,7 +179,7 @@ async def _with_history(server: DatabaseServer, history: int) -> list[Result]:
     instances = max(1, history // _HISTORY_HOURS)
     seconds, log_bytes = [], []
     for hours in (0, _HISTORY_HOURS):
-        async with _database(server) as (dsn, connection):
+        async with fresh_database(server) as (dsn, connection):
             await make_fleet(connection, instances)
             if hours:
                 await connection.execute(_HISTORY, hours, timeout=3600)
@@ -234,7 +232,7 @@ async def _cost_of_size(server: DatabaseServer, instances: int) -> Result:
     """Microseconds of an instance in a small and in a large fleet, start-up aside."""
     microseconds = []
     for size in (10_000, instances):
-        async with _database(server) as (dsn, connection):
+        async with fresh_database(server) as (dsn, connection):
             await make_fleet(connection, size)
             microseconds.append(await _run(dsn) / size * 1e6)
     small, large = microseconds
@@ -244,7 +242,7 @@ async def _cost_of_size(server: DatabaseServer, instances: int) -> Result:
 
 async def _top_up(server: DatabaseServer) -> Result:
     """From the commit of a credit until its debts are settled, by a running daemon."""
-    async with _database(server) as (dsn, connection):
+    async with fresh_database(server) as (dsn, connection):
         await make_fleet(connection, 1000)
         await connection.execute("update wallets set balance = 0")
         with tempfile.TemporaryDirectory() as folder:
@@ -312,15 +310,3 @@ async def _once(dsn: str) -> tuple[float, float]:
     assert await process.wait() == 0
     seconds = time.perf_counter() - began
     return seconds, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-
-
-@asynccontextmanager
-async def _database(server: DatabaseServer) -> AsyncIterator[tuple[str, asyncpg.Connection]]:
-    dsn = server.create("bench")
-    await asyncio.to_thread(migrate, dsn)
-    connection = await asyncpg.connect(dsn)
-    try:
-        yield dsn, connection
-    finally:
-        await connection.close()
-        server.drop(dsn.rsplit("/", 1)[1])

@@ -16,7 +16,6 @@ from aiohttp.test_utils import TestClient
 from structlog.testing import capture_logs
 
 from containerstacks_shared.core.errors import ConfigurationError, ContainerStacksError
-from containerstacks_shared.database import db
 from containerstacks_shared.process.probes import add_probes
 from containerstacks_shared.process.runtime import Job, ServiceSpec, run_service
 from support.processes import LOCALHOST, free_port
@@ -210,25 +209,6 @@ def test_a_refused_start_is_one_line_and_an_exit_code(
 ) -> None:
     assert exit_code_of(partial(_refuse, error)) == code
     assert capfd.readouterr().err == f"{error}\n"
-
-
-def test_an_unreachable_database_is_told_in_one_line(
-    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(db, "_START_PATIENCE_SECONDS", 0.0)
-    dsn = f"postgresql://user:sesame@{LOCALHOST}:{free_port()}/fleet"
-
-    async def database(_app: web.Application) -> AsyncIterator[None]:
-        await db.create_pool(dsn, service="tests")
-        yield
-
-    app = web.Application()
-    app.cleanup_ctx.append(database)
-    assert exit_code_of(service(until_stopped, app=app)) == 1
-    line = capfd.readouterr().err
-    assert "/fleet cannot be reached" in line
-    assert "sesame" not in line
-    assert line.count("\n") == 1
 
 
 async def _client_for(

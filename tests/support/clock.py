@@ -1,6 +1,6 @@
 """Moving the database's clock: the time that every rule about money and leadership reads."""
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from containerstacks_shared.database.db import Connection, Pool
 
@@ -27,9 +27,19 @@ async def shift_clock(
     name = await connection.fetchval("select quote_ident(current_database())")
     await connection.execute(f"alter database {name} set {SETTING} = '{interval}'")
     for session in (connection, *also):
-        await session.execute("select set_config($1, $2, false)", SETTING, interval)
+        await shift_session(session, offset)
     if pool is not None:
         await pool.expire_connections()
+
+
+async def shift_session(connection: Connection, offset: timedelta) -> None:
+    """Let `clock_now()` be `offset` away from now in this session alone."""
+    await connection.execute("select set_config($1, $2, false)", SETTING, as_interval(offset))
+
+
+async def go_to(connection: Connection, moment: datetime) -> None:
+    """Let it be this moment in this session alone."""
+    await shift_session(connection, moment - datetime.now(UTC))
 
 
 async def clock_now(connection: Connection) -> datetime:

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import timedelta
 
-import asyncpg
 import pytest
 
 from containerstacks_shared.alerts.alerting import deliveries
@@ -14,7 +13,6 @@ from containerstacks_shared.core.settings import CommonSettings, load_settings
 from containerstacks_shared.database import db
 from containerstacks_shared.outbox.delivery import Delivery
 from support.alert_receiver import AlertReceiver, alert_receiver
-from support.billing import Billing
 
 # Longer than the time between two looks.
 TURN = timedelta(seconds=20)
@@ -35,16 +33,15 @@ class Watcher:
             while await delivery.deliver():
                 pass
 
+    async def look_and_tell(self) -> None:
+        await self.look()
+        await self.tell()
+
 
 @pytest.fixture
 async def receiver() -> AsyncIterator[AlertReceiver]:
     async with alert_receiver() as receiver:
         yield receiver
-
-
-@pytest.fixture
-def billing(database_url: str, pool: db.Pool, connection: asyncpg.Connection) -> Billing:
-    return Billing(dsn=database_url, pool=pool, connection=connection)
 
 
 StartWatcher = Callable[..., Watcher]

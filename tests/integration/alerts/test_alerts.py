@@ -46,8 +46,7 @@ async def test_any_one_process_notices_that_nobody_bills(
     watcher: StartWatcher, receiver: AlertReceiver
 ) -> None:
     aggregator = watcher(sees_money=False)
-    await aggregator.look()
-    await aggregator.tell()
+    await aggregator.look_and_tell()
     assert NOBODY in receiver.titles
 
 
@@ -60,8 +59,7 @@ async def test_what_goes_away_in_time_is_not_told(
     await patient.look()
     assert await _outbox(billing.connection) == []
     await billing.pass_time(timedelta(minutes=2))
-    await patient.look()
-    await patient.tell()
+    await patient.look_and_tell()
     assert NOBODY in receiver.titles
 
 
@@ -75,8 +73,7 @@ async def test_a_pause_is_told_when_it_is_long_and_when_it_ends(
     await one.look()
     await billing.pass_time(TURN)
     await control.resume(billing.connection, reason="done", author="an operator")
-    await one.look()
-    await one.tell()
+    await one.look_and_tell()
     assert receiver.titles == [
         "[ContainerStacks] Billing is paused",
         "[ContainerStacks] Billing has resumed",
@@ -94,8 +91,7 @@ async def test_failed_runs_in_a_row_are_one_alert(
             " values ('daemon', 'schedule', 'test', 1, $1, clock_now(), 'disk full')",
             status.value,
         )
-        await one.look()
-        await one.tell()
+        await one.look_and_tell()
         await billing.pass_time(TURN)
     assert receiver.titles == [
         "[ContainerStacks] The last billing run failed",
@@ -121,8 +117,7 @@ async def test_damage_and_a_held_price_are_told(
     await billing.connection.execute(
         "insert into billing_audits (is_full, finished_at, findings_own) values (true, clock_now(), 0)"
     )
-    await one.look()
-    await one.tell()
+    await one.look_and_tell()
     assert set(receiver.titles) == {
         "[ContainerStacks] An audit found damage",
         "[ContainerStacks] The last audit found no damage",
@@ -167,8 +162,7 @@ async def test_ten_runs_below_the_threshold_are_one_alert_and_a_top_up_ends_it(
     told = []
     for _ in range(10):
         await billing.run()
-        await one.look()
-        await one.tell()
+        await one.look_and_tell()
         told.append(len(receiver.titles))
         await billing.pass_hours(1)
     assert receiver.titles == ["[ContainerStacks] Low balance"]
@@ -176,11 +170,9 @@ async def test_ten_runs_below_the_threshold_are_one_alert_and_a_top_up_ends_it(
     assert "the balance lasts for 71.0 hours, 1 instances." in receiver.bodies[0]
     assert "0.7" not in receiver.bodies[0].replace("71.0", "")
     await billing.credit(organization, "10.00")
-    await one.look()
-    await one.tell()
+    await one.look_and_tell()
     await billing.pass_time(TURN)
-    await one.look()
-    await one.tell()
+    await one.look_and_tell()
     assert receiver.titles[1:] == ["[ContainerStacks] The balance is sufficient again"]
 
 
@@ -193,8 +185,7 @@ async def test_many_low_balances_are_told_in_one_message(
         organization = await fleet.add_organization(billing.connection, balance="0.10")
         await fleet.add_instance(billing.connection, organization, plan, hours_due=0)
     await billing.run()
-    await one.look()
-    await one.tell()
+    await one.look_and_tell()
     assert receiver.titles == ["[ContainerStacks] Low balance (30)"]
     assert "and 10 more" in receiver.bodies[0]
 
@@ -210,8 +201,7 @@ async def test_an_instance_of_no_moment_keeps_nobody_from_being_told(
         await fleet.add_instance(billing.connection, organization, plan, hours_due=0, label=label)
     await billing.connection.execute(f"update vps_instances set created_at = '{moment}' where label = 'odd'")
     await billing.run()
-    await one.look()
-    await one.tell()
+    await one.look_and_tell()
     assert receiver.titles == ["[ContainerStacks] Low balance"]
 
 
@@ -234,8 +224,7 @@ async def test_a_receiver_that_was_down_is_told_once_when_it_is_back(
 ) -> None:
     one = watcher(sees_money=False)
     receiver.status = 503
-    await one.look()
-    await one.tell()
+    await one.look_and_tell()
     assert (receiver.calls, receiver.titles) == (2, [])
     receiver.status = 200
     await one.tell()
@@ -263,8 +252,7 @@ async def test_a_broken_receiver_keeps_no_other_waiting(
     watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
 ) -> None:
     one = watcher("json://127.0.0.1:1/nobody-listens-here")
-    await one.look()
-    await one.tell()
+    await one.look_and_tell()
     assert sorted(receiver.titles) == [NOBODY, BEHIND]
     failed = [message for message in await _outbox(billing.connection) if message["outcome"] is None]
     assert {message["attempts"] for message in failed} == {1}
@@ -283,8 +271,7 @@ async def test_the_end_is_not_told_before_the_beginning(
     await billing.pass_time(TURN)
     receiver.status = 200
     # The first attempt's pause is over: the beginning comes first, and its end after it.
-    await one.look()
-    await one.tell()
+    await one.look_and_tell()
     assert [title.removeprefix("[ContainerStacks] ") for title in receiver.titles] == [
         "Billing is paused",
         "Billing has resumed",
@@ -332,8 +319,7 @@ async def test_no_part_of_a_url_is_in_logs_reprs_or_the_database(
 ) -> None:
     one = watcher()
     receiver.status = 500
-    await one.look()
-    await one.tell()
+    await one.look_and_tell()
     errors = [message["last_error"] for message in await _outbox(billing.connection)]
     assert all("500" in error for error in errors)
     logged = logging_at_debug.readouterr().err

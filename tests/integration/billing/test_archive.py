@@ -261,9 +261,8 @@ async def test_an_archived_cycle_is_refunded_once(
 
 
 async def test_refunded_and_forgiven_hours_are_archived_with_their_chain(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan, instance: UUID
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan, instance: UUID
 ) -> None:
-    poor = await fleet.add_organization(connection, balance="0")
     await fleet.add_instance(connection, poor, plan, hours_due=3)
     run = await billing.run()
     await refunds.refund_run(connection, run.run_id, **OPERATOR)

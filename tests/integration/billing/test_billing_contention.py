@@ -43,9 +43,8 @@ async def test_a_top_up_during_a_run_survives(
 
 
 async def test_a_top_up_during_a_run_pays_what_the_wallet_did_not_cover(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    poor = await fleet.add_organization(connection, balance="0.00")
     instance = await fleet.add_instance(connection, poor, plan, hours_due=2)
     await run_into(billing, TOP_UP, poor.wallet_id)
     assert await billing.hours_billed(instance) == 2

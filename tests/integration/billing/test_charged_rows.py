@@ -72,9 +72,8 @@ async def test_a_charge_is_a_cycle_in_the_originals_form(
 
 
 async def test_a_refusal_is_a_failed_cycle_in_the_originals_form(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    poor = await fleet.add_organization(connection, balance="0.00")
     created_at = await clock_now(connection) - timedelta(hours=2, minutes=30)
     instance = await fleet.add_instance(connection, poor, plan, created_at=created_at)
     await billing.run()

@@ -75,9 +75,8 @@ async def test_an_instance_deleted_within_its_first_hour_owes_nothing(
 
 
 async def test_a_deleted_instance_without_money_stays_one_debt_until_it_is_paid(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    poor = await fleet.add_organization(connection, balance="0.00")
     instance = await fleet.add_instance(connection, poor, plan, hours_due=2)
     await connection.execute(DELETE_INSTANCE, instance)
     for _ in range(2):
@@ -111,9 +110,8 @@ async def test_deleting_a_whole_organization_writes_its_hours_off_on_record(
 
 
 async def test_deleting_an_organization_writes_off_what_its_deleted_instances_still_owed(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    poor = await fleet.add_organization(connection, balance="0.00")
     in_debt = await fleet.add_instance(connection, poor, plan, hours_due=3)
     await billing.run()
     await connection.execute(DELETE_INSTANCE, in_debt)

@@ -3,6 +3,7 @@
 import secrets
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 import asyncpg
 import pytest
@@ -24,6 +25,13 @@ async def rate_of(billing: Billing, organization: Organization, plan: Plan | str
     return rate
 
 
+async def add_nanode(billing: Billing, price: str, **fields: Any) -> Plan:
+    """Add one of several plans that the provider calls `g6-nanode-1`."""
+    return await fleet.add_plan(
+        billing.connection, base_price=price, markup_price="0", provider_plan_id="g6-nanode-1", **fields
+    )
+
+
 # Which plan -------------------------------------------------------------------------------------
 
 
@@ -37,12 +45,10 @@ async def test_an_exact_plan_id_goes_before_any_provider_id(
 
 
 async def test_a_provider_id_means_the_plan_of_the_instances_region(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization
+    billing: Billing, organization: Organization
 ) -> None:
     for price, region in (("7.30", "us-east"), ("14.60", "eu-west"), ("21.90", "ap-south")):
-        await fleet.add_plan(
-            connection, base_price=price, markup_price="0", provider_plan_id="g6-nanode-1", region=region
-        )
+        await add_nanode(billing, price, region=region)
     assert await rate_of(billing, organization, "g6-nanode-1", region="eu-west") == 2 * CENT
     assert await rate_of(billing, organization, "g6-nanode-1", region="ap-south") == 3 * CENT
 
@@ -53,9 +59,7 @@ async def test_a_region_of_any_length_is_taken_and_has_its_price(
     # Longer than an index takes, and random, so that it cannot be compressed.
     endless = secrets.token_hex(4800)
     for price, region in (("7.30", "us-east"), ("14.60", endless)):
-        await fleet.add_plan(
-            connection, base_price=price, markup_price="0", provider_plan_id="g6-nanode-1", region=region
-        )
+        await add_nanode(billing, price, region=region)
     assert await rate_of(billing, organization, "g6-nanode-1", region=endless) == 2 * CENT
     assert await connection.fetchval("select sum(amount) from vps_counts_now") == 1
 
@@ -64,9 +68,7 @@ async def test_a_provider_id_in_a_region_without_plan_means_the_oldest_active_on
     billing: Billing, connection: asyncpg.Connection, organization: Organization
 ) -> None:
     for price, active, age in (("7.30", False, 30), ("14.60", True, 20), ("21.90", True, 10)):
-        plan = await fleet.add_plan(
-            connection, base_price=price, markup_price="0", provider_plan_id="g6-nanode-1", active=active
-        )
+        plan = await add_nanode(billing, price, active=active)
         await connection.execute(
             "update vps_plans set created_at = now() - $2::interval where id = $1",
             plan.id,
@@ -79,7 +81,7 @@ async def test_touching_a_plan_row_moves_no_rate(
     billing: Billing, connection: asyncpg.Connection, organization: Organization
 ) -> None:
     for price in ("7.30", "73.00"):
-        await fleet.add_plan(connection, base_price=price, markup_price="0", provider_plan_id="g6-nanode-1")
+        await add_nanode(billing, price)
     assert await rate_of(billing, organization, "g6-nanode-1", region="us-east") == CENT
     # A new row version, now the last one in the table.
     await connection.execute("update vps_plans set name = name || '!' where base_price = 7.30")
@@ -97,17 +99,10 @@ async def test_a_withdrawn_plan_goes_on_billing_those_who_have_it(
 
 
 async def test_a_withdrawn_plan_of_the_region_goes_before_an_active_one_elsewhere(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization
+    billing: Billing, organization: Organization
 ) -> None:
     for price, region, active in (("7.30", "eu-west", True), ("14.60", "us-east", False)):
-        await fleet.add_plan(
-            connection,
-            base_price=price,
-            markup_price="0",
-            provider_plan_id="g6-nanode-1",
-            region=region,
-            active=active,
-        )
+        await add_nanode(billing, price, region=region, active=active)
     assert await rate_of(billing, organization, "g6-nanode-1", region="us-east") == 2 * CENT
 
 
@@ -232,9 +227,7 @@ async def test_a_move_to_another_region_is_charged_at_its_price_from_the_next_ho
     billing: Billing, connection: asyncpg.Connection, organization: Organization
 ) -> None:
     for price, region in (("7.30", "us-east"), ("14.60", "eu-west")):
-        await fleet.add_plan(
-            connection, base_price=price, markup_price="0", provider_plan_id="g6-nanode-1", region=region
-        )
+        await add_nanode(billing, price, region=region)
     instance = await fleet.add_instance(connection, organization, "g6-nanode-1", region="us-east")
     await billing.pass_hours(0.5)
     await connection.execute(

@@ -236,13 +236,12 @@ async def test_a_refund_settles_debts_like_any_money_that_comes_in(
 
 
 async def test_cycles_that_nobody_paid_to_us_are_refused(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
     with pytest.raises(NotFound, match="there is no billing cycle"):
         await refunds.refund_cycle(connection, uuid4(), **OPERATOR)
     with pytest.raises(NotFound, match="there is no billing run 4711"):
         await refunds.refund_run(connection, 4711, **OPERATOR)
-    poor = await fleet.add_organization(connection, balance="0")
     await fleet.add_instance(connection, poor, plan, hours_due=2)
     run_id = (await billing.run()).run_id
     with pytest.raises(ContainerStacksError, match="is failed: nobody paid it"):

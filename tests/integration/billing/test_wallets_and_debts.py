@@ -178,9 +178,8 @@ async def test_of_hours_that_begin_together_the_older_instances_go_first(
 
 
 async def test_a_debt_writes_one_failed_cycle_however_often_it_is_tried(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    poor = await fleet.add_organization(connection, balance="0.00")
     instance = await fleet.add_instance(connection, poor, plan, hours_due=1)
     await billing.run()
     opened_at = (await billing.open_debts())[instance]["opened_at"]
@@ -195,9 +194,8 @@ async def test_a_debt_writes_one_failed_cycle_however_often_it_is_tried(
 
 
 async def test_a_debt_is_settled_when_money_arrives_and_history_keeps_it(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    poor = await fleet.add_organization(connection, balance="0.00")
     instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
     await billing.run()
     await billing.credit(poor, "5.00")
@@ -217,9 +215,8 @@ async def test_a_debt_is_settled_when_money_arrives_and_history_keeps_it(
 
 
 async def test_a_long_debt_is_paid_in_part_and_stays_the_same_debt(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    poor = await fleet.add_organization(connection, balance="0.00")
     instance = await fleet.add_instance(connection, poor, plan, hours_due=100)
     await billing.run()
     debt = (await billing.open_debts())[instance]["id"]
@@ -237,9 +234,8 @@ async def test_a_long_debt_is_paid_in_part_and_stays_the_same_debt(
 
 
 async def test_an_instance_that_owes_again_later_has_a_new_debt(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    poor = await fleet.add_organization(connection, balance="0.00")
     instance = await fleet.add_instance(connection, poor, plan, hours_due=1)
     await billing.run()
     await billing.credit(poor, "0.01")
@@ -264,9 +260,8 @@ async def test_after_a_top_up_only_debtors_with_money_are_billed(
 
 
 async def test_money_that_is_partly_spent_elsewhere_at_once_still_settles_a_debt(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    poor = await fleet.add_organization(connection, balance="0.00")
     await fleet.add_instance(connection, poor, plan, hours_due=1)
     await billing.run()
     await billing.credit(poor, "5.00")
@@ -278,9 +273,8 @@ async def test_money_that_is_partly_spent_elsewhere_at_once_still_settles_a_debt
 
 
 async def test_a_top_up_that_began_before_a_run_and_ended_after_it_settles_a_debt(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    poor = await fleet.add_organization(connection, balance="0.00")
     await fleet.add_instance(connection, poor, plan, hours_due=1)
     await billing.run()
     async with another_session(billing.dsn) as application, application.transaction():
@@ -293,9 +287,8 @@ async def test_a_top_up_that_began_before_a_run_and_ended_after_it_settles_a_deb
 
 
 async def test_money_that_covers_no_hour_is_not_worth_a_run(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    poor = await fleet.add_organization(connection, balance="0.00")
     await fleet.add_instance(connection, poor, plan, hours_due=2)
     await billing.run()
     await billing.credit(poor, "0.009")

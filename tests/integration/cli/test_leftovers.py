@@ -1,6 +1,5 @@
 """Processes that a killed `up` left, and ports that somebody else has."""
 
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,9 +9,8 @@ import pytest
 from containerstacks_shared.core.errors import CannotListen, ConfigurationError
 from containerstacks_shared.local.addresses import assert_free
 from containerstacks_shared.local.processes import end_leftovers
-from support.processes import free_port
+from support.processes import LOCALHOST, free_port
 
-LOCALHOST = "127.0.0.1"
 # Says that it is there, then waits for its end.
 WAITS = "import sys; print('ready', flush=True); sys.stdin.read()"
 
@@ -39,19 +37,6 @@ def test_a_leftover_is_ended(leftover: subprocess.Popen[str]) -> None:
 def test_a_stranger_with_the_number_of_a_leftover_is_left_alone(leftover: subprocess.Popen[str]) -> None:
     assert end_leftovers({"containerstacks-web": leftover.pid}) == []
     assert leftover.poll() is None
-
-
-def test_a_free_port_is_fine() -> None:
-    assert_free(LOCALHOST, {"PORT": free_port()})
-
-
-def test_a_busy_port_is_told_with_its_variable() -> None:
-    with socket.create_server((LOCALHOST, 0)) as server:
-        port = server.getsockname()[1]
-        with pytest.raises(
-            CannotListen, match=f"^BILLING_DAEMON_PORT: {LOCALHOST}:{port} is in use by another process"
-        ):
-            assert_free(LOCALHOST, {"PORT": free_port(), "BILLING_DAEMON_PORT": port})
 
 
 def test_two_services_cannot_have_one_port() -> None:

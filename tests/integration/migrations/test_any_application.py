@@ -17,6 +17,7 @@ from containerstacks_shared.database import db, suitability
 from containerstacks_shared.fleet.counts import read_platform_statistics
 from support import catalog, fleet, roles, schema_a_data
 from support.billing import Billing
+from support.fleet import Organization
 from support.guard import assert_sound, beat, refusals
 from support.original_biller import OriginalBiller, Version
 
@@ -212,6 +213,15 @@ def test_money_columns_cannot_be_narrowed_unnoticed(database_url: str) -> None:
             execute(database_url, statement)
 
 
+async def billed(billing: Billing) -> tuple[UUID, Organization, Decimal | None]:
+    """Bill seven hours of an instance at a price that no column of the application holds; return what was left."""
+    organization = await fleet.add_organization(billing.connection)
+    plan = await fleet.add_plan(billing.connection, base_price="4.00", markup_price="0")
+    instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=7)
+    await billing.run()
+    return instance, organization, await billing.balance(organization.wallet_id)
+
+
 async def upgraded(billing: Billing, *, upgrade: Callable[[], None]) -> None:
     schema.suspend(billing.dsn)
     upgrade()
@@ -221,12 +231,7 @@ async def upgraded(billing: Billing, *, upgrade: Callable[[], None]) -> None:
 
 async def test_an_upgrade_keeps_every_decimal(database_url: str) -> None:
     async with billing_on(database_url) as billing:
-        connection = billing.connection
-        organization = await fleet.add_organization(connection)
-        plan = await fleet.add_plan(connection, base_price="4.00", markup_price="0")
-        instance = await fleet.add_instance(connection, organization, plan, hours_due=7)
-        await billing.run()
-        balance = await billing.balance(organization.wallet_id)
+        instance, organization, balance = await billed(billing)
 
         def upgrade() -> None:
             execute(database_url, EXPAND_PRECISION + ";" + BACKUPS)
@@ -237,8 +242,8 @@ async def test_an_upgrade_keeps_every_decimal(database_url: str) -> None:
         assert balance is not None
         assert await billing.balance(organization.wallet_id) == balance - 1
         assert [finding.check for finding in await billing.verify()] == ["unexplained_entries"]
-        assert not (await control.read_control(connection)).paused
-        await connection.execute("update vps_plans set backup_price_hourly = 0.001")
+        assert not (await control.read_control(billing.connection)).paused
+        await billing.connection.execute("update vps_plans set backup_price_hourly = 0.001")
         await billing.pass_hours(1)
         await billing.run()
         assert await billing.hours_billed(instance) == 8
@@ -253,12 +258,7 @@ async def test_a_database_between_two_versions_is_adopted_upgraded_and_left(
     before = catalog.tables(empty_database_url)
     assert schema.migrate(empty_database_url).kind == "adopted"
     async with billing_on(empty_database_url) as billing:
-        connection = billing.connection
-        organization = await fleet.add_organization(connection)
-        plan = await fleet.add_plan(connection, base_price="4.00", markup_price="0")
-        instance = await fleet.add_instance(connection, organization, plan, hours_due=7)
-        await billing.run()
-        balance = await billing.balance(organization.wallet_id)
+        instance, organization, balance = await billed(billing)
         rest = schema_a_data.steps_to_schema_b()[taken:]
         await upgraded(billing, upgrade=lambda: schema_a_data.take_steps(empty_database_url, rest))
         assert await billing.balance(organization.wallet_id) == balance

@@ -48,29 +48,40 @@ def shown(run_command: RunCommand) -> Shown:
     return run
 
 
-def test_it_recognises_the_version_that_looks_for_a_daemon(schema_a_url: str, shown: Shown) -> None:
-    said = shown(schema_a_url)
-    assert "would adopt it" in said
-    assert "looks for a daemon before it bills" in said
-    assert "sells no backups" in said
-    assert "lets a payment be pending" in said
-    assert "billing_daemon_status, " not in said
-
-
-def test_it_recognises_the_version_before_the_daemon(before_the_daemon_url: str, shown: Shown) -> None:
-    said = shown(before_the_daemon_url)
-    assert "does not look for a daemon" in said
-    assert " billing_daemon_status, " in said
-
-
-def test_it_recognises_the_later_version(schema_b_url: str, shown: Shown) -> None:
-    said = shown(schema_b_url)
-    assert "does not look for a daemon" in said
-    assert "sells backups" in said
-    assert "has no containers" in said
-    assert "lets no payment be pending" in said
-    assert "has row-level security" in said
-    assert "No hour is owed" in said
+@pytest.mark.parametrize(
+    ("version", "said", "unsaid"),
+    [
+        (
+            "schema_a_url",
+            [
+                "would adopt it",
+                "looks for a daemon before it bills",
+                "sells no backups",
+                "lets a payment be pending",
+            ],
+            ["billing_daemon_status, "],
+        ),
+        ("before_the_daemon_url", ["does not look for a daemon", " billing_daemon_status, "], []),
+        (
+            "schema_b_url",
+            [
+                "does not look for a daemon",
+                "sells backups",
+                "has no containers",
+                "lets no payment be pending",
+                "has row-level security",
+                "No hour is owed",
+            ],
+            [],
+        ),
+    ],
+)
+def test_it_recognises_each_version_of_the_application(
+    request: pytest.FixtureRequest, shown: Shown, version: str, said: list[str], unsaid: list[str]
+) -> None:
+    told = shown(request.getfixturevalue(version))
+    assert [words for words in said if words not in told] == []
+    assert [words for words in unsaid if words in told] == []
 
 
 def test_what_it_says_would_change_is_what_changes(schema_a_url: str) -> None:

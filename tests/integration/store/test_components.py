@@ -18,17 +18,12 @@ from containerstacks_shared.status.documents import (
     UptimeWindow,
 )
 from containerstacks_shared.status.incident_drafts import MaintenanceDraft
-from support.clock import SETTING
+from support.clock import go_to
 from support.waiting import listening
 
 NOON = datetime(2030, 3, 10, 12, 0, 30, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 OPERATIONAL, DOWN = ComponentState.OPERATIONAL, ComponentState.DOWN
-
-
-async def go_to(connection: asyncpg.Connection, moment: datetime) -> None:
-    offset = (moment - datetime.now(UTC)).total_seconds()
-    await connection.execute("select set_config($1, $2, false)", SETTING, f"{offset} seconds")
 
 
 async def record_at(

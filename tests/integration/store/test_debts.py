@@ -8,22 +8,10 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.billing import debts
-from containerstacks_shared.database import db
 from support import fleet
 from support.billing import Billing
 from support.clock import clock_now
 from support.fleet import Plan
-
-
-@pytest.fixture
-def billing(database_url: str, pool: db.Pool, connection: asyncpg.Connection) -> Billing:
-    return Billing(database_url, pool, connection)
-
-
-@pytest.fixture
-async def plan(connection: asyncpg.Connection) -> Plan:
-    """An hour of it costs 0.01."""
-    return await fleet.add_plan(connection)
 
 
 async def test_an_open_debt_says_since_when_and_how_much(

@@ -9,17 +9,12 @@ import pytest
 from containerstacks_shared.fleet.vps import VpsStatusCounts
 from containerstacks_shared.status import history
 from containerstacks_shared.status.history import Resolution, Retention, Span
-from support.clock import SETTING, as_interval, clock_now
+from support.clock import clock_now, go_to
 
 LONG = Retention(minutes=timedelta(days=7), hours=timedelta(days=100), days=timedelta(days=3650))
 ROWS = (
     "select started_at, samples, running from vps_history where resolution_minutes = $1 order by started_at"
 )
-
-
-async def go_to(connection: asyncpg.Connection, moment: datetime) -> None:
-    now = datetime.now(UTC)
-    await connection.execute("select set_config($1, $2, false)", SETTING, as_interval(moment - now))
 
 
 async def record_at(

@@ -17,7 +17,7 @@ from containerstacks_shared.status.documents import (
     IncidentStatus,
 )
 from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentDraft, MaintenanceDraft
-from support.clock import SETTING, as_interval, clock_now
+from support.clock import clock_now, shift_session
 from support.waiting import listening
 
 DRAFT = IncidentDraft(
@@ -47,10 +47,6 @@ async def plan(
 ) -> Incident:
     draft = await window(connection, begins, length)
     return await incidents.plan_maintenance(connection, draft, author="ann")
-
-
-async def pass_time(connection: asyncpg.Connection, offset: timedelta) -> None:
-    await connection.execute("select set_config($1, $2, false)", SETTING, as_interval(offset))
 
 
 async def change(connection: asyncpg.Connection, incident: Incident, **wanted: object) -> Incident:
@@ -93,13 +89,13 @@ async def test_a_maintenance_begins_and_ends_by_itself(connection: asyncpg.Conne
     assert planned.status is IncidentStatus.SCHEDULED
     assert await incidents.read_current(connection) == [planned]
 
-    await pass_time(connection, HOUR + timedelta(seconds=1))
+    await shift_session(connection, HOUR + timedelta(seconds=1))
     (begun,) = await incidents.read_current(connection)
     assert begun.status is IncidentStatus.IN_PROGRESS
     assert begun.updates[0].created_at == begun.updated_at == planned.starts_at
     assert [update.status for update in begun.updates] == ["in_progress", "scheduled"]
 
-    await pass_time(connection, 3 * HOUR + timedelta(seconds=1))
+    await shift_session(connection, 3 * HOUR + timedelta(seconds=1))
     assert await incidents.read_current(connection) == []
     over = await incidents.read(connection, IncidentId(planned.id))
     assert over.status is IncidentStatus.COMPLETED
@@ -116,7 +112,7 @@ async def test_a_maintenance_can_be_cancelled_before_and_while_it_goes_on(
 
     assert cancelled.status is IncidentStatus.CANCELLED
     assert [update.status for update in cancelled.updates] == ["cancelled", "in_progress", "scheduled"]
-    await pass_time(connection, 2 * HOUR)
+    await shift_session(connection, 2 * HOUR)
     never = await incidents.read(connection, IncidentId(before.id))
     assert [update.status for update in never.updates] == ["cancelled", "scheduled"]
     assert await incidents.read_current(connection) == []

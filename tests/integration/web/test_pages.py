@@ -113,11 +113,6 @@ async def test_every_page_has_one_heading_landmarks_and_a_way_past_the_menu(site
     ]
 
 
-@pytest.mark.parametrize("path", PAGES)
-async def test_no_page_says_a_word_about_networking(site: Site, path: str) -> None:
-    assert "network" not in (await page_of(site, path)).lower()
-
-
 async def test_names_are_text_whatever_they_hold(open_site: OpenSite, connection: asyncpg.Connection) -> None:
     nasty = "<script>alert(1)</script>"
     site = await open_site(company_name=f'{nasty}" onload="x')
@@ -280,9 +275,3 @@ async def test_a_refused_sign_in_says_why_and_keeps_the_address(site: Site) -> N
     assert "value" not in fields["password"]
     assert fields["password"]["aria-describedby"] == "login-problem"
     assert [tag["role"] for tag in markup.all("p") if tag.get("id") == "login-problem"] == ["alert"]
-
-
-async def test_an_error_is_a_page_for_people_and_names_no_secret(site: Site) -> None:
-    response = await site.get("/nothing-here", accept=HTML)
-    assert response.status == 404
-    assert "Page not found" in await response.text()

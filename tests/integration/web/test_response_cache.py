@@ -10,6 +10,7 @@ import pytest
 
 from containerstacks_shared.database.db import Connection
 from containerstacks_web.database import POOL
+from containerstacks_web.http.headers import PUBLIC_CACHING
 from containerstacks_web.live import freshness as live_freshness
 from containerstacks_web.live.feed import SNAPSHOT_FEED
 from containerstacks_web.pages import handlers
@@ -32,14 +33,20 @@ SHARED_HEADERS = (
 @pytest.mark.parametrize("path", PATHS)
 async def test_who_has_it_already_is_told_so(site: Site, path: str) -> None:
     first = await site.get(path)
-    again = await site.get(path, if_none_match=first.headers["ETag"])
-    if again.status == 200:
-        # Another reading came in between.
-        again = await site.get(path, if_none_match=again.headers["ETag"])
-    assert again.status == 304
-    assert await again.read() == b""
-    assert again.headers["ETag"].startswith('W/"')
-    assert "X-Request-ID" in again.headers
+    assert first.headers["ETag"].startswith('W/"')
+    assert first.headers["Vary"].startswith("Authorization, Cookie, X-API-Key")
+    assert first.headers["Cache-Control"] == PUBLIC_CACHING
+
+    async def unchanged() -> bool:
+        # A new reading may have come in between; then the next pair is tried.
+        known = (await site.get(path)).headers["ETag"]
+        again = await site.get(path, if_none_match=known)
+        assert again.status == 304, again.status
+        assert await again.read() == b""
+        assert "X-Request-ID" in again.headers
+        return again.headers["ETag"] == known
+
+    await eventually(unchanged)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -104,29 +111,6 @@ async def test_the_short_way_and_the_long_way_answer_alike(site: Site, path: str
         assert "VPS" in await short.text()
     else:
         assert (await short.json()).keys() == (await long.json()).keys()
-
-
-async def test_a_theme_is_kept_apart(site: Site) -> None:
-    plain = await (await site.get("/status")).text()
-    dark = await (await site.get("/status", cookie="theme=dark")).text()
-    assert 'data-theme="dark"' in dark
-    assert 'data-theme="dark"' not in plain
-
-
-async def test_it_is_zipped_only_for_those_who_can_unzip(site: Site) -> None:
-    plain = await site.client.get("/status", headers={"Accept-Encoding": "identity"})
-    assert "Content-Encoding" not in plain.headers
-    zipped = await site.client.get("/status", headers={"Accept-Encoding": "gzip"})
-    assert zipped.headers["Content-Encoding"] == "gzip"
-    assert int(zipped.headers["Content-Length"]) < len(await plain.read())
-
-
-async def test_a_stranger_who_asks_too_often_is_refused_and_counted_once(open_site: OpenSite) -> None:
-    site = await open_site(rate_limit_anonymous="5/15 minutes")
-    codes = [(await site.get("/api/health/stats")).status for _ in range(7)]
-    assert codes == [200] * 5 + [429] * 2
-    refused = await site.get("/api/health/stats")
-    assert int(refused.headers["Retry-After"]) > 0
 
 
 async def ask(site: Site, head: str, *, answers: int = 1) -> list[str]:
@@ -194,24 +178,6 @@ async def test_a_name_that_a_proxy_gave_is_kept_at_no_cost(
     assert answer.status == 200
     invented = await site.get("/status", x_request_id="<script>")
     assert re.fullmatch("[0-9a-f]{32}", invented.headers["X-Request-ID"])
-
-
-async def test_who_rules_gzip_out_gets_none(site: Site) -> None:
-    for accepted, coding in (("br, gzip;q=0.5", "gzip"), ("gzip;q=0, br", None), ("br", None)):
-        answer = await site.get("/status", accept_encoding=accepted)
-        assert answer.headers.get("Content-Encoding") == coding, accepted
-
-
-async def test_caches_are_told_that_other_sites_are_answered_otherwise(open_site: OpenSite) -> None:
-    site = await open_site(cors_origins="https://panel.example.com")
-    plain = await site.get("/api/health/stats")
-    asked = await site.get("/api/health/stats", origin="https://panel.example.com")
-    assert plain.headers["Vary"] == asked.headers["Vary"]
-    assert plain.headers["Vary"].endswith(", Origin")
-    assert "Access-Control-Allow-Origin" not in plain.headers
-    assert asked.headers["Access-Control-Allow-Origin"] == "https://panel.example.com"
-    anybody = await open_site(cors_origins="*")
-    assert (await anybody.get("/api/health/stats")).headers["Access-Control-Allow-Origin"] == "*"
 
 
 async def test_a_site_that_goes_by_certain_names_is_served_under_them_from_memory(

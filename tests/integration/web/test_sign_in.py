@@ -189,11 +189,6 @@ async def test_guessing_is_stopped(site: Site, connection: Connection) -> None:
     assert (await site.sign_in(EMAIL)).status == 303
 
 
-async def test_sign_in_returns_to_where_the_visitor_was(site: Site, connection: Connection) -> None:
-    await fleet.add_user(connection, email=EMAIL)
-    assert (await site.sign_in(EMAIL, next="/about")).headers["Location"] == "/about"
-
-
 async def test_a_session_survives_its_web_process(
     site: Site, connection: Connection, database_url: str
 ) -> None:

@@ -1,0 +1,26 @@
+"""What tests of one component bill and count."""
+
+import asyncpg
+import pytest
+
+from containerstacks_shared.database import db
+from support import fleet
+from support.billing import Billing
+from support.fleet import Organization, Plan
+
+
+@pytest.fixture
+def billing(database_url: str, pool: db.Pool, connection: asyncpg.Connection) -> Billing:
+    return Billing(database_url, pool, connection)
+
+
+@pytest.fixture
+async def plan(connection: asyncpg.Connection) -> Plan:
+    """An hour of it costs 0.01."""
+    return await fleet.add_plan(connection)
+
+
+@pytest.fixture
+async def organization(connection: asyncpg.Connection) -> Organization:
+    """It has 100 USD."""
+    return await fleet.add_organization(connection)
