@@ -324,6 +324,43 @@ async def test_whoever_got_into_web_can_charge_what_is_due_once_and_nothing_else
     assert balance == 100 - 3 * await connection.fetchval("select max(hourly_rate) from hourly_rates")
 
 
+async def test_what_web_did_is_dated_by_the_databases_clock_and_not_by_a_clock_of_its_own(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    began = await connection.fetchval("select clock_present()")
+    organization = await fleet.add_organization(connection)
+    plan = await fleet.add_plan(connection)
+    kept, forgiven = [
+        await fleet.add_instance(connection, owner, plan, hours_due=2)
+        for owner in (organization, await fleet.add_organization(connection, balance="0"))
+    ]
+    web = await asyncpg.connect(roles.as_role(database_url, roles.WEB))
+    for offset in ("-1000 hours", "1000 hours"):
+        await web.execute("select set_config('containerstacks.clock_offset', $1, false)", offset)
+        await roles.charge(web, organization.id, "clock_timestamp()")
+        credited = "select * from credit_wallet($1, 1, $2, 'why', 'me')"
+        await web.fetch(credited, organization.id, f"reference {offset}")
+    cycles = await connection.fetch("select id from vps_billing_cycles where vps_instance_id = $1", kept)
+    await web.fetch(
+        "select * from refund_cycles($1, null, null, $2, 'why', 'me')",
+        [cycle["id"] for cycle in cycles],
+        cycles[0]["id"],
+    )
+    owner = await connection.fetchval("select organization_id from vps_instances where id = $1", forgiven)
+    await web.fetch("select * from write_off_hours($1, null, null, 'why', 'me')", owner)
+    await web.close()
+    for table, column in (
+        ("wallet_ledger_entries", "recorded_at"),
+        ("payment_transactions", "created_at"),
+        ("billing_corrections", "decided_at"),
+        ("action_log", "at"),
+    ):
+        found = await connection.fetchrow(f"select min({column}), max({column}) from {table}")
+        assert found is not None
+        first, last = found
+        assert began <= first <= last <= await connection.fetchval("select clock_present()"), table
+
+
 # The script -------------------------------------------------------------------------------------
 
 

@@ -231,6 +231,7 @@ declare
     instances_advanced bigint;
     wallets_charged uuid[];
     wallets_locked uuid[];
+    present timestamptz;
 begin
     if moment > now() + clock_offset() then
         raise exception 'billing until % is refused: that is not past yet', moment
@@ -238,6 +239,7 @@ begin
     end if;
     -- A statement of its own: the next one's snapshot is younger than these locks.
     wallets_locked := array(select lock_paying_wallets(organizations));
+    present := clock_present();
     -- A debt is that of whoever has the instance now, and nobody's once its organization is gone. Triggers see to both, but not
     -- to a debt that opened while the other transaction was under way.
     update vps_debts d
@@ -278,10 +280,11 @@ begin
          cross join id_prefix p
     ), ledger as (
         insert into wallet_ledger_entries
-            (id, wallet_id, organization_id, kind, amount, balance_after, billing_run_id, wallet_currency)
+            (id, wallet_id, organization_id, kind, amount, balance_after, billing_run_id, wallet_currency,
+             recorded_at)
         overriding system value
         select e.id, e.wallet_id, e.organization_id, 'charge', -e.amount, e.balance_after, run,
-               (select w.currency from wallets w where w.id = e.wallet_id)
+               (select w.currency from wallets w where w.id = e.wallet_id), present
           from entry e
     ), wallet_moved as (
         -- An increment, never a value read earlier.

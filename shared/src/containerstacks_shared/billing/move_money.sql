@@ -15,6 +15,8 @@ create or replace function credit_wallet(
 declare
     wallet uuid;
     held numeric;
+    -- The database's, and not the session's, which its caller can shift.
+    present constant timestamptz := clock_present();
 begin
     -- What a wallet holds unchanged; NaN is above every number.
     if not (credit_wallet.amount > 0 and credit_wallet.amount < 10000000000
@@ -54,7 +56,7 @@ begin
         select time_ordered_uuid(), credit_wallet.organization, credit_wallet.amount, 'USD', 'wallet_credit', 'internal',
                credit_wallet.reference, 'completed', 'Wallet credit - ' || credit_wallet.reference,
                jsonb_build_object('balance_before', held, 'balance_after', held + credit_wallet.amount, 'credited_by', credit_wallet.author),
-               entry.id, clock_now(), clock_now()
+               entry.id, present, present
           from entry
             on conflict (provider_transaction_id)
                where payment_method = 'wallet_credit' and metadata ? 'credited_by'
@@ -100,6 +102,7 @@ create or replace function refund_cycles(
 declare
     wallets_locked uuid[];
     wallets_moved uuid[];
+    present constant timestamptz := clock_present();
 begin
     if refund_cycles.decision is not null and not exists (
         select from billing_corrections c
@@ -208,7 +211,7 @@ begin
                'Refund of ' || description,
                jsonb_build_object('balance_before', balance_after - amount, 'balance_after', balance_after,
                                   'refunded_transaction_id', payment_transaction_id, 'billing_correction_id', decision_id),
-               entry_id, clock_now(), clock_now()
+               entry_id, present, present
           from credited
     )
     select min(decision_id) as decision_id, count(*) as cycles, coalesce(sum(hours), 0)::bigint as hours,

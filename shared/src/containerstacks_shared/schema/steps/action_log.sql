@@ -3,7 +3,7 @@
 
 create table action_log (
     id bigint generated always as identity primary key,
-    at timestamptz not null default clock_now(),
+    at timestamptz not null default clock_present(),
     actor text not null,
     -- The application of the session: 'containerstacks-web', 'containerstacks-cli', or what somebody's own program says.
     through text not null default current_setting('application_name'),

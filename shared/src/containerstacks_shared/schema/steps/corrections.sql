@@ -10,7 +10,7 @@ create table billing_corrections (
     vps_instance_id uuid,
     reason text not null,
     author text not null,
-    decided_at timestamptz not null default clock_now()
+    decided_at timestamptz not null default clock_present()
 );
 
 -- A cycle is refunded once: its id is the refund's reference.
@@ -33,7 +33,7 @@ create table ledger_explanations (
     wallet_ledger_entry_id bigint primary key,
     reason text not null,
     author text not null,
-    explained_at timestamptz not null default clock_now(),
+    explained_at timestamptz not null default clock_present(),
     -- A refund of the application's explains one movement (guard_refunds.sql).
     application_refund_id uuid unique
 );

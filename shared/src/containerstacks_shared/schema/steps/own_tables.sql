@@ -282,7 +282,7 @@ create table wallet_ledger_entries (
     written_by text not null default session_user,
     application_name text not null default current_setting('application_name'),
     -- When the wallet's row was held, not when its transaction began: so a run that came later has seen it.
-    recorded_at timestamptz not null default clock_timestamp() + (clock_now() - now())
+    recorded_at timestamptz not null default clock_present()
 );
 create index wallet_ledger_entries_wallet on wallet_ledger_entries (wallet_id, id);
 
