@@ -5,7 +5,9 @@ from typing import Any
 from containerstacks_web.pages.verdict import Verdict
 
 
-def facts(*, freshness: str = "fresh", total: int = 100, error: int = 0, **daemon: Any) -> dict[str, Any]:
+def facts(
+    *, freshness: str = "fresh", total: int = 100, error: int = 0, switching_over: bool = False, **daemon: Any
+) -> dict[str, Any]:
     return {
         "freshness": freshness,
         "vps": {"total": total, "byStatus": {"running": total - error, "error": error}},
@@ -16,7 +18,8 @@ def facts(*, freshness: str = "fresh", total: int = 100, error: int = 0, **daemo
             "warningThresholdExceeded": False,
             **daemon,
         },
-        "nobodyBills": daemon.get("activeBiller") == "none" and not daemon.get("switchingOver"),
+        "switchingOver": switching_over,
+        "nobodyBills": daemon.get("activeBiller") == "none" and not switching_over,
     }
 
 
@@ -63,13 +66,13 @@ CASES: list[tuple[str, dict[str, Any], Verdict, str]] = [
     ("nobody bills", facts(**_DEAD), Verdict.PROBLEM, "Hourly billing is not running"),
     (
         "between two billers",
-        facts(activeBiller="none", switchingOver=True),
+        facts(activeBiller="none", switching_over=True),
         Verdict.ATTENTION,
         "Billing is switching over",
     ),
     (
         "what is wrong is more than that",
-        facts(error=30, activeBiller="none", switchingOver=True),
+        facts(error=30, activeBiller="none", switching_over=True),
         Verdict.PROBLEM,
         "Widespread VPS errors",
     ),

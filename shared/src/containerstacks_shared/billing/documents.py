@@ -7,6 +7,7 @@ from decimal import Decimal
 from enum import StrEnum
 
 from pydantic import Field, computed_field
+from pydantic.json_schema import SkipJsonSchema
 
 from containerstacks_shared.core.documents import Count, Document, Figure, Money, Timestamp
 from containerstacks_shared.core.money import CURRENCY
@@ -75,8 +76,9 @@ class DaemonStatus(Document):
     is_stale: bool = True
     warning_threshold_exceeded: bool = True
     active_biller: ActiveBiller = ActiveBiller.NONE
-    # A biller ended seconds ago, and another is expected; `active_biller` is then `none`.
-    switching_over: bool = False
+    # A biller ended seconds ago, and another is expected; `active_biller` is then `none`. For pages only: the fields of the
+    # document that is sent are fixed.
+    switching_over: SkipJsonSchema[bool] = Field(default=False, exclude=True)
 
 
 class BillingRunRecord(Document):

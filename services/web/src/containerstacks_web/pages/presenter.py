@@ -24,6 +24,7 @@ _NOTHING: Final[Mapping[str, object]] = {
     "vps": {},
     "daemon": {},
     "daemonOverdue": None,
+    "switchingOver": None,
     "nobodyBills": None,
 }
 # How the page's script is connected. It starts from here; without scripts it stays here.
@@ -95,6 +96,7 @@ def _document(snapshot: StatusSnapshot) -> Mapping[str, object]:
         "vps": snapshot.vps.model_dump(mode="json"),
         "daemon": snapshot.daemon.model_dump(mode="json"),
         "daemonOverdue": is_daemon_overdue(snapshot.daemon),
+        "switchingOver": snapshot.daemon.switching_over,
         "nobodyBills": does_nobody_bill(snapshot.daemon),
     }
 

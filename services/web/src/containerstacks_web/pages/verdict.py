@@ -104,7 +104,7 @@ _INCIDENT_NOW = "{incident.status}. The latest update is below."
 # the components, which are measured every ten seconds and only while an aggregator runs.
 _SEEN: Final[Mapping[Kind, Equals | ShareAtLeast]] = {
     Kind.NOBODY_BILLS: Equals("nobodyBills", value=True),
-    Kind.BILLING_SWITCHING_OVER: Equals("daemon.switchingOver", value=True),
+    Kind.BILLING_SWITCHING_OVER: Equals("switchingOver", value=True),
     Kind.BILLING_PAUSED: Equals("billingPaused", value=True),
     Kind.RUN_FAILED: Equals("daemon.lastRunSuccess", value=False),
     Kind.DAEMON_FAILED: Equals("daemon.status", "error"),

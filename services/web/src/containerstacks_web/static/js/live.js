@@ -10,6 +10,8 @@ import { show } from "./values.js";
 import { showVerdict } from "./verdict.js";
 
 const TICK = 500;
+// For how long after a biller's end another may take over (STALE_AFTER in billing/heartbeat.py).
+const SWITCHING_OVER = 10_000;
 // A socket that only reconnects is back before this; one that has fallen silent was waited for long enough.
 const SEARCH_BEFORE_POLLING = 1_000;
 
@@ -22,6 +24,7 @@ export class LivePage {
   #polledWasFresh = false;
   #pollFailed = false;
   #liveAt = Date.now();
+  #billedAt = -Infinity;
   #incidents;
   #socket;
   #polling;
@@ -29,6 +32,7 @@ export class LivePage {
   constructor(root) {
     this.#root = root;
     this.#facts = JSON.parse(root.dataset.facts);
+    if (this.#facts.switchingOver) this.#billedAt = Date.now();
     this.#incidents = new Incidents(root);
     this.#socket = new ReconnectingSocket("/ws/status?topics=status,incidents", {
       onMessage: (message) => this.#takeMessage(message),
@@ -97,9 +101,16 @@ export class LivePage {
   #take({ timestamp, vps, daemon }) {
     // Where there never was a daemon, the built-in biller is how it is meant (is_daemon_overdue in status/health.py).
     const daemonOverdue = daemon.warningThresholdExceeded && daemon.status !== "unknown";
-    const nobodyBills = daemon.activeBiller === "none" && !daemon.switchingOver;
-    this.#facts = { ...this.#facts, timestamp, vps, daemon, daemonOverdue, nobodyBills };
+    this.#facts = { ...this.#facts, timestamp, vps, daemon, daemonOverdue, ...this.#billing(daemon) };
     this.#render();
+  }
+
+  // Messages do not say whether another biller is expected: that follows from when this page last knew of one.
+  #billing({ activeBiller }) {
+    const nobody = activeBiller === "none";
+    if (activeBiller && !nobody) this.#billedAt = Date.now();
+    const switchingOver = nobody && Date.now() - this.#billedAt < SWITCHING_OVER;
+    return { switchingOver, nobodyBills: nobody && !switchingOver };
   }
 
   get #dataAt() {
@@ -122,8 +133,13 @@ export class LivePage {
       serverNow: now(),
     });
     this.#pollWhenNeeded(connection);
-    if (connection === this.#facts.connection && fresh === this.#facts.freshness) return;
-    this.#facts = { ...this.#facts, connection, freshness: fresh };
+    const billing = this.#billing(this.#facts.daemon);
+    const changed =
+      connection !== this.#facts.connection ||
+      fresh !== this.#facts.freshness ||
+      billing.switchingOver !== this.#facts.switchingOver;
+    if (!changed) return;
+    this.#facts = { ...this.#facts, connection, freshness: fresh, ...billing };
     this.#render();
   }
 
