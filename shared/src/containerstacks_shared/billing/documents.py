@@ -76,8 +76,8 @@ class DaemonStatus(Document):
     is_stale: bool = True
     warning_threshold_exceeded: bool = True
     active_biller: ActiveBiller = ActiveBiller.NONE
-    # A biller ended seconds ago, and another is expected; `active_biller` is then `none`. For pages only: the fields of the
-    # document that is sent are fixed.
+    # A biller ended seconds ago, and another is expected; `active_biller` is then `none`.
+    # For pages only: the fields of the document that is sent are fixed.
     switching_over: SkipJsonSchema[bool] = Field(default=False, exclude=True)
 
 
