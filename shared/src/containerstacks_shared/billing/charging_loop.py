@@ -2,8 +2,9 @@
 
 Whoever takes over bills at once what is due, and the schedule follows the runs in the database. A run that failed
 because the database was away, or somebody held locks, is tried again: after a second at first, and never later than a
-minute after it failed. Whatever else fails a run would fail it again, so that waits for the next cycle. A pause is
-waited out. Between the runs, whoever is in debt is billed as soon as money arrives.
+minute after it failed. These pauses grow across terms, because a run that takes the server down also ends its term.
+Whatever else fails a run would fail it again, so that waits for the next cycle. A pause is waited out. Between runs,
+whoever is in debt is billed as soon as money arrives.
 """
 
 import asyncio
@@ -70,7 +71,7 @@ class Outcome(Enum):
 
 @dataclass
 class ChargingLoop:
-    """One term of charging; `subscription` hears `CHANNELS`."""
+    """One term of charging; `subscription` hears `CHANNELS`, and `run_again` outlives the term."""
 
     pool: Pool
     settings: BillingSettings
@@ -79,7 +80,7 @@ class ChargingLoop:
     observer: TermObserver
     heartbeat_url: HeartbeatUrl
     subscription: Subscription
-    _run_again: Backoff = field(default_factory=Backoff)
+    run_again: Backoff
     # The hint of a top-up is used up when its run fails, and the next hour would settle the debt too late.
     _settle_again: Backoff = field(default_factory=Backoff)
     _pause_logged: bool = False
@@ -88,6 +89,8 @@ class ChargingLoop:
     async def charge_until(self, halt: asyncio.Event) -> None:
         """Setting `halt` ends a run after the current batch."""
         trigger: RunTrigger | None = RunTrigger.START
+        if self.run_again.has_failed:
+            await self._pause(halt)
         while trigger is not None and not halt.is_set():
             outcome = await self._run(trigger, halt)
             match outcome:
@@ -98,12 +101,15 @@ class ChargingLoop:
                     # What the pause held up is more than the debts that a top-up would settle.
                     trigger = RunTrigger.SCHEDULE if trigger is RunTrigger.TOP_UP else trigger
                 case Outcome.FAILED_FOR_NOW:
-                    await wait_for_event(halt, self._run_again.seconds_left(_now()))
+                    await self._pause(halt)
                 case Outcome.BUSY:
                     # No further pause: it has waited for the run lock.
                     continue
                 case _:
                     assert_never(outcome)
+
+    async def _pause(self, halt: asyncio.Event) -> None:
+        await wait_for_event(halt, self.run_again.seconds_left(_now()))
 
     # One run ------------------------------------------------------------------------------------
 
@@ -135,9 +141,9 @@ class ChargingLoop:
             return Outcome.ENDED
         await self._record(summary)
         if summary.failed_by_contention:
-            self._run_again.note_failure(_now())
+            self.run_again.note_failure(_now())
             return Outcome.FAILED_FOR_NOW
-        self._run_again.note_success()
+        self.run_again.note_success()
         return Outcome.ENDED
 
     async def _note_failure(self, error: Exception, trigger: RunTrigger, started: float) -> Outcome:
@@ -149,7 +155,7 @@ class ChargingLoop:
             return Outcome.ENDED
         away = isinstance(error, _AWAY)
         if away:
-            self._run_again.note_failure(_now())
+            self.run_again.note_failure(_now())
         else:
             self._not_before = started + self.settings.billing_interval.total_seconds()
         await self._record_failure(describe(error))

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from containerstacks_shared.core.backoff import Backoff
 from containerstacks_shared.core.settings import BillingSettings
 from containerstacks_shared.database.db import Pool
 from containerstacks_shared.database.leading import Wanted, lead_until_stopped
@@ -48,6 +49,7 @@ class BillingTerm:
         self._observer = observer or TermObserver()
         self._wanted = wanted
         self._heartbeat: Heartbeat | None = None
+        self._run_again = Backoff()
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Bill whenever it is wanted and the role is ours, until `stop`."""
@@ -71,7 +73,14 @@ class BillingTerm:
             ):
                 heartbeat_url = HeartbeatUrl(self._settings.heartbeat_url)
                 charging = ChargingLoop(
-                    pool, self._settings, self._biller, heartbeat, observer, heartbeat_url, for_charging
+                    pool,
+                    self._settings,
+                    self._biller,
+                    heartbeat,
+                    observer,
+                    heartbeat_url,
+                    for_charging,
+                    self._run_again,
                 )
                 hook = DebtHook(pool, self._settings, for_hook)
                 audit = DailyAudit(pool, observer, interval=self._settings.billing_interval)

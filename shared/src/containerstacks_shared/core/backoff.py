@@ -23,6 +23,11 @@ class Backoff:
         self._pause = _PAUSE_MIN_SECONDS
         self._due_at = math.inf
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the last attempt failed."""
+        return self._due_at < math.inf
+
     def seconds_left(self, now: float) -> float:
         """Seconds until the next attempt; infinite when nothing has failed."""
         return max(self._due_at - now, 0.0)
