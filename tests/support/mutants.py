@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+import asyncpg
+
 
 @dataclass(frozen=True)
 class Mutant:
@@ -224,3 +226,14 @@ MUTANTS = {
         "failures_without_their_debt",
     ),
 }
+
+
+async def spoil(connection: asyncpg.Connection, wanted: Mutant) -> None:
+    for function in wanted.functions:
+        definition: str = await connection.fetchval(
+            "select pg_get_functiondef(oid) from pg_proc"
+            " where proname = $1 and pronamespace = 'public'::regnamespace",
+            function,
+        )
+        assert wanted.rule in definition
+        await connection.execute(definition.replace(wanted.rule, wanted.fault))

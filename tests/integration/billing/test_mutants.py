@@ -6,7 +6,7 @@ import pytest
 from support import fleet
 from support.billing import Billing, another_session
 from support.fleet import Organization, Plan
-from support.mutants import MUTANTS, Mutant
+from support.mutants import MUTANTS, spoil
 
 IDS = """
 select id::text from vps_instances union all select id::text from deleted_vps_instances
@@ -55,17 +55,6 @@ async def live(billing: Billing, rich: Organization, plan: Plan) -> None:
         await billing.pass_hours(1)
         if number == 2:
             await billing.credit(poor, "0.04")
-
-
-async def spoil(connection: asyncpg.Connection, wanted: Mutant) -> None:
-    for function in wanted.functions:
-        definition: str = await connection.fetchval(
-            "select pg_get_functiondef(oid) from pg_proc"
-            " where proname = $1 and pronamespace = 'public'::regnamespace",
-            function,
-        )
-        assert wanted.rule in definition
-        await connection.execute(definition.replace(wanted.rule, wanted.fault))
 
 
 async def test_the_engine_as_it_is_leaves_nothing_to_be_named(

@@ -66,10 +66,11 @@ select d.id::text as key, format('debt of instance %s without its failed cycle',
  order by d.id;
 
 -- name: hours_left_out
--- Invariants 6 and 7: what was due is charged, or a debt, or waits for a reason that is on record. Judged are rows that have stood
--- unchanged since before the last two runs through the whole fleet; one that was locked at the moment of a run is the next
--- run's. $1 and $2 are the plans and regions whose price waits for an operator (rates_by_history.py). A mark that was set
--- back waits, too, and is named elsewhere.
+-- Invariants 6 and 7: what was due is charged, or a debt, or waits for a reason on record. Judged are only rows that have not
+-- changed since before the last two runs through the whole fleet: a run skips a row that is locked, and the next one charges
+-- it. A row's age is that of its transaction. A restored dump gives all runs one age, which says nothing: nothing is judged
+-- then until two more runs have finished. $1 and $2 are the plans and regions whose price waits for an operator
+-- (rates_by_history.py). A mark that was set back waits, too, and another check names it.
 with whole_run as materialized (
     select r.started_at, age(r.xmin) as age, row_number() over (order by r.id desc) as nth
       from billing_runs r
@@ -78,19 +79,23 @@ with whole_run as materialized (
        and not r.problems @> '[{"problem": "rates_not_refreshed"}]'
      order by r.id desc
      limit 3
+), judged_by as materialized (
+    select max(started_at) filter (where nth = 2) as started_at,
+           case when count(distinct age) = 3 then max(age) filter (where nth = 3) end as age
+      from whole_run
 ), overdue as materialized (
     select i.id, i.organization_id, i.plan_id, i.rate_region as region, coalesce(i.last_billed_at, i.created_at) as billed_until
       from vps_instances i
-     where coalesce(i.last_billed_at, i.created_at) <= (select started_at from whole_run where nth = 2) - interval '1 hour'
+     where coalesce(i.last_billed_at, i.created_at) <= (select started_at from judged_by) - interval '1 hour'
        and isfinite(coalesce(i.last_billed_at, i.created_at))
-       and age(i.xmin) > (select age from whole_run where nth = 3)
+       and age(i.xmin) > (select age from judged_by)
      union all
     select d.id, d.organization_id, d.plan_id, d.region, coalesce(d.last_billed_at, d.created_at)
       from deleted_vps_instances d
      where d.hours_owed > 0
        and d.written_off_at is null
-       and coalesce(d.last_billed_at, d.created_at) <= (select started_at from whole_run where nth = 2) - interval '1 hour'
-       and age(d.xmin) > (select age from whole_run where nth = 3)
+       and coalesce(d.last_billed_at, d.created_at) <= (select started_at from judged_by) - interval '1 hour'
+       and age(d.xmin) > (select age from judged_by)
        and not exists (select from vps_instances i where i.id = d.id)
 )
 select o.id::text as key,
