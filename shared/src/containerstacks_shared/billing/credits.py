@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID
 
+import asyncpg
+
 from containerstacks_shared.core.errors import ContainerStacksError
 from containerstacks_shared.core.money import AMOUNT_LIMIT, DECIMAL_PLACES_MAX
 from containerstacks_shared.core.queries import load
@@ -46,14 +48,18 @@ async def credit_wallet(
     """Add `amount` USD (above 0, at most 8 decimal places) to the organization's wallet, made if it has none.
 
     `organization` is an id or a slug. Saying the same again changes nothing. Raises `NotFound` for an unknown
-    organization, and `ContainerStacksError` for an impossible amount, or when the reference stands for another
-    amount or organization.
+    organization, and `ContainerStacksError` for an amount that no wallet can hold, or not on top of what this one
+    holds, and when the reference stands for another amount or organization.
     """
     if not _is_possible(amount):
         raise ContainerStacksError(f"{amount} USD is not an amount to credit")
     async with connection.transaction():
         found = await organizations.find(connection, organization)
-        row = await connection.fetchrow(_QUERIES["credit"], found.id, amount, reference, reason, author)
+        try:
+            row = await connection.fetchrow(_QUERIES["credit"], found.id, amount, reference, reason, author)
+        except asyncpg.NumericValueOutOfRangeError as error:
+            message = f"organization {organization}: its wallet cannot hold {amount:f} USD more"
+            raise ContainerStacksError(message) from error
         assert row is not None
         if row["written"]:
             return Credit(written=True, balance=row["balance"])
