@@ -54,7 +54,7 @@ format: $(STAMPS)/dev ## Bring the code into the form that `make check` wants
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(STAMPS)/dev ## Measure, print one table, write build/bench.json
+bench: $(STAMPS)/dev ## Measure, print one table, write build/bench.md and bench.json
 	@cd tests && exec ../$(BIN)/python -m benchmarks $(ARGS)
 
 screenshots: $(STAMPS)/dev ## Take pictures of every page in every state, into build/screenshots

@@ -53,7 +53,7 @@ def main() -> int:
     else:
         found = _on_embedded_server(names)
     results.show(found)
-    results.save(found, BUILD / "bench.json")
+    results.save(found, BUILD)
     return 0
 
 

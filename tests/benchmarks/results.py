@@ -1,4 +1,4 @@
-"""What a benchmark found: a table for people, JSON for machines."""
+"""What a benchmark found: a table for people and for the documents, JSON for machines."""
 
 import json
 import os
@@ -26,25 +26,36 @@ class Result:
     target: str = ""
 
 
+_COLUMNS = ("what", "value", "floor", "ratio", "target")
+
+
 def show(results: Sequence[Result]) -> None:
     table = Table(title=f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}")
-    table.add_column("what")
-    for column in ("value", "floor", "ratio"):
-        table.add_column(column, justify="right")
-    table.add_column("target")
+    for column in _COLUMNS:
+        table.add_column(column, justify="right" if column in {"value", "floor", "ratio"} else "left")
     for result in results:
-        table.add_row(
-            result.name,
-            f"{result.value:,.4g} {result.unit}"
-            if result.value < 1000
-            else f"{result.value:,.0f} {result.unit}",
-            "" if result.floor is None else f"{result.floor:,.4g}",
-            "" if result.ratio is None else f"{result.ratio:.2f}",
-            result.target,
-        )
+        table.add_row(*_cells(result))
     Console(width=140).print(table)
 
 
-def save(results: Sequence[Result], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps([asdict(result) for result in results], indent=1) + "\n", encoding="utf-8")
+def save(results: Sequence[Result], folder: Path) -> None:
+    """Write `bench.json`, and `bench.md` with the table that stands in docs/benchmarks.md."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = json.dumps([asdict(result) for result in results], indent=1)
+    (folder / "bench.json").write_text(figures + "\n", encoding="utf-8")
+    rows = [_COLUMNS, ("---",) * len(_COLUMNS), *map(_cells, results)]
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    (folder / "bench.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _cells(result: Result) -> tuple[str, ...]:
+    value = f"{result.value:,.4g}" if result.value < 1000 else f"{result.value:,.0f}"
+    floor = (
+        ""
+        if result.floor is None
+        else f"{result.floor:,.4g}"
+        if result.floor < 1000
+        else f"{result.floor:,.0f}"
+    )
+    ratio = "" if result.ratio is None else f"{result.ratio:.2f}"
+    return result.name, f"{value} {result.unit}".rstrip(), floor, ratio, result.target
