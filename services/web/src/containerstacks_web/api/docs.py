@@ -16,7 +16,7 @@ from containerstacks_web.http.problems import FieldError, describe_problem
 from containerstacks_web.rendering.templates import render_named, render_part
 from containerstacks_web.settings import SETTINGS
 
-from .examples import PYTHON_SETUP, SHELL_SETUP, curl_call, python_call
+from .examples import PYTHON_SETUP, SHELL_SETUP, curl_call, example_answers, python_call
 from .openapi import API_DESCRIPTION, ApiDescription, routed
 from .operation import Operation, Parameter, Tag
 from .type_names import Part, type_name, type_parts
@@ -36,7 +36,7 @@ class ShownParameter:
 
 @dataclass(frozen=True)
 class Call:
-    """One endpoint; `answer` names the document that it answers with, if that has a name."""
+    """One endpoint; `answer` names the document that it answers with, if that has a name; `example` is one."""
 
     method: str
     path: str
@@ -45,6 +45,7 @@ class Call:
     answer: str | None
     curl: str
     python: str
+    example: str | None
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,13 @@ def _call(path: str, method: str, operation: Operation, api: Any) -> Call:
         answer=type_name(schema) if "$ref" in schema else None,
         curl=curl_call(method, path, operation),
         python=python_call(method, path, operation),
+        example=_example(operation),
     )
+
+
+def _example(operation: Operation) -> str | None:
+    example = example_answers().get(operation.operation_id)
+    return example if example is None or isinstance(example, str) else json.dumps(example, indent=2)
 
 
 def _parameter(parameter: Parameter) -> ShownParameter:

@@ -1,7 +1,10 @@
-"""How an endpoint is called: by curl and by Python, as the page of the API shows it."""
+"""How an endpoint is called, by curl and by Python, and what it answers: as the API's page and description show it."""
 
 import json
-from typing import Final
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from typing import Any, Final
 
 from yarl import URL
 
@@ -27,6 +30,15 @@ def call(method, path, document=None):
         request.add_header("Content-Type", "application/json")
     with urlopen(request, timeout=10) as answer:
         return answer.read().decode()"""
+
+
+@cache
+def example_answers() -> Mapping[str, Any]:
+    """Return an answer of each operation that has a body, by the operation's id. A test holds them to real answers."""
+    answers: Mapping[str, Any] = json.loads(
+        resources.files(__package__).joinpath("answers.json").read_text("utf-8")
+    )
+    return answers
 
 
 def example_path(path: str, operation: Operation) -> str:

@@ -14,6 +14,7 @@ from containerstacks_web.http.exchange import JSON
 from containerstacks_web.http.problems import CONTENT_TYPE, Problem
 from containerstacks_web.live.messages import DetailsMessage, IncidentsMessage, StatusMessage
 
+from .examples import example_answers
 from .incident_operations import INCIDENT_OPERATIONS
 from .operation import Operation, Tag
 from .operations import OPERATIONS
@@ -222,7 +223,8 @@ def _responses(operation: Operation, received: Any) -> dict[str, Any]:
         headers |= _ETAG
     success: dict[str, Any] = {"description": "As asked.", "headers": _headers(headers)}
     if received is not None:
-        success["content"] = {operation.content_type: {"schema": received}}
+        example = example_answers()[operation.operation_id]
+        success["content"] = {operation.content_type: {"schema": received, "example": example}}
     responses = {str(operation.status): success, "406": _problem("The header Accept rules JSON out.")}
     if operation.cached:
         responses["304"] = {

@@ -129,9 +129,9 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
             _ORGANIZATION,
             Parameter(
                 "month",
-                "Like 2026-03.",
+                "Like 2026-11.",
                 {"type": "string", "pattern": "^20[0-9]{2}-(0[1-9]|1[0-2])$"},
-                example="2026-03",
+                example="2026-11",
                 required=True,
             ),
             Parameter(
