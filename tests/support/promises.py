@@ -18,3 +18,5 @@ BACK_SECONDS: Final = 5.0
 SETTLED_SECONDS: Final = 1.0
 # docs/status-rules.md: a state is known for so long; an outage is on record, and silence is told, no later.
 WATCHED_SECONDS: Final = 60.0
+# docs/adoption.md: services say that the application changed the schema under them.
+SCHEMA_NOTICED_SECONDS: Final = 60.0
