@@ -1,8 +1,8 @@
-"""Names of 255 characters, with markup, emoji and marks that turn the writing round, in each table of /admin."""
+"""Names of 255 characters, with markup, emoji and marks that turn the writing round, on every page that shows any."""
 
 import re
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import asyncpg
 import pytest
@@ -11,7 +11,7 @@ from playwright.async_api import Page, expect
 import containerstacks_web
 from containerstacks_shared.database import db
 from containerstacks_web.routes import ROUTES
-from support import fleet
+from support import accessibility, fleet
 from support.billing import Billing
 from support.chromium import Chromium, refused_by_policy
 from support.processes import Processes, Service
@@ -20,6 +20,21 @@ EMAIL: Final = "ada@example.com"
 TURN: Final = "\N{RIGHT-TO-LEFT OVERRIDE}"
 NAME: Final = (f"{TURN}<img src=x onerror=alert(1)>\N{PILE OF POO}<b>" + "W" * 255)[:255]
 WIDTHS: Final = (320, 820, 1440)
+# For visitors, and what a customer sees of the organizations that are theirs.
+PUBLIC: Final = (
+    "/status",
+    "/status?range=7d",
+    "/about",
+    "/incidents",
+    "/incidents/1",
+    "/embed",
+    "/account",
+)
+LOOKS: Final[list[dict[str, Any]]] = [
+    {"media": "screen", "forced_colors": "active"},
+    {"media": "print", "forced_colors": "none"},
+    {"media": "screen", "forced_colors": "none"},
+]
 TEMPLATES: Final = Path(containerstacks_web.__file__).parent / "templates" / "admin"
 # The marks turn round whatever stands in one line with them, unless the name is isolated from it.
 UNISOLATED: Final = """
@@ -62,6 +77,11 @@ async def web(
     await fleet.add_instance(connection, organization, other)
     for statement in FILL.strip().split(";\n"):
         await connection.execute(statement.rstrip(";"), NAME)
+    await connection.execute(
+        "insert into organization_members (organization_id, user_id, role)"
+        " select o.id, u.id, 'member' from organizations as o, users as u where u.email = $1",
+        EMAIL,
+    )
     await Billing(database_url, pool, connection).run()
     short = NAME[:100]
     await connection.execute(
@@ -142,4 +162,25 @@ async def test_any_name_stays_a_name_in_every_table(
         for match in re.findall(r'role="region" aria-label="([^"{]+), table"', template.read_text())
     }
     assert {f"{name}, table" for name in templates} - seen == set()
+    assert chromium.complaints == []
+
+
+async def test_any_name_stays_a_name_for_visitors_and_customers(web: Service, chromium: Chromium) -> None:
+    page = await signed_in(chromium, web)
+    turned = []
+    for path in PUBLIC:
+        answer = await page.goto(f"{web.url}{path}")
+        assert answer is not None
+        assert answer.ok, path
+        turned += [(path, found) for found in await page.evaluate(UNISOLATED, TURN)]
+        for width in WIDTHS:
+            await page.set_viewport_size({"width": width, "height": 900})
+            wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            assert wider <= 0, f"{path} at {width}"
+        for look in LOOKS:
+            await page.emulate_media(**look)
+            assert await accessibility.findings(page) == [], (path, look)
+        assert await refused_by_policy(page) == [], path
+        assert await page.locator("img[onerror]").count() == 0, path
+    assert turned == []
     assert chromium.complaints == []
