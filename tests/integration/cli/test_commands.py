@@ -206,6 +206,19 @@ def test_a_credit_is_made_once_per_reference(
     assert run("verify").exit_code == 0
 
 
+def test_a_credit_says_why_for_the_record(run: Run, database: psycopg.Connection, organization: str) -> None:
+    credit = ("wallet", "credit", "--organization", organization, "--amount", "1")
+    assert run(*credit, "--reference", "1", "--reason", " a mistake of ours ").exit_code == 0
+    assert one(database, "select reason from action_log where action = 'wallet credited'") == (
+        "a mistake of ours",
+    )
+    for option in ("--reference", "--reason"):
+        told = run(*credit, "--reference", "2", option, "two\nlines")
+        assert told.exit_code == 2
+        assert "expected one line of 1 to" in told.errors
+    assert one(database, "select count(*) from action_log where action = 'wallet credited'") == (1,)
+
+
 def test_a_credit_beyond_what_a_wallet_holds_is_refused(
     run: Run, database: psycopg.Connection, organization: str
 ) -> None:
@@ -213,9 +226,7 @@ def test_a_credit_beyond_what_a_wallet_holds_is_refused(
     assert run(*credit, "--reference", "1").exit_code == 0
     told = run(*credit, "--reference", "2")
     assert (told.exit_code, told.output) == (1, "")
-    assert told.errors == (
-        "error: a sum of money would reach 10,000,000,000 USD, which no column holds; nothing was changed\n"
-    )
+    assert told.errors == ("error: organization acme: its wallet cannot hold 9999999999.99999999 USD more\n")
     assert one(database, "select balance from wallets") == (Decimal("9999999999.99999999"),)
 
 

@@ -11,9 +11,7 @@ from containerstacks_shared.core.money import format_amount, parse_amount
 
 from .database import operator, run_with_database
 from .groups import command_group
-from .reason_option import Reason
-
-_REFERENCE_CHARACTERS_MAX = 255
+from .line_options import OptionalReason, PaymentReference, Reason
 
 app = command_group("Wallets.")
 
@@ -25,12 +23,6 @@ def _parse_amount(text: str) -> Decimal:
         raise typer.BadParameter(str(error)) from error
 
 
-def _check_reference(reference: str) -> str:
-    if not reference.strip() or len(reference) > _REFERENCE_CHARACTERS_MAX:
-        raise typer.BadParameter(f"expected 1 to {_REFERENCE_CHARACTERS_MAX} characters")
-    return reference
-
-
 @app.command()
 def credit(
     organization: Annotated[str, typer.Option("--organization", help="Whose: an id or a slug.")],
@@ -38,19 +30,18 @@ def credit(
         Decimal,
         typer.Option("--amount", parser=_parse_amount, metavar="AMOUNT", help="USD, like 25 or 25.50."),
     ],
-    reference: Annotated[
-        str,
-        typer.Option(
-            "--reference",
-            callback=_check_reference,
-            help="Names this payment: the same reference is credited once, however often it is said.",
-        ),
-    ],
+    reference: PaymentReference,
+    reason: OptionalReason = None,
 ) -> None:
     """Credit an organization's wallet."""
     credited = run_with_database(
         lambda connection: credit_wallet(
-            connection, organization=organization, amount=amount, reference=reference, author=operator()
+            connection,
+            organization=organization,
+            amount=amount,
+            reference=reference,
+            author=operator(),
+            reason=reason,
         )
     )
     what = "Credited" if credited.written else "Had been credited before, nothing was changed:"

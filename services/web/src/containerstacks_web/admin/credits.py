@@ -10,6 +10,7 @@ from aiohttp import web
 from containerstacks_shared.billing import debts
 from containerstacks_shared.billing.credits import credit_wallet, find_credit
 from containerstacks_shared.core.errors import ContainerStacksError, as_sentence
+from containerstacks_shared.core.lines import REFERENCE_CHARACTERS_MAX
 from containerstacks_shared.core.money import format_amount, parse_amount
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet.organizations import Organization
@@ -99,7 +100,7 @@ def _read(form: Form) -> tuple[Decimal | None, str, Form]:
                 "amount": "Enter an amount above zero with at most 8 decimal places, like 25.50.",
             }
         )
-    reference, form = read_line(form, "reference", characters_max=255)
+    reference, form = read_line(form, "reference", characters_max=REFERENCE_CHARACTERS_MAX)
     return amount, reference, form
 
 

@@ -8,9 +8,10 @@ from typing import Final, TypeVar
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
+from containerstacks_shared.core.lines import REASON_CHARACTERS_MAX, parse_line
+
 Wanted = TypeVar("Wanted", bound=BaseModel)
 
-_TEXT_CHARACTERS_MAX: Final = 500
 _SENTENCES: Final = {
     "string_too_short": "Required.",
     "missing": "Required.",
@@ -53,18 +54,17 @@ async def read_form(request: web.Request) -> Form:
 
 def read_reason(form: Form) -> tuple[str, Form]:
     """Return why something is done, and the form with what is wrong with that."""
-    return read_line(form, "reason", characters_max=_TEXT_CHARACTERS_MAX)
+    return read_line(form, "reason", characters_max=REASON_CHARACTERS_MAX)
 
 
 def read_line(form: Form, name: str, *, characters_max: int) -> tuple[str, Form]:
     """Return the one line that a field takes, and the form with what is wrong with it."""
     text = form.value(name).strip()
-    problem = None
-    if not text:
-        problem = "Required."
-    elif len(text) > characters_max or not text.isprintable():
-        problem = f"Use one line of at most {characters_max} characters."
-    return text, form if problem is None else form.with_problems({**form.problems, name: problem})
+    try:
+        return parse_line(text, characters_max=characters_max), form
+    except ValueError:
+        problem = f"Use one line of at most {characters_max} characters." if text else "Required."
+        return text, form.with_problems({**form.problems, name: problem})
 
 
 def checked(model: type[Wanted], values: Mapping[str, object]) -> tuple[Wanted | None, dict[str, str]]:

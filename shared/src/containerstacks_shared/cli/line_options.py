@@ -1,0 +1,41 @@
+"""Options that take one line of text."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from containerstacks_shared.core.lines import REASON_CHARACTERS_MAX, REFERENCE_CHARACTERS_MAX, parse_line
+
+
+def _line(characters_max: int) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        try:
+            return parse_line(text, characters_max=characters_max)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    return parse
+
+
+Reason = Annotated[
+    str,
+    typer.Option(
+        "--reason", parser=_line(REASON_CHARACTERS_MAX), metavar="TEXT", help="Why, for the record."
+    ),
+]
+OptionalReason = Annotated[
+    str | None,
+    typer.Option(
+        "--reason", parser=_line(REASON_CHARACTERS_MAX), metavar="TEXT", help="Why, for the record."
+    ),
+]
+PaymentReference = Annotated[
+    str,
+    typer.Option(
+        "--reference",
+        parser=_line(REFERENCE_CHARACTERS_MAX),
+        metavar="TEXT",
+        help="Names this payment: the same reference is credited once, however often it is said.",
+    ),
+]
