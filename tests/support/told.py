@@ -13,4 +13,4 @@ async def tell_an_address(connection: Connection) -> int:
     draft = IncidentDraft(
         kind=IncidentKind.INCIDENT, title=ADDRESS, body=ADDRESS, components=(Component.VPS,)
     )
-    return (await incidents.open_incident(connection, draft, author="ada@example.com")).id
+    return (await incidents.publish(connection, draft, author="ada@example.com")).id

@@ -123,7 +123,7 @@ async def test_maintenance_is_recorded_and_shown_instead_of_what_is_measured(
         starts_at=NOON,
         ends_at=NOON + 10 * MINUTE,
     )
-    await incidents.plan_maintenance(connection, draft, author="ann")
+    await incidents.publish(connection, draft, author="ann")
     await go_to(connection, NOON + MINUTE)
     said = await incidents.read_current(connection)
     await record_at(connection, NOON + MINUTE, DOWN, said=said)

@@ -46,7 +46,7 @@ async def plan(
     connection: asyncpg.Connection, begins: timedelta = HOUR, length: timedelta = 2 * HOUR
 ) -> Incident:
     draft = await window(connection, begins, length)
-    return await incidents.plan_maintenance(connection, draft, author="ann")
+    return await incidents.publish(connection, draft, author="ann")
 
 
 async def change(connection: asyncpg.Connection, incident: Incident, **wanted: object) -> Incident:
@@ -56,7 +56,7 @@ async def change(connection: asyncpg.Connection, incident: Incident, **wanted: o
 
 
 async def test_an_incident_is_opened_updated_and_resolved(connection: asyncpg.Connection) -> None:
-    opened = await incidents.open_incident(connection, DRAFT, author="ann")
+    opened = await incidents.publish(connection, DRAFT, author="ann")
     assert opened.status is IncidentStatus.INVESTIGATING
     assert opened.components == [Component.VPS, Component.WEB]
     assert [update.body for update in opened.updates] == ["We are looking into it."]
@@ -78,7 +78,7 @@ async def test_an_incident_is_opened_updated_and_resolved(connection: asyncpg.Co
 
 
 async def test_a_changed_title_is_no_update(connection: asyncpg.Connection) -> None:
-    opened = await incidents.open_incident(connection, DRAFT, author="ann")
+    opened = await incidents.publish(connection, DRAFT, author="ann")
     changed = await change(connection, opened, title="  Disks are slow ")
     assert changed.title == "Disks are slow"
     assert changed.updates == opened.updates
@@ -162,7 +162,7 @@ async def test_a_window_that_cannot_be_meant_is_refused(
 async def test_an_incident_is_no_maintenance(
     connection: asyncpg.Connection, wanted: dict[str, object], complaint: str
 ) -> None:
-    opened = await incidents.open_incident(connection, DRAFT, author="ann")
+    opened = await incidents.publish(connection, DRAFT, author="ann")
     with pytest.raises(ChangeRefused, match=complaint):
         await change(connection, opened, **wanted)
 
@@ -191,7 +191,7 @@ async def test_what_is_not_there_is_not_found(connection: asyncpg.Connection) ->
 
 
 async def test_history_comes_in_pages_newest_first(connection: asyncpg.Connection) -> None:
-    ids = [(await incidents.open_incident(connection, DRAFT, author="ann")).id for _ in range(4)]
+    ids = [(await incidents.publish(connection, DRAFT, author="ann")).id for _ in range(4)]
     ids.append((await plan(connection)).id)
 
     first = await incidents.read_page(connection, limit=3)
@@ -204,7 +204,7 @@ async def test_history_comes_in_pages_newest_first(connection: asyncpg.Connectio
 
 
 async def test_whoever_writes_is_heard(database_url: str, connection: asyncpg.Connection) -> None:
-    opened = await incidents.open_incident(connection, DRAFT, author="ann")
+    opened = await incidents.publish(connection, DRAFT, author="ann")
     async with listening(database_url, Channel.INCIDENTS_CHANGED) as heard:
         await change(connection, opened, title="Disks")
         assert await heard.next() == ""

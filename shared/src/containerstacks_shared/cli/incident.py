@@ -4,7 +4,6 @@ from typing import Annotated
 
 import typer
 
-from containerstacks_shared.database.db import Connection
 from containerstacks_shared.status import incidents
 from containerstacks_shared.status.documents import (
     Component,
@@ -46,12 +45,8 @@ def open_(
         components=components,
         impact=impact,
     )
-
-    async def work(connection: Connection) -> Incident:
-        async with connection.transaction():
-            return await incidents.open_incident(connection, draft, author=operator())
-
-    print(f"Opened {describe(run_with_database(work))}")
+    opened = run_with_database(lambda connection: incidents.publish(connection, draft, author=operator()))
+    print(f"Opened {describe(opened)}")
 
 
 @app.command()
@@ -86,12 +81,11 @@ def list_(
 def change(number: int, **wanted: object) -> str:
     """Change an incident or a maintenance, and describe what it is then."""
     asked = checked(IncidentChange, **{name: value for name, value in wanted.items() if value is not None})
-
-    async def work(connection: Connection) -> Incident:
-        async with connection.transaction():
-            return await incidents.change(connection, IncidentId(number), asked, author=operator())
-
-    return describe(run_with_database(work))
+    return describe(
+        run_with_database(
+            lambda connection: incidents.change(connection, IncidentId(number), asked, author=operator())
+        )
+    )
 
 
 def print_page(kind: IncidentKind | None, limit: int) -> None:

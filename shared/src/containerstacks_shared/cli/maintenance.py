@@ -5,9 +5,8 @@ from typing import Annotated
 
 import typer
 
-from containerstacks_shared.database.db import Connection
 from containerstacks_shared.status import incidents
-from containerstacks_shared.status.documents import Incident, IncidentKind, IncidentStatus
+from containerstacks_shared.status.documents import IncidentKind, IncidentStatus
 from containerstacks_shared.status.incident_drafts import MaintenanceDraft
 
 from .checked import checked
@@ -53,12 +52,8 @@ def plan(
         starts_at=starts,
         ends_at=ends,
     )
-
-    async def work(connection: Connection) -> Incident:
-        async with connection.transaction():
-            return await incidents.plan_maintenance(connection, draft, author=operator())
-
-    print(f"Planned {describe(run_with_database(work))}")
+    planned = run_with_database(lambda connection: incidents.publish(connection, draft, author=operator()))
+    print(f"Planned {describe(planned)}")
 
 
 @app.command()

@@ -60,15 +60,6 @@ class IncidentPage:
     next_before: IncidentId | None
 
 
-async def publish(
-    connection: Connection, draft: IncidentDraft | MaintenanceDraft, *, author: str
-) -> Incident:
-    """Open an incident or plan a maintenance. Raises `ChangeRefused`."""
-    if isinstance(draft, IncidentDraft):
-        return await open_incident(connection, draft, author=author)
-    return await plan_maintenance(connection, draft, author=author)
-
-
 @dataclass(frozen=True)
 class Period:
     """When an incident or a maintenance was going on. `ended_at` is None, or in the future, while it is."""
@@ -81,8 +72,21 @@ class Period:
     ended_at: datetime | None
 
 
-async def open_incident(connection: Connection, draft: IncidentDraft, *, author: str) -> Incident:
-    """Raises `ChangeRefused` when `started_at` is in the future, or too long ago."""
+async def publish(
+    connection: Connection, draft: IncidentDraft | MaintenanceDraft, *, author: str
+) -> Incident:
+    """Open an incident or plan a maintenance, in one transaction.
+
+    Raises `ChangeRefused` for an incident that begins in the future or began too long ago, and for a maintenance whose
+    window is impossible or too far away.
+    """
+    async with connection.transaction():
+        if isinstance(draft, IncidentDraft):
+            return await _open_incident(connection, draft, author)
+        return await _plan_maintenance(connection, draft, author)
+
+
+async def _open_incident(connection: Connection, draft: IncidentDraft, author: str) -> Incident:
     if draft.started_at is not None:
         _assert_begun(draft.started_at, await connection.fetchval(_READ_AT))
     incident_id = IncidentId(
@@ -99,8 +103,7 @@ async def open_incident(connection: Connection, draft: IncidentDraft, *, author:
     return await read(connection, incident_id)
 
 
-async def plan_maintenance(connection: Connection, draft: MaintenanceDraft, *, author: str) -> Incident:
-    """Raises `ChangeRefused` when the window is impossible or too far away."""
+async def _plan_maintenance(connection: Connection, draft: MaintenanceDraft, author: str) -> Incident:
     now: datetime = await connection.fetchval(_READ_AT)
     if draft.starts_at < now - _LATE_MAX:
         raise ChangeRefused(f"a maintenance cannot begin in the past ({draft.starts_at:%Y-%m-%d %H:%M %Z})")
@@ -117,7 +120,17 @@ async def plan_maintenance(connection: Connection, draft: MaintenanceDraft, *, a
 async def change(
     connection: Connection, incident_id: IncidentId, wanted: IncidentChange, *, author: str
 ) -> Incident:
-    """Change what is named. Raises `NotFound`, and `ChangeRefused` when it does not fit what is there."""
+    """Change what is named, in one transaction.
+
+    Raises `NotFound`, and `ChangeRefused` when it does not fit what is there.
+    """
+    async with connection.transaction():
+        return await _change(connection, incident_id, wanted, author)
+
+
+async def _change(
+    connection: Connection, incident_id: IncidentId, wanted: IncidentChange, author: str
+) -> Incident:
     row = await connection.fetchrow(_LOCK_INCIDENT, incident_id)
     if row is None:
         raise NotFound(f"there is no incident {incident_id}")

@@ -14,9 +14,8 @@ _log = structlog.get_logger(__name__)
 async def publish(
     connection: Connection, draft: IncidentDraft | MaintenanceDraft, identity: Identity
 ) -> Incident:
-    """Open an incident or plan a maintenance, in one transaction. Raises `ChangeRefused`."""
-    async with connection.transaction():
-        incident = await incidents.publish(connection, draft, author=identity.author)
+    """Open an incident or plan a maintenance. Raises `ChangeRefused`."""
+    incident = await incidents.publish(connection, draft, author=identity.author)
     _log.info("incidents.opened", incident_id=incident.id, kind=incident.kind.value, author=identity.author)
     return incident
 
@@ -24,9 +23,8 @@ async def publish(
 async def change(
     connection: Connection, incident_id: IncidentId, wanted: IncidentChange, identity: Identity
 ) -> Incident:
-    """Change what is named, in one transaction. Raises `NotFound` and `ChangeRefused`."""
-    async with connection.transaction():
-        incident = await incidents.change(connection, incident_id, wanted, author=identity.author)
+    """Change what is named. Raises `NotFound` and `ChangeRefused`."""
+    incident = await incidents.change(connection, incident_id, wanted, author=identity.author)
     _log.info(
         "incidents.changed", incident_id=incident.id, status=incident.status.value, author=identity.author
     )
