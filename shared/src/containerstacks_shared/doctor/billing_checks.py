@@ -115,7 +115,7 @@ def _finding(condition: health.Condition, pause: Pause) -> Finding:
     assert condition.severity is not None, "administrators are notified of it"
     # The reason is somebody's own words.
     reason = f"{pause.changed_by}: {pause.reason}" if condition.kind is Kind.BILLING_PAUSED else ""
-    return Finding(subject, _LEVELS[condition.severity], condition.sentence, advice, reason)
+    return Finding(subject, _LEVELS[condition.severity], condition.sentence.removesuffix("."), advice, reason)
 
 
 def _well(facts: Facts, audit: AuditRecord | None) -> dict[str, str]:
