@@ -7,4 +7,5 @@ select c.relname, t.tgname, pg_get_triggerdef(t.oid)
  where t.tgname like 'containerstacks\_%'
    and not t.tgisinternal
     on conflict (owner_name, name) do update
-   set definition = excluded.definition;
+   set definition = excluded.definition
+ where own_triggers.definition <> excluded.definition;
