@@ -51,7 +51,13 @@ async def watch_once(pool: db.Pool, term: Term, outages: OutageLog | None = None
 
 
 async def watch(
-    halt: asyncio.Event, pool: db.Pool, term: Term, *, settle: timedelta, clock: WakingClock | None = None
+    halt: asyncio.Event,
+    pool: db.Pool,
+    term: Term,
+    *,
+    settle: timedelta,
+    clock: WakingClock | None = None,
+    outages: OutageLog | None = None,
 ) -> None:
     clock = clock or WakingClock()
     await watch_components_until(
@@ -59,7 +65,7 @@ async def watch(
         pool=pool,
         term=term,
         progress=FoldProgress(clock),
-        outages=OutageLog(pool, clock),
+        outages=outages or OutageLog(pool, clock),
         clock=clock,
         billing_interval=HOUR,
         settle=settle,
@@ -234,6 +240,35 @@ async def test_an_outage_is_remembered_and_told_of_when_the_database_is_back(
     await watch_once(pool, term, log)
     assert log.moments == ()
     assert len(await down_minutes(connection)) >= 1
+
+
+async def test_after_the_database_was_away_things_have_time_to_settle_again(
+    connection: asyncpg.Connection, pool: db.Pool, term: Term, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "LOOK_EVERY", timedelta(milliseconds=50))
+    monkeypatch.setattr(watching, "_SETTLING_LOOK_EVERY", timedelta(milliseconds=50))
+    found = Finding(ComponentState.OPERATIONAL, "")
+    monkeypatch.setattr(component_rules, "measure", lambda *_: found)
+    looks = looks_by(monkeypatch, watching, "look_at_components")
+    clock, door = WakingClock(), AwayPool(pool)
+    log = OutageLog(door, clock)  # type: ignore[arg-type] # only acquire() is used
+
+    async def all_are(state: ComponentState) -> bool:
+        return {each.state for each in (await now(connection)).values()} == {state}
+
+    watcher = Job("watcher", lambda halt: watch(halt, pool, term, settle=HOUR, clock=clock, outages=log))
+    async with running(watcher):
+        await eventually(lambda: all_are(ComponentState.OPERATIONAL))
+        door.away = True
+        assert not await log.look()
+        found = Finding(ComponentState.DOWN, "")
+        await looks.more(3)
+        assert await all_are(ComponentState.OPERATIONAL)
+        # Once all was well again, what is down is down.
+        found = Finding(ComponentState.OPERATIONAL, "")
+        await looks.more(2)
+        found = Finding(ComponentState.DOWN, "")
+        await eventually(lambda: all_are(ComponentState.DOWN))
 
 
 async def test_a_database_that_is_soon_back_was_not_away(pool: db.Pool) -> None:

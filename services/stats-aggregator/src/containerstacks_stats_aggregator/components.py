@@ -1,6 +1,8 @@
 """Watching: what the components of the status page are like, by the table of conditions in `health`."""
 
 import asyncio
+import math
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Final
 
@@ -44,14 +46,23 @@ async def watch_components_until(
     """Look every few seconds; the look that begins a minute is its record.
 
     What is not well at the beginning has the time `settle` to become well before it is written down. So it has after
-    this process was stopped: whatever it missed meanwhile, others may have been stopped with it.
+    this process was stopped: whatever it missed meanwhile, others may have been stopped with it. And so it has after
+    the database was away, which cut everybody off.
     """
-    settled_at, asleep = clock.time() + settle.total_seconds(), clock.asleep()
+    looked_at, settled_at, asleep = -math.inf, clock.time() + settle.total_seconds(), clock.asleep()
     pause, begins_minute = timedelta(0), True
+
+    def is_settling() -> bool:
+        away_at = outages.away_at
+        return clock.time() < max(
+            settled_at, away_at + settle.total_seconds() if away_at > looked_at else -math.inf
+        )
+
     while not await wait_for_event(halt, pause.total_seconds()):
         if clock.asleep() > asleep:
             settled_at, asleep = clock.time() + settle.total_seconds(), clock.asleep()
             begins_minute = True
+        began_at = clock.time()
         to_next_minute = await look_at_components(
             pool,
             term,
@@ -60,12 +71,12 @@ async def watch_components_until(
             clock=clock,
             billing_interval=billing_interval,
             begins_minute=begins_minute,
-            only_if_well=clock.time() < settled_at,
+            is_settling=is_settling,
         )
         if to_next_minute is None:
             pause = _SETTLING_LOOK_EVERY
             continue
-        settled_at = clock.time()
+        looked_at, settled_at = began_at, clock.time()
         pause, begins_minute = min(LOOK_EVERY, to_next_minute), to_next_minute <= LOOK_EVERY
 
 
@@ -78,16 +89,16 @@ async def look_at_components(
     clock: WakingClock,
     billing_interval: timedelta,
     begins_minute: bool,
-    only_if_well: bool = False,
+    is_settling: Callable[[], bool] = lambda: False,
 ) -> timedelta | None:
     """Write the states down, as the record of this minute if it begins one; return how long until the next begins.
 
-    None when something is not well and only the opposite was to be written.
+    None when something is not well while things are settling, which is asked after all was read.
     """
     async with pool.acquire() as connection:
         facts = await _read_facts(connection, progress, clock, billing_interval)
         findings = {component: component_rules.measure(component, facts) for component in Component}
-        if only_if_well and any(each.state is not ComponentState.OPERATIONAL for each in findings.values()):
+        if is_settling() and any(each.state is not ComponentState.OPERATIONAL for each in findings.values()):
             return None
         async with connection.transaction():
             await locks.assert_term(connection, term)

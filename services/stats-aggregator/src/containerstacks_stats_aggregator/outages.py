@@ -5,6 +5,7 @@ it: that this process asked, and had no answer for so long, is all that such a r
 """
 
 import asyncio
+import math
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
@@ -40,6 +41,8 @@ class OutageLog:
         # When the database answered last: by its own clock, which goes on while it is away, and by the loop's.
         self._last_answer: tuple[Clock, float] | None = None
         self._failing_since: float | None = None
+        # When a question had no answer last, by the clock of this process.
+        self.away_at = -math.inf
 
     @property
     def moments(self) -> Sequence[datetime]:
@@ -66,6 +69,7 @@ class OutageLog:
                 # Whoever was stopped or starved meanwhile knows nothing about the database.
                 self._failing_since = None
             else:
+                self.away_at = self._clock.time()
                 self._note(asked_at, loop_time(), describe(error))
             return False
         self._last_answer, self._failing_since = (answer, loop_time()), None
