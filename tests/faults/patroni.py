@@ -262,17 +262,22 @@ async def haproxy(folder: Path) -> AsyncIterator[str]:
     process = await asyncio.create_subprocess_exec("/usr/sbin/haproxy", "-db", "-f", settings, stderr=DEVNULL)
     dsn = f"postgresql://postgres:{PASSWORD}@127.0.0.1:5000/postgres"
 
-    async def answers() -> bool:
+    # HAProxy takes all three for primaries until it has asked each twice, and passes connections on to them in turn.
+    async def leads_to_the_primary_alone() -> bool:
         assert process.returncode is None
         try:
-            connection = await asyncpg.connect(dsn, timeout=5)
-        except (OSError, asyncpg.PostgresError, TimeoutError):
+            for _ in range(3):
+                connection = await asyncpg.connect(dsn, timeout=5)
+                is_standby = await connection.fetchval("select pg_is_in_recovery()", timeout=5)
+                await connection.close(timeout=5)
+                if is_standby:
+                    return False
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
             return False
-        await connection.close()
         return True
 
     try:
-        await eventually(answers, PATIENCE_SECONDS)
+        await eventually(leads_to_the_primary_alone, PATIENCE_SECONDS)
         yield dsn
     finally:
         process.kill()
