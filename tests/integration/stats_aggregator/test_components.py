@@ -177,30 +177,6 @@ async def test_what_is_up_again_is_seen_at_once_and_the_minute_counts_as_it_bega
     assert tuple(minute) == (0, 1)
 
 
-async def test_after_this_process_was_stopped_things_have_time_to_settle_again(
-    connection: asyncpg.Connection, pool: db.Pool, term: Term, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(watching, "LOOK_EVERY", timedelta(milliseconds=50))
-    monkeypatch.setattr(watching, "_SETTLING_LOOK_EVERY", timedelta(milliseconds=50))
-    found = Finding(ComponentState.OPERATIONAL, "")
-    monkeypatch.setattr(component_rules, "measure", lambda *_: found)
-    looks = looks_by(monkeypatch, watching, "look_at_components")
-    clock = WakingClock()
-
-    async def states() -> set[ComponentState]:
-        return {each.state for each in (await now(connection)).values()}
-
-    async def all_well() -> bool:
-        return await states() == {ComponentState.OPERATIONAL}
-
-    async with running(Job("watcher", lambda halt: watch(halt, pool, term, settle=HOUR, clock=clock))):
-        await eventually(all_well)
-        found = Finding(ComponentState.DOWN, "")
-        was_stopped(clock)
-        await looks.more(3)
-        assert await all_well()
-
-
 class AwayPool:
     """A pool whose database is away for as long as the test says so."""
 
@@ -242,8 +218,13 @@ async def test_an_outage_is_remembered_and_told_of_when_the_database_is_back(
     assert len(await down_minutes(connection)) >= 1
 
 
-async def test_after_the_database_was_away_things_have_time_to_settle_again(
-    connection: asyncpg.Connection, pool: db.Pool, term: Term, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("disturbance", ["this process was stopped", "the database was away"])
+async def test_after_a_disturbance_things_have_time_to_settle_again(
+    connection: asyncpg.Connection,
+    pool: db.Pool,
+    term: Term,
+    monkeypatch: pytest.MonkeyPatch,
+    disturbance: str,
 ) -> None:
     monkeypatch.setattr(watching, "LOOK_EVERY", timedelta(milliseconds=50))
     monkeypatch.setattr(watching, "_SETTLING_LOOK_EVERY", timedelta(milliseconds=50))
@@ -259,8 +240,11 @@ async def test_after_the_database_was_away_things_have_time_to_settle_again(
     watcher = Job("watcher", lambda halt: watch(halt, pool, term, settle=HOUR, clock=clock, outages=log))
     async with running(watcher):
         await eventually(lambda: all_are(ComponentState.OPERATIONAL))
-        door.away = True
-        assert not await log.look()
+        if disturbance == "the database was away":
+            door.away = True
+            assert not await log.look()
+        else:
+            was_stopped(clock)
         found = Finding(ComponentState.DOWN, "")
         await looks.more(3)
         assert await all_are(ComponentState.OPERATIONAL)

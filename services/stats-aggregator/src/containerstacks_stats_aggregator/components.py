@@ -49,18 +49,16 @@ async def watch_components_until(
     this process was stopped: whatever it missed meanwhile, others may have been stopped with it. And so it has after
     the database was away, which cut everybody off.
     """
-    looked_at, settled_at, asleep = -math.inf, clock.time() + settle.total_seconds(), clock.asleep()
+    disturbed_at, looked_at, asleep = clock.time(), -math.inf, clock.asleep()
     pause, begins_minute = timedelta(0), True
 
     def is_settling() -> bool:
-        away_at = outages.away_at
-        return clock.time() < max(
-            settled_at, away_at + settle.total_seconds() if away_at > looked_at else -math.inf
-        )
+        last = max(disturbed_at, outages.away_at)
+        return looked_at < last and clock.time() < last + settle.total_seconds()
 
     while not await wait_for_event(halt, pause.total_seconds()):
         if clock.asleep() > asleep:
-            settled_at, asleep = clock.time() + settle.total_seconds(), clock.asleep()
+            disturbed_at, asleep = clock.time(), clock.asleep()
             begins_minute = True
         began_at = clock.time()
         to_next_minute = await look_at_components(
@@ -76,7 +74,7 @@ async def watch_components_until(
         if to_next_minute is None:
             pause = _SETTLING_LOOK_EVERY
             continue
-        looked_at, settled_at = began_at, clock.time()
+        looked_at = began_at
         pause, begins_minute = min(LOOK_EVERY, to_next_minute), to_next_minute <= LOOK_EVERY
 
 

@@ -1,7 +1,7 @@
 """Options that take one line of text."""
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -18,18 +18,11 @@ def _line(characters_max: int) -> Callable[[str], str]:
     return parse
 
 
-Reason = Annotated[
-    str,
-    typer.Option(
-        "--reason", parser=_line(REASON_CHARACTERS_MAX), metavar="TEXT", help="Why, for the record."
-    ),
-]
-OptionalReason = Annotated[
-    str | None,
-    typer.Option(
-        "--reason", parser=_line(REASON_CHARACTERS_MAX), metavar="TEXT", help="Why, for the record."
-    ),
-]
+_REASON: Final = typer.Option(
+    "--reason", parser=_line(REASON_CHARACTERS_MAX), metavar="TEXT", help="Why, for the record."
+)
+Reason = Annotated[str, _REASON]
+OptionalReason = Annotated[str | None, _REASON]
 PaymentReference = Annotated[
     str,
     typer.Option(

@@ -50,7 +50,6 @@ async def status(request: web.Request) -> web.StreamResponse:
     for_admin = request[IDENTITY].sees_details
     context = {
         **_parts(request, page, board, for_admin=for_admin),
-        "for_admin": for_admin,
         "details": await _details(request) if for_admin else None,
     }
     # Something that watches this address from outside should notice that there is nothing to see.
@@ -68,7 +67,7 @@ async def public_status(request: web.Request, snapshot: StatusSnapshot) -> bytes
     age_seconds = request.app[SNAPSHOT_FEED].age_seconds()
     board = request.app[STATUS_BOARD].board
     page = present_status(snapshot, board, age_seconds=age_seconds, now=datetime.now(UTC))
-    context = {**_parts(request, page, board, for_admin=False), "for_admin": False, "details": None}
+    context = {**_parts(request, page, board, for_admin=False), "details": None}
     return await render_for_strangers(request, "status.html", context)
 
 
@@ -153,6 +152,7 @@ def _parts(
     history_variant = f"{chosen} for {'administrators' if for_admin else 'visitors'}"
     return {
         "page": page,
+        "for_admin": for_admin,
         "current": render_part(request, "parts/current.html", shown, subject=board),
         "components": render_part(request, "parts/components.html", shown, subject=board),
         "history": render_part(request, "parts/history.html", shown, subject=past, variant=history_variant),
