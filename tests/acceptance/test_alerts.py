@@ -20,7 +20,6 @@ TITLES = LOW, DAMAGE, MENDED, LOW_OVER, DOWN, BACK = (
     "The billing daemon is down",
     "The billing daemon is running again",
 )
-# A look is made every quarter of a minute, and a busy machine takes its time.
 
 
 async def told(receiver: AlertReceiver, *titles: str) -> None:
@@ -41,7 +40,7 @@ async def test_each_event_of_a_bad_night_is_told_once_by_three_processes(
     poor = await fleet.add_organization(connection, balance="0.23")
     await fleet.add_instance(connection, poor, plan, hours_due=3)
     async with alert_receiver() as receiver:
-        settings = {"ALERT_URLS": receiver.url, "ALERT_DELAY_MINUTES": "0"}
+        settings = {"ALERT_URLS": receiver.url, "ALERT_DELAY_MINUTES": "0", "ALERT_CHECK_SECONDS": "1"}
         web = await processes.start_web(database_url, **settings)
         daemon = await processes.start_billing_daemon(database_url, **settings)
         aggregator = await processes.start_stats_aggregator(database_url, **settings)

@@ -13,6 +13,7 @@ from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM
 import asyncpg
 import pytest
 
+from containerstacks_shared.billing import run
 from containerstacks_shared.billing.verify import Severity, verify
 from containerstacks_shared.database.db import UNAVAILABLE
 from containerstacks_shared.local.embedded import EmbeddedPostgres
@@ -22,8 +23,8 @@ from support.billers import KINDS, biller
 from support.billing import in_the_way
 from support.waiting import LIMIT_SECONDS, eventually, session_waiting_for
 
-# Statements are given up after half a minute.
-GIVEN_UP_SECONDS = 30.0 + LIMIT_SECONDS
+# Batches are given up after half a minute.
+GIVEN_UP_SECONDS = run._BATCH_SECONDS + LIMIT_SECONDS
 # A prepared transaction and its locks outlive the server's crashes. It has no process: its pid is 0.
 WAITING = """
 select pid, clock_timestamp() as now from pg_stat_activity
@@ -50,9 +51,14 @@ async def test_a_run_that_lost_its_backend_is_made_again_within_a_minute(
     own_postgres: EmbeddedPostgres,
     connection: asyncpg.Connection,
     tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    *,
     kind: str,
     blow: int,
 ) -> None:
+    if kind == "builtin":
+        # The daemon proves the real limit; it is the engine's, so that of the other one is no other.
+        monkeypatch.setattr(run, "_BATCH_SECONDS", 2.0)
     dsn = own_postgres.dsn()
     due = await charges.add_due_fleet(connection, organizations=3, instances=2, hours=2)
     last = due.instances[due.organizations[-1].id][0]

@@ -16,7 +16,7 @@ from containerstacks_shared.outbox.messages import Message, Topic
 
 from .messages import AlertMessage, compose
 from .receivers import CALL_SECONDS, Receiver
-from .watching import LOOK_SECONDS, Watch
+from .watching import Watch
 
 # A check is a few small queries; the runways of a large fleet take longer.
 _LOOK_SECONDS_MAX: Final = 60.0
@@ -36,6 +36,7 @@ class Alerting:
         self._deliveries = deliveries(pool, receivers, company=settings.company_name)
         # Set when this process has stored a message.
         self._news = [asyncio.Event() for _ in self._deliveries]
+        self._check_seconds = settings.alert_check_seconds
         keys = [receiver.key for receiver in receivers]
         self._watch = Watch(pool, settings, receivers=keys, sees_money=sees_money)
 
@@ -54,7 +55,7 @@ class Alerting:
             if await self._look():
                 for news in self._news:
                     news.set()
-            await wait_for_event(stop, LOOK_SECONDS)
+            await wait_for_event(stop, self._check_seconds)
 
     async def _look(self) -> bool:
         try:

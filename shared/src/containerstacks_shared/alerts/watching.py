@@ -22,10 +22,6 @@ from . import records
 from .conditions import OF_SERVICES, Delays, Details, find, low
 from .records import Condition
 
-# Each of several processes tries once in this time, so checks are about this far apart.
-LOOK_SECONDS: Final = 15.0
-
-_EVERY: Final = timedelta(seconds=LOOK_SECONDS * 0.8)
 _KEPT: Final = timedelta(days=90)
 
 _SERVICES: Final = "services"
@@ -42,6 +38,8 @@ class Watch:
     ) -> None:
         self._pool = pool
         self._interval = settings.billing_interval
+        # Each of several processes tries once in `alert_check_seconds`, so checks are about that far apart.
+        self._every = timedelta(seconds=settings.alert_check_seconds * 0.8)
         self._delays = Delays.of(settings)
         self._runway_hours = Decimal(settings.alert_runway_hours)
         self._receivers = receivers
@@ -56,7 +54,7 @@ class Watch:
 
     async def _look_at_services(self) -> bool:
         async with self._pool.acquire() as connection, connection.transaction():
-            seen = await records.claim_look(connection, _SERVICES, every=_EVERY)
+            seen = await records.claim_look(connection, _SERVICES, every=self._every)
             if seen is None:
                 return False
             waited, newest = await records.read_deltas(connection, seen=seen)
@@ -79,7 +77,7 @@ class Watch:
                 application_corrected=guard.corrected_lately,
                 aggregator_leads=await is_held(connection, Role.STATS_AGGREGATOR),
                 # A delta that an earlier check has seen waits at least since then.
-                counts_behind=_EVERY if waited else timedelta(0),
+                counts_behind=self._every if waited else timedelta(0),
             )
             news = await self._note(connection, find(facts, details, self._delays), OF_SERVICES)
             await records.forget(connection, older_than=_KEPT)
@@ -89,7 +87,7 @@ class Watch:
     async def _look_at_runways(self) -> bool:
         """At everybody's after each run; between them only whether who was low is so no more."""
         async with self._pool.acquire() as connection, connection.transaction():
-            seen = await records.claim_look(connection, _RUNWAYS, every=_EVERY)
+            seen = await records.claim_look(connection, _RUNWAYS, every=self._every)
             if seen is None:
                 return False
             run = await records.read_last_run(connection)

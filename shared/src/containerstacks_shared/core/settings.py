@@ -243,6 +243,9 @@ class CommonSettings(BaseSettings):
     alert_urls: OptionalSecret = Field(
         default=None, description="Where alerts are sent: URLs of Apprise, separated by spaces or line ends."
     )
+    alert_check_seconds: Annotated[int, Field(ge=1, le=300), Expected("1..300")] = Field(
+        default=15, description="The time from one check of the conditions for alerts to the next."
+    )
     alert_delay_minutes: Annotated[int, Field(ge=0, le=1440), Expected("0..1440")] = Field(
         default=5, description="How long a service is down or late before an alert is sent."
     )
