@@ -296,6 +296,17 @@ DAMAGES = {
         f" where vps_billing_cycle_id = {FAILED}",
         "debts_settled_by_nothing",
     ),
+    "a debt that was written off by nobody": damage(
+        "update vps_debts set written_off_at = clock_now(), settled_at = null, billing_correction_id = null"
+        f" where vps_billing_cycle_id = {FAILED}",
+        "written_off_by_nobody",
+    ),
+    "a debt that was written off by a decision about something else": damage(
+        "update vps_debts d set written_off_at = b.decided_at, settled_at = null, billing_correction_id = b.id"
+        " from billing_corrections b where b.organization_id is distinct from d.organization_id"
+        f" and d.vps_billing_cycle_id = {FAILED}",
+        "written_off_by_nobody",
+    ),
     "a debt in another organization's name": damage(
         "update vps_debts set organization_id = gen_random_uuid(), settled_at = null, written_off_at = null"
         f" where vps_billing_cycle_id = {FAILED}",

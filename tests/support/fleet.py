@@ -157,6 +157,23 @@ async def add_instance(
     )
 
 
+async def delete_and_restore(connection: Connection, organization: UUID, *along: str) -> None:
+    """Delete it with all that it has, and insert its row again, and its rows of the tables `along`, as they were."""
+    kept = {
+        table: await connection.fetchval(
+            f"select coalesce(jsonb_agg(to_jsonb(kept)), '[]')::text from {table} as kept where {key} = $1",
+            organization,
+        )
+        for table, key in [("organizations", "id"), *((table, "organization_id") for table in along)]
+    }
+    await connection.execute("delete from organizations where id = $1", organization)
+    for table, rows in kept.items():
+        await connection.execute(
+            f"insert into {table} select * from jsonb_populate_recordset(null::{table}, $1::text::jsonb)",
+            rows,
+        )
+
+
 async def add_container(connection: Connection, organization: Organization) -> UUID:
     return await _inserted(
         connection,

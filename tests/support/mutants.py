@@ -218,6 +218,18 @@ MUTANTS = {
         "\n",
         "debts_settled_by_nothing",
     ),
+    "hours of the living written off": mutant(
+        "write_off_gone_organizations",
+        "not exists (select from organizations",
+        "exists (select from organizations",
+        "written_off_by_nobody",
+    ),
+    "hours written off for no deletion": mutant(
+        "write_off_gone_organizations",
+        "b.organization_id = owing.organization_id",
+        "b.organization_id <> owing.organization_id",
+        "written_off_by_nobody",
+    ),
     "a failure in every run": mutant(
         CHARGE,
         "from opened o\n          join unpaid u on u.id = o.vps_instance_id",

@@ -1,7 +1,7 @@
 """What applications, customers and operators write while somebody bills: each deed is one transaction."""
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC
 from decimal import Decimal
 from random import Random
@@ -15,6 +15,7 @@ from containerstacks_shared.billing.credits import credit_wallet
 from containerstacks_shared.billing.statement import Month
 from containerstacks_shared.billing.verify import Severity, verify
 from containerstacks_shared.core.errors import ContainerStacksError
+from support import fleet
 
 OPERATOR: Final = {"reason": "campaign", "author": "operator"}
 ISOLATIONS: Final = ("read committed", "repeatable read", "serializable")
@@ -80,6 +81,7 @@ class Deeds:
             "refund": self._refund,
             "write-off": self._write_off,
             "archive": self._archive,
+            "restore": self._restore,
             "audit": self._audit,
         }
         self._kinds = [*STATEMENTS, *self._by_function]
@@ -97,14 +99,30 @@ class Deeds:
         self._done[outcome] = self._done.get(outcome, 0) + 1
 
     async def _write(self, statement: str) -> None:
-        isolation = self._random.choice(ISOLATIONS)
         amount = self._random.randint(1, 8)
+        async with self._transaction():
+            await self._connection.execute(statement, *([amount] if "$1" in statement else []))
+
+    async def _restore(self) -> None:
+        async with self._transaction():
+            organization = await self._one(f"select {_ORGANIZATION}")
+            if organization is not None:
+                # What it has now: who restores marks of before a run sets them back, which is another deed.
+                for table in ("wallets", "vps_instances"):
+                    await self._connection.execute(
+                        f"select from {table} where organization_id = $1 order by id for update", organization
+                    )
+                await fleet.delete_and_restore(self._connection, organization, "wallets", "vps_instances")
+
+    @contextlib.asynccontextmanager
+    async def _transaction(self) -> AsyncIterator[None]:
+        isolation = self._random.choice(ISOLATIONS)
         try:
             await self._connection.execute(f"begin isolation level {isolation}")
             # Older than what it does, so that others come in between.
             await self._connection.fetchval("select count(*) from billing_runs")
             await self._connection.execute("set local lock_timeout = '3s'")
-            await self._connection.execute(statement, *([amount] if "$1" in statement else []))
+            yield
             await self._connection.execute("commit")
         except BaseException:
             with contextlib.suppress(asyncpg.PostgresError, asyncpg.InterfaceError):

@@ -20,6 +20,7 @@ async def live(billing: Billing, rich: Organization, plan: Plan) -> None:
     """Let happen whatever a rule is about, and let six runs go over it."""
     connection = billing.connection
     poor = await fleet.add_organization(connection, balance="0.025")
+    leaver = await fleet.add_organization(connection, balance="0.01")
     for organization in (rich, poor):
         await fleet.add_wallet(connection, organization.id, balance="50", currency="EUR")
     dear = await fleet.add_plan(connection, base_price="7.30", markup_price="0")
@@ -37,12 +38,14 @@ async def live(billing: Billing, rich: Organization, plan: Plan) -> None:
     for status in ("stopped", "suspended", None):
         await fleet.add_instance(connection, rich, plan, status=status, hours_due=1)
     await fleet.add_instance(connection, poor, plan, hours_due=3)
+    await fleet.add_instance(connection, leaver, plan, hours_due=3)
     await billing.run()
     await billing.pass_hours(2.7)
     await connection.execute("update vps_instances set plan_id = $2 where id = $1", resized, odd.reference)
     await connection.execute("update vps_plans set base_price = 14.60 where id = $1", plan.id)
     await connection.execute("update vps_plans set base_price = 7300 where id = $1", dear.id)
     await connection.execute("delete from vps_instances where id = $1", deleted)
+    await fleet.delete_and_restore(connection, leaver.id)
     async with another_session(billing.dsn) as session:
         await session.execute("set containerstacks.guard = 'off'")
         await session.execute(

@@ -43,26 +43,51 @@ async def test_a_plan_that_is_deleted_and_made_anew_in_one_transaction_costs_wha
     assert await billing.verify() == []
 
 
-async def test_an_organization_that_is_made_again_under_its_id_owes_nothing_and_is_named(
+async def test_an_organization_that_is_made_again_under_its_id_owes_nothing(
     billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     first = await fleet.add_organization(connection, balance="0.01")
-    await fleet.add_instance(connection, first, plan, hours_due=3)
+    in_debt = await fleet.add_instance(connection, first, plan, hours_due=3)
+    deleted = await fleet.add_instance(connection, first, plan, hours_due=2)
     await billing.run()
-    assert len(await billing.open_debts()) == 1
-    async with connection.transaction():
-        row = await connection.fetchrow("select * from organizations where id = $1", first.id)
-        assert row is not None
-        await connection.execute("delete from organizations where id = $1", first.id)
-        await insert(connection, "organizations", dict(row))
-        wallet = await fleet.add_wallet(connection, first.id, balance="5.00")
+    assert len(await billing.open_debts()) == 2
+    await connection.execute("delete from vps_instances where id = $1", deleted)
+    await fleet.delete_and_restore(connection, first.id)
+    wallet = await fleet.add_wallet(connection, first.id, balance="5.00")
     again = await fleet.add_instance(connection, first, plan, hours_due=2)
     await billing.run()
     assert await billing.balance(wallet) == Decimal("5.00") - 2 * RATE
     assert await billing.hours_billed(again) == 2
     assert await billing.open_debts() == {}
-    # Nothing on record tells this from hours that somebody forgave an organization in secret.
-    assert {finding.check for finding in await billing.verify()} == {"written_off_by_nobody"}
+    assert await billing.verify() == []
+    (decision,) = await connection.fetch("select * from billing_corrections")
+    assert (decision["kind"], decision["organization_id"]) == ("organization_deleted", first.id)
+    assert decision["author"] == await connection.fetchval("select session_user")
+    closed = await connection.fetch(
+        "select * from vps_debts where billing_correction_id = $1", decision["id"]
+    )
+    assert {debt["vps_instance_id"] for debt in closed} == {in_debt, deleted}
+    buried = await connection.fetch(
+        "select id from deleted_vps_instances where billing_correction_id = $1", decision["id"]
+    )
+    assert {row["id"] for row in buried} == {in_debt, deleted}
+
+
+@pytest.mark.parametrize("decision", ["null::bigint", "id + 1000", "id"])
+async def test_no_earlier_deletion_excuses_a_debt_that_is_written_off_in_secret(
+    billing: Billing, connection: asyncpg.Connection, plan: Plan, decision: str
+) -> None:
+    again = await fleet.add_organization(connection, balance="0")
+    await fleet.delete_and_restore(connection, again.id)
+    instance = await fleet.add_instance(connection, again, plan, hours_due=2)
+    await billing.run()
+    assert await billing.verify() == []
+    await connection.execute(
+        f"update vps_debts set written_off_at = clock_now(), billing_correction_id = (select {decision}"
+        " from billing_corrections)"
+    )
+    named = {(finding.check, finding.key) for finding in await billing.verify()}
+    assert ("written_off_by_nobody", str(instance)) in named
 
 
 async def test_an_instance_that_moves_there_and_back_within_an_hour_is_paid_once(

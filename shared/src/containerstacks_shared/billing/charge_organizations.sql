@@ -250,12 +250,7 @@ begin
        and d.organization_id = any (organizations)
        and d.settled_at is null
        and d.written_off_at is null;
-    update vps_debts d
-       set written_off_at = moment
-     where d.organization_id = any (organizations)
-       and d.settled_at is null
-       and d.written_off_at is null
-       and not exists (select from organizations o where o.id = d.organization_id);
+    perform write_off_gone_organizations(organizations);
 
     with queue as materialized (
         select * from billing_queue(organizations, moment)

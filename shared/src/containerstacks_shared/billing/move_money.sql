@@ -265,9 +265,10 @@ begin
         select nextval('billing_corrections_id_seq') as id
          where exists (select from forgiven)
     ), decided as (
-        insert into billing_corrections (id, kind, organization_id, vps_instance_id, reason, author)
+        insert into billing_corrections (id, kind, organization_id, vps_instance_id, reason, author, decided_at)
         overriding system value
-        select id, 'write_off', write_off_hours.organization, write_off_hours.instance, write_off_hours.why, write_off_hours.author
+        select id, 'write_off', write_off_hours.organization, write_off_hours.instance, write_off_hours.why, write_off_hours.author,
+               moment
           from decision
     ), cycle_written as (
         -- No run, no debit: what tells it from a charge that was refunded.
@@ -295,6 +296,7 @@ begin
     closed as (
         update vps_debts d
            set written_off_at = moment,
+               organization_id = s.organization_id,
                billing_correction_id = decision.id
           from step s, decision
          where d.vps_instance_id = s.id

@@ -120,18 +120,25 @@ select o.id::text as key,
  order by key;
 
 -- name: written_off_by_nobody
--- Invariant 6: what is owed is written off with its whole organization, or by somebody's decision.
-select d.id::text as key, format('%s hours before its deletion were written off, but its organization is there', d.hours_owed) as detail
-  from deleted_vps_instances d
-  join organizations o on o.id = d.organization_id
- where d.written_off_at is not null
-   and d.hours_owed > 0
- union all
-select d.vps_instance_id::text, format('debt %s was written off, but its organization is there and nobody decided so', d.id)
-  from vps_debts d
-  join organizations o on o.id = d.organization_id
- where d.written_off_at is not null
-   and d.billing_correction_id is null
+-- Invariant 6: what is owed is written off by somebody's decision about it, or with its whole organization. Each is on record, with
+-- the moment at which it was made, and an organization may be there again since.
+select closed.key, closed.detail
+  from (select d.id::text as key, format('%s hours before its deletion were written off by nobody''s decision', d.hours_owed) as detail,
+               d.id as vps_instance_id, d.organization_id, d.written_off_at, d.billing_correction_id
+          from deleted_vps_instances d
+         where d.written_off_at is not null
+           and d.hours_owed > 0
+         union all
+        select d.vps_instance_id::text, format('debt %s was written off by nobody''s decision', d.id),
+               d.vps_instance_id, d.organization_id, d.written_off_at, d.billing_correction_id
+          from vps_debts d
+         where d.written_off_at is not null) as closed
+ where not exists (select from billing_corrections b
+                    where b.id = closed.billing_correction_id
+                      and b.kind in ('write_off', 'organization_deleted')
+                      and b.decided_at = closed.written_off_at
+                      and b.organization_id = closed.organization_id
+                      and coalesce(b.vps_instance_id = closed.vps_instance_id, true))
  order by key;
 
 -- name: charged_by_another_too

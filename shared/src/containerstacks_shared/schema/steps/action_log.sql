@@ -46,7 +46,7 @@ begin
         perform log_action('price released', new.released_by, new.vps_plan_id::text, new.release_reason,
                            jsonb_build_object('hourlyRate', trim_scale(new.hourly_rate)::text, 'heldFor', new.reason));
     when 'billing_corrections' then
-        perform log_action(case new.kind when 'refund' then 'refunded' else 'written off' end,
+        perform log_action(case new.kind when 'refund' then 'refunded' when 'write_off' then 'written off' else 'organization deleted' end,
                            new.author,
                            coalesce('run ' || new.billing_run_id, 'cycle ' || new.vps_billing_cycle_id,
                                     'instance ' || new.vps_instance_id, 'organization ' || new.organization_id),

@@ -1,9 +1,10 @@
 -- Money back, and hours forgiven: what an operator decided, by whom and why. The rows that it changed carry its id.
+-- Whoever deletes an organization forgives what it owes, and is on record, too.
 -- A refunded cycle keeps its run and becomes `refunded`; its hours stay covered. A written-off cycle has no run and
 -- no debit: it is `refunded` from the beginning, and covers hours that nobody pays.
 create table billing_corrections (
     id bigint generated always as identity primary key,
-    kind text not null check (kind in ('refund', 'write_off')),
+    kind text not null check (kind in ('refund', 'write_off', 'organization_deleted')),
     billing_run_id bigint,
     vps_billing_cycle_id uuid,
     organization_id uuid,
@@ -12,6 +13,7 @@ create table billing_corrections (
     author text not null,
     decided_at timestamptz not null default clock_present()
 );
+create index billing_corrections_deletions on billing_corrections (organization_id) where kind = 'organization_deleted';
 
 -- A cycle is refunded once: its id is the refund's reference.
 create unique index payment_transactions_refund_reference on payment_transactions (provider_transaction_id)

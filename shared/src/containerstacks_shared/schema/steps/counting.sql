@@ -193,30 +193,27 @@ create trigger containerstacks_debt_moved after update of organization_id on vps
     when (old.organization_id <> new.organization_id)
     execute function move_vps_debt();
 
--- A deleted instance leaves what billing and the auditor still need. With its whole organization gone there
--- is nobody left to pay, so what was owed is written off, on record.
+-- A deleted instance leaves what billing and the auditor still need.
 create function bury_vps_instances() returns trigger
     language plpgsql security definer set search_path = public, pg_temp
     as $$
 begin
-    insert into deleted_vps_instances
-        (id, organization_id, plan_id, region, label, created_at, last_billed_at, deleted_at, written_off_at)
-    select i.id, i.organization_id, i.plan_id, i.rate_region, i.label, i.created_at,
-           i.last_billed_at, clock_present(), case when o.id is null then clock_present() end
-      from old_rows i
-      left join organizations o on o.id = i.organization_id
+    insert into deleted_vps_instances (id, organization_id, plan_id, region, label, created_at, last_billed_at, deleted_at)
+    select id, organization_id, plan_id, rate_region, label, created_at, last_billed_at, clock_present()
+      from old_rows
         on conflict (id) do update
        set organization_id = excluded.organization_id, plan_id = excluded.plan_id, region = excluded.region,
            label = excluded.label, created_at = excluded.created_at, last_billed_at = excluded.last_billed_at,
-           deleted_at = excluded.deleted_at, written_off_at = excluded.written_off_at;
+           deleted_at = excluded.deleted_at, written_off_at = null, billing_correction_id = null;
+    -- In the name of who had the instance: it may have moved in a transaction that could not see the debt.
     update vps_debts d
-       -- In the name of who had the instance: it may have moved in a transaction that could not see the debt.
-       set written_off_at = clock_present(), organization_id = i.organization_id
+       set organization_id = i.organization_id
       from old_rows i
      where d.vps_instance_id = i.id
+       and d.organization_id <> i.organization_id
        and d.settled_at is null
-       and d.written_off_at is null
-       and not exists (select from organizations o where o.id = i.organization_id);
+       and d.written_off_at is null;
+    perform write_off_gone_organizations(array(select distinct organization_id from old_rows));
     return null;
 end;
 $$;
@@ -224,22 +221,84 @@ $$;
 create trigger containerstacks_bury_deleted after delete on vps_instances
     referencing old table as old_rows for each statement execute function bury_vps_instances();
 
--- An organization that goes takes along what instances deleted before it still owed. The order in which a cascade
--- reaches the tables does not matter: this and the burial above each write off what they find.
+-- Who deleted which organization, and when: the reason why nobody pays what it owed. Written down where it happens, and not where
+-- debts are written off, so that the auditor need not take that one's word for it.
+create function record_deleted_organizations() returns trigger
+    language plpgsql security definer set search_path = public, pg_temp
+    as $$
+begin
+    if tg_op = 'TRUNCATE' then
+        perform refuse_blind_truncate('organizations');
+        insert into billing_corrections (kind, organization_id, reason, author)
+        select 'organization_deleted', id, 'its organization was deleted', session_user from organizations;
+    else
+        insert into billing_corrections (kind, organization_id, reason, author)
+        select 'organization_deleted', id, 'its organization was deleted', session_user from old_rows;
+    end if;
+    return null;
+end;
+$$;
+
+create trigger containerstacks_organizations_deleted after delete on organizations
+    referencing old table as old_rows for each statement execute function record_deleted_organizations();
+create trigger containerstacks_organizations_truncated before truncate on organizations
+    for each statement execute function record_deleted_organizations();
+
+-- With its whole organization gone there is nobody left to pay: what these organizations owed is written off, if they are gone.
+create function write_off_gone_organizations(organizations uuid[]) returns void
+    language plpgsql volatile
+    as $$
+begin
+    with gone as materialized (
+        select owing.organization_id, deletion.id as decision_id, coalesce(deletion.decided_at, clock_present()) as moment
+          from (select organization_id
+                  from vps_debts
+                 where organization_id = any (write_off_gone_organizations.organizations)
+                   and settled_at is null
+                   and written_off_at is null
+                 union
+                select organization_id
+                  from deleted_vps_instances
+                 where organization_id = any (write_off_gone_organizations.organizations)
+                   and hours_owed > 0
+                   and written_off_at is null) as owing
+          left join lateral (select b.id, b.decided_at
+                               from billing_corrections b
+                              where b.kind = 'organization_deleted'
+                                and b.organization_id = owing.organization_id
+                              order by b.id desc
+                              limit 1) as deletion on true
+         where not exists (select from organizations o where o.id = owing.organization_id)
+    ), closed as (
+        update vps_debts d
+           set written_off_at = gone.moment,
+               billing_correction_id = gone.decision_id
+          from gone
+         where d.organization_id = gone.organization_id
+           and d.settled_at is null
+           and d.written_off_at is null
+    )
+    update deleted_vps_instances d
+       set written_off_at = gone.moment,
+           billing_correction_id = gone.decision_id
+      from gone
+     where d.organization_id = gone.organization_id
+       and d.hours_owed > 0
+       and d.written_off_at is null;
+end;
+$$;
+revoke execute on function write_off_gone_organizations(uuid[]) from public;
+
+-- An organization that goes takes along what instances deleted before it still owed. A cascade comes to its instances later: their
+-- burial writes off what it finds, too. (The deletion is on record by then: triggers go by their names.)
 create function write_off_organizations() returns trigger
     language plpgsql security definer set search_path = public, pg_temp
     as $$
 begin
-    update deleted_vps_instances d
-       set written_off_at = clock_present()
-     where d.hours_owed > 0
-       and d.written_off_at is null
-       and not exists (select from organizations o where o.id = d.organization_id);
-    update vps_debts d
-       set written_off_at = clock_present()
-     where d.settled_at is null
-       and d.written_off_at is null
-       and not exists (select from organizations o where o.id = d.organization_id);
+    perform write_off_gone_organizations(array(
+        select organization_id from vps_debts where settled_at is null and written_off_at is null
+         union
+        select organization_id from deleted_vps_instances where hours_owed > 0 and written_off_at is null));
     return null;
 end;
 $$;
@@ -264,7 +323,7 @@ begin
         on conflict (id) do update
        set organization_id = excluded.organization_id, plan_id = excluded.plan_id, region = excluded.region,
            label = excluded.label, created_at = excluded.created_at, last_billed_at = excluded.last_billed_at,
-           deleted_at = excluded.deleted_at, written_off_at = null;
+           deleted_at = excluded.deleted_at, written_off_at = null, billing_correction_id = null;
     perform announce_count_deltas();
     return null;
 end;

@@ -19,6 +19,8 @@ drop trigger if exists containerstacks_count_inserted on users;
 drop trigger if exists containerstacks_count_inserted on organizations;
 drop trigger if exists containerstacks_count_inserted on containers;
 drop trigger if exists containerstacks_count_inserted on support_tickets;
+drop trigger if exists containerstacks_organizations_deleted on organizations;
+drop trigger if exists containerstacks_organizations_truncated on organizations;
 drop trigger if exists containerstacks_organizations_gone on organizations;
 drop trigger if exists containerstacks_ledger on wallets;
 drop trigger if exists containerstacks_ledger_truncated on wallets;
@@ -65,7 +67,7 @@ drop function charge_organizations, billing_queue, lock_paying_wallets, correct_
 drop function withdraw_future_moments, compare_moved_marks, marks_set_back, notice_marks_set_back, charged_until, record_plan_versions, notice_moved_mark,
               refuse_blind_truncate;
 drop function vps_plans_changed, count_vps_instances, count_all_time, announce_count_deltas, remember_vps_plan, move_vps_debt, bury_vps_instances,
-              truncate_vps_instances, write_off_organizations, record_wallet_movement, record_wallets_truncated, wallet_balance,
+              truncate_vps_instances, record_deleted_organizations, write_off_gone_organizations, write_off_organizations, record_wallet_movement, record_wallets_truncated, wallet_balance,
               heal_rates, refresh_rates, register_rates, current_hourly_rates, backup_hourly_price, hourly_rate, monthly_price, match_vps_plan, rate_region,
               configured_region, offered_region,
               specification_problem, specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,

@@ -237,6 +237,7 @@ create table deleted_vps_instances (
     last_billed_at timestamptz,
     deleted_at timestamptz not null,
     written_off_at timestamptz,
+    billing_correction_id bigint,
     -- Deletion ends billing, so what is owed follows from the row alone. Infinite moments, which a column may hold,
     -- must not keep anybody from deleting.
     hours_owed integer generated always as (
