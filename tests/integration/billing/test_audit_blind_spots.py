@@ -6,9 +6,11 @@ from contextlib import asynccontextmanager
 import asyncpg
 import pytest
 
+from containerstacks_shared.core.queries import load
 from support import fleet
 from support.billing import Billing
 from support.fleet import Organization, Plan
+from support.mutants import MUTANTS, spoil
 
 
 @asynccontextmanager
@@ -103,3 +105,19 @@ async def test_periods_inside_a_longer_one_are_each_named_and_no_gap_is_made_up(
     overlaps = [finding for finding in findings if finding.check == "overlapping_periods"]
     assert len(overlaps) == len(planted) == 2
     assert [finding for finding in findings if finding.check == "gaps_between_periods"] == []
+
+
+async def test_hours_that_were_left_out_for_two_thousand_million_transactions_are_still_named(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    await spoil(connection, MUTANTS["only what runs"])
+    left_out = await fleet.add_instance(connection, organization, plan, status="stopped", hours_due=2)
+    for _ in range(3):
+        await billing.run()
+        await billing.pass_hours(1)
+    query = load("containerstacks_shared.billing.verify_state")["hours_left_out"]
+    # By then a row's age is below zero: transactions are counted in 32 bits.
+    aged = query.replace("age(i.xmin)", "(age(i.xmin) - 2147483647)")
+    assert aged != query
+    for asked in (query, aged):
+        assert [row["key"] for row in await connection.fetch(asked, [], [])] == [str(left_out)]

@@ -68,7 +68,7 @@ select d.id::text as key, format('debt of instance %s without its failed cycle',
 -- name: hours_left_out
 -- Invariants 6 and 7: what was due is charged, or a debt, or waits for a reason on record. Judged are only rows that have not
 -- changed since before the last two runs through the whole fleet: a run skips a row that is locked, and the next one charges
--- it. A row's age is that of its transaction. A restored dump gives all runs one age, which says nothing: nothing is judged
+-- it. A row's age is that of its transaction (below zero after 2,000 million others). A restored dump gives all runs one age, which says nothing: nothing is judged
 -- then until two more runs have finished. $1 and $2 are the plans and regions whose price waits for an operator
 -- (rates_by_history.py). A mark that was set back waits, too, and another check names it.
 with whole_run as materialized (
@@ -88,14 +88,14 @@ with whole_run as materialized (
       from vps_instances i
      where coalesce(i.last_billed_at, i.created_at) <= (select started_at from judged_by) - interval '1 hour'
        and isfinite(coalesce(i.last_billed_at, i.created_at))
-       and age(i.xmin) > (select age from judged_by)
+       and age(i.xmin) not between 0 and (select age from judged_by)
      union all
     select d.id, d.organization_id, d.plan_id, d.region, coalesce(d.last_billed_at, d.created_at)
       from deleted_vps_instances d
      where d.hours_owed > 0
        and d.written_off_at is null
        and coalesce(d.last_billed_at, d.created_at) <= (select started_at from judged_by) - interval '1 hour'
-       and age(d.xmin) > (select age from judged_by)
+       and age(d.xmin) not between 0 and (select age from judged_by)
        and not exists (select from vps_instances i where i.id = d.id)
 )
 select o.id::text as key,
