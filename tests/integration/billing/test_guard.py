@@ -113,6 +113,41 @@ async def test_the_guard_can_be_turned_off(billing: Billing, organization: Organ
     assert await refusals(billing.connection) == 0
 
 
+def off_for_itself(dsn: str) -> str:
+    return f"{dsn}{'&' if '?' in dsn else '?'}options={quote('-c containerstacks.guard=off')}"
+
+
+async def test_a_session_that_turns_the_guard_off_for_itself_is_named_with_every_wallet_that_it_moves(
+    billing: Billing, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=2)
+    await beat(billing.connection)
+    (charge,) = await OriginalBiller(off_for_itself(billing.dsn)).run()
+    assert charge.debited
+    summary = await billing.run()
+    # Its hours are paid, and not to be paid again.
+    assert summary.charged.hours_billed == 0
+    assert await billing.balance(organization.wallet_id) == 100 - Decimal("0.02")
+    assert await billing.hours_billed(instance) == 2
+    (finding,) = await billing.verify()
+    assert (finding.check, "-0.02" in finding.detail) == ("unexplained_entries", True)
+
+
+async def test_hours_that_a_session_without_the_guard_charges_after_us_are_named(
+    billing: Billing, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=2)
+    application = OriginalBiller(off_for_itself(billing.dsn))
+    (charge,) = await application.read_due()
+    await billing.run()
+    await application.bill(charge)
+    assert charge.debited
+    named = {(finding.check, finding.key) for finding in await billing.verify()}
+    ours = next(cycle for cycle in await billing.cycles(instance) if cycle["billing_run_id"])
+    assert ("charged_by_another_too", str(ours["id"])) in named
+    assert "unexplained_entries" in {check for check, _ in named}
+
+
 @pytest.mark.parametrize(("skew", "debited"), [(3, False), (-1, True), (-3, False)])
 async def test_a_clock_that_is_wrong_charges_no_hour_that_is_not_over(
     billing: Billing, organization: Organization, plan: Plan, skew: int, debited: bool
