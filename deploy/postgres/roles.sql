@@ -79,7 +79,7 @@ begin
         execute format('revoke all on all tables in schema public from %I', service_name);
         execute format('revoke all on all sequences in schema public from %I', service_name);
         execute format('revoke all on all functions in schema public from %I', service_name);
-        -- So that end_stuck_sessions(), which is the owner's, sees the services' sessions and may end one that hangs.
+        -- So that end_stuck_sessions() and stuck_session(), which are the owner's, see the services' sessions; the first may end one.
         if not pg_has_role(owner_name, service_name, 'usage') then
             execute format('grant %I to %I', service_name, owner_name);
         end if;
@@ -92,9 +92,9 @@ begin
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
     grant update (term, holder, taken_at) on leaderships
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
-    -- With the owner's membership in the three roles: it ends sessions of theirs, and nobody else's.
-    revoke execute on function end_stuck_sessions() from public;
-    grant execute on function end_stuck_sessions()
+    -- With the owner's membership in the three roles: they see and end sessions of theirs, and nobody else's.
+    revoke execute on function end_stuck_sessions(), stuck_session() from public;
+    grant execute on function end_stuck_sessions(), stuck_session()
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
     -- Whichever process comes first looks, and tells. No summary has an amount of money in it.
     grant select, insert, update, delete on alerts, outbox_messages

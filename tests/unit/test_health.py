@@ -10,6 +10,7 @@ from containerstacks_shared.alerts.records import LastAudit, LastRun
 from containerstacks_shared.billing.control import Pause
 from containerstacks_shared.billing.documents import ActiveBiller, DaemonState, DaemonStatus
 from containerstacks_shared.billing.status import overdue_after
+from containerstacks_shared.process.processes import StuckSession
 from containerstacks_shared.status import health
 from containerstacks_shared.status.component_rules import RULES, measure
 from containerstacks_shared.status.documents import Component, ComponentState
@@ -109,6 +110,11 @@ CASES: list[tuple[str, Facts, set[Kind]]] = [
     ("damage", replace(WELL, audit_findings=1), {Kind.DAMAGE_FOUND}),
     ("never audited", replace(WELL, audit_findings=None), {Kind.NEVER_AUDITED}),
     ("stalled", replace(WELL, billing_stalled=True), {Kind.BILLING_STALLED}),
+    (
+        "a session that stands still",
+        replace(WELL, stuck_session=StuckSession(7, "containerstacks-web", NOW)),
+        {Kind.SESSION_STUCK},
+    ),
     ("an application that was upgraded", replace(WELL, schema_changed=True), {Kind.SCHEMA_CHANGED}),
     ("an application that bills", replace(WELL, application_refused=True), {Kind.APPLICATION_BILLS}),
     ("one that was corrected", replace(WELL, application_corrected=True), {Kind.APPLICATION_CORRECTED}),

@@ -20,7 +20,7 @@ from containerstacks_shared.outbox.retrying import ATTEMPTS_MAX, pause_after
 from integration.alerts.conftest import TURN, StartWatcher
 from support import fleet
 from support.alert_receiver import PASSWORD, TOKEN, AlertReceiver
-from support.billing import Billing
+from support.billing import Billing, in_the_way
 from support.waiting import eventually
 
 NOBODY = "[ContainerStacks] Hourly billing is not running"
@@ -98,6 +98,25 @@ async def test_failed_runs_in_a_row_are_one_alert(
         "[ContainerStacks] Billing runs succeed again",
     ]
     assert "disk full" in receiver.bodies[0]
+
+
+async def test_a_session_that_keeps_every_run_waiting_is_told_of_by_its_number(
+    watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
+) -> None:
+    one = watcher(delay_minutes=1440)
+    held = "select from leaderships where role = 'billing_run' for share"
+    async with in_the_way(billing.dsn, held) as stuck:
+        await one.look_and_tell()
+        assert receiver.titles == []
+        await billing.pass_time(timedelta(minutes=5))
+        await one.look_and_tell()
+    await billing.pass_time(TURN)
+    await one.look_and_tell()
+    assert receiver.titles == [
+        "[ContainerStacks] A database session is stuck",
+        "[ContainerStacks] No database session is stuck any more",
+    ]
+    assert f"select pg_terminate_backend({stuck.get_server_pid()})" in receiver.bodies[0]
 
 
 async def test_damage_and_a_held_price_are_told(

@@ -225,7 +225,7 @@ async def test_functions_with_their_owners_rights_are_for_whom_they_are_named(
     }
     for role, names in allowed.items():
         found = {row[0] for row in await connection.fetch(FUNCTIONS_WITH_RIGHTS, role)}
-        assert found == names | {"end_stuck_sessions"}, role
+        assert found == names | {"end_stuck_sessions", "stuck_session"}, role
     # Anybody else on this server.
     assert await connection.fetch(FUNCTIONS_WITH_RIGHTS, "pg_monitor") == []
 

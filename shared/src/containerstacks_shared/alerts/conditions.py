@@ -117,13 +117,10 @@ def _say(found: health.Condition, facts: Facts, details: Details) -> Iterator[_S
                 f"Audit {audit.id} of {audit.finished_at:%Y-%m-%d %H:%M} UTC: {audit.findings_own} rows break an"
                 " invariant of billing. `containerstacks verify` lists them."
             )
+        case Kind.SESSION_STUCK:
+            yield _stuck(facts)
         case Kind.PRICE_HELD:
-            for plan in details.waiting:
-                yield _Said(
-                    f"{plan.name or plan.vps_plan_id}: its price is negative or out of proportion. The hours of"
-                    f" {plan.instances} instances wait; correct it, or see `containerstacks billing held`.",
-                    subject=str(plan.vps_plan_id),
-                )
+            yield from map(_held, details.waiting)
         case Kind.COUNTS_BEHIND:
             why = (
                 "The stats aggregator is running but does not keep up."
@@ -133,6 +130,20 @@ def _say(found: health.Condition, facts: Facts, details: Details) -> Iterator[_S
             yield _Said(f"{why} Pages stay true; history and uptime are not recorded.")
         case _:
             yield _Said(found.sentence)
+
+
+def _held(plan: WaitingPlan) -> _Said:
+    return _Said(
+        f"{plan.name or plan.vps_plan_id}: its price is negative or out of proportion. The hours of"
+        f" {plan.instances} instances wait; correct it, or see `containerstacks billing held`.",
+        subject=str(plan.vps_plan_id),
+    )
+
+
+def _stuck(facts: Facts) -> _Said:
+    session = facts.stuck_session
+    assert session is not None, "the condition holds"
+    return _Said(f"It is {session.summary}. {session.remedy}", subject=str(session.pid))
 
 
 def low(runways: Sequence[Runway]) -> list[Condition]:

@@ -16,6 +16,7 @@ from containerstacks_shared.core.settings import CommonSettings
 from containerstacks_shared.database.db import Connection, Pool
 from containerstacks_shared.database.locks import Role, is_held
 from containerstacks_shared.database.suitability import read_application_changes
+from containerstacks_shared.process.processes import read_stuck_session
 from containerstacks_shared.status.health import BY_KIND, Facts, Kind, Severity
 
 from . import records
@@ -75,6 +76,7 @@ class Watch:
                 schema_changed=await read_application_changes(connection) is not None,
                 application_refused=guard.refused_lately,
                 application_corrected=guard.corrected_lately,
+                stuck_session=await read_stuck_session(connection),
                 aggregator_leads=await is_held(connection, Role.STATS_AGGREGATOR),
                 # A delta that an earlier check has seen waits at least since then.
                 counts_behind=self._every if waited else timedelta(0),

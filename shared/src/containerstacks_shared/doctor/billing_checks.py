@@ -17,7 +17,7 @@ from containerstacks_shared.core.version import application_version
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.database.locks import Role, is_held
 from containerstacks_shared.database.suitability import read_application_changes
-from containerstacks_shared.process.processes import read_lag
+from containerstacks_shared.process.processes import read_lag, read_stuck_session
 from containerstacks_shared.status import health
 from containerstacks_shared.status.health import Facts, Kind, Severity
 
@@ -94,6 +94,9 @@ async def services(connection: Connection, settings: BillingSettings) -> list[Fi
                 "`alter database … reset containerstacks.guard`.",
             )
         )
+    stuck = await read_stuck_session(connection)
+    if stuck is not None:
+        found.append(failed("sessions", stuck.summary, stuck.remedy))
     if audit is not None and audit.is_clean and now - audit.finished_at > _AUDIT_AGE_MAX:
         found.append(
             warning(

@@ -35,6 +35,34 @@ class Lag:
     since: datetime | None
 
 
+@dataclass(frozen=True)
+class StuckSession:
+    """One that has held a leader's fence for more than five minutes; no successor can act until it ends."""
+
+    pid: int
+    application_name: str
+    since: datetime
+
+    @property
+    def summary(self) -> str:
+        return (
+            f"session {self.pid} of the database ({self.application_name}) has been in one transaction since"
+            f" {self.since:%Y-%m-%d %H:%M} UTC, and nobody can act in its place"
+        )
+
+    @property
+    def remedy(self) -> str:
+        return (
+            f'`containerstacks psql -c "select pg_terminate_backend({self.pid})"` ends it. If it stays, its process'
+            f" stands still: `kill -CONT {self.pid}` on the database's machine."
+        )
+
+
+async def read_stuck_session(connection: Connection) -> StuckSession | None:
+    row = await connection.fetchrow(_QUERIES["stuck_session"])
+    return None if row is None else StuckSession(**dict(row))
+
+
 async def read_leaders(connection: Connection, numbers: Mapping[str, int]) -> list[Leader]:
     rows = await connection.fetch(
         _QUERIES["leaders"], ADVISORY_LOCK_CLASS, list(numbers), list(numbers.values())

@@ -29,3 +29,8 @@ select application_name as name, count(*) as sessions
 -- The deltas that are not folded yet, and the age of the oldest. The first row is the oldest, or nearly.
 select (select coalesce(max(id) - min(id) + 1, 0) from count_deltas) as deltas,
        (select appended_at from count_deltas order by id limit 1) as since;
+
+-- name: stuck_session
+-- The longest; the function says which.
+select pid, application_name, since
+  from stuck_session();

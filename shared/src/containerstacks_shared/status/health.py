@@ -12,6 +12,7 @@ from typing import Final
 
 from containerstacks_shared.billing.documents import ActiveBiller, DaemonState, DaemonStatus
 from containerstacks_shared.billing.status import overdue_after
+from containerstacks_shared.process.processes import StuckSession
 
 from .documents import Component, ComponentState
 
@@ -39,6 +40,7 @@ class Kind(StrEnum):
     WEB_DOWN = "web_down"
     DAMAGE_FOUND = "damage_found"
     BILLING_STALLED = "billing_stalled"
+    SESSION_STUCK = "session_stuck"
     DAEMON_DOWN = "daemon_down"
     SCHEMA_CHANGED = "schema_changed"
     APPLICATION_BILLS = "application_bills"
@@ -82,6 +84,7 @@ class Facts:
     web_connected: bool = True
     # Hours that two runs should have billed are unbilled for no valid reason.
     billing_stalled: bool = False
+    stuck_session: StuckSession | None = None
     # Of the last audit; None: there never was one.
     audit_findings: int | None = 0
     prices_held: int = 0
@@ -286,6 +289,16 @@ CONDITIONS: Final = (
         "Billing is stalled",
         "Hours that two scheduled runs should have billed are still unbilled for no valid reason.",
         severity=Severity.CRITICAL,
+    ),
+    Condition(
+        Kind.SESSION_STUCK,
+        lambda facts: facts.stuck_session is not None,
+        "A database session is stuck",
+        "It has been in one transaction for more than five minutes, and until it ends nobody can bill, or fold, in its"
+        " place. `containerstacks doctor` says which.",
+        severity=Severity.CRITICAL,
+        alert_delay=AlertDelay.NONE,
+        recovered="No database session is stuck any more",
     ),
     Condition(
         Kind.DAEMON_DOWN,

@@ -45,6 +45,7 @@ async def show(request: web.Request, _identity: Identity) -> web.Response:
             connection, {role.value: role.number for role in Role if role.has_term}
         )
         sessions = await processes.read_sessions(connection)
+        stuck = await processes.read_stuck_session(connection)
     now, daemon, vps = datetime.now(UTC), read.daemon, read.vps
     facts = Facts(
         now=now,
@@ -52,6 +53,7 @@ async def show(request: web.Request, _identity: Identity) -> web.Response:
         billing_interval=request.app[SETTINGS].billing_interval,
         billing_paused=control.paused,
         billing_stalled=not progress_is_healthy(read.progress),
+        stuck_session=stuck,
         counts_behind=timedelta(0) if lag.since is None else now - lag.since,
         aggregator_leads=any(leader.is_held for leader in leaders if leader.role == Role.STATS_AGGREGATOR),
         audit_findings=None if daemon.audit is None else daemon.audit.findings,

@@ -95,6 +95,25 @@ create function end_stuck_sessions() returns table (pid integer, application_nam
     select pid, application_name from stuck where pg_terminate_backend(pid);
 $$;
 
+-- What nothing of ours can end: a server process that stands still, or waits for its disk, with a transaction that a successor
+-- waits for (locks.sql). It deserves five minutes; no batch of an ordinary size may take as long.
+create function stuck_session() returns table (pid integer, application_name text, since timestamptz)
+    language sql volatile security definer set search_path = public, pg_temp
+    as $$
+    select a.pid, a.application_name, a.xact_start
+      from pg_locks l
+      join pg_stat_activity a on a.pid = l.pid
+     where l.locktype = 'relation'
+       and l.database = (select d.oid from pg_database d where d.datname = current_database())
+       and l.relation = 'public.leaderships'::regclass
+       -- Not those of a dump or a vacuum.
+       and l.mode in ('RowShareLock', 'RowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
+       and l.granted
+       and a.xact_start < clock_present() - interval '5 minutes'
+     order by a.xact_start, a.pid
+     limit 1;
+$$;
+
 -- Billing ---------------------------------------------------------------------------------------
 
 create table billing_control (
