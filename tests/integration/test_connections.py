@@ -8,7 +8,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
-from containerstacks_shared.core.errors import DatabaseUnavailable, DatabaseUnsuitable
+from containerstacks_shared.core.errors import DatabaseSlow, DatabaseUnavailable, DatabaseUnsuitable
 from containerstacks_shared.database import bounded_pool, db, suitability
 from containerstacks_shared.schema import head_revision
 from support import databases
@@ -207,8 +207,18 @@ async def test_whoever_gets_no_session_in_time_is_told_which_limit_it_was(
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(pool.get_max_size()):
             await stack.enter_async_context(pool.acquire())
-        with pytest.raises(DatabaseUnavailable, match="no session was free within"):
+        with pytest.raises(DatabaseSlow, match=r"no session of the database was free within 0\.05 s"):
             async with bounded_pool.lend(pool):
                 pass
     async with bounded_pool.lend(pool) as connection:
         assert await connection.fetchval("select 1") == 1
+
+
+async def test_whoever_asked_for_too_long_is_told_which_limit_it_was(pool: db.Pool) -> None:
+    with pytest.raises(DatabaseSlow, match=r"did not answer within 0\.1 s"):
+        async with bounded_pool.lend(pool, within=0.1) as borrowed, borrowed.transaction():
+            await borrowed.execute("select pg_sleep(60)")
+    # Another limit is whoever's it is.
+    with pytest.raises(TimeoutError):
+        async with bounded_pool.lend(pool, within=60) as borrowed, asyncio.timeout(0.1):
+            await borrowed.execute("select pg_sleep(60)")

@@ -9,9 +9,13 @@ import aiohttp
 import pytest
 from structlog.testing import capture_logs
 
+from containerstacks_shared.core.errors import DatabaseUnavailable
+from containerstacks_shared.database import bounded_pool
 from containerstacks_shared.database.db import Connection
 from containerstacks_web.api import health
+from containerstacks_web.database import POOL
 from containerstacks_web.http.policy import accepts_json
+from containerstacks_web.pages import incident_pages
 from support import web_site
 from support.waiting import eventually, time_limit
 from support.web_site import OpenSite, Site
@@ -245,6 +249,42 @@ async def test_a_visitor_who_leaves_is_not_taken_for_the_database(site: Site) ->
             writer.transport.abort()
         await eventually(lambda: any(entry["event"] == "request.served" for entry in logged))
     assert not [entry for entry in logged if "database_away" in entry["event"]]
+
+
+async def test_a_visitor_is_told_which_limit_passed_when_all_sessions_are_in_use(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded_pool, "CONNECTION_SECONDS_MAX", 0.05)
+    pool = site.app[POOL]
+    async with contextlib.AsyncExitStack() as stack:
+        for _ in range(pool.get_max_size()):
+            await stack.enter_async_context(pool.acquire())
+        with capture_logs() as logged:
+            problem = await refused(await site.get("/api/incidents/1"), 503)
+    limit = "o session of the database was free within 0.05 s"
+    assert problem["detail"] == f"N{limit}. Try again in a few seconds."
+    assert [each["error"] for each in logged if each["event"] == "request.database_away"] == [f"n{limit}"]
+
+
+async def test_a_visitor_is_told_which_limit_passed_when_an_answer_takes_too_long(
+    site: Site, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incident_pages, "_SECONDS_MAX", 0.1)
+    async with connection.transaction():
+        await connection.execute("lock incidents")
+        problem = await refused(await site.get("/incidents/1"), 503)
+    assert problem["detail"] == "The database did not answer within 0.1 s. Try again in a few seconds."
+
+
+async def test_what_a_server_says_of_itself_is_told_to_the_log_alone(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def away(**_: object) -> object:
+        raise DatabaseUnavailable("The database at 10.0.0.7:5432/secret cannot be reached")
+
+    monkeypatch.setattr(health, "HealthDocument", away)
+    problem = await refused(await site.get("/api/health"), 503)
+    assert problem["detail"] == "The database cannot be reached at the moment. Try again in a few seconds."
 
 
 @contextlib.asynccontextmanager

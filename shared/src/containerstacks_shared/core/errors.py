@@ -4,6 +4,7 @@ ContainerStacksError          the message is one line, fit for an operator
 ├── ConfigurationError        a setting is wrong; names the variable
 ├── CannotListen              the address or port of a process is unavailable
 ├── DatabaseUnavailable       not reachable now; may come back by itself
+│   └── DatabaseSlow          a limit of ours passed first; names it
 ├── DatabaseUnsuitable        reachable, but an operator has to change it first
 ├── LeadershipLost            another process holds a newer term of the role
 ├── BillingPaused             an operator (or an adoption) paused all billing
@@ -27,6 +28,10 @@ class CannotListen(ContainerStacksError):  # noqa: N818 - named by what is the c
 
 class DatabaseUnavailable(ContainerStacksError):  # noqa: N818
     """The database cannot be reached now; trying again later may help."""
+
+
+class DatabaseSlow(DatabaseUnavailable):
+    """A limit in time passed before the database had answered. The message names the limit; anybody may read it."""
 
 
 class DatabaseUnsuitable(ContainerStacksError):  # noqa: N818

@@ -15,7 +15,7 @@ import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 from asyncpg.transaction import Transaction
 
-from containerstacks_shared.core.errors import DatabaseUnavailable
+from containerstacks_shared.core.errors import DatabaseSlow
 
 if TYPE_CHECKING:
     _Pool = asyncpg.Pool[asyncpg.Record]
@@ -39,17 +39,34 @@ _FAILURES: Final = (
 
 
 @asynccontextmanager
-async def lend(pool: _Pool) -> "AsyncIterator[PoolConnectionProxy[asyncpg.Record]]":
-    """Lend a session; raises `DatabaseUnavailable` when none is free within `CONNECTION_SECONDS_MAX`."""
+async def time_limit(seconds: float | None) -> AsyncIterator[None]:
+    """Limit work on the database. Raises `DatabaseSlow`, for a bare TimeoutError does not say which limit passed."""
+    limit = asyncio.timeout(seconds)
     try:
-        connection = await pool.acquire(timeout=CONNECTION_SECONDS_MAX)
+        async with limit:
+            yield
     except TimeoutError as error:
-        # Logs name the limit, which a bare TimeoutError does not.
-        raise DatabaseUnavailable(f"no session was free within {CONNECTION_SECONDS_MAX:.0f} s") from error
-    try:
-        yield connection
-    finally:
-        await pool.release(connection)
+        if not limit.expired():
+            raise
+        raise DatabaseSlow(f"the database did not answer within {seconds:g} s") from error
+
+
+@asynccontextmanager
+async def lend(
+    pool: _Pool, *, within: float | None = None
+) -> "AsyncIterator[PoolConnectionProxy[asyncpg.Record]]":
+    """Lend a session, in all for `within` seconds. Raises `DatabaseSlow`, also when none was free soon enough."""
+    async with time_limit(within):
+        try:
+            connection = await pool.acquire(timeout=CONNECTION_SECONDS_MAX)
+        except TimeoutError as error:
+            raise DatabaseSlow(
+                f"no session of the database was free within {CONNECTION_SECONDS_MAX:g} s"
+            ) from error
+        try:
+            yield connection
+        finally:
+            await pool.release(connection)
 
 
 class BoundedPool(_Pool):

@@ -83,10 +83,7 @@ class Reader:
 
     async def _behind(self, standby: db.Pool) -> timedelta | None:
         position, at = await self._primary_position()
-        async with (
-            asyncio.timeout(_POSITION_SECONDS_MAX),
-            lend(standby) as connection,
-        ):
+        async with lend(standby, within=_POSITION_SECONDS_MAX) as connection:
             row = await connection.fetchrow(_STANDBY_POSITION, position, at)
         assert row is not None
         if not row["is_standby"]:
@@ -97,10 +94,7 @@ class Reader:
 
     async def _primary_position(self) -> tuple[str | None, datetime | None]:
         try:
-            async with (
-                asyncio.timeout(_POSITION_SECONDS_MAX),
-                lend(self._primary) as connection,
-            ):
+            async with lend(self._primary, within=_POSITION_SECONDS_MAX) as connection:
                 row = await connection.fetchrow(_PRIMARY_POSITION)
         except db.UNAVAILABLE:
             return None, None

@@ -1,6 +1,5 @@
 """Who enters: every page and every form of `/admin` is made here, so that none can forget to ask."""
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from http import HTTPStatus
@@ -44,10 +43,7 @@ def form(path: str, handler: Handler, permission: Permission) -> web.RouteDef:
 @asynccontextmanager
 async def database(request: web.Request) -> AsyncIterator[Connection]:
     """Lend a connection for what one page reads. Raises one of `db.UNAVAILABLE`."""
-    async with (
-        asyncio.timeout(_READ_SECONDS_MAX),
-        lend(request.app[POOL]) as connection,
-    ):
+    async with lend(request.app[POOL], within=_READ_SECONDS_MAX) as connection:
         yield connection
 
 

@@ -12,7 +12,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from containerstacks_shared.core.errors import describe
+from containerstacks_shared.core.errors import DatabaseSlow, as_sentence, describe
 from containerstacks_shared.database import db
 from containerstacks_web.metrics import REQUESTS
 
@@ -77,10 +77,16 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
         return await problem_response(request, error.status, _explain(error), headers=headers)
     except db.UNAVAILABLE as error:
         _log.warning("request.database_away", path=request.path, error=describe(error))
+        # Other errors may name hosts and roles.
+        reason = (
+            as_sentence(error)
+            if isinstance(error, DatabaseSlow)
+            else "The database cannot be reached at the moment."
+        )
         return await problem_response(
             request,
             HTTPStatus.SERVICE_UNAVAILABLE,
-            "The database cannot be reached at the moment. Try again in a few seconds.",
+            f"{reason} Try again in a few seconds.",
             headers={"Retry-After": "5"},
         )
     except Exception:  # noqa: BLE001 - the edge: logged here once, and answered

@@ -96,8 +96,7 @@ class AdminSockets:
     async def _round(self) -> None:
         message: bytes | None = None
         if any(socket.wants_details for socket in self._sockets):
-            async with asyncio.timeout(_READ_SECONDS_MAX):
-                message = await self._read()
+            message = await self._read()
         for socket in list(self._sockets):
             if socket not in self._sockets:
                 continue
@@ -110,7 +109,7 @@ class AdminSockets:
 
     async def _read(self) -> bytes:
         async with (
-            lend(self._pool) as connection,
+            lend(self._pool, within=_READ_SECONDS_MAX) as connection,
             connection.transaction(),
         ):
             version = await versions.next_version(connection)

@@ -81,6 +81,7 @@ class StatusBoard:
         self._read_at = 0.0
         self._told: object = None
         self._tried = asyncio.Event()
+        self._failure = f"the first reading takes longer than {_FIRST_SECONDS_MAX:g} s"
         self._healthy = False
 
     @property
@@ -101,7 +102,7 @@ class StatusBoard:
                 pass
         board = self.board
         if board is None:
-            raise DatabaseUnavailable("the components were never read, and the database is away")
+            raise DatabaseUnavailable(f"the components were never read: {self._failure}")
         return board
 
     async def follow(self, listener: Listener) -> None:
@@ -115,12 +116,11 @@ class StatusBoard:
     async def _look(self) -> float:
         """Return how long to wait for a hint."""
         try:
-            async with asyncio.timeout(_READ_SECONDS_MAX):
-                seconds = await self._read()
+            seconds = await self._read()
         except db.FAILURES as error:
             if self._healthy or not self._tried.is_set():
                 _log.warning("board.database_away", error=describe(error))
-            self._healthy = False
+            self._healthy, self._failure = False, describe(error)
             return _RETRY_SECONDS
         else:
             self._healthy = True
@@ -130,7 +130,7 @@ class StatusBoard:
 
     async def _read(self) -> float:
         async with (
-            lend(self._pool) as connection,
+            lend(self._pool, within=_READ_SECONDS_MAX) as connection,
             connection.transaction(),
         ):
             version = await versions.next_version(connection)

@@ -72,6 +72,7 @@ class SnapshotFeed:
         self._tried = asyncio.Event()
         # By the loop's clock, from the beginning of `follow` on.
         self._tried_at = math.inf
+        self._failure = f"the first reading takes longer than {_FIRST_SECONDS_MAX:g} s"
         self._healthy = False
         self._published_at = -math.inf
         self._deltas_heard_at = -math.inf
@@ -112,7 +113,7 @@ class SnapshotFeed:
             except TimeoutError:
                 pass
         if self._snapshot is None:
-            raise DatabaseUnavailable("the status was never read, and the database is away")
+            raise DatabaseUnavailable(f"the status was never read: {self._failure}")
         return self._snapshot
 
     async def follow(self, listener: Listener) -> None:
@@ -130,18 +131,17 @@ class SnapshotFeed:
 
     async def _look(self) -> None:
         try:
-            async with asyncio.timeout(_READ_SECONDS_MAX):
-                await self._read_and_show()
+            await self._read_and_show()
         except db.FAILURES as error:
             if self._healthy or not self._tried.is_set():
                 _log.warning("feed.database_away", error=describe(error))
-            self._healthy = False
+            self._healthy, self._failure = False, describe(error)
             STATUS_READINGS.labels("failed").inc()
         finally:
             self._tried.set()
 
     async def _read_and_show(self) -> None:
-        async with lend(self._pool) as connection:
+        async with lend(self._pool, within=_READ_SECONDS_MAX) as connection:
             async with connection.transaction():
                 snapshot = await self._read(connection)
             # Before the connection goes back, which the pool asks the database about: browsers are waiting.

@@ -13,6 +13,7 @@ from containerstacks_shared.billing import run_records
 from containerstacks_shared.billing.documents import RunHistoryPoint
 from containerstacks_shared.core.errors import describe
 from containerstacks_shared.database import db
+from containerstacks_shared.database.bounded_pool import time_limit
 from containerstacks_shared.database.reading import Reader
 from containerstacks_shared.fleet.vps import VpsHistoryPoint
 from containerstacks_shared.status import history, incidents
@@ -64,7 +65,7 @@ class HistoryReadings:
     async def look(self) -> float:
         """Read once. Returns in how many seconds to do so again."""
         try:
-            async with asyncio.timeout(_READ_SECONDS_MAX):
+            async with time_limit(_READ_SECONDS_MAX):
                 reading = await self._reader.read(_read_past)
         except db.FAILURES as error:
             _log.warning("history.unavailable", error=describe(error))

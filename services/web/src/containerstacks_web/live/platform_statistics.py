@@ -15,6 +15,7 @@ from aiohttp import web
 
 from containerstacks_shared.core.errors import DatabaseUnavailable, describe
 from containerstacks_shared.database import db
+from containerstacks_shared.database.bounded_pool import time_limit
 from containerstacks_shared.database.reading import Reader, Reading
 from containerstacks_shared.fleet import counts
 from containerstacks_shared.fleet.platform import PlatformDetails, PlatformStatistics
@@ -74,6 +75,7 @@ class _Cached(Generic[Value]):
         self._flight = asyncio.Lock()
         self._last: PlatformFigures[Value] | None = None
         self._retry_at = 0.0
+        self._failure = ""
 
     async def read(self) -> PlatformFigures[Value]:
         if (figures := self._fresh()) is not None:
@@ -117,11 +119,11 @@ class _Cached(Generic[Value]):
         if clock() < self._retry_at:
             return self._last_known()
         try:
-            async with asyncio.timeout(_READ_SECONDS_MAX):
+            async with time_limit(_READ_SECONDS_MAX):
                 reading: Reading[Value] = await self._reader.read(self._read)
         except db.FAILURES as error:
-            self._retry_at = clock() + _RETRY_SECONDS
-            _log.warning("platform_statistics.unavailable", error=describe(error))
+            self._retry_at, self._failure = clock() + _RETRY_SECONDS, describe(error)
+            _log.warning("platform_statistics.unavailable", error=self._failure)
             return self._last_known()
         value = reading.value.model_copy(update={"cache_expiry": reading.as_of + LIFETIME})
         self._last = PlatformFigures(value=value, taken_at=reading.as_of)
@@ -130,7 +132,7 @@ class _Cached(Generic[Value]):
 
     def _last_known(self) -> PlatformFigures[Value]:
         if self._last is None:
-            raise DatabaseUnavailable("the platform's figures were never read, and the database is away")
+            raise DatabaseUnavailable(f"the platform's figures were never read: {self._failure}")
         return replace(self._last, stale=True)
 
 

@@ -1,6 +1,5 @@
 """/account: the organizations of the signed-in user: balances, debts and next charges."""
 
-import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -9,6 +8,7 @@ from aiohttp_session import get_session
 from yarl import URL
 
 from containerstacks_shared.billing import books, debts
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import organizations, users
 from containerstacks_shared.fleet.users import UserId
 from containerstacks_web.database import POOL
@@ -24,7 +24,7 @@ _SECONDS_MAX: Final = 5.0
 
 async def show(request: web.Request) -> web.Response:
     user_id = await signed_in_user(request)
-    async with asyncio.timeout(_SECONDS_MAX), request.app[POOL].acquire() as connection:
+    async with lend(request.app[POOL], within=_SECONDS_MAX) as connection:
         found = await organizations.of_user(connection, user_id, limit=_ORGANIZATIONS_MAX)
         ids = [organization.id for organization in found]
         runways = await debts.read_runways(connection, organizations=ids)

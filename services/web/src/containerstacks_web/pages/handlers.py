@@ -1,6 +1,5 @@
 """The pages. Reading the status costs no query: it is the process's snapshot, marked stale when it is old."""
 
-import asyncio
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
@@ -11,6 +10,7 @@ from aiohttp import web
 from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.core.errors import DatabaseUnavailable
 from containerstacks_shared.database import db
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet.platform import PlatformStatistics
 from containerstacks_web.database import POOL
 from containerstacks_web.http.headers import PUBLIC_CACHING
@@ -162,7 +162,7 @@ def _parts(
 
 async def _details(request: web.Request) -> Details | None:
     try:
-        async with asyncio.timeout(_READ_SECONDS_MAX), request.app[POOL].acquire() as connection:
+        async with lend(request.app[POOL], within=_READ_SECONDS_MAX) as connection:
             read = await request.app[ADMIN_SOCKETS].read_details(connection)
             control = await read_control(connection)
     except db.UNAVAILABLE:

@@ -1,12 +1,12 @@
 """/incidents: the history by month, and a page for each incident and maintenance that keeps its address for good."""
 
-import asyncio
 from datetime import MAXYEAR, UTC, datetime
 from typing import Final
 
 from aiohttp import web
 
 from containerstacks_shared.core.errors import NotFound
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.status import incidents
 from containerstacks_shared.status.documents import IncidentId
 from containerstacks_web.database import POOL
@@ -19,7 +19,7 @@ _ID_MAX: Final = 2**63 - 1
 async def show_month(request: web.Request) -> web.Response:
     now = datetime.now(UTC)
     month = _month(request.query.get("month"), now)
-    async with asyncio.timeout(_SECONDS_MAX), request.app[POOL].acquire() as connection:
+    async with lend(request.app[POOL], within=_SECONDS_MAX) as connection:
         found = await incidents.read_between(connection, month, _following(month))
         first = await incidents.read_first_moment(connection)
     context = {
@@ -36,7 +36,7 @@ async def show(request: web.Request) -> web.Response:
     text = request.match_info["id"]
     if not (text.isascii() and text.isdigit()) or int(text[:20]) > _ID_MAX:
         raise web.HTTPNotFound
-    async with asyncio.timeout(_SECONDS_MAX), request.app[POOL].acquire() as connection:
+    async with lend(request.app[POOL], within=_SECONDS_MAX) as connection:
         try:
             incident = await incidents.read(connection, IncidentId(int(text[:20])))
         except NotFound:

@@ -70,7 +70,7 @@ class CredentialMarks:
 
     async def _read(self) -> None:
         try:
-            async with asyncio.timeout(_READ_SECONDS_MAX), lend(self._pool) as connection:
+            async with lend(self._pool, within=_READ_SECONDS_MAX) as connection:
                 signed_in, forms = await web_sessions.read_hashes(connection, limit=_MARKS_MAX)
                 keys = await api_keys.read_marks(connection, limit=_MARKS_MAX)
         except db.UNAVAILABLE as error:
