@@ -101,6 +101,20 @@ async def test_nothing_moves_when_values_change(
     assert await layout_shifts(page) == []
 
 
+@pytest.mark.parametrize("width", [320, 390, 1280])
+async def test_nothing_moves_when_the_figures_grow_old(
+    database_url: str, processes: Processes, chromium: Chromium, width: int
+) -> None:
+    web = await processes.start_web(database_url)
+    page = await chromium.open(f"{web.url}/about", width=width, own_clock=True)
+    age = page.locator(".about__taken [data-format=relative]")
+    for seconds in (1, 20, 160):
+        told = str(await age.text_content())
+        await page.clock.fast_forward(seconds * 1000)
+        await expect(age).not_to_have_text(told)
+    assert await layout_shifts(page) == []
+
+
 async def test_the_theme_can_be_switched_and_is_remembered(
     database_url: str, processes: Processes, chromium: Chromium
 ) -> None:
