@@ -285,7 +285,7 @@ async def _debts(connection: asyncpg.Connection, *, at_least: int) -> bool:
 async def _floor(connection: asyncpg.Connection) -> float:
     for table in _CLONED:
         await connection.execute(_CLONES.format(table=table))
-    await connection.execute("alter table floor_vps_instances set (fillfactor = 70)")
+    await connection.execute("alter table floor_vps_instances set (fillfactor = 50)")
     await connection.execute("insert into floor_vps_instances select * from vps_instances", timeout=600)
     await connection.execute("insert into floor_wallets select * from wallets")
     await connection.execute("vacuum analyze", timeout=600)

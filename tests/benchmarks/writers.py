@@ -30,12 +30,29 @@ _OURS = ("containerstacks_count_updated", "containerstacks_plan_changed")
 _BULK_UPDATE = (
     "update vps_instances set status = case status when 'running' then 'offline' else 'running' end"
 )
-_BILLING_UPDATE = "update vps_instances set last_billed_at = last_billed_at + interval '1 hour'"
+# In batches of a hundred organizations, which is what BILLING_BATCH_INSTANCES makes of this fleet.
+_BILLING_UPDATE = """
+do $$
+declare
+    batch uuid[];
+begin
+    for batch in
+        select array_agg(id)
+          from (select id, (row_number() over (order by id) - 1) / 100 as number from organizations) as numbered
+         group by number
+    loop
+        update vps_instances
+           set last_billed_at = last_billed_at + interval '1 hour'
+         where organization_id = any (batch);
+    end loop;
+end;
+$$
+"""
 # On the server, so that no client's speed is measured: each turn of the loop is one transaction.
 _SINGLE_ROWS = """
 do $$
 declare
-    chosen uuid[] := array(select id from vps_instances where label like '%-{digit}' limit {rows});
+    chosen uuid[] := array(select id from vps_instances where label = 'vps-{number}' limit {rows});
 begin
     for turn in 1..{writes} loop
         update vps_instances set status = case status when 'running' then 'offline' else 'running' end
@@ -116,10 +133,8 @@ async def _rate(dsn: str) -> float:
         began = time.perf_counter()
         await asyncio.gather(
             *(
-                writer.execute(
-                    _SINGLE_ROWS.format(digit=f"{number:02d}", rows=_WRITES, writes=_WRITES), timeout=600
-                )
-                for number, writer in enumerate(writers)
+                writer.execute(_SINGLE_ROWS.format(number=number, rows=_WRITES, writes=_WRITES), timeout=600)
+                for number, writer in enumerate(writers, start=1)
             )
         )
         return _WRITERS * _WRITES / (time.perf_counter() - began)
@@ -175,7 +190,7 @@ async def _all_folded(dsn: str, connection: asyncpg.Connection) -> float:
             group.create_task(
                 fold_until(halt, pool=pool, term=term, subscription=subscription, progress=progress)
             )
-            while await counts.pending_deltas_estimated(connection) > 100:  # noqa: ASYNC110 - rows have no event
+            while await counts.pending_deltas(connection) > 100:  # noqa: ASYNC110 - rows have no event
                 await asyncio.sleep(0.02)
             seconds = time.perf_counter() - began
             halt.set()

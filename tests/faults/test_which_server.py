@@ -149,7 +149,7 @@ async def fence(pair: Pair) -> None:
 
 async def takes_writes(pool: db.Pool) -> bool:
     try:
-        await pool.execute("select nextval(pg_get_serial_sequence('count_deltas', 'id'))")
+        await pool.execute("select nextval('status_versions')")
     except db.UNAVAILABLE:
         return False
     return True

@@ -101,6 +101,23 @@ async def test_of_an_instance_only_last_billed_at_moves(
     assert after["last_billed_at"] == before["created_at"] + 2 * HOUR
 
 
+async def test_what_a_transaction_changes_after_a_charge_is_counted(
+    connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    for _ in range(3):
+        await fleet.add_instance(connection, organization, plan, hours_due=2)
+    async with connection.transaction():
+        billed = await connection.fetchval(
+            "select instances_billed from charge_organizations($1, $2, 1)",
+            [organization.id],
+            await clock_now(connection),
+        )
+        await connection.execute("update vps_instances set status = 'offline'")
+    assert billed == 3
+    counted = await connection.fetch("select status, amount from vps_counts_now")
+    assert [tuple(row) for row in counted] == [("offline", 3)]
+
+
 async def test_periods_keep_their_microseconds(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:

@@ -60,7 +60,7 @@ class FoldProgress:
 async def fold_until(
     halt: asyncio.Event, *, pool: Pool, term: Term, subscription: Subscription, progress: FoldProgress
 ) -> None:
-    """Fold whenever something was appended, in the order it was appended."""
+    """Fold whenever something was appended."""
     # Once in any case: a leader that was replaced finds out, and a successor shows that it leads.
     due = True
     while not halt.is_set():
@@ -88,7 +88,7 @@ async def _fold(pool: Pool, term: Term, progress: FoldProgress) -> int:
                 folded = await counts.fold_deltas(connection, BATCH_DELTAS)
                 if folded:
                     await counts.announce_counts(connection)
-            pending = await counts.pending_deltas_estimated(connection) if folded >= BATCH_DELTAS else 0
+            pending = await counts.pending_deltas(connection) if folded >= BATCH_DELTAS else 0
         span.note(deltas=folded, pending=pending)
     progress.note_step()
     if folded:

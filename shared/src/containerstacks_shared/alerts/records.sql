@@ -31,9 +31,10 @@ select id, finished_at, findings_own
  limit 1;
 
 -- name: deltas
--- Whether one still waits that an earlier look has seen ($1), and the newest one now: what the next look goes by.
-select coalesce(min(id) <= $1, false) as some_waited, coalesce(max(id), $1) as newest
-  from count_deltas;
+-- Whether one still waits that an earlier look has seen, and when the newest one was appended: what the next look goes by. In
+-- microseconds since 1970.
+select coalesce(min(appended) <= $1, false) as some_waited, coalesce(max(appended), $1) as newest
+  from (select (extract(epoch from appended_at) * 1000000)::bigint as appended from count_deltas) as waiting;
 
 -- name: notice
 -- $1 kinds, $2 subjects, $3 summaries, $4 since when, as far as that is known.

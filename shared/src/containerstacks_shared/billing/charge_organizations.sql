@@ -252,6 +252,8 @@ begin
        and d.written_off_at is null;
     perform write_off_gone_organizations(organizations);
 
+    -- The counts need not look at what the next statement updates (count_vps_instances).
+    insert into charges_at_work default values;
     with queue as materialized (
         select * from billing_queue(organizations, moment)
     ), charges as materialized (
@@ -416,6 +418,7 @@ begin
       into instances_billed, instances_advanced, hours_billed, amount_billed, instances_unpaid, hours_unpaid,
            debts_settled, instances_held, instances_unknown_plan, instances_no_price, organizations_without_wallet,
            wallets_charged;
+    delete from charges_at_work where transaction_id = pg_current_xact_id();
     -- Whoever moved an instance since our snapshot wins: its compare-and-set failed. All of it or nothing: the caller looks
     -- again.
     if instances_advanced <> instances_billed then

@@ -46,7 +46,6 @@ _PLATFORM_DETAILS = QUERIES["platform_details"]
 _FOLD_DELTAS = QUERIES["fold_deltas"]
 _ANNOUNCE_COUNTS = QUERIES["announce_counts"]
 _PENDING_DELTAS = QUERIES["pending_deltas"]
-_PENDING_DELTAS_ESTIMATED = QUERIES["pending_deltas_estimated"]
 _HAS_DELTAS = QUERIES["has_deltas"]
 _HOLD_BASE_TABLES = QUERIES["hold_base_tables"]
 _RECONCILE = QUERIES["reconcile"]
@@ -140,7 +139,7 @@ async def read_platform_details(connection: Connection) -> PlatformDetails:
 
 
 async def fold_deltas(connection: Connection, limit: int) -> int:
-    """Move the oldest deltas into the counts, in a transaction that has checked its term; return how many."""
+    """Move up to `limit` deltas into the counts, in a transaction that has checked its term; return how many."""
     folded: int = await connection.fetchval(_FOLD_DELTAS, limit)
     return folded
 
@@ -152,12 +151,6 @@ async def announce_counts(connection: Connection) -> None:
 
 async def pending_deltas(connection: Connection) -> int:
     pending: int = await connection.fetchval(_PENDING_DELTAS)
-    return pending
-
-
-async def pending_deltas_estimated(connection: Connection) -> int:
-    """Estimate how many deltas there are, without counting them."""
-    pending: int = await connection.fetchval(_PENDING_DELTAS_ESTIMATED)
     return pending
 
 

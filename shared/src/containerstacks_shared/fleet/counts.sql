@@ -85,16 +85,23 @@ select (select count(*) from users where role = 'admin') as admins,
        (select count(*) from container_plans where active) as container_plans;
 
 -- name: fold_deltas
--- Moves the oldest deltas into the counts. DELETE … RETURNING takes exactly the rows it saw: a delta that
--- commits later, even one with a smaller id, stays for the next fold. Two folds at once meet at the same rows in the same
--- order, and the second finds them gone: the caller's term only spares them that.
--- The bound is an id, not a list of them, so that the delete walks the primary key, however long the backlog is.
+-- Moves the first deltas into the counts. DELETE … RETURNING takes exactly the rows it saw: a delta that commits later stays
+-- for the next fold. Two folds at once meet at the same rows in the same order, and the second finds them gone: the caller's
+-- term only spares them that.
 -- The commit does not wait for the disk, and neither does the notification's lock, which every writer meets: a fold that
 -- a crash takes back has left its deltas where they were.
 with taken as (
     delete from count_deltas
-     where id <= (select max(oldest.id) from (select id from count_deltas order by id limit $1) as oldest)
-    returning metric, status, plan_id, region, amount
+     where ctid = any (array(select first.ctid from count_deltas as first limit $1))
+    returning metric, status, plan_id, region, amount, status_before
+),
+moved as (
+    select metric, status, plan_id, region, amount
+      from taken
+     union all
+    select metric, status_before, plan_id, region, -amount
+      from taken
+     where status_before is not null
 ),
 folded as (
     insert into counts (metric, status, plan_id, region, amount)
@@ -103,7 +110,7 @@ folded as (
            plan_id,
            region,
            sum(amount)
-      from taken
+      from moved
      group by metric, status, plan_id, region
     having sum(amount) <> 0
         on conflict (metric, status, plan_id, region)
@@ -115,11 +122,6 @@ select count(*) as folded,
 
 -- name: pending_deltas
 select count(*)
-  from count_deltas;
-
--- name: pending_deltas_estimated
--- Ids are drawn one after the other, so the distance between the ends is close, and costs nothing to know.
-select coalesce(max(id) - min(id) + 1, 0)
   from count_deltas;
 
 -- name: has_deltas

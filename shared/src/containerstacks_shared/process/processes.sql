@@ -26,9 +26,10 @@ select application_name as name, count(*) as sessions
  limit 50;
 
 -- name: lag
--- The deltas that are not folded yet, and the age of the oldest. The first row is the oldest, or nearly.
-select (select coalesce(max(id) - min(id) + 1, 0) from count_deltas) as deltas,
-       (select appended_at from count_deltas order by id limit 1) as since;
+-- The deltas that are not folded yet, and when the oldest was appended.
+select count(*) as deltas,
+       min(appended_at) as since
+  from count_deltas;
 
 -- name: stuck_session
 -- The longest; the function says which.

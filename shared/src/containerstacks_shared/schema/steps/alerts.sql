@@ -15,7 +15,7 @@ create table alerts (
 create unique index alerts_once on alerts (kind, subject) where resolved_at is null;
 create index alerts_resolved on alerts (resolved_at) where resolved_at is not null;
 
--- Whose turn it is to look, and up to where the last look saw: a delta's id, a run's id.
+-- Whose turn it is to look, and up to where the last look saw: when a delta was appended, a run's id.
 create table alert_looks (
     name text primary key,
     looked_at timestamptz not null default '-infinity',

@@ -5,13 +5,15 @@
 -- for the disk meanwhile, so only one writer at a time notifies: the one that holds this lock until its commit.
 -- The others leave their deltas to the aggregator, which looks four times a second. The key follows those of the
 -- other advisory locks (database/locks.py, database/db.py).
-create function announce_count_deltas() returns void
+create function announce_count_deltas() returns boolean
     language plpgsql
     as $$
 begin
-    if pg_try_advisory_xact_lock(1129534539, 101) then
-        perform pg_notify('count_deltas', '');
+    if not pg_try_advisory_xact_lock(1129534539, 101) then
+        return false;
     end if;
+    perform pg_notify('count_deltas', '');
+    return true;
 end;
 $$;
 
@@ -20,9 +22,14 @@ create function count_vps_instances() returns trigger
     as $$
 declare
     rows_changed integer;
-    old_row record;
-    new_row record;
+    status_before text;
+    plan_before text;
+    region_before text;
+    status_after text;
+    plan_after text;
+    region_after text;
     changed boolean;
+    announced boolean;
     plan_ids text[];
     regions text[];
 begin
@@ -31,20 +38,28 @@ begin
         get diagnostics rows_changed = row_count;
         -- Most updates change one row, and summing costs more than the update itself: compare and append.
         if rows_changed = 1 then
-            select coalesce(status, '') as status, plan_id, configured_region(configuration) as region
-              into old_row from old_rows;
-            select coalesce(status, '') as status, plan_id, configured_region(configuration) as region
-              into new_row from new_rows;
-            if old_row = new_row then
+            select coalesce(status, ''), plan_id, configured_region(configuration)
+              into status_before, plan_before, region_before
+              from old_rows;
+            select coalesce(status, ''), plan_id, configured_region(configuration)
+              into status_after, plan_after, region_after
+              from new_rows;
+            if plan_before <> plan_after or region_before <> region_after then
+                insert into count_deltas (metric, status, plan_id, region, amount)
+                values ('vps_instances', status_before, plan_before, region_before, -1),
+                       ('vps_instances', status_after, plan_after, region_after, 1);
+                perform register_rates(array[plan_after], array[region_after]);
+            elsif status_before <> status_after then
+                insert into count_deltas (metric, status, plan_id, region, amount, status_before)
+                values ('vps_instances', status_after, plan_after, region_after, 1, status_before);
+            else
                 return null;
             end if;
-            insert into count_deltas (metric, status, plan_id, region, amount)
-            values ('vps_instances', old_row.status, old_row.plan_id, old_row.region, -1),
-                   ('vps_instances', new_row.status, new_row.plan_id, new_row.region, 1);
-            if (old_row.plan_id, old_row.region) <> (new_row.plan_id, new_row.region) then
-                perform register_rates(array[new_row.plan_id], array[new_row.region]);
-            end if;
-            perform announce_count_deltas();
+            -- An assignment, because PERFORM runs a query.
+            announced := announce_count_deltas();
+            return null;
+        end if;
+        if exists (select from charges_at_work where transaction_id = pg_current_xact_id()) then
             return null;
         end if;
         with appended as (
@@ -336,7 +351,9 @@ create view vps_counts_now as
     select status, plan_id, region, sum(amount)::bigint as amount
       from (select status, plan_id, region, amount from counts where metric = 'vps_instances'
              union all
-            select status, plan_id, region, amount from count_deltas where metric = 'vps_instances') as counted
+            select status, plan_id, region, amount from count_deltas where metric = 'vps_instances'
+             union all
+            select status_before, plan_id, region, -amount from count_deltas where status_before is not null) as counted
      group by status, plan_id, region
     having sum(amount) <> 0;
 

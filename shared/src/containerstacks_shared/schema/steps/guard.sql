@@ -53,7 +53,7 @@ insert into guard_installation default values;
 create sequence application_charges_refused;
 create sequence application_charge_refused_at;
 
--- The application's label of the instance that it charges finds it, also among ten thousand.
+-- Billing goes organization by organization, and the guard finds the instance that the application charges by its label.
 create index containerstacks_vps_instances_label on vps_instances (organization_id, label);
 
 create function guard_is_on() returns boolean

@@ -50,7 +50,7 @@ drop function all_vps_billing_cycles, all_payment_transactions, refuse_archived_
 
 drop view vps_plan_matches, vps_counts_now, totals_now;
 drop index containerstacks_vps_plans_region, containerstacks_vps_plans_provider;
-drop index containerstacks_api_keys_hash, containerstacks_vps_instances_organization, containerstacks_vps_instances_label, payment_transactions_credit_reference;
+drop index containerstacks_api_keys_hash, containerstacks_vps_instances_label, payment_transactions_credit_reference;
 alter table payment_transactions drop column wallet_ledger_entry_id;
 alter table vps_billing_cycles drop column billing_run_id, drop column billing_correction_id;
 alter table vps_instances drop column rate_region;
@@ -73,7 +73,7 @@ drop function vps_plans_changed, count_vps_instances, count_all_time, announce_c
               specification_problem, specification_disk_mb, specification_memory_mb, specification_vcpus, specification_number,
               time_ordered_uuid, find_api_key, list_api_keys, api_key_marks, revoke_api_key, note_api_key_uses,
               billed_until_before;
-drop table own_triggers, counts, count_deltas, vps_history, leaderships, billing_control, billing_runs, hourly_rates, price_holds, last_charged_prices,
+drop table own_triggers, counts, count_deltas, charges_at_work, vps_history, leaderships, billing_control, billing_runs, hourly_rates, price_holds, last_charged_prices,
            vps_plan_changes, vps_plan_edits, vps_plan_versions, vps_plan_references, moved_marks, deleted_vps_instances, vps_debts, outbox_messages, alerts, alert_looks, wallet_ledger_entries, billing_corrections, ledger_explanations, billing_audits,
            web_sessions, staff_roles;
 drop function role_of;

@@ -140,7 +140,7 @@ create table vps_instances (
     last_billed_at timestamptz,
     created_at timestamptz default now(),
     updated_at timestamptz default now()
-) with (fillfactor = 70);
+) with (fillfactor = 50);
 
 create table support_tickets (
     id uuid primary key default uuid_generate_v4(),

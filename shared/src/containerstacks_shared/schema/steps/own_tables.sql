@@ -49,16 +49,23 @@ create table counts (
     primary key (metric, status, plan_id, region)
 );
 
+-- No key: every writer would pay for it, and the fold takes the rows as they lie.
 create table count_deltas (
-    id bigint generated always as identity primary key,
     metric text not null,
     status text not null default '',
     plan_id text not null default '',
     region text not null default '',
     amount bigint not null,
-    -- When its writer's transaction began: how far the aggregator lags.
-    appended_at timestamptz not null default now()
+    -- Where only a status changed, one row says both: as many left this one. Most changes are that, and two rows cost twice.
+    status_before text,
+    -- How far the aggregator lags.
+    appended_at timestamptz not null default clock_timestamp()
 );
+-- Without this, an operator's publication for all tables would keep the fold from deleting.
+alter table count_deltas replica identity full;
+
+-- Transactions in which charge_organizations() moves marks, and nothing that is counted. Only that function writes here.
+create table charges_at_work (transaction_id xid8 not null default pg_current_xact_id());
 
 -- Versions of the live status: greater means newer, across every web process.
 create sequence status_versions;

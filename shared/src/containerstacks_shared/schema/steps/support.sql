@@ -29,9 +29,6 @@ create function find_api_key(key_hash text)
 $$;
 create index containerstacks_api_keys_hash on user_api_keys (key_hash);
 
--- Billing goes organization by organization.
-create index if not exists containerstacks_vps_instances_organization on vps_instances (organization_id);
-
 -- What administrators may do with keys that are not their own, past the same policy; never a hash.
 create function list_api_keys()
     returns table (id uuid, user_id uuid, name text, prefix text, permissions jsonb, created_at timestamptz,
