@@ -93,8 +93,8 @@ begin
     grant update (term, holder, taken_at) on leaderships
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
     -- With the owner's membership in the three roles: they see and end sessions of theirs, and nobody else's.
-    revoke execute on function end_stuck_sessions(), stuck_session() from public;
-    grant execute on function end_stuck_sessions(), stuck_session()
+    revoke execute on function end_stuck_sessions(), stuck_session(interval) from public;
+    grant execute on function end_stuck_sessions(), stuck_session(interval)
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
     -- Whichever process comes first looks, and tells. No summary has an amount of money in it.
     grant select, insert, update, delete on alerts, outbox_messages

@@ -17,6 +17,7 @@ from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.core.settings import CommonSettings, load_settings
 from containerstacks_shared.database.locks import LOCK_CLASS, Role
 from containerstacks_shared.outbox.retrying import ATTEMPTS_MAX, pause_after
+from containerstacks_shared.process import processes
 from integration.alerts.conftest import TURN, StartWatcher
 from support import fleet
 from support.alert_receiver import PASSWORD, TOKEN, AlertReceiver
@@ -101,14 +102,15 @@ async def test_failed_runs_in_a_row_are_one_alert(
 
 
 async def test_a_session_that_keeps_every_run_waiting_is_told_of_by_its_number(
-    watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
+    watcher: StartWatcher, receiver: AlertReceiver, billing: Billing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = watcher(delay_minutes=1440)
     held = "select from leaderships where role = 'billing_run' for share"
     async with in_the_way(billing.dsn, held) as stuck:
         await one.look_and_tell()
         assert receiver.titles == []
-        await billing.pass_time(timedelta(minutes=5))
+        monkeypatch.setattr(processes, "STUCK_AFTER", timedelta(0))
+        await billing.pass_time(TURN)
         await one.look_and_tell()
     await billing.pass_time(TURN)
     await one.look_and_tell()

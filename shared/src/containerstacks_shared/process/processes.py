@@ -2,12 +2,15 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import ADVISORY_LOCK_CLASS, Connection
 
 _QUERIES = load(__name__)
+
+# No batch of an ordinary size may take as long.
+STUCK_AFTER = timedelta(minutes=5)
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,7 @@ class Lag:
 
 @dataclass(frozen=True)
 class StuckSession:
-    """One that has held a leader's fence for more than five minutes; no successor can act until it ends."""
+    """One that has held a leader's fence for longer than `STUCK_AFTER`; no successor can act until it ends."""
 
     pid: int
     application_name: str
@@ -59,7 +62,7 @@ class StuckSession:
 
 
 async def read_stuck_session(connection: Connection) -> StuckSession | None:
-    row = await connection.fetchrow(_QUERIES["stuck_session"])
+    row = await connection.fetchrow(_QUERIES["stuck_session"], STUCK_AFTER)
     return None if row is None else StuckSession(**dict(row))
 
 

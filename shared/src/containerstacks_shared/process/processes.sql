@@ -34,4 +34,4 @@ select count(*) as deltas,
 -- name: stuck_session
 -- The longest; the function says which.
 select pid, application_name, since
-  from stuck_session();
+  from stuck_session($1);

@@ -103,8 +103,8 @@ create function end_stuck_sessions() returns table (pid integer, application_nam
 $$;
 
 -- What nothing of ours can end: a server process that stands still, or waits for its disk, with a transaction that a successor
--- waits for (locks.sql). It deserves five minutes; no batch of an ordinary size may take as long.
-create function stuck_session() returns table (pid integer, application_name text, since timestamptz)
+-- waits for (locks.sql). Measured by the server's own clock, which nobody shifts.
+create function stuck_session(longer_than interval) returns table (pid integer, application_name text, since timestamptz)
     language sql volatile security definer set search_path = public, pg_temp
     as $$
     select a.pid, a.application_name, a.xact_start
@@ -116,7 +116,7 @@ create function stuck_session() returns table (pid integer, application_name tex
        -- Not those of a dump or a vacuum.
        and l.mode in ('RowShareLock', 'RowExclusiveLock', 'ExclusiveLock', 'AccessExclusiveLock')
        and l.granted
-       and a.xact_start < clock_present() - interval '5 minutes'
+       and a.xact_start < clock_timestamp() - longer_than
      order by a.xact_start, a.pid
      limit 1;
 $$;
