@@ -30,7 +30,7 @@ _OURS = ("containerstacks_count_updated", "containerstacks_plan_changed")
 _BULK_UPDATE = (
     "update vps_instances set status = case status when 'running' then 'offline' else 'running' end"
 )
-# In batches of a hundred organizations, which is what BILLING_BATCH_INSTANCES makes of this fleet.
+# As charge_organizations() does it: in batches of BILLING_BATCH_INSTANCES, and announced to the counts.
 _BILLING_UPDATE = """
 do $$
 declare
@@ -41,9 +41,11 @@ begin
           from (select id, (row_number() over (order by id) - 1) / 100 as number from organizations) as numbered
          group by number
     loop
+        insert into charges_at_work default values;
         update vps_instances
            set last_billed_at = last_billed_at + interval '1 hour'
          where organization_id = any (batch);
+        delete from charges_at_work;
     end loop;
 end;
 $$
