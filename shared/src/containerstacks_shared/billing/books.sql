@@ -3,7 +3,7 @@
 select i.id, i.label, i.status, coalesce(p.name, i.plan_id) as plan, configured_region(i.configuration) as region,
        case when i.created_at between '0001-01-02' and '9999-12-30' then i.created_at end as created_at,
        case when r.problem is distinct from 'negative_price' and h.vps_plan_id is null
-            then coalesce(r.hourly_rate, 0.027) end as hourly_rate
+            then coalesce(r.hourly_rate, hourly_rate(null, null)) end as hourly_rate
   from vps_instances i
   left join hourly_rates r
          on r.plan_id = i.plan_id

@@ -69,8 +69,8 @@ with instance as (
 ), burning as (
     select i.organization_id,
            sum(i.running) as instances,
-           sum(i.running * greatest(coalesce(r.hourly_rate, 0.027), 0)) as hourly_amount,
-           sum(i.hours_due::numeric * greatest(coalesce(r.hourly_rate, 0.027), 0)) as amount_due
+           sum(i.running * greatest(coalesce(r.hourly_rate, hourly_rate(null, null)), 0)) as hourly_amount,
+           sum(i.hours_due::numeric * greatest(coalesce(r.hourly_rate, hourly_rate(null, null)), 0)) as amount_due
       from instance i
       left join hourly_rates r
              on r.plan_id = i.plan_id

@@ -6,17 +6,9 @@
 -- Invariant 1: no hour of an instance is charged twice.
 select vps_instance_id::text as key,
        format('the period from %s begins before an earlier one ends (%s)', billing_period_start, ended_before) as detail
-  from (select vps_instance_id, billing_period_start,
-               -- Not only the one before it: a long period may cover several.
-               max(billing_period_end) over earlier as ended_before
-          from all_vps_billing_cycles()
-         where vps_instance_id = any ($1::uuid[])
-           and (billing_run_id is not null or billing_correction_id is not null)
-           and status in ('billed', 'refunded')
-        window earlier as (
-                   partition by vps_instance_id
-                   order by billing_period_start, billing_period_end, id
-                   rows between unbounded preceding and 1 preceding)) as chain
+  from (
+    -- include: verify_chain
+       ) as chain
  where billing_period_start < ended_before
  order by key, detail;
 
@@ -25,16 +17,9 @@ select vps_instance_id::text as key,
 -- milliseconds).
 select vps_instance_id::text as key,
        format('nothing is billed between %s and %s', ended_before, billing_period_start) as detail
-  from (select vps_instance_id, billing_period_start,
-               max(billing_period_end) over earlier as ended_before
-          from all_vps_billing_cycles()
-         where vps_instance_id = any ($1::uuid[])
-           and (billing_run_id is not null or billing_correction_id is not null)
-           and status in ('billed', 'refunded')
-        window earlier as (
-                   partition by vps_instance_id
-                   order by billing_period_start, billing_period_end, id
-                   rows between unbounded preceding and 1 preceding)) as chain
+  from (
+    -- include: verify_chain
+       ) as chain
  where billing_period_start > ended_before
    and billing_period_start - ended_before - (
            select coalesce(sum(other.billing_period_end - other.billing_period_start), interval '0')

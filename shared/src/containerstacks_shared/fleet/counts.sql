@@ -3,20 +3,9 @@
 -- queries leave it out until it is repaired.
 
 -- name: vps_statuses
--- One row per raw status. A plan reference that matches no plan, or a plan whose specification is broken,
--- counts for its instances and adds nothing to the resources.
+-- One row per raw status.
 select counted.status,
-       sum(counted.amount)::bigint as amount,
-       coalesce(sum(counted.amount * plan.vcpus), 0) as vcpus,
-       coalesce(sum(counted.amount * plan.memory_mb), 0) as memory_mb,
-       coalesce(sum(counted.amount * plan.disk_mb), 0) as disk_mb
-  from vps_counts_now as counted
-  left join vps_plan_matches as match
-    on match.plan_id = counted.plan_id
-   and match.region = rate_region(counted.plan_id, counted.region)
-  left join vps_plans as plan
-    on plan.id = match.vps_plan_id
- where counted.amount > 0
+       -- include: counted_resources
  group by counted.status
  order by counted.status;
 
@@ -33,17 +22,7 @@ select case
        counted.plan_id,
        plan.id as vps_plan_id,
        plan.name,
-       sum(counted.amount)::bigint as amount,
-       coalesce(sum(counted.amount * plan.vcpus), 0) as vcpus,
-       coalesce(sum(counted.amount * plan.memory_mb), 0) as memory_mb,
-       coalesce(sum(counted.amount * plan.disk_mb), 0) as disk_mb
-  from vps_counts_now as counted
-  left join vps_plan_matches as match
-    on match.plan_id = counted.plan_id
-   and match.region = rate_region(counted.plan_id, counted.region)
-  left join vps_plans as plan
-    on plan.id = match.vps_plan_id
- where counted.amount > 0
+       -- include: counted_resources
  group by grouping sets ((counted.status), (counted.region), (counted.plan_id, plan.id, plan.name))
  order by kind, amount desc, counted.status, counted.region, counted.plan_id, vps_plan_id;
 
