@@ -25,7 +25,7 @@ from containerstacks_shared.core.settings import load_settings
 from containerstacks_shared.database import db
 from containerstacks_shared.database.notify import Listener
 from containerstacks_shared.database.opening import suitable_pool
-from containerstacks_shared.process.probes import add_probes
+from containerstacks_shared.process.probes import add_probes, connection_problems
 from containerstacks_shared.process.runtime import Job, ServiceSpec
 from containerstacks_shared.process.supervision import Account
 
@@ -129,15 +129,7 @@ async def _build_term(app: web.Application) -> None:
 
 
 async def _reasons_not_ready(app: web.Application) -> list[str]:
-    reasons = app[TERM].stall_watch.reasons_not_ready
-    if not app[LISTENER].connected:
-        reasons.append("not listening for changes")
-    try:
-        async with app[POOL].acquire() as connection:
-            await db.heartbeat(connection)
-    except db.FAILURES:
-        reasons.append("the database is away")
-    return reasons
+    return app[TERM].stall_watch.reasons_not_ready + await connection_problems(app[LISTENER], app[POOL])
 
 
 def _activity(app: web.Application) -> str:

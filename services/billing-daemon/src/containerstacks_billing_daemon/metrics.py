@@ -5,69 +5,47 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 
-from containerstacks_shared.core.metrics import REGISTRY
-
 # Prometheus counts time in seconds, also where billing counts hours.
 SECONDS_PER_HOUR: Final = 3600
 
-LEADER: Final = Gauge("containerstacks_billing_leader", "1 while this process bills.", registry=REGISTRY)
-PAUSED: Final = Gauge(
-    "containerstacks_billing_paused", "1 while billing is paused by an operator.", registry=REGISTRY
-)
+LEADER: Final = Gauge("containerstacks_billing_leader", "1 while this process bills.")
+PAUSED: Final = Gauge("containerstacks_billing_paused", "1 while billing is paused by an operator.")
 RUNS: Final = Counter(
-    "containerstacks_billing_runs",
-    "Billing runs of this process, by how they ended.",
-    ["status"],
-    registry=REGISTRY,
+    "containerstacks_billing_runs", "Billing runs of this process, by how they ended.", ["status"]
 )
 INSTANCES_BILLED: Final = Counter(
-    "containerstacks_billing_instances_billed", "Instances charged by this process.", registry=REGISTRY
+    "containerstacks_billing_instances_billed", "Instances charged by this process."
 )
 SECONDS_BILLED: Final = Counter(
-    "containerstacks_billing_billed_seconds",
-    "The hours charged by this process, in seconds.",
-    registry=REGISTRY,
+    "containerstacks_billing_billed_seconds", "The hours charged by this process, in seconds."
 )
 LAST_SUCCESS_AT: Final = Gauge(
     "containerstacks_billing_last_success_timestamp_seconds",
     "When a billing run, of whichever biller, last succeeded.",
-    registry=REGISTRY,
 )
-NEXT_RUN_AT: Final = Gauge(
-    "containerstacks_billing_next_run_timestamp_seconds", "When the next run is due.", registry=REGISTRY
-)
+NEXT_RUN_AT: Final = Gauge("containerstacks_billing_next_run_timestamp_seconds", "When the next run is due.")
 SECONDS_OWED: Final = Gauge(
-    "containerstacks_billing_owed_seconds",
-    "The whole hours that are due and not billed, in seconds.",
-    registry=REGISTRY,
+    "containerstacks_billing_owed_seconds", "The whole hours that are due and not billed, in seconds."
 )
 OWED_SINCE: Final = Gauge(
     "containerstacks_billing_owed_since_timestamp_seconds",
     "Where the oldest unbilled hour starts; 0 when nothing is owed.",
-    registry=REGISTRY,
 )
-SECONDS_UNPAID: Final = Gauge(
-    "containerstacks_billing_unpaid_seconds", "Those of them that wait for money.", registry=REGISTRY
-)
+SECONDS_UNPAID: Final = Gauge("containerstacks_billing_unpaid_seconds", "Those of them that wait for money.")
 UNPAID_SINCE: Final = Gauge(
     "containerstacks_billing_unpaid_since_timestamp_seconds",
     "Where the oldest unpaid hour starts; 0 when nothing waits for money.",
-    registry=REGISTRY,
 )
 PROGRESS_HEALTHY: Final = Gauge(
     "containerstacks_billing_progress_healthy",
     "0 while hours that two scheduled runs should have billed are unbilled for no valid reason.",
-    registry=REGISTRY,
 )
 AUDIT_AT: Final = Gauge(
     "containerstacks_billing_audit_timestamp_seconds",
     "When the last audit of the money was finished; 0 before the first.",
-    registry=REGISTRY,
 )
 AUDIT_FINDINGS: Final = Gauge(
-    "containerstacks_billing_audit_findings",
-    "Rows that the last audit found to break an invariant of ours.",
-    registry=REGISTRY,
+    "containerstacks_billing_audit_findings", "Rows that the last audit found to break an invariant of ours."
 )
 
 

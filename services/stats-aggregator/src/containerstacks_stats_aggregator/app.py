@@ -18,7 +18,7 @@ from containerstacks_shared.database.leading import lead_until_stopped
 from containerstacks_shared.database.locks import Leadership, Role, Term
 from containerstacks_shared.database.notify import Channel, Listener
 from containerstacks_shared.database.opening import suitable_pool
-from containerstacks_shared.process.probes import add_probes
+from containerstacks_shared.process.probes import add_probes, connection_problems
 from containerstacks_shared.process.runtime import Job, ServiceSpec
 from containerstacks_shared.process.supervision import Account
 
@@ -141,15 +141,7 @@ async def _database(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _reasons_not_ready(app: web.Application) -> list[str]:
-    reasons = []
-    if not app[LISTENER].connected:
-        reasons.append("not listening for changes")
-    try:
-        async with app[POOL].acquire() as connection:
-            await db.heartbeat(connection)
-    except db.FAILURES:
-        reasons.append("the database is away")
-    return reasons
+    return await connection_problems(app[LISTENER], app[POOL])
 
 
 def _activity(app: web.Application) -> str:

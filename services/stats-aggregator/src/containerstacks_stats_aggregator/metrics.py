@@ -4,103 +4,74 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 
-from containerstacks_shared.core.metrics import REGISTRY
-
-LEADER: Final = Gauge("containerstacks_aggregator_leader", "1 while this process folds.", registry=REGISTRY)
-FOLDS: Final = Counter(
-    "containerstacks_aggregator_folds", "Transactions that moved deltas into the counts.", registry=REGISTRY
-)
-DELTAS_FOLDED: Final = Counter(
-    "containerstacks_aggregator_deltas_folded", "Deltas moved into the counts.", registry=REGISTRY
-)
+LEADER: Final = Gauge("containerstacks_aggregator_leader", "1 while this process folds.")
+FOLDS: Final = Counter("containerstacks_aggregator_folds", "Transactions that moved deltas into the counts.")
+DELTAS_FOLDED: Final = Counter("containerstacks_aggregator_deltas_folded", "Deltas moved into the counts.")
 DELTAS_PENDING: Final = Gauge(
-    "containerstacks_aggregator_deltas_pending", "Deltas that the last fold left behind.", registry=REGISTRY
+    "containerstacks_aggregator_deltas_pending", "Deltas that the last fold left behind."
 )
 CAUGHT_UP_AT: Final = Gauge(
-    "containerstacks_aggregator_caught_up_timestamp_seconds",
-    "When a fold last left nothing behind.",
-    registry=REGISTRY,
+    "containerstacks_aggregator_caught_up_timestamp_seconds", "When a fold last left nothing behind."
 )
 RECONCILED_AT: Final = Gauge(
     "containerstacks_aggregator_reconciled_timestamp_seconds",
     "When this process last recounted the base tables.",
-    registry=REGISTRY,
 )
 DRIFT: Final = Gauge(
-    "containerstacks_aggregator_drift",
-    "Counts that the last recount found wrong and repaired.",
-    registry=REGISTRY,
+    "containerstacks_aggregator_drift", "Counts that the last recount found wrong and repaired."
 )
-DRIFT_TOTAL: Final = Counter(
-    "containerstacks_aggregator_drift_repaired", "Counts found wrong and repaired.", registry=REGISTRY
-)
+DRIFT_TOTAL: Final = Counter("containerstacks_aggregator_drift_repaired", "Counts found wrong and repaired.")
 RECORDED_AT: Final = Gauge(
     "containerstacks_aggregator_history_recorded_timestamp_seconds",
     "When this process last recorded the counts for the charts.",
-    registry=REGISTRY,
 )
 COMPONENTS_RECORDED_AT: Final = Gauge(
     "containerstacks_aggregator_components_recorded_timestamp_seconds",
     "When this process last recorded the state of the status page's components.",
-    registry=REGISTRY,
 )
 
 # What every aggregator reads from the database, also one that stands by.
 NOTIFICATION_QUEUE: Final = Gauge(
     "containerstacks_database_notification_queue_ratio",
     "How full PostgreSQL's queue of notifications is, 0 to 1; at 1, transactions that notify fail.",
-    registry=REGISTRY,
 )
 CONNECTIONS: Final = Gauge(
-    "containerstacks_database_connections",
-    "Sessions on the server, of all its databases.",
-    registry=REGISTRY,
+    "containerstacks_database_connections", "Sessions on the server, of all its databases."
 )
 CONNECTIONS_MAX: Final = Gauge(
-    "containerstacks_database_connections_max", "How many the server takes at most.", registry=REGISTRY
+    "containerstacks_database_connections_max", "How many the server takes at most."
 )
 BILLING_PAUSED: Final = Gauge(
-    "containerstacks_database_billing_paused",
-    "1 while the database says that billing is paused.",
-    registry=REGISTRY,
+    "containerstacks_database_billing_paused", "1 while the database says that billing is paused."
 )
 LAST_SUCCESS_AT: Final = Gauge(
     "containerstacks_database_last_success_timestamp_seconds",
     "When a billing run of any biller last succeeded, by the database; 0 is never.",
-    registry=REGISTRY,
 )
 AUDIT_FINDINGS: Final = Gauge(
     "containerstacks_database_audit_findings",
     "Rows that the last audit, by any process, found to break an invariant of ours.",
-    registry=REGISTRY,
 )
 PLANS_HELD: Final = Gauge(
-    "containerstacks_database_plans_held",
-    "Plans whose hours wait because of their price.",
-    registry=REGISTRY,
+    "containerstacks_database_plans_held", "Plans whose hours wait because of their price."
 )
 CHARGES_REFUSED: Final = Gauge(
     "containerstacks_database_application_charges_refused",
     "How often the database has refused an hourly charge of the application's own biller.",
-    registry=REGISTRY,
 )
 CHARGES_GIVEN_BACK: Final = Gauge(
     "containerstacks_database_application_charges_given_back",
     "Hourly charges of the application that the database gave back, because the hours were billed already.",
-    registry=REGISTRY,
 )
 WRITES_MENDED: Final = Gauge(
     "containerstacks_database_application_writes_mended",
     "Wallet writes of the application that would have undone somebody else's, and were mended.",
-    registry=REGISTRY,
 )
 SCHEMA_CHANGED: Final = Gauge(
     "containerstacks_database_schema_changed",
     "1 while an upgrade of the application waits for `containerstacks migrate`.",
-    registry=REGISTRY,
 )
 MEASURED_AT: Final = Gauge(
     "containerstacks_database_measured_timestamp_seconds",
     "When this process last read these figures from the database.",
-    registry=REGISTRY,
 )

@@ -4,33 +4,21 @@ from typing import Final
 
 from prometheus_client import Counter, Gauge
 
-from containerstacks_shared.core.metrics import REGISTRY
-
-CLIENTS: Final = Gauge(
-    "containerstacks_web_socket_clients", "Browsers connected by WebSocket.", registry=REGISTRY
-)
+CLIENTS: Final = Gauge("containerstacks_web_socket_clients", "Browsers connected by WebSocket.")
 CLIENTS_CUT_OFF: Final = Counter(
     "containerstacks_web_socket_clients_cut_off",
     "Browsers whose connection was ended because they stopped reading.",
-    registry=REGISTRY,
 )
 STATUS_READINGS: Final = Counter(
-    "containerstacks_web_status_readings",
-    "Readings of the status, by outcome.",
-    ["outcome"],
-    registry=REGISTRY,
+    "containerstacks_web_status_readings", "Readings of the status, by outcome.", ["outcome"]
 )
 STATUS_READ_AT: Final = Gauge(
-    "containerstacks_web_status_read_timestamp_seconds",
-    "When the status was last read from the database.",
-    registry=REGISTRY,
+    "containerstacks_web_status_read_timestamp_seconds", "When the status was last read from the database."
 )
 BUILTIN_BILLING_ACTIVE: Final = Gauge(
-    "containerstacks_web_builtin_billing_active", "1 while this process bills.", registry=REGISTRY
+    "containerstacks_web_builtin_billing_active", "1 while this process bills."
 )
-REQUESTS: Final = Counter(
-    "containerstacks_web_requests", "Requests answered, by status code.", ["status"], registry=REGISTRY
-)
+REQUESTS: Final = Counter("containerstacks_web_requests", "Requests answered, by status code.", ["status"])
 RATE_LIMITED: Final = Counter(
-    "containerstacks_web_rate_limited", "Requests refused as too many, by class.", ["name"], registry=REGISTRY
+    "containerstacks_web_rate_limited", "Requests refused as too many, by class.", ["name"]
 )

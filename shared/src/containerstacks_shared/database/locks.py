@@ -44,15 +44,6 @@ from .db import (
 LOCK_CLASS: Final = ADVISORY_LOCK_CLASS
 
 _QUERIES: Final = load(__name__)
-_TRY_LOCK: Final = _QUERIES["try_lock"]
-_UNLOCK: Final = _QUERIES["unlock"]
-_TRY_LOCK_SHARED: Final = _QUERIES["try_lock_shared"]
-_UNLOCK_SHARED: Final = _QUERIES["unlock_shared"]
-_LIMIT_LOCK_WAIT: Final = _QUERIES["limit_lock_wait"]
-_RAISE_TERM: Final = _QUERIES["raise_term"]
-_HOLD_TERM: Final = _QUERIES["hold_term"]
-_IS_HELD: Final = _QUERIES["is_held"]
-_END_STUCK_SESSIONS: Final = _QUERIES["end_stuck_sessions"]
 
 # A predecessor's transaction ends by itself, or is ended by the server when it idles for five seconds.
 _RAISE_ATTEMPTS: Final = 10
@@ -111,7 +102,7 @@ def holder_name() -> str:
 
 async def assert_term(connection: Connection, term: Term) -> None:
     """Make sure, until the transaction ends, that nobody has taken the role over. Raises `LeadershipLost`."""
-    now = await connection.fetchrow(_HOLD_TERM, term.role)
+    now = await connection.fetchrow(_QUERIES["hold_term"], term.role)
     # Compare the holder too: after a failover that lost commits, a term number may be given out twice.
     if now is None or (now["term"], now["holder"]) != (term.number, term.holder):
         successor = f"{now['holder']} in term {now['term']}" if now else "nobody"
@@ -119,13 +110,13 @@ async def assert_term(connection: Connection, term: Term) -> None:
 
 
 async def is_held(connection: Connection, role: Role) -> bool:
-    held: bool = await connection.fetchval(_IS_HELD, LOCK_CLASS, role.number)
+    held: bool = await connection.fetchval(_QUERIES["is_held"], LOCK_CLASS, role.number)
     return held
 
 
 async def _end_stuck_sessions(connection: DedicatedConnection) -> None:
     async with asyncio.timeout(HEARTBEAT_SECONDS):
-        ended = await connection.fetch(_END_STUCK_SESSIONS)
+        ended = await connection.fetch(_QUERIES["end_stuck_sessions"])
     for session in ended:
         _log.warning("session.stuck_ended", session=session["application_name"], pid=session["pid"])
 
@@ -203,7 +194,7 @@ class Leadership:
         if held and self._connection is not None:
             with suppress(*FAILURES):
                 async with asyncio.timeout(HEARTBEAT_SECONDS):
-                    unlock = _UNLOCK_SHARED if self._role.is_shared else _UNLOCK
+                    unlock = _QUERIES["unlock_shared"] if self._role.is_shared else _QUERIES["unlock"]
                     await self._connection.execute(unlock, LOCK_CLASS, self._role.number)
             _log.info("leadership.released", role=self._role)
         self._term = None
@@ -217,7 +208,7 @@ class Leadership:
         await self._end_watch()
         connection = await self._connect()
         try:
-            try_lock = _TRY_LOCK_SHARED if self._role.is_shared else _TRY_LOCK
+            try_lock = _QUERIES["try_lock_shared"] if self._role.is_shared else _QUERIES["try_lock"]
             if not await connection.fetchval(try_lock, LOCK_CLASS, self._role.number):
                 return None
             number = await self._raise_term(connection) if self._role.has_term else 0
@@ -251,8 +242,12 @@ class Leadership:
         for _ in range(_RAISE_ATTEMPTS):
             try:
                 async with connection.transaction():
-                    await connection.execute(_LIMIT_LOCK_WAIT, f"{_RAISE_LOCK_TIMEOUT.total_seconds()}s")
-                    number: int | None = await connection.fetchval(_RAISE_TERM, self._role, self._holder)
+                    await connection.execute(
+                        _QUERIES["limit_lock_wait"], f"{_RAISE_LOCK_TIMEOUT.total_seconds()}s"
+                    )
+                    number: int | None = await connection.fetchval(
+                        _QUERIES["raise_term"], self._role, self._holder
+                    )
             except asyncpg.LockNotAvailableError:
                 await _end_stuck_sessions(connection)
                 continue

@@ -26,8 +26,6 @@ _POSITION_SECONDS_MAX: Final = 2.0
 _NOTHING_BEHIND: Final = timedelta(0)
 
 _QUERIES: Final = load(__name__)
-_PRIMARY_POSITION: Final = _QUERIES["primary_position"]
-_STANDBY_POSITION: Final = _QUERIES["standby_position"]
 
 _log = structlog.get_logger(__name__)
 
@@ -84,7 +82,7 @@ class Reader:
     async def _behind(self, standby: db.Pool) -> timedelta | None:
         position, at = await self._primary_position()
         async with lend(standby, within=_POSITION_SECONDS_MAX) as connection:
-            row = await connection.fetchrow(_STANDBY_POSITION, position, at)
+            row = await connection.fetchrow(_QUERIES["standby_position"], position, at)
         assert row is not None
         if not row["is_standby"]:
             # It was promoted, or is the primary itself: which of two primaries is right is not ours to guess.
@@ -95,7 +93,7 @@ class Reader:
     async def _primary_position(self) -> tuple[str | None, datetime | None]:
         try:
             async with lend(self._primary, within=_POSITION_SECONDS_MAX) as connection:
-                row = await connection.fetchrow(_PRIMARY_POSITION)
+                row = await connection.fetchrow(_QUERIES["primary_position"])
         except db.UNAVAILABLE:
             return None, None
         assert row is not None

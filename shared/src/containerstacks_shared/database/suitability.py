@@ -20,11 +20,6 @@ _SERVER_VERSION_MIN: Final = 150000
 _PROBE_SECONDS: Final = 3.0
 
 _QUERIES: Final = load(__name__)
-_SUITABILITY: Final = _QUERIES["suitability"]
-_SCHEMA_REVISION_NOW: Final = _QUERIES["schema_revision"]
-_APPLICATION_CHANGES: Final = _QUERIES["application_changes"]
-_CLOCK_OFFSET: Final = _QUERIES["clock_offset"]
-_NOTIFY: Final = _QUERIES["notify"]
 _TRY_LOCK: Final = load(__name__, "locks")["try_lock"]
 
 
@@ -50,7 +45,7 @@ async def assert_suitable(dsn_query: str, dsn_listen: str, *, test_clock: bool) 
 
 async def assert_schema(connection: db.DedicatedConnection) -> None:
     """Raises `DatabaseUnsuitable` when this release cannot read what is there."""
-    facts = await connection.fetchrow(_SUITABILITY)
+    facts = await connection.fetchrow(_QUERIES["suitability"])
     assert facts is not None
     if facts["server_version"] < _SERVER_VERSION_MIN:
         raise DatabaseUnsuitable(
@@ -58,7 +53,7 @@ async def assert_schema(connection: db.DedicatedConnection) -> None:
         )
     if not facts["migrated"]:
         raise DatabaseUnsuitable("This database is not migrated: run `containerstacks migrate` first.")
-    revision = await connection.fetchval(_SCHEMA_REVISION_NOW)
+    revision = await connection.fetchval(_QUERIES["schema_revision"])
     if revision is None or revision < SCHEMA_REVISION:
         raise DatabaseUnsuitable(
             f"The schema is at revision {revision}, and this release needs {SCHEMA_REVISION}:"
@@ -73,12 +68,12 @@ async def assert_schema(connection: db.DedicatedConnection) -> None:
 
 async def read_application_changes(connection: db.Connection) -> str | None:
     """What an upgrade of the application changed under us since the last migration."""
-    changes: str | None = await connection.fetchval(_APPLICATION_CHANGES)
+    changes: str | None = await connection.fetchval(_QUERIES["application_changes"])
     return changes
 
 
 async def _assert_clock(connection: db.DedicatedConnection, *, test_clock: bool) -> None:
-    offset = await connection.fetchval(_CLOCK_OFFSET)
+    offset = await connection.fetchval(_QUERIES["clock_offset"])
     if offset and not test_clock:
         raise DatabaseUnsuitable(
             f"The database's clock is shifted by {offset} (containerstacks.clock_offset):"
@@ -93,7 +88,7 @@ async def _assert_notifications(
     heard = asyncio.Event()
     try:
         await listen.add_listener(channel, lambda *_: heard.set())
-        await query.execute(_NOTIFY, channel, "")
+        await query.execute(_QUERIES["notify"], channel, "")
         async with asyncio.timeout(_PROBE_SECONDS):
             await heard.wait()
     except TimeoutError as error:

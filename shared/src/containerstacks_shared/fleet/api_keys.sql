@@ -24,13 +24,7 @@ returning id, created_at;
 
 -- name: list
 -- Newest first; created_at may be NULL in rows of the original application. $4 only those after that key.
-select key.id, key.user_id, account.email, key.name, key.prefix, key.permissions, key.active,
-       case when key.created_at >= '0001-01-02' then key.created_at end as created_at,
-       case when key.last_used_at >= '0001-01-02' then key.last_used_at end as last_used_at,
-       case when key.expires_at < '9999-12-31' then greatest(key.expires_at, '0001-01-02') end as expires_at
-  from list_api_keys() as key
-  join users as account
-    on account.id = key.user_id
+-- include: listed_key
   left join list_api_keys() as seen
     on seen.id = $4::uuid
  where ($1::text is null or account.email = $1)
@@ -42,13 +36,7 @@ select key.id, key.user_id, account.email, key.name, key.prefix, key.permissions
 offset $3;
 
 -- name: find_listed
-select key.id, key.user_id, account.email, key.name, key.prefix, key.permissions, key.active,
-       case when key.created_at >= '0001-01-02' then key.created_at end as created_at,
-       case when key.last_used_at >= '0001-01-02' then key.last_used_at end as last_used_at,
-       case when key.expires_at < '9999-12-31' then greatest(key.expires_at, '0001-01-02') end as expires_at
-  from list_api_keys() as key
-  join users as account
-    on account.id = key.user_id
+-- include: listed_key
  where key.id = $1;
 
 -- name: revoke

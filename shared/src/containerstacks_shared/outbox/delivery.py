@@ -14,7 +14,6 @@ import structlog
 from prometheus_client import Counter
 
 from containerstacks_shared.core.errors import describe
-from containerstacks_shared.core.metrics import REGISTRY
 from containerstacks_shared.database.db import UNAVAILABLE, Connection, Pool
 
 from . import messages as outbox
@@ -29,7 +28,6 @@ CALLS: Final = Counter(
     "containerstacks_outbox_calls",
     "Calls of receivers of alerts and debts by this process, by outcome.",
     ["topic", "outcome"],
-    registry=REGISTRY,
 )
 
 _log = structlog.get_logger(__name__)

@@ -15,17 +15,10 @@ select $1, subject_id, $3, receiver, payload, batch, $7
 with oldest as (
     select m.id, m.event, m.batch
       from outbox_messages m
-     where m.outcome is null
-       and m.topic = $1
+     where m.topic = $1
        and m.receiver = $2
-       and m.next_attempt_at <= clock_now()
-       and coalesce(m.claimed_until, '-infinity') <= clock_now()
-       and not exists (select from outbox_messages beginning
-                        where beginning.topic = m.topic
-                          and beginning.subject_id = m.subject_id
-                          and beginning.receiver = m.receiver
-                          and beginning.id < m.id
-                          and beginning.outcome is null)
+       and
+       -- include: deliverable
      order by m.id
      limit 1
        for update of m skip locked
@@ -35,15 +28,8 @@ with oldest as (
       join outbox_messages m
         on m.id = oldest.id
         or (m.topic = $1 and m.receiver = $2 and m.batch = oldest.batch and m.event = oldest.event)
-     where m.outcome is null
-       and m.next_attempt_at <= clock_now()
-       and coalesce(m.claimed_until, '-infinity') <= clock_now()
-       and not exists (select from outbox_messages beginning
-                        where beginning.topic = m.topic
-                          and beginning.subject_id = m.subject_id
-                          and beginning.receiver = m.receiver
-                          and beginning.id < m.id
-                          and beginning.outcome is null)
+     where
+       -- include: deliverable
      order by m.id
      limit $3
        for update of m skip locked

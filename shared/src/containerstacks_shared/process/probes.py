@@ -11,6 +11,8 @@ from typing import Final
 from aiohttp import web
 
 from containerstacks_shared.core.metrics import metrics_handler
+from containerstacks_shared.database import db
+from containerstacks_shared.database.notify import Listener
 
 # Set by `run_service` before the application starts; from then on a stopping process is not ready.
 STOPPING: Final = web.AppKey("stopping", asyncio.Event)
@@ -43,6 +45,17 @@ async def reasons_not_ready(app: web.Application) -> list[str]:
             return await ready(app)
     except TimeoutError:
         return [f"the answer took longer than {_READY_SECONDS_MAX:.0f} seconds"]
+
+
+async def connection_problems(listener: Listener, pool: db.Pool) -> list[str]:
+    """Return what is wrong with a process's connections to the database."""
+    problems = [] if listener.connected else ["not listening for changes"]
+    try:
+        async with pool.acquire() as connection:
+            await db.heartbeat(connection)
+    except db.FAILURES:
+        problems.append("the database is away")
+    return problems
 
 
 async def _healthz(_request: web.Request) -> web.Response:

@@ -35,17 +35,6 @@ _WINDOWS: Final = {
 }
 
 _QUERIES: Final = load(__name__)
-_SAVE_STATE: Final = _QUERIES["save_state"]
-_ANNOUNCE: Final = _QUERIES["announce"]
-_RECORD_MINUTE: Final = _QUERIES["record_minute"]
-_RECORD_OUTAGE: Final = _QUERIES["record_outage"]
-_ROLL_UP: Final = _QUERIES["roll_up"]
-_FORGET: Final = _QUERIES["forget"]
-_STATES: Final = _QUERIES["states"]
-_MINUTES_SINCE: Final = _QUERIES["minutes_since"]
-_DAYS: Final = _QUERIES["days"]
-_TODAY: Final = _QUERIES["today"]
-_CLOCK: Final = _QUERIES["clock"]
 
 
 @dataclass(frozen=True)
@@ -73,10 +62,10 @@ async def record(
     await save_states(connection, measured)
     for component, finding in measured.items():
         state = component_rules.overrule(component, finding, incidents).state
-        await connection.execute(_RECORD_MINUTE, component, state)
+        await connection.execute(_QUERIES["record_minute"], component, state)
     await _add_up(connection, since=None)
     for resolution, kept in _RETENTION.items():
-        await connection.execute(_FORGET, resolution, kept)
+        await connection.execute(_QUERIES["forget"], resolution, kept)
 
 
 async def record_outages(connection: Connection, moments: Sequence[datetime]) -> None:
@@ -86,13 +75,13 @@ async def record_outages(connection: Connection, moments: Sequence[datetime]) ->
     """
     if not moments:
         return
-    await connection.executemany(_RECORD_OUTAGE, [(moment,) for moment in moments])
+    await connection.executemany(_QUERIES["record_outage"], [(moment,) for moment in moments])
     await _add_up(connection, since=min(moments))
 
 
 async def _add_up(connection: Connection, *, since: datetime | None) -> None:
-    await connection.execute(_ROLL_UP, _MINUTE, _HOUR, since)
-    await connection.execute(_ROLL_UP, _HOUR, _DAY, since)
+    await connection.execute(_QUERIES["roll_up"], _MINUTE, _HOUR, since)
+    await connection.execute(_QUERIES["roll_up"], _HOUR, _DAY, since)
 
 
 async def save_states(connection: Connection, measured: Mapping[Component, Finding]) -> None:
@@ -100,14 +89,14 @@ async def save_states(connection: Connection, measured: Mapping[Component, Findi
     changed = False
     for component, finding in measured.items():
         changed |= await connection.fetchval(
-            _SAVE_STATE, component, finding.state, finding.because, component_rules.RECORD_LIFETIME
+            _QUERIES["save_state"], component, finding.state, finding.because, component_rules.RECORD_LIFETIME
         )
     if changed:
-        await connection.execute(_ANNOUNCE)
+        await connection.execute(_QUERIES["announce"])
 
 
 async def read_clock(connection: Connection) -> Clock:
-    row = await connection.fetchrow(_CLOCK)
+    row = await connection.fetchrow(_QUERIES["clock"])
     assert row is not None
     return Clock(**dict(row))
 
@@ -131,7 +120,7 @@ async def read_reports(connection: Connection, incidents: Sequence[Incident]) ->
 
 async def _read_states(connection: Connection) -> dict[Component, _State]:
     states = dict.fromkeys(Component, _State(component_rules.NO_DATA, None))
-    for row in await connection.fetch(_STATES, component_rules.RECORD_LIFETIME):
+    for row in await connection.fetch(_QUERIES["states"], component_rules.RECORD_LIFETIME):
         finding = component_rules.NO_DATA
         if row["is_fresh"]:
             finding = Finding(ComponentState(row["state"]), row["because"])
@@ -156,7 +145,7 @@ def _now(
 async def _read_uptime(connection: Connection) -> dict[Component, list[ComponentUptime]]:
     uptime: dict[Component, list[ComponentUptime]] = {component: [] for component in Component}
     for window, (resolution, length) in _WINDOWS.items():
-        rows = await connection.fetch(_MINUTES_SINCE, resolution, length)
+        rows = await connection.fetch(_QUERIES["minutes_since"], resolution, length)
         recorded = {row["component"]: _minutes(row) for row in rows}
         for component, figures in uptime.items():
             minutes = recorded.get(component, StateMinutes())
@@ -172,8 +161,11 @@ async def _read_uptime(connection: Connection) -> dict[Component, list[Component
 
 
 async def _read_days(connection: Connection) -> dict[Component, list[ComponentDay]]:
-    today: date = await connection.fetchval(_TODAY)
-    recorded = {(row["component"], row["date"]): _minutes(row) for row in await connection.fetch(_DAYS, DAYS)}
+    today: date = await connection.fetchval(_QUERIES["today"])
+    recorded = {
+        (row["component"], row["date"]): _minutes(row)
+        for row in await connection.fetch(_QUERIES["days"], DAYS)
+    }
     dates = [today - timedelta(days=ago) for ago in reversed(range(DAYS))]
     return {
         component: [_day(day, recorded.get((component, day), StateMinutes())) for day in dates]

@@ -10,11 +10,6 @@ from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet.vps import VpsHistoryPoint, VpsStatusCounts
 
 _QUERIES: Final = load(__name__)
-_RECORD_MINUTE: Final = _QUERIES["record_minute"]
-_ROLL_UP: Final = _QUERIES["roll_up"]
-_FORGET: Final = _QUERIES["forget"]
-_SECONDS_TO_NEXT_MINUTE: Final = _QUERIES["seconds_to_next_minute"]
-_SERIES: Final = _QUERIES["series"]
 
 
 class Resolution(IntEnum):
@@ -67,7 +62,7 @@ async def record(connection: Connection, counts: VpsStatusCounts, retention: Ret
     never gone before it is in its hour.
     """
     await connection.execute(
-        _RECORD_MINUTE,
+        _QUERIES["record_minute"],
         counts.running,
         counts.stopped,
         counts.provisioning,
@@ -75,22 +70,22 @@ async def record(connection: Connection, counts: VpsStatusCounts, retention: Ret
         counts.error,
         counts.other,
     )
-    await connection.execute(_ROLL_UP, Resolution.MINUTE, Resolution.HOUR)
-    await connection.execute(_ROLL_UP, Resolution.HOUR, Resolution.DAY)
+    await connection.execute(_QUERIES["roll_up"], Resolution.MINUTE, Resolution.HOUR)
+    await connection.execute(_QUERIES["roll_up"], Resolution.HOUR, Resolution.DAY)
     for resolution, kept in (
         (Resolution.MINUTE, retention.minutes),
         (Resolution.HOUR, retention.hours),
         (Resolution.DAY, retention.days),
     ):
-        await connection.execute(_FORGET, resolution, kept)
+        await connection.execute(_QUERIES["forget"], resolution, kept)
 
 
 async def seconds_to_next_minute(connection: Connection) -> float:
-    seconds: float = await connection.fetchval(_SECONDS_TO_NEXT_MINUTE)
+    seconds: float = await connection.fetchval(_QUERIES["seconds_to_next_minute"])
     return seconds
 
 
 async def read_series(connection: Connection, span: Span) -> list[VpsHistoryPoint]:
     """Read one point per step, oldest first; a step without a record is included, without values."""
-    rows = await connection.fetch(_SERIES, span.resolution, span.step, span.length)
+    rows = await connection.fetch(_QUERIES["series"], span.resolution, span.step, span.length)
     return [VpsHistoryPoint(**dict(row)) for row in rows]

@@ -37,19 +37,6 @@ OPEN_STATUSES: Final = (
 _STATUSES_OF_INCIDENTS: Final = (*OPEN_STATUSES, IncidentStatus.RESOLVED)
 
 _QUERIES: Final = load(__name__)
-_INSERT_INCIDENT: Final = _QUERIES["insert_incident"]
-_INSERT_MAINTENANCE: Final = _QUERIES["insert_maintenance"]
-_INSERT_UPDATE: Final = _QUERIES["insert_update"]
-_LOCK_INCIDENT: Final = _QUERIES["lock_incident"]
-_CHANGE_INCIDENT: Final = _QUERIES["change_incident"]
-_READ_AT: Final = _QUERIES["read_at"]
-_FIND_INCIDENT: Final = _QUERIES["find_incident"]
-_CURRENT_INCIDENTS: Final = _QUERIES["current_incidents"]
-_PAGE_OF_INCIDENTS: Final = _QUERIES["page_of_incidents"]
-_INCIDENTS_BETWEEN: Final = _QUERIES["incidents_between"]
-_PERIODS_SINCE: Final = _QUERIES["periods_since"]
-_FIRST_INCIDENT: Final = _QUERIES["first_incident"]
-_UPDATES_OF: Final = _QUERIES["updates_of"]
 
 
 @dataclass(frozen=True)
@@ -88,10 +75,10 @@ async def publish(
 
 async def _open_incident(connection: Connection, draft: IncidentDraft, author: str) -> Incident:
     if draft.started_at is not None:
-        _assert_begun(draft.started_at, await connection.fetchval(_READ_AT))
+        _assert_begun(draft.started_at, await connection.fetchval(_QUERIES["read_at"]))
     incident_id = IncidentId(
         await connection.fetchval(
-            _INSERT_INCIDENT,
+            _QUERIES["insert_incident"],
             draft.title,
             draft.impact,
             draft.status,
@@ -99,21 +86,27 @@ async def _open_incident(connection: Connection, draft: IncidentDraft, author: s
             draft.started_at,
         )
     )
-    await connection.execute(_INSERT_UPDATE, incident_id, draft.status, draft.body, author)
+    await connection.execute(_QUERIES["insert_update"], incident_id, draft.status, draft.body, author)
     return await read(connection, incident_id)
 
 
 async def _plan_maintenance(connection: Connection, draft: MaintenanceDraft, author: str) -> Incident:
-    now: datetime = await connection.fetchval(_READ_AT)
+    now: datetime = await connection.fetchval(_QUERIES["read_at"])
     if draft.starts_at < now - _LATE_MAX:
         raise ChangeRefused(f"a maintenance cannot begin in the past ({draft.starts_at:%Y-%m-%d %H:%M %Z})")
     _assert_window(draft.starts_at, draft.ends_at, now)
     incident_id = IncidentId(
         await connection.fetchval(
-            _INSERT_MAINTENANCE, draft.title, list(draft.components), draft.starts_at, draft.ends_at
+            _QUERIES["insert_maintenance"],
+            draft.title,
+            list(draft.components),
+            draft.starts_at,
+            draft.ends_at,
         )
     )
-    await connection.execute(_INSERT_UPDATE, incident_id, IncidentStatus.SCHEDULED, draft.body, author)
+    await connection.execute(
+        _QUERIES["insert_update"], incident_id, IncidentStatus.SCHEDULED, draft.body, author
+    )
     return await read(connection, incident_id)
 
 
@@ -131,7 +124,7 @@ async def change(
 async def _change(
     connection: Connection, incident_id: IncidentId, wanted: IncidentChange, author: str
 ) -> Incident:
-    row = await connection.fetchrow(_LOCK_INCIDENT, incident_id)
+    row = await connection.fetchrow(_QUERIES["lock_incident"], incident_id)
     if row is None:
         raise NotFound(f"there is no incident {incident_id}")
     if all(value is None for _, value in wanted):
@@ -143,7 +136,7 @@ async def _change(
     else:
         values, said = _changed_maintenance(row, wanted)
     await connection.execute(
-        _CHANGE_INCIDENT,
+        _QUERIES["change_incident"],
         incident_id,
         wanted.title or row["title"],
         values.get("impact", row["impact"]),
@@ -156,7 +149,7 @@ async def _change(
     )
     if wanted.status is not None or wanted.body is not None:
         body = wanted.body or f"The status is now: {said.value.replace('_', ' ')}."
-        await connection.execute(_INSERT_UPDATE, incident_id, said, body, author)
+        await connection.execute(_QUERIES["insert_update"], incident_id, said, body, author)
     return await read(connection, incident_id)
 
 
@@ -176,7 +169,7 @@ def possible_statuses(incident: Incident) -> tuple[IncidentStatus, ...]:
 
 async def read(connection: Connection, incident_id: IncidentId) -> Incident:
     """Raises `NotFound`."""
-    rows = await connection.fetch(_FIND_INCIDENT, incident_id)
+    rows = await connection.fetch(_QUERIES["find_incident"], incident_id)
     if not rows:
         raise NotFound(f"there is no incident {incident_id}")
     return (await _with_updates(connection, rows))[0]
@@ -184,7 +177,7 @@ async def read(connection: Connection, incident_id: IncidentId) -> Incident:
 
 async def read_current(connection: Connection) -> list[Incident]:
     """Read what is not over: open incidents, and maintenance that is planned or going on; the newest first."""
-    return await _with_updates(connection, await connection.fetch(_CURRENT_INCIDENTS, CURRENT_MAX))
+    return await _with_updates(connection, await connection.fetch(_QUERIES["current_incidents"], CURRENT_MAX))
 
 
 async def read_page(
@@ -194,7 +187,7 @@ async def read_page(
     before: IncidentId | None = None,
     kind: IncidentKind | None = None,
 ) -> IncidentPage:
-    rows = await connection.fetch(_PAGE_OF_INCIDENTS, before, kind, limit + 1)
+    rows = await connection.fetch(_QUERIES["page_of_incidents"], before, kind, limit + 1)
     page = rows[:limit]
     return IncidentPage(
         incidents=await _with_updates(connection, page),
@@ -205,7 +198,7 @@ async def read_page(
 async def read_between(connection: Connection, begins: datetime, ends: datetime) -> list[Incident]:
     """Read what began in a stretch of time, the newest first."""
     return await _with_updates(
-        connection, await connection.fetch(_INCIDENTS_BETWEEN, begins, ends, MONTH_MAX)
+        connection, await connection.fetch(_QUERIES["incidents_between"], begins, ends, MONTH_MAX)
     )
 
 
@@ -220,13 +213,13 @@ async def read_periods(connection: Connection, since: datetime) -> list[Period]:
             began_at=row["began_at"],
             ended_at=row["ended_at"],
         )
-        for row in await connection.fetch(_PERIODS_SINCE, since, MONTH_MAX)
+        for row in await connection.fetch(_QUERIES["periods_since"], since, MONTH_MAX)
     ]
 
 
 async def read_first_moment(connection: Connection) -> datetime | None:
     """Return when the first incident of all began."""
-    first: datetime | None = await connection.fetchval(_FIRST_INCIDENT)
+    first: datetime | None = await connection.fetchval(_QUERIES["first_incident"])
     return first
 
 
@@ -311,7 +304,7 @@ def _status_of(row: Any) -> IncidentStatus:
 
 async def _with_updates(connection: Connection, rows: Sequence[Any]) -> list[Incident]:
     updates: dict[int, list[IncidentUpdate]] = {row["id"]: [] for row in rows}
-    for update in await connection.fetch(_UPDATES_OF, list(updates)):
+    for update in await connection.fetch(_QUERIES["updates_of"], list(updates)):
         updates[update["incident_id"]].append(
             IncidentUpdate(status=update["status"], body=update["body"], created_at=update["created_at"])
         )

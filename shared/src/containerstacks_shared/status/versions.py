@@ -6,7 +6,6 @@ from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import ADVISORY_LOCK_CLASS, VERSIONS_LOCK, Connection
 
 _QUERIES: Final = load(__name__)
-_DRAW_VERSION: Final = _QUERIES["draw_version"]
 
 
 async def next_version(connection: Connection) -> int:
@@ -17,5 +16,5 @@ async def next_version(connection: Connection) -> int:
     """
     if not connection.is_in_transaction():
         raise RuntimeError("a version must be drawn in the transaction that reads its data")
-    version: int = await connection.fetchval(_DRAW_VERSION, ADVISORY_LOCK_CLASS, VERSIONS_LOCK)
+    version: int = await connection.fetchval(_QUERIES["draw_version"], ADVISORY_LOCK_CLASS, VERSIONS_LOCK)
     return version

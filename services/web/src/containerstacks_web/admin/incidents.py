@@ -30,6 +30,11 @@ _PATH: Final = "/admin/incidents"
 _INCIDENTS_ON_PAGE: Final = 20
 _MOMENTS: Final = ("started_at", "starts_at", "ends_at")
 _FIELDS: Final = ("title", "body", "impact", "status", *_MOMENTS)
+# What the form of each kind becomes, the moment it begins at, and its further fields.
+_DRAFTS: Final[Mapping[IncidentKind, tuple[type[IncidentDraft | MaintenanceDraft], str, Sequence[str]]]] = {
+    IncidentKind.INCIDENT: (IncidentDraft, "started_at", ("impact", "status")),
+    IncidentKind.MAINTENANCE: (MaintenanceDraft, "starts_at", ("ends_at",)),
+}
 # What the forms of incidents and of templates offer.
 INCIDENT_CHOICES: Final[Mapping[str, object]] = {
     "components": [(component.value, component.title) for component in Component],
@@ -75,34 +80,26 @@ async def show_planning(request: web.Request, _identity: Identity) -> web.Respon
 
 
 async def open_incident(request: web.Request, identity: Identity) -> web.Response:
-    form = await read_form(request)
-    values = _values(form, "title", "body", "impact", "status", "started_at")
-    draft, problems = checked(IncidentDraft, {**values, "kind": IncidentKind.INCIDENT})
-    if draft is None:
-        return await _draft_page(request, IncidentKind.INCIDENT, form.with_problems(problems))
-    try:
-        async with database(request) as connection:
-            incident = await actions.publish(connection, draft, identity)
-    except ChangeRefused as error:
-        refused = form.with_problems({"started_at": as_sentence(error)})
-        return await _draft_page(request, IncidentKind.INCIDENT, refused)
-    await leave_message(request, "Incident published.")
-    raise web.HTTPSeeOther(f"{_PATH}/{incident.id}")
+    return await _publish(request, identity, IncidentKind.INCIDENT)
 
 
 async def plan_maintenance(request: web.Request, identity: Identity) -> web.Response:
+    return await _publish(request, identity, IncidentKind.MAINTENANCE)
+
+
+async def _publish(request: web.Request, identity: Identity, kind: IncidentKind) -> web.Response:
+    model, begins, fields = _DRAFTS[kind]
     form = await read_form(request)
-    values = _values(form, "title", "body", "starts_at", "ends_at")
-    draft, problems = checked(MaintenanceDraft, {**values, "kind": IncidentKind.MAINTENANCE})
+    draft, problems = checked(model, {**_values(form, "title", "body", begins, *fields), "kind": kind})
     if draft is None:
-        return await _draft_page(request, IncidentKind.MAINTENANCE, form.with_problems(problems))
+        return await _draft_page(request, kind, form.with_problems(problems))
     try:
         async with database(request) as connection:
             incident = await actions.publish(connection, draft, identity)
     except ChangeRefused as error:
-        refused = form.with_problems({"starts_at": as_sentence(error)})
-        return await _draft_page(request, IncidentKind.MAINTENANCE, refused)
-    await leave_message(request, "Maintenance scheduled.")
+        return await _draft_page(request, kind, form.with_problems({begins: as_sentence(error)}))
+    is_incident = kind is IncidentKind.INCIDENT
+    await leave_message(request, "Incident published." if is_incident else "Maintenance scheduled.")
     raise web.HTTPSeeOther(f"{_PATH}/{incident.id}")
 
 
