@@ -164,7 +164,7 @@ begin
 
     grant select on vps_plans, vps_history, web_sessions to containerstacks_web;
     grant select (id, email, name, role, password_hash) on users to containerstacks_web;
-    -- A hash that is weaker than those made today is made anew when its password is typed. Nobody becomes an administrator.
+    -- A hash that is weaker than those made today is replaced when its password is typed. Nobody becomes an administrator.
     grant update (password_hash) on users to containerstacks_web;
     -- Whose an organization is: to find it by a member's address.
     grant select (owner_id) on organizations to containerstacks_web;

@@ -62,7 +62,7 @@ async def first_start(site: Site) -> None:
     before = {name: each["Id"] for name, each in containers().items()}
     run("docker", "compose", "up", "--detach", "--wait")
     assert {name: each["Id"] for name, each in containers().items()} == before
-    print("up again: no container is made anew")
+    print("up again: no container is recreated")
 
 
 async def strangers_and_administrators(site: Site) -> None:

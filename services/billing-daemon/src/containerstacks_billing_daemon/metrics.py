@@ -1,4 +1,4 @@
-"""Metrics of the daemon. None is an amount of money: anybody on the network may read them."""
+"""Metrics of the daemon. Anyone on the network may read them, so none shows an amount of money."""
 
 from datetime import datetime
 from typing import Final

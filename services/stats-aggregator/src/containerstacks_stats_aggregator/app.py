@@ -41,7 +41,7 @@ _CONNECTIONS_MAX: Final = 9
 
 @dataclass
 class Leading:
-    """How folding gets on while this process leads; None while it does not."""
+    """The progress of folding while this process leads; None while it does not."""
 
     progress: FoldProgress | None = None
 

@@ -20,10 +20,10 @@ from .waking import WakingClock
 # Long enough to be efficient, short enough that a successor never waits for it.
 BATCH_DELTAS: Final = 50_000
 
-# A lost hint, or one that writers were told not to send, costs this much latency.
+# A lost hint, or one that a writer left out because another was sending, costs this much latency.
 _IDLE_SECONDS: Final = 0.25
 
-# Browsers get at most twenty messages a second; folding more often would serve nobody.
+# Browsers get at most twenty messages a second; folding more often would gain nothing.
 _SPACING_SECONDS: Final = 0.05
 
 _log = structlog.get_logger(__name__)

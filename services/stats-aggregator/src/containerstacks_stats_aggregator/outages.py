@@ -25,7 +25,7 @@ _EVERY_SECONDS: Final = 5.0
 _RETRY_SECONDS: Final = 1.0
 # A database that is back sooner was restarted, say, and is not called down.
 _AWAY_AFTER_SECONDS: Final = 5.0
-# A little longer, so that one question without an answer is enough to tell.
+# A little longer, so that one question without an answer is enough.
 _ANSWER_SECONDS_MAX: Final = _AWAY_AFTER_SECONDS + 0.1
 # Older minutes are already added up, and soon forgotten.
 _REMEMBERED: Final = timedelta(days=1)
@@ -66,7 +66,7 @@ class OutageLog:
                 answer = await components.read_clock(connection)
         except db.FAILURES as error:
             if self._clock.asleep() > asleep:
-                # Whoever was stopped or starved meanwhile knows nothing about the database.
+                # A process that was stopped or starved meanwhile knows nothing about the database.
                 self._failing_since = None
             else:
                 self.away_at = self._clock.time()

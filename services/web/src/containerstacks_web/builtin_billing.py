@@ -27,7 +27,7 @@ from .settings import WebSettings
 
 _SERVICE: Final = "web"
 _GRACE: Final = timedelta(seconds=5)
-# A daemon that only lost its connection for a moment gets its role back before anybody takes over.
+# A daemon that lost its connection for a moment gets its role back before a web process takes over.
 _GONE_SECONDS: Final = 2.0
 _DATABASE_SECONDS_MAX: Final = 3.0
 

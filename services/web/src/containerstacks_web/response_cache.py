@@ -131,7 +131,7 @@ async def answer_strangers(request: web.Request, handler: Handler) -> web.Stream
     if not _is_anybodys(request, visitor):
         return await handler(request)
     result = await app[RATE_LIMITER].hit_as(RequestRole.ANONYMOUS, visitor.limit_key, path=request.path)
-    # It is counted now: whoever answers goes by this result.
+    # The request is counted here; later handlers use this result.
     request[RATE_LIMIT_RESULT] = result
     snapshot = app[SNAPSHOT_FEED].snapshot
     response: web.StreamResponse

@@ -47,7 +47,7 @@ class _Batch:
 async def archive(
     connection: Connection, *, before: Month, cycles_at_once: int = _CYCLES_AT_ONCE
 ) -> AsyncIterator[ArchivedMonth]:
-    """Archive what was charged for, and paid, before the month `before`; tell of each month when it is done.
+    """Archive what was charged and paid before the month `before`; report each month when it is done.
 
     For the owner of the tables. Raises `ContainerStacksError` for a month that has not begun, or without a clean
     audit to rely on, and `BillingBusy` while somebody else holds what is needed.

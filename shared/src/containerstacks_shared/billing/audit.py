@@ -114,7 +114,7 @@ async def _audit_snapshot(
 
 
 async def _settled(connection: Connection) -> Coverage | None:
-    """Note the greatest ids, and wait until nobody can commit a row with one of them. None if somebody still may."""
+    """Note the greatest ids, and wait until no transaction can commit a row with one of them. None if one still may."""
     run_id = await audit_records.last_finished_run(connection)
     ledger_entry_id, correction_id = await audit_records.last_numbers(connection)
     newest = await audit_records.newest_transaction(connection)

@@ -21,7 +21,7 @@ class Coverage:
 
 @dataclass(frozen=True)
 class CleanAudit:
-    """An audit without findings of our own. The runs after `tying_run_id` billed whoever was due before it."""
+    """An audit without findings of our own. The runs after `tying_run_id` billed everything that was due before it."""
 
     id: int
     started_at: datetime
@@ -64,7 +64,7 @@ async def finish(
     findings_inherited: int,
     findings: Sequence[dict[str, str]],
 ) -> None:
-    """Record the result; `coverage` is None when nobody can go on from here."""
+    """Record the result; `coverage` is None when no later audit can continue from here."""
     await connection.execute(
         _QUERIES["finish"],
         audit_id,
@@ -115,7 +115,7 @@ async def last_finished_run(connection: Connection) -> int:
 
 
 async def last_numbers(connection: Connection) -> tuple[int, int]:
-    """Return the last ledger entry's and the last correction's id that anybody drew, committed or not."""
+    """Return the last ids drawn for a ledger entry and a correction, committed or not."""
     row = await connection.fetchrow(_QUERIES["last_numbers"])
     assert row is not None
     return row["ledger_entry_id"], row["correction_id"]

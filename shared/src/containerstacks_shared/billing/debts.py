@@ -1,4 +1,4 @@
-"""Open debts, instances whose hours nobody could pay for yet; and how long everybody else's money lasts."""
+"""Open debts: instances with hours that their wallet could not pay. Runways: how long an organization's money lasts."""
 
 import re
 from collections.abc import Sequence

@@ -65,7 +65,7 @@ async def _bring_rates_up_to_date(connection: Connection) -> list[dict[str, obje
             await connection.execute(_RATES["register_missing"])
             await connection.execute(_RATES["refresh_all"])
     except (asyncpg.LockNotAvailableError, asyncpg.QueryCanceledError) as error:
-        # Committed edits brought their rates along. Instances whose plan has none yet wait, and nobody else.
+        # Committed edits brought their rates along. Only instances whose plan has no rate yet wait.
         log.warning("rates.not_refreshed", error=str(error))
         return [{"problem": "rates_not_refreshed", "count": 1}]
     return []

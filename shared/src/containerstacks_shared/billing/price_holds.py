@@ -31,7 +31,7 @@ class PriceHold:
 
     @property
     def can_be_released(self) -> bool:
-        """A negative price waits for its correction: nobody can approve it."""
+        """A negative price cannot be released: it waits for its correction."""
         return self.hourly_rate >= 0
 
 

@@ -2,7 +2,7 @@
 
 -- name: hold_plans
 -- A price out of proportion to what the plan last charged is more likely a typing error than a tariff. $1 the factor.
--- A plan that has charged nothing is measured by the one whose instances it got: a row deleted and made anew is another plan.
+-- A plan that has charged nothing is measured by the one whose instances it got: a row that was deleted and created again is another plan.
 -- A price that an operator has released is not asked about again; a corrected one is, when it comes back.
 with measure as materialized (
     -- Of each plan and region the plans that it meant and that charged something: few, however many prices there were.

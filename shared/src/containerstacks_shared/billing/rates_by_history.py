@@ -276,7 +276,7 @@ def _hourly_rate(piece: Piece, region: str) -> Decimal:
 
 
 def _is_refused(piece: Piece, cost: Decimal, holds: Holds) -> bool:
-    """Whether a price was held before anybody could be charged it, and nobody has approved it."""
+    """Whether a price was held before it was charged, and has not been released."""
     return piece.version is not None and any(
         not hold.is_approved and cost > hold.hourly_rate_max and piece.since >= hold.last_run_at
         for hold in holds.get(piece.version.plan, ())

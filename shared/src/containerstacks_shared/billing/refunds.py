@@ -74,7 +74,7 @@ async def refund_cycle(connection: Connection, cycle_id: UUID, *, reason: str, a
 
 
 async def refund_run(connection: Connection, run_id: int, *, reason: str, author: str) -> Refund:
-    """Refund whatever the run charged and nobody refunded yet, a few thousand cycles per transaction.
+    """Refund everything the run charged that is not refunded yet, a few thousand cycles per transaction.
 
     Interrupted, it has refunded a part, and goes on when it is called again. Raises `NotFound`, and `BillingBusy`
     for a run that is not over.

@@ -71,7 +71,7 @@ class RunSummary:
 
     @property
     def failed_by_contention(self) -> bool:
-        """Whether all that failed was kept waiting by somebody's locks, so that it may well succeed in a moment."""
+        """Whether every failure was a wait for locks, so that another try may succeed in a moment."""
         return bool(self.failures) and self.contended == len(self.failures)
 
     @property
@@ -328,7 +328,7 @@ class _Run:
             return charged
 
     async def _assert_mine(self, connection: Connection) -> datetime:
-        """The fence: held to the end of the transaction, so nobody newer can act before it ends."""
+        """The fence: held to the end of the transaction, so no newer term can act before it ends."""
         await assert_term(connection, self.term)
         await control.assert_not_paused(connection)
         now: datetime = await connection.fetchval("select clock_now()")

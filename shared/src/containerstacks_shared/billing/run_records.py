@@ -98,7 +98,7 @@ async def page(
     status: RunStatus | None = None,
 ) -> RunPage:
     """Read down from the newest run or from below one of them, or what came after one of them."""
-    # One more than asked for tells whether there is another page.
+    # One more than asked for shows whether there is another page.
     if after is not None:
         rows = await connection.fetch(_QUERIES["page_of_later_runs"], after, status, limit + 1)
         runs = [_record(row) for row in reversed(rows[:limit])]

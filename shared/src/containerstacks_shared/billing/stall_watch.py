@@ -14,7 +14,7 @@ from containerstacks_shared.database.notify import Subscription
 from .progress import Progress, patience, progress_is_healthy, read_progress
 from .term_observer import TermObserver
 
-# Hours become due, and stay so, without anybody announcing it.
+# No notification says that hours became due, or stayed so.
 _LOOK_SECONDS: Final = 60.0
 # Looking means reading every instance: however often runs end, it takes a twentieth of the time at most.
 _PAUSE_SECONDS_MIN: Final = 1.0
@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 class StallWatch:
-    """Knows nothing while another process leads, or nobody does."""
+    """Knows nothing while this process does not lead."""
 
     def __init__(self, interval: timedelta) -> None:
         self._interval = interval

@@ -25,7 +25,7 @@ COLUMNS: Final = (
     "reference",
     "note",
 )
-# A spreadsheet takes a cell that begins like this for a formula: also after blanks, also in full width.
+# Spreadsheets read a cell that begins like this as a formula: also after blanks, also in full width.
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _DECIMAL_PLACES_MIN: Final = 2
 
@@ -116,7 +116,7 @@ def _csv_row(cells: tuple[str, ...]) -> str:
 
 
 def _cell(text: str | None) -> str:
-    """Text that somebody typed, and that no spreadsheet may take for a formula."""
+    """Text typed by a person, which no spreadsheet may read as a formula."""
     if text is None:
         return ""
     return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text

@@ -211,7 +211,7 @@ def _public(facts: _Facts) -> dict[str, Any]:
 
 
 def _is_switching_over(facts: _Facts) -> bool:
-    """Whether a biller ended that beat moments ago. The last of all takes its beats away when it stops."""
+    """Whether a biller ended that beat moments ago. The last one to stop clears its beats."""
     return facts.active is ActiveBiller.NONE and any(
         row["is_fresh"] for biller, row in facts.billers.items() if biller in ROLES
     )

@@ -30,4 +30,4 @@ class TermObserver:
         """About once a minute."""
 
     def audit_read(self, audit: AuditRecord) -> None:
-        """The last audit, whoever made it."""
+        """The last audit, by any process."""

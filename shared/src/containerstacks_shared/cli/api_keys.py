@@ -82,7 +82,7 @@ def _line(record: ApiKeyRecord) -> tuple[str, ...]:
         " ".join(sorted(record.scopes)),
         _moment(record.last_used_at) or "never",
         "revoked" if not record.active else _moment(record.expires_at) or "never",
-        # Last, and printable: a name is whatever somebody typed.
+        # Last, and printable: the name may be any text.
         repr(record.name)[1:-1],
     )
 

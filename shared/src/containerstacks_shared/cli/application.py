@@ -15,7 +15,7 @@ from containerstacks_shared.process.command_line import command_line, run_comman
 SUMMARIES: Final = {
     "up": "Run everything on this machine: PostgreSQL (unless DATABASE_URL is set) and the three services.",
     "migrate": "Create the schema, adopt an existing application's database, or bring it up to date.",
-    "verify": "Prove that no cent was lost or charged twice; exit code 0 only if nothing of ours was found.",
+    "verify": "Prove that no cent was lost or charged twice; exit code 0 only if no invariant of ours is broken.",
     "doctor": "Check the whole installation and say what to do; exit code 1 if anything failed.",
     "psql": "Open psql on the database; further arguments are passed to it.",
     "demo": "The demo fleet.",

@@ -18,7 +18,7 @@ from containerstacks_shared.database import db, suitability
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.local.which_database import database_overrides
 
-# Auditing or seeding millions of rows takes its time; an operator can interrupt it.
+# Auditing or seeding millions of rows takes long; an operator can interrupt it.
 _COMMAND_TIMEOUT = timedelta(hours=6)
 
 Result = TypeVar("Result")

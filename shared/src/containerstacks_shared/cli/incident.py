@@ -63,8 +63,7 @@ def update(
 
 @app.command()
 def resolve(
-    number: IncidentNumber,
-    body: Annotated[str | None, typer.Option("--body", help="What it was.")] = None,
+    number: IncidentNumber, body: Annotated[str | None, typer.Option("--body", help="What it was.")] = None
 ) -> None:
     """Close an incident."""
     print(f"Resolved {change(number, status=IncidentStatus.RESOLVED, body=body)}")

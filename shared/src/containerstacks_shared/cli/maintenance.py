@@ -58,8 +58,7 @@ def plan(
 
 @app.command()
 def cancel(
-    number: IncidentNumber,
-    body: Annotated[str | None, typer.Option("--body", help="Why.")] = None,
+    number: IncidentNumber, body: Annotated[str | None, typer.Option("--body", help="Why.")] = None
 ) -> None:
     """Cancel a maintenance, also one that has begun."""
     print(f"Cancelled {change(number, status=IncidentStatus.CANCELLED, body=body)}")

@@ -15,7 +15,7 @@ from .groups import single_command
 
 app = single_command()
 
-# What libpq reads: unlike an argument, nobody sees it in the list of processes.
+# libpq reads it from there: unlike an argument, it is not visible in the list of processes.
 _VARIABLES: Final = {
     "host": "PGHOST",
     "hostaddr": "PGHOSTADDR",

@@ -36,12 +36,12 @@ def statement(
 
 
 def _write(piece: str) -> bool:
-    """Whether anybody still reads. Raises `ContainerStacksError` when the output cannot be written."""
+    """Whether the reader is still there. Raises `ContainerStacksError` when the output cannot be written."""
     try:
         sys.stdout.write(piece)
         sys.stdout.flush()
     except BrokenPipeError:
-        # Python would try once more, at its end, to flush what nobody reads.
+        # Python would try once more, at its end, to flush what is no longer read.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return False
     except OSError as error:

@@ -222,7 +222,7 @@ class _Running:
         loop = asyncio.get_running_loop()
 
         def told_to_stop() -> None:
-            # The first time asks; a second time, from somebody who does not want to wait, kills.
+            # The first signal asks; a second one, from a user who does not want to wait, kills.
             if stop.is_set():
                 hurry.set()
                 return

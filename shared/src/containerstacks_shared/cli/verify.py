@@ -25,7 +25,7 @@ def verify(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Speak JSON.")] = False,
 ) -> None:
-    """Prove that no cent was lost or charged twice; exit code 0 only if nothing of ours was found."""
+    """Prove that no cent was lost or charged twice; exit code 0 only if no invariant of ours is broken."""
     done = run_with_database(lambda connection: audit_for_operator(connection, full=full))
     if as_json:
         print(json.dumps(_document(done)))

@@ -54,7 +54,7 @@ Count = Annotated[int, Field(ge=0)]
 
 
 class Document(BaseModel):
-    """Frozen, and camelCase on the wire whoever serialises it."""
+    """Frozen, and always camelCase on the wire."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -62,6 +62,6 @@ class Document(BaseModel):
         validate_by_name=True,
         validate_by_alias=True,
         serialize_by_alias=True,
-        # What is always sent is always there, also for whoever makes a client of the description.
+        # What is always sent is required, also in clients generated from the description.
         json_schema_serialization_defaults_required=True,
     )

@@ -84,7 +84,7 @@ def _hide_passwords(_logger: WrappedLogger, _method: str, event: EventDict) -> M
 
 
 def _keep_to_one_line(_logger: WrappedLogger, _method: str, event: EventDict) -> Mapping[str, Any]:
-    """Spell control characters out: a value may be what somebody typed into an address."""
+    """Spell control characters out: a value may come from an address that a visitor typed."""
     for key, value in event.items():
         if isinstance(value, str) and key not in _TRACEBACKS:
             event[key] = _CONTROL_CHARACTERS.sub(lambda found: repr(found[0])[1:-1], value)

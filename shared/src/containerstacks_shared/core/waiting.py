@@ -42,7 +42,7 @@ async def race(*waits: Coroutine[Any, Any, object]) -> None:
         await asyncio.wait(tasks)
         for task in tasks:
             if not task.cancelled():
-                # An error raised by a cancelled wait (a rollback on a dead session) concerns nobody.
+                # An error raised by a cancelled wait (a rollback on a dead session) does not matter.
                 task.exception()
 
 

@@ -241,7 +241,7 @@ async def dedicated_connection(
 
 
 async def heartbeat(connection: Connection, *, seconds: float = HEARTBEAT_SECONDS) -> None:
-    """Talk over the connection. Raises one of `UNAVAILABLE` when nobody answers in time."""
+    """Talk over the connection. Raises one of `UNAVAILABLE` when no answer comes in time."""
     try:
         async with asyncio.timeout(seconds):
             await connection.execute(_HEARTBEAT)

@@ -144,10 +144,7 @@ class Leadership:
         return self
 
     async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.release()
 
@@ -213,7 +210,7 @@ class Leadership:
                 return None
             number = await self._raise_term(connection) if self._role.has_term else 0
         except BaseException:
-            # Locked or not, nobody may be left holding it without a term.
+            # Locked or not, the lock must not be held without a term.
             await self._disconnect()
             raise
         if number is None:

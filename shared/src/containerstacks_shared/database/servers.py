@@ -1,4 +1,4 @@
-"""The servers that a DSN names: the first that will do is taken, and one that only reads will not do.
+"""The servers that a DSN names: the first suitable one is used; one that only reads is not suitable.
 
 The driver tries them one after the other within one limit, so that a first one which is dead and silent leaves
 no time for the second. Here the next one is asked as soon as the one before has refused, or has been silent for

@@ -35,7 +35,7 @@ class Picked:
 
 
 async def hold_organizations(connection: Connection) -> None:
-    """Until the end of the transaction nobody else writes organizations."""
+    """Keep others from writing organizations until the transaction ends."""
     await connection.execute(QUERIES["hold_organizations"])
 
 
@@ -62,7 +62,7 @@ async def pick_instance(connection: Connection, *, near: UUID) -> Picked | None:
 
 
 async def change_status(connection: Connection, instance_id: UUID, *, before: str | None, after: str) -> bool:
-    """Whether it was done: not if somebody else changed or deleted the instance meanwhile."""
+    """Whether it was done: not if the instance was changed or deleted meanwhile."""
     status = await connection.execute(QUERIES["change_status"], instance_id, after, before)
     return status == "UPDATE 1"
 

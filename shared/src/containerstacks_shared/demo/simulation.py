@@ -1,4 +1,4 @@
-"""Lets the demo fleet live: statuses change, instances come and go, now and then somebody pays.
+"""Simulates life in the demo fleet: statuses change, instances come and go, now and then a wallet is topped up.
 
 Touches instances of demo organizations only, whatever else the database holds.
 """

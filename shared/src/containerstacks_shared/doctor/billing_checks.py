@@ -116,7 +116,7 @@ async def services(connection: Connection, settings: BillingSettings) -> list[Fi
 def _finding(condition: health.Condition, pause: Pause) -> Finding:
     subject, advice = _ADVICE[condition.kind]
     assert condition.severity is not None, "administrators are notified of it"
-    # The reason is somebody's own words.
+    # The reason is free text.
     reason = f"{pause.changed_by}: {pause.reason}" if condition.kind is Kind.BILLING_PAUSED else ""
     return Finding(subject, _LEVELS[condition.severity], condition.sentence.removesuffix("."), advice, reason)
 

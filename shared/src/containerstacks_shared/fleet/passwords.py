@@ -34,7 +34,7 @@ def hash_password(password: str) -> str:
 
 
 def verify_password(password: str, stored_hash: str | None) -> Verification:
-    """Compare. A refusal always takes one hash of each kind: its time tells neither which one is stored nor if any."""
+    """Compare. A refusal always computes one hash of each kind, so its time does not show what is stored."""
     if len(password) > PASSWORD_CHARACTERS_MAX:
         return Verification(matches=False)
     own = next((hasher for hasher in _HASHERS if stored_hash and hasher.identify(stored_hash)), None)

@@ -4,6 +4,6 @@ import contextlib
 
 
 def say(text: str) -> None:
-    # With the terminal gone nobody reads this, and there is still everything to stop.
+    # With the terminal gone there is no reader, and the services must still be stopped.
     with contextlib.suppress(OSError):
         print(text, flush=True)

@@ -20,7 +20,7 @@ from containerstacks_shared.core.errors import ConfigurationError, ContainerStac
 NAME = ".containerstacks"
 _STOPPING = "stopping"
 _PAUSE = timedelta(milliseconds=100)
-# Whoever is stopping gets the time to finish; anyone else only the moment that a signal takes.
+# An `up` that is stopping gets the time to finish; any other only the moment that a signal takes.
 _PATIENCE = timedelta(seconds=2)
 _PATIENCE_STOPPING = timedelta(seconds=60)
 

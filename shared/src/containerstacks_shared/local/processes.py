@@ -52,7 +52,7 @@ def _send(pid: int, number: signal.Signals) -> None:
 
 
 def _runs(pid: int, command: str) -> bool:
-    """Whether that process runs that command; its number may be somebody else's by now."""
+    """Whether that process runs that command; its pid may belong to another program by now."""
     if sys.platform == "linux":
         try:
             arguments = Path(f"/proc/{pid}/cmdline").read_bytes()

@@ -35,7 +35,7 @@ def data_folder_of_running_up() -> DataFolder | None:
 
 
 def _is_own(url: str, folder: DataFolder) -> bool:
-    # Its password is random, so it tells one server from every other.
+    # Its password is random, so it identifies this server.
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -32,11 +32,7 @@ _Version = Annotated[
 
 
 def command_line(
-    name: str,
-    text: str,
-    *,
-    default: Callable[[], None] | None = None,
-    group: type[TyperGroup] = TyperGroup,
+    name: str, text: str, *, default: Callable[[], None] | None = None, group: type[TyperGroup] = TyperGroup
 ) -> typer.Typer:
     """Make a command with subcommands; without one it runs `default`, or shows its help."""
     app = typer.Typer(

@@ -15,7 +15,7 @@ STUCK_AFTER = timedelta(minutes=5)
 
 @dataclass(frozen=True)
 class Leader:
-    """The last holder of a role, and whether it is held now. `holder` is None when nobody has ever held it."""
+    """The last holder of a role, and whether it is held now. `holder` is None when it was never held."""
 
     role: str
     term: int

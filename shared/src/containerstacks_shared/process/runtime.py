@@ -274,7 +274,7 @@ def _bind(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.s
         if family == socket.AF_INET6:
             bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         bound.bind(address)
-        # Listening claims the port; nobody is answered until the application has started.
+        # Listening claims the port; requests are answered once the application has started.
         bound.listen(_BACKLOG)
         bound.setblocking(False)
     except OSError:

@@ -1,8 +1,8 @@
-"""Reporting to the service manager: ready, alive and getting on, stopping.
+"""Reporting to the service manager: ready, alive and making progress, stopping.
 
-A keep-alive is evidence of two things: the event loop runs, since it sends them, and the work gets on, which each
-service judges by its own `stuck`. A process that gets on no more is left to the manager, which ends it, and starts it
-anew. A process without a database is not stuck: a restart would not bring the database back.
+A keep-alive is evidence of two things: the event loop runs, since it sends them, and the work makes progress, which
+each service judges by its own `stuck`. The manager restarts a process that sends none. A process without a database is
+not stuck: a restart would not bring the database back.
 """
 
 import asyncio

@@ -128,7 +128,7 @@ def suspend(dsn: str) -> None:
             raise DatabaseUnsuitable(
                 "This database is suspended already: `containerstacks migrate` ends that."
             )
-        # Archiving makes one anew each time.
+        # Archiving creates one again each time.
         run_step(connection, "record_triggers")
         run_step(connection, "suspend")
 

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from containerstacks_shared.core.errors import DatabaseUnsuitable
 
-# What cannot be made up. Tables that some versions lack and nobody misses are made (steps/adopt.sql).
+# Columns that adoption cannot add. Tables that some versions lack are created (steps/adopt.sql).
 _NEEDED: Final[Mapping[str, frozenset[str]]] = {
     "organizations": frozenset({"id", "name", "slug", "owner_id"}),
     "organization_members": frozenset({"organization_id", "user_id"}),

@@ -69,7 +69,7 @@ async def record(
 
 
 async def record_outages(connection: Connection, moments: Sequence[datetime]) -> None:
-    """Write down that the database did not answer then; what somebody found since then stays as it is.
+    """Record that the database did not answer then; findings since then stay as they are.
 
     Runs as `record` does, and before it.
     """

@@ -137,7 +137,7 @@ def is_daemon_overdue(daemon: DaemonStatus) -> bool:
 
 
 def does_nobody_bill(daemon: DaemonStatus) -> bool:
-    """Between two billers nobody bills for a moment, and no hour waits longer for it."""
+    """Between two billers there is a moment without one; no hour waits longer because of it."""
     return daemon.active_biller is ActiveBiller.NONE and not daemon.switching_over
 
 

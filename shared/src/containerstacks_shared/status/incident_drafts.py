@@ -14,12 +14,7 @@ from pydantic import (
 
 from containerstacks_shared.core.documents import Document, text_only
 
-from .documents import (
-    Component,
-    Impact,
-    IncidentKind,
-    IncidentStatus,
-)
+from .documents import Component, Impact, IncidentKind, IncidentStatus
 
 
 def _in_page_order(components: tuple[Component, ...]) -> tuple[Component, ...]:

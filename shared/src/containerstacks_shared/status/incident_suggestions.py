@@ -1,4 +1,4 @@
-"""What was measured, as the beginning of an incident: a person decides whether anybody is told, and in which words."""
+"""Drafts of incidents from what was measured: a person decides whether to publish one, and in which words."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

@@ -16,7 +16,7 @@ _QUERIES = load(__name__)
 
 
 class TemplateDraft(Document):
-    """What makes a template, or takes the place of one."""
+    """The fields of a new template, or of one that replaces another."""
 
     name: Annotated[Title, Field(max_length=100)]
     title: Title

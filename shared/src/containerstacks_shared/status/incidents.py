@@ -22,7 +22,7 @@ AHEAD_MAX: Final = timedelta(days=366)
 BACK_MAX: Final = timedelta(days=366)
 # Time to fill in and send a form.
 _LATE_MAX: Final = timedelta(minutes=5)
-# A page with more than so many open at once helps nobody.
+# A page with more open incidents than this would not be readable.
 CURRENT_MAX: Final = 50
 # Nobody reads more on one page.
 MONTH_MAX: Final = 500
@@ -181,11 +181,7 @@ async def read_current(connection: Connection) -> list[Incident]:
 
 
 async def read_page(
-    connection: Connection,
-    *,
-    limit: int,
-    before: IncidentId | None = None,
-    kind: IncidentKind | None = None,
+    connection: Connection, *, limit: int, before: IncidentId | None = None, kind: IncidentKind | None = None
 ) -> IncidentPage:
     rows = await connection.fetch(_QUERIES["page_of_incidents"], before, kind, limit + 1)
     page = rows[:limit]

@@ -37,7 +37,7 @@ def detect(name: str) -> Detection:
 
 
 def status_file(system: System, environment: Mapping[str, str]) -> PurePath:
-    """Where monitoring looks for the status file when nobody said otherwise."""
+    """Where the status file stands unless it is configured."""
     match system:
         case System.LINUX:
             return linux.STATUS_FILE

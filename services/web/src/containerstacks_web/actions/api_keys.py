@@ -19,7 +19,7 @@ _log = structlog.get_logger(__name__)
 
 
 class ApiKeyRequest(Document):
-    """A key to be made for whoever asks."""
+    """A key that the caller wants for themselves."""
 
     model_config = ConfigDict(extra="forbid")
 

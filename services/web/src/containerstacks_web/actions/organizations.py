@@ -10,7 +10,7 @@ from containerstacks_web.http.identity import Identity
 
 
 async def find_readable(connection: Connection, identity: Identity, organization_id: UUID) -> Organization:
-    """Raises `NotFound`, also for one that is there and is not the reader's: nobody learns which ids exist."""
+    """Raises `NotFound`, also for one that exists and is not the reader's, so that nobody learns which ids exist."""
     if identity.sees_details:
         return await organizations.find(connection, str(organization_id))
     if identity.user_id is None or not identity.reads_own:

@@ -59,7 +59,7 @@ async def _enter(request: web.Request, permission: Permission) -> Identity:
     """Return who asks, if they have the permission; strangers are sent to the sign-in form."""
     identity = request[IDENTITY]
     if identity.role is RequestRole.ANONYMOUS:
-        # Somebody whose session could not be looked up is no stranger: the database is away, which this then tells.
+        # Not anonymous, but of a session that could not be looked up: the database is away, and the page says so.
         await get_session(request)
         raise web.HTTPSeeOther(URL.build(path="/login", query={"next": _way_back(request)}))
     if not identity.may(permission):

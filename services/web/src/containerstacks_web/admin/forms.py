@@ -58,7 +58,7 @@ def read_reason(form: Form) -> tuple[str, Form]:
 
 
 def read_line(form: Form, name: str, *, characters_max: int) -> tuple[str, Form]:
-    """Return the one line that a field takes, and the form with what is wrong with it."""
+    """Return the field's single line, and the form with the field's problem if it has one."""
     text = form.value(name).strip()
     try:
         return parse_line(text, characters_max=characters_max), form

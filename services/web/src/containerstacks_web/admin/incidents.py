@@ -7,13 +7,7 @@ from aiohttp import web
 
 from containerstacks_shared.core.errors import ChangeRefused, NotFound, as_sentence
 from containerstacks_shared.status import incident_suggestions, incident_templates, incidents
-from containerstacks_shared.status.documents import (
-    Component,
-    Impact,
-    Incident,
-    IncidentId,
-    IncidentKind,
-)
+from containerstacks_shared.status.documents import Component, Impact, Incident, IncidentId, IncidentKind
 from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentDraft, MaintenanceDraft
 from containerstacks_shared.status.incident_suggestions import Suggestion
 from containerstacks_shared.status.incident_templates import IncidentTemplate

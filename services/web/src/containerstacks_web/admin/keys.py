@@ -115,7 +115,7 @@ async def _page(
         "newer": f"{_PATH}?page={number - 1}" if number > 1 else None,
         "older": f"{_PATH}?page={number + 1}" if len(found) > _KEYS_ON_PAGE else None,
     }
-    # What holds a secret is not compressed beside what somebody else may have typed.
+    # A secret is not compressed together with text from others: the size would give it away.
     response = await render(request, "admin/keys.html", context, status=status, compressed=made is None)
     if made is not None:
         response.del_cookie(_COOKIE, path=_PATH)

@@ -14,14 +14,7 @@ from . import atom, badges, calendar, incidents
 from . import statuspage_handlers as v2
 from .documents import ComponentsDocument, IncidentDocument, IncidentsDocument
 from .incidents import INCIDENTS_MAX
-from .operation import (
-    Operation,
-    Parameter,
-    Tag,
-    below,
-    in_pages,
-    number_in_path,
-)
+from .operation import Operation, Parameter, Tag, below, in_pages, number_in_path
 from .statuspage import ComponentsAnswer, IncidentsAnswer, MaintenancesAnswer, StatusAnswer, SummaryAnswer
 
 _ID: Final = number_in_path("The incident's id.", 1)

@@ -185,7 +185,7 @@ class Shapes:
     def maintenances(
         self, incidents: Iterable[Incident], *statuses: IncidentStatus
     ) -> list[MaintenanceShape]:
-        """Those in one of these statuses; what was cancelled has no word in the format, and is not told."""
+        """Those in one of these statuses; cancelled ones are left out, since the format has no status for them."""
         return [
             MaintenanceShape.model_validate(
                 self._said(incident)

@@ -23,7 +23,7 @@ from .statuspage import (
     SummaryAnswer,
 )
 
-# As many as Statuspage tells.
+# As many as Statuspage lists.
 _HISTORY_MAX: Final = 50
 _TOLD: Final = (IncidentStatus.SCHEDULED, IncidentStatus.IN_PROGRESS, IncidentStatus.COMPLETED)
 

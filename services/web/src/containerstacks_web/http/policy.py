@@ -149,7 +149,7 @@ def _goes_by(name: str, settings: WebSettings) -> bool:
 
 
 def _assert_may_measure(request: web.Request) -> None:
-    """Metrics are for whoever has the token; without one configured, for direct requests from a private network."""
+    """Metrics need the token; without one configured, they answer direct requests from a private network."""
     token = request.app[SETTINGS].metrics_token
     if token is not None:
         scheme, _, given = request.headers.get(hdrs.AUTHORIZATION, "").partition(" ")

@@ -89,7 +89,7 @@ class AdminSockets:
             try:
                 await self._round()
             except db.FAILURES as error:
-                # Without the database there is nothing new to tell, so nobody learns more than they knew.
+                # Without the database there is nothing new to send, so no credential needs to be checked again.
                 _log.warning("admin_sockets.database_away", error=describe(error))
             await wait_for_event(self._opened, _LOOK_SECONDS)
 

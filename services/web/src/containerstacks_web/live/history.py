@@ -80,9 +80,7 @@ class HistoryReadings:
 HISTORY: Final = web.AppKey("history", HistoryReadings)
 
 
-async def _read_past(
-    connection: db.Connection,
-) -> tuple[Mapping[Span, SpanHistory], Sequence[Period]]:
+async def _read_past(connection: db.Connection) -> tuple[Mapping[Span, SpanHistory], Sequence[Period]]:
     spans = {
         span: SpanHistory(
             vps=await history.read_series(connection, span),

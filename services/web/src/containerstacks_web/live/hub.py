@@ -112,7 +112,7 @@ class Hub:
             del self._per_address[client.address_key]
 
     def renew(self, message: bytes) -> None:
-        """Take a newer message that says nothing new: who has the one before needs no other."""
+        """Take a newer message that says nothing new: clients that have the one before need no other."""
         self._newest = text_frame(message)
 
     def publish(self, message: bytes) -> None:

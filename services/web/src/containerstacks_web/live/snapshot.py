@@ -26,5 +26,5 @@ class StatusSnapshot:
 
     @property
     def daemon(self) -> DaemonStatus:
-        """As it was read; `billing` tells what is left of that later."""
+        """As it was read; `billing` is what still holds of it later."""
         return self.billing.status

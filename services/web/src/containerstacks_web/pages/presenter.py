@@ -69,11 +69,7 @@ class StatusPage:
 
 
 def present_status(
-    snapshot: StatusSnapshot | None,
-    board: Board | None = None,
-    *,
-    age_seconds: float | None,
-    now: datetime,
+    snapshot: StatusSnapshot | None, board: Board | None = None, *, age_seconds: float | None, now: datetime
 ) -> StatusPage:
     document = _NOTHING if snapshot is None else _document(snapshot)
     facts = {

@@ -91,7 +91,7 @@ async def _authenticate(request: web.Request, email: str, password: str) -> Acco
 
 
 async def begin_session(request: web.Request, user_id: UserId) -> None:
-    """A new one: whoever planted or saw the old token has nothing of the one that is signed in."""
+    """A new session: a token that was planted or seen before the sign-in is worthless after it."""
     await request.app[SESSION_STORAGE].forget(request, await get_session(request))
     session = await new_session(request)
     session[USER_ID] = str(user_id)

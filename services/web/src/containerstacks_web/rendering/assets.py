@@ -23,7 +23,7 @@ from containerstacks_web.branding.logo import Logo
 from containerstacks_web.http.compression import takes_gzip
 
 STYLESHEET: Final = "site.css"
-# What only some pages wear, by how the names of its files begin, so that nobody else waits for it.
+# Styles of some pages only, by the beginning of their files' names, so that other pages do not load them.
 _STYLES_OF_SOME: Final = {"admin.css": "css/components/admin", "docs.css": "css/components/docs"}
 _TOKENS: Final = "css/tokens.css"
 ICON: Final = "icon.svg"

@@ -126,7 +126,7 @@ async def render_named(
 
 
 async def render_for_strangers(request: web.Request, template: str, context: Mapping[str, object]) -> bytes:
-    """Render a page as somebody without any credential sees it."""
+    """Render a page as an anonymous visitor sees it."""
     shared = await _shared_context(request)
     return aiohttp_jinja2.render_string(template, request, {**shared, **context}).encode()
 
@@ -138,7 +138,7 @@ def theme_of(request: web.Request) -> str | None:
 
 
 async def _shared_context(request: web.Request) -> dict[str, object]:
-    # A request can fail before anybody looked at who sent it; its error page is an anonymous one.
+    # A request can fail before its sender is known; its error page is then the anonymous one.
     identity = request.get(IDENTITY)
     if identity == ANONYMOUS:
         identity = None

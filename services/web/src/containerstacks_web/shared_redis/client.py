@@ -26,7 +26,7 @@ _CACHE_SECONDS_MAX: Final = 1.0
 
 
 class SharedWindow(NamedTuple):
-    """What is left of a limit, and in how many seconds it begins anew."""
+    """What is left of a limit, and in how many seconds it starts again."""
 
     remaining: int
     reset_seconds: float

@@ -174,7 +174,7 @@ async def _by_session(request: web.Request) -> Identity:
     try:
         await get_session(request)
     except db.UNAVAILABLE as error:
-        # Pages go on showing what they know, to a visitor who is nobody for the moment.
+        # Pages keep working, for a visitor who counts as anonymous meanwhile.
         _log.warning("sessions.unavailable", error=describe(error))
         return ANONYMOUS
     user = request.get(SESSION_USER)

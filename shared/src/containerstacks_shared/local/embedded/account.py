@@ -16,7 +16,7 @@ from typing import IO
 
 from containerstacks_shared.core.errors import ConfigurationError
 
-# For the server's own account first; nobody exists everywhere.
+# The server's own account first; the account `nobody` exists everywhere.
 ACCOUNTS = ("postgres", "nobody")
 SYSTEM_FOLDERS = (Path("/var/lib/containerstacks"), Path("/usr/local/var/lib/containerstacks"))
 # Nothing of the caller's environment (PGDATA, PGPORT, a broken locale, a secret) may reach the server.
@@ -70,7 +70,7 @@ class Account:
             os.chown(path, self.user, self.group)
 
     def can(self, permission: str, path: Path) -> bool:
-        """Ask the system itself (`test -r`, `-x`): mode bits do not tell of parents and access lists."""
+        """Ask the system itself (`test -r`, `-x`): mode bits do not cover parent folders and access lists."""
         if self.is_own:
             return os.access(path, {"r": os.R_OK, "w": os.W_OK, "x": os.X_OK}[permission])
         check: list[str | Path] = ["/bin/sh", "-c", f'test -{permission} "$1"', "sh", path]

@@ -37,7 +37,7 @@ def find_binaries(version: int, account: Account) -> Path:
 
 
 def bundled_program(name: str) -> Path | None:
-    """Return a client of the newest bundled release, for whoever runs this; None when it is not installed."""
+    """Return a client of the newest bundled release that this user can run; None when it is not installed."""
     package = importlib.util.find_spec(PACKAGE)
     if package is None or package.origin is None:
         return None

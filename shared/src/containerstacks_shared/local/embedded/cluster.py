@@ -38,7 +38,7 @@ def password_of(data_dir: Path) -> str:
 def create_cluster(data_dir: Path, *, version: int, binaries: Path, account: Account, fast: bool) -> None:
     """Make the data folder. It appears complete or not at all, whenever the process is killed."""
     if data_dir.is_symlink() and not data_dir.exists():
-        # The link leads to data that somebody removed.
+        # The link leads to data that were removed.
         data_dir.unlink()
     if data_dir.is_dir() and any(data_dir.iterdir()):
         raise ConfigurationError(f"{data_dir} is not empty, and holds no data of PostgreSQL")

@@ -138,7 +138,7 @@ class EmbeddedPostgres:
                 self._process.kill()
                 self._process.wait()
             self._process = None
-        # Before the lock is given back: the watcher's number must not fall on somebody else's server.
+        # Before the lock is released: the pid that the watcher knows must not become that of another server.
         self._end_watcher()
         if self._lock is not None:
             os.close(self._lock)
@@ -164,10 +164,7 @@ class EmbeddedPostgres:
         return self
 
     def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.stop()
 
@@ -239,7 +236,7 @@ class EmbeddedPostgres:
                 output=output,
             )
         self._watcher = account.start(
-            # The folder only for whoever reads the list of processes.
+            # The folder is only there for readers of the list of processes.
             ["/bin/sh", "-c", WATCHER, "containerstacks-postgres-watcher", str(self._process.pid), data],
             stdin=subprocess.PIPE,
             output=subprocess.DEVNULL,
@@ -299,7 +296,7 @@ def _stop_leftover(data: Path) -> None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
             time.sleep(PAUSE.total_seconds())
-    # PostgreSQL takes any living process of that number for its server: after a restart of the machine, or
+    # PostgreSQL mistakes any living process with that pid for its server: after a restart of the machine, or
     # of a container, the number often belongs to another program.
     (data / "postmaster.pid").unlink(missing_ok=True)
 

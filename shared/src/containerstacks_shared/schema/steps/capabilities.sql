@@ -33,7 +33,7 @@ begin
     alter table vps_instances add column if not exists rate_region text not null default '';
     drop trigger if exists containerstacks_rate_region on vps_instances;
     drop trigger if exists containerstacks_plan_changed on vps_instances;
-    -- Written with the whole table anew, which no trigger of the application takes for a change of its rows.
+    -- The whole table is rewritten, which no trigger of the application sees as a change of its rows.
     execute format(
         'alter table vps_instances alter column rate_region type text'
         ' using rate_region(plan_id, configured_region(configuration)%s)',

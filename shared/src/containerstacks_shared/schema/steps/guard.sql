@@ -61,7 +61,7 @@ create function guard_is_on() returns boolean
     return coalesce(current_setting('containerstacks.guard', true), '') <> 'off';
 
 -- Whoever bills writes its heartbeat before its first charge, and every few seconds. In PL/pgSQL, as all that the guard asks
--- of each charge: a function in SQL is planned anew in each transaction.
+-- of each charge: a function in SQL is planned again in each transaction.
 create function biller_is_alive(moment timestamptz) returns boolean
     language plpgsql stable
     as $$

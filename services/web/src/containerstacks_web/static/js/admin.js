@@ -1,5 +1,5 @@
-// Administrators' pages: a key is copied by one press, no form is sent twice by two, what was typed survives a sign-in,
-// and what goes on is followed.
+// Administrators' pages: one press copies a key, a double click sends a form once, what was typed survives a sign-in,
+// and a billing run in progress is followed.
 
 import { keepDrafts } from "./drafts.js";
 
@@ -30,7 +30,7 @@ for (const form of document.querySelectorAll(".admin form[method='post']")) {
   });
 }
 
-// The markup is the server's: what goes on is fetched until it is over, and then with all that came of it.
+// Fetches the server's markup of what is in progress until it has ended, and then the whole page with the result.
 async function follow() {
   const before = document.querySelector("[data-goes-on]");
   if (before === null) return;

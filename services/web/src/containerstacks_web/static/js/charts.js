@@ -1,4 +1,4 @@
-// A cursor over a chart, by pointer or by arrow keys, that tells what the chart's table says of the step it stands on.
+// A cursor over a chart, by pointer or by arrow keys, that shows what the chart's table says about the step under it.
 
 const STEPS = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1, PageDown: -10, PageUp: 10 };
 

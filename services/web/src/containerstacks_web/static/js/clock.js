@@ -1,7 +1,7 @@
 // What time it is on the server, judged by when its timestamps arrive.
 //
-// Every timestamp was made before it arrived, so of many the one that arrived with the least delay tells the
-// difference of the two clocks best. An answer to our own question corrects it in either direction.
+// A timestamp is always older than its arrival, so the one that arrived with the least delay shows the difference
+// between the two clocks best. An answer to a request of ours corrects it in either direction.
 
 let offset = Infinity;
 

@@ -1,5 +1,5 @@
-// What is typed into a form is kept in this tab until the server has taken it: a session that ends meanwhile costs a
-// sign-in, and no text.
+// What is typed into a form is kept in this tab until the server has accepted it: a session that ends meanwhile costs
+// a sign-in, and no text.
 
 const AGE_MAX = 24 * 3600 * 1000;
 
@@ -11,7 +11,7 @@ export function keepDrafts(forms) {
     form.addEventListener("input", () => keep(form, name));
     form.addEventListener("submit", () => keep(form, name));
   }
-  // A message of the server's says that something was taken.
+  // A message from the server says that the form was accepted.
   if (document.querySelector(".message") !== null) forget();
 }
 

@@ -39,7 +39,7 @@ export function relative(moment, now) {
 
 export const due = (moment, now) => (Date.parse(moment) > now ? relative(moment, now) : "due now");
 
-// Moments are written in this zone. The server writes UTC, which it knows of everybody; site.js sets the visitor's own.
+// Moments are shown in this zone: UTC as from the server, until site.js sets the visitor's own.
 let zoned = null;
 
 export function useZone(timeZone) {

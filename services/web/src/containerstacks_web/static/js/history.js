@@ -49,14 +49,14 @@ export class History {
   }
 
   async #refresh() {
-    // Nobody's place in the charts or their tables is taken away.
+    // Visitors keep their place in the charts and tables.
     if (!document.hidden && !this.#section.matches(":hover, :focus-within")) {
       await this.#load(this.#section.querySelector("[data-range][aria-current]").href).catch(() => {});
     }
     this.#refreshLater();
   }
 
-  // Only the last that was asked for is shown.
+  // Shows only the range that was asked for last.
   async #load(address) {
     this.#asked += 1;
     const asked = this.#asked;

@@ -1,7 +1,7 @@
-// Shows what administrators tell as soon as they do. The markup is the server's: its section is fetched and takes
-// the place of the one before.
+// Shows what administrators publish as soon as they do. The markup is the server's: its section is fetched and
+// replaces the one before.
 
-// Everybody hears of it at the same moment.
+// All visitors are notified at the same moment.
 const SPREAD = 1_000;
 const AGAIN = 5_000;
 
@@ -42,7 +42,7 @@ export class Incidents {
     if (!isThere) this.#fetchWithin(SPREAD);
   }
 
-  // Takes what a newer page tells of incidents, open and past.
+  // Shows the incidents of a newer page, open and past.
   takePage(page) {
     for (const id of ["incidents", "past"]) {
       const section = page.getElementById(id);

@@ -49,7 +49,7 @@ export class LivePage {
     setInterval(() => this.#update(), TICK);
     document.addEventListener("visibilitychange", () => this.#update());
     addEventListener("online", () => this.#socket.connect());
-    // A page that is left keeps no connection, so that the browser can keep the page for coming back.
+    // A page that is left closes its connection, so that the browser can keep the page for going back to it.
     addEventListener("pagehide", () => this.#socket.disconnect());
     addEventListener("pageshow", ({ persisted }) => persisted && this.#socket.connect());
   }
@@ -60,7 +60,7 @@ export class LivePage {
     observe(message.timestamp);
     // A server that has lost its database still greets with the last it knew: that is no sign of life.
     if (isFresh(now() - Date.parse(message.timestamp))) this.#messageAt = Date.now();
-    // Another replica may be behind the one that we had. A restored database counts versions anew.
+    // Another replica may be behind the one that we had. A restored database starts counting versions again.
     if (message.version > this.#version || Date.parse(message.timestamp) > this.#dataAt) {
       this.#version = message.version;
       this.#take(message);
@@ -82,7 +82,7 @@ export class LivePage {
     this.#polledAt = Date.now();
     this.#polledWasFresh = answerWasFresh(answer);
     this.#pollFailed = false;
-    // What the server tells of the connection and the age is its own; those of this page are decided here.
+    // The page that was fetched speaks of its own connection and age; those of this page are decided here.
     const { connection, freshness } = this.#facts;
     if (Date.parse(answer.timestamp) >= this.#dataAt) this.#facts = { ...answer.facts, connection, freshness };
     this.#incidents.takePage(answer.page);

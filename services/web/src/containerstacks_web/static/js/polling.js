@@ -1,5 +1,5 @@
-// Asks for the page itself over HTTP, for as long as the socket is silent: one request tells all that sockets would, and
-// whoever shares an address with many others stays within its rate limit.
+// Fetches the page itself while the socket is silent: one request brings everything that the socket would, and visitors
+// who share an address stay within its rate limit.
 
 const EVERY = 15_000;
 const FIRST_WITHIN = 500;
@@ -19,7 +19,7 @@ export class Polling {
   start() {
     if (this.#running) return;
     this.#running = true;
-    // Everybody's socket may have fallen silent at the same moment.
+    // All visitors' sockets may have fallen silent at the same moment.
     this.#timer = setTimeout(() => this.#poll(), Math.random() * FIRST_WITHIN);
   }
 

@@ -69,7 +69,7 @@ function setAttribute(element, name, value) {
 
 function flash(element) {
   element.removeAttribute("data-changed");
-  // Reading a size makes the browser notice the removal, so that the animation starts anew.
+  // Reading a size makes the browser notice the removal, so that the animation starts again.
   void element.offsetWidth;
   element.setAttribute("data-changed", "");
 }
