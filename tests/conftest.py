@@ -13,6 +13,7 @@ from containerstacks_shared.database import db
 from containerstacks_shared.local.embedded import EmbeddedPostgres
 from containerstacks_shared.schema import migrate
 from support import commands, databases, packages, roles, schema_a_data
+from support.dark_proxy import DarkProxy, dark_proxy
 from support.databases import DatabaseServer
 from support.processes import Processes
 
@@ -157,6 +158,13 @@ def own_postgres() -> Iterator[EmbeddedPostgres]:
     with databases.embedded_postgres() as postgres:
         postgres.start()
         yield postgres
+
+
+@pytest.fixture
+async def proxy(database_url: str) -> AsyncIterator[DarkProxy]:
+    """Give a way to the test's database that can go dark."""
+    async with dark_proxy(database_url) as proxy:
+        yield proxy
 
 
 @pytest.fixture

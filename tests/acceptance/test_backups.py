@@ -23,7 +23,7 @@ from support.charges import DueFleet
 from support.databases import DatabaseServer, embedded_postgres
 from support.live_page import open_page
 from support.processes import Processes
-from support.waiting import eventually, session_waiting_for
+from support.waiting import becomes, eventually, session_waiting_for
 
 ONE_ORGANIZATION = {"BILLING_BATCH_INSTANCES": "4", "BILLING_CONCURRENCY": "1"}
 
@@ -78,7 +78,7 @@ async def live_through_a_backup(
             await session_waiting_for(connection, holder)
             await credit(processes, dsn, due, "before the backup")
             await asyncio.to_thread(backup.take, server, dsn)
-        await eventually(lambda: all_billed(connection, due))
+        await becomes(lambda: charges.hours_billed(connection), due.expected)
         await credit(processes, dsn, due, "after the backup")
     if isinstance(backup, ArchivedBaseBackup):
         segment = await connection.fetchval("select pg_walfile_name(pg_switch_wal())")
@@ -106,7 +106,7 @@ async def goes_on(connection: asyncpg.Connection, dsn: str, due: DueFleet, proce
     web = await processes.start_web(dsn)
     await processes.start_stats_aggregator(dsn)
     await processes.start_billing_daemon(dsn)
-    await eventually(lambda: all_billed(connection, due))
+    await becomes(lambda: charges.hours_billed(connection), due.expected)
     spent = charges.RATE * due.hours * len(due.instances[due.organizations[0].id])
     balance = await fleet.balance_of(connection, due.organizations[0])
     assert balance == 100 + 2 * Decimal("5.00") - spent
@@ -152,8 +152,3 @@ async def credit(processes: Processes, dsn: str, due: DueFleet, reference: str) 
 async def verify(processes: Processes, dsn: str) -> None:
     done = await processes.run("containerstacks", "verify", "--full", database_url=dsn)
     assert done.exit_code == 0, done.output + done.errors
-
-
-async def all_billed(connection: asyncpg.Connection, due: DueFleet) -> bool:
-    assert await charges.hours_billed(connection) == due.expected
-    return True

@@ -5,7 +5,7 @@ import pytest
 
 from support import charges, promises
 from support.processes import Processes
-from support.waiting import eventually
+from support.waiting import becomes, eventually
 
 # What an upgrade does that did not suspend ours before: the money is rounded, and nobody keeps the ledger.
 UPGRADE = """
@@ -23,11 +23,7 @@ async def test_services_say_within_a_minute_that_the_schema_changed_under_them(
     await processes.start_web(database_url)
     await processes.start_billing_daemon(database_url)
     aggregator = await processes.start_stats_aggregator(database_url)
-
-    async def billed() -> bool:
-        return await charges.hours_billed(connection) == due.expected
-
-    await eventually(billed)
+    await becomes(lambda: charges.hours_billed(connection), due.expected)
     assert "schema.changed" not in aggregator.log
 
     await connection.execute(UPGRADE)

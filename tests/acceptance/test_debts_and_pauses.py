@@ -9,11 +9,10 @@ from time import monotonic
 import asyncpg
 
 from support import charges, fleet, promises
-from support.charges import DueFleet
 from support.fleet import Organization
 from support.hook_receiver import RecordingCommand
 from support.processes import Processes, Service
-from support.waiting import eventually
+from support.waiting import becomes, eventually
 
 # The rules below it name the same state, whether or not it holds.
 HEADLINE_PAUSED = re.compile(r"data-verdict-headline>\s*Billing is paused\s*<")
@@ -129,7 +128,7 @@ async def test_a_pause_holds_the_daemon_and_the_builtin_biller_until_it_ends(
 
     resume = ("billing", "resume", "--reason", "done")
     assert (await processes.run("containerstacks", *resume, database_url=database_url)).exit_code == 0
-    await eventually(lambda: everything_is_billed(connection, due))
+    await becomes(lambda: charges.hours_billed(connection), due.expected)
     await eventually(lambda: goes_on(web))
 
 
@@ -147,8 +146,3 @@ async def says_paused(web: Service) -> bool:
 
 async def goes_on(web: Service) -> bool:
     return not await says_paused(web)
-
-
-async def everything_is_billed(connection: asyncpg.Connection, due: DueFleet) -> bool:
-    assert await charges.hours_billed(connection) == due.expected
-    return True

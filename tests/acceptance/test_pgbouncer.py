@@ -10,7 +10,7 @@ from support.live_page import open_page
 from support.packages import needs
 from support.pgbouncer import pgbouncer
 from support.processes import Processes
-from support.waiting import eventually
+from support.waiting import becomes, eventually
 
 # Of each role; fewer than its processes would open, so that transactions of both web processes follow each other on one
 # session.
@@ -36,7 +36,7 @@ async def test_all_services_and_commands_work_through_it(
                     "update vps_instances set status = 'stopped' where id = $1", instance
                 )
             await page.next_with(stopped=16)
-        await eventually(lambda: billed(connection, due.expected))
+        await becomes(lambda: charges.hours_billed(connection), due.expected)
         await eventually(lambda: folded(connection))
 
         async def run(command: str, *arguments: str) -> str:
@@ -85,10 +85,6 @@ async def test_without_a_direct_connection_beside_it_one_line_says_what_to_set(
             lines = [line for line in service.log.splitlines() if not line.startswith("{")]
             assert len(lines) == 1, service.log
             assert "set DATABASE_LISTEN_URL" in lines[0]
-
-
-async def billed(connection: asyncpg.Connection, expected: object) -> bool:
-    return await charges.hours_billed(connection) == expected
 
 
 async def folded(connection: asyncpg.Connection) -> bool:

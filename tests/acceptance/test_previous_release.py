@@ -10,7 +10,7 @@ from support import charges, previous_release
 from support.live_page import open_page
 from support.previous_release import Release
 from support.processes import Processes, Service
-from support.waiting import eventually
+from support.waiting import becomes
 
 
 @pytest.fixture
@@ -64,7 +64,7 @@ async def test_the_previous_release_bills_and_shows_until_this_one_takes_over(
         await start(processes, database_url, **release.environment)
         for start in (Processes.start_web, Processes.start_stats_aggregator, Processes.start_billing_daemon)
     ]
-    await eventually(lambda: billed(connection, before.expected))
+    await becomes(lambda: charges.hours_billed(connection), before.expected)
     async with open_page(old[0]) as page:
         await page.next_with(running=12)
         await connection.execute("update vps_instances set status = 'stopped'")
@@ -85,17 +85,12 @@ async def test_the_previous_release_bills_and_shows_until_this_one_takes_over(
     after = await charges.add_due_fleet(connection, organizations=2)
     for service in old:
         assert await service.terminate() == 0, service.log
-    await eventually(lambda: billed(connection, before.expected | after.expected))
+    await becomes(lambda: charges.hours_billed(connection), before.expected | after.expected)
     async with open_page(new[0]) as page:
         await page.next_with(stopped=12, running=8)
     audit = await processes.run("containerstacks", "verify", "--full", database_url=database_url)
     assert audit.exit_code == 0, audit.output + audit.errors
     assert not any(complaints(service) for service in (*old, *new))
-
-
-async def billed(connection: asyncpg.Connection, expected: object) -> bool:
-    assert await charges.hours_billed(connection) == expected
-    return True
 
 
 def complaints(service: Service) -> list[str]:

@@ -52,7 +52,11 @@ async def test_stopping_ends_every_service_cleanly_and_leaves_no_session(
 
 
 async def test_the_daemon_tells_its_state_in_its_file(database_url: str, processes: Processes) -> None:
+    # What a daemon left that was killed while it wrote.
+    leftover = processes.status_file.with_name(f".{processes.status_file.name}.x")
+    leftover.touch()
     daemon = await processes.start_billing_daemon(database_url)
+    assert not leftover.exists()
     status = await eventually(processes.read_status_file)
     assert status.keys() == {
         "status",

@@ -11,7 +11,7 @@ import pytest
 from support import charges, fleet
 from support.processes import Processes, Service
 from support.trace_collector import Told, TraceCollector, trace_collector
-from support.waiting import eventually
+from support.waiting import becomes, eventually
 
 DAEMON = "containerstacks-billing-daemon"
 # Sent as soon as possible.
@@ -165,11 +165,7 @@ async def test_a_collector_that_is_away_or_hangs_keeps_no_process_from_its_work_
             database_url, OTEL_EXPORTER_OTLP_ENDPOINT=url, **QUICKLY
         )
         await eventually(lambda: collector.calls > 0 if hanging else "opentelemetry" in daemon.log)
-
-        async def billed() -> bool:
-            return await charges.hours_billed(connection) == due.expected
-
-        await eventually(billed)
+        await becomes(lambda: charges.hours_billed(connection), due.expected)
         daemon.signal(signal.SIGTERM)
         asked = time.monotonic()
         assert await daemon.exited() == 0

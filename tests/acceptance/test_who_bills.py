@@ -12,7 +12,7 @@ from containerstacks_shared.database.locks import Role
 from support import charges, promises
 from support.charges import DueFleet
 from support.processes import Processes, Service
-from support.waiting import eventually, session_waiting_for
+from support.waiting import becomes, eventually, session_waiting_for
 
 # One organization of the due fleet to a batch.
 SMALL_BATCHES = {"BILLING_BATCH_INSTANCES": "4", "BILLING_CONCURRENCY": "1"}
@@ -27,11 +27,6 @@ async def active_biller(web: Service) -> str:
     return str((await daemon_status(web))["activeBiller"])
 
 
-async def everything_is_billed(connection: asyncpg.Connection, due: DueFleet) -> bool:
-    assert await charges.hours_billed(connection) == due.expected
-    return True
-
-
 @pytest.mark.main_path
 async def test_a_killed_daemon_is_succeeded_within_ten_seconds_and_every_hour_is_billed_once(
     database_url: str, connection: asyncpg.Connection, processes: Processes
@@ -41,12 +36,12 @@ async def test_a_killed_daemon_is_succeeded_within_ten_seconds_and_every_hour_is
         daemon = await processes.start_billing_daemon(database_url, **SMALL_BATCHES)
         await session_waiting_for(connection, holder)
         web = await processes.start_web(database_url, **SMALL_BATCHES)
-        await eventually(lambda: is_active(web, "daemon"))
+        await becomes(lambda: active_biller(web), "daemon")
         billed_so_far = await charges.hours_billed(connection)
         assert 0 < len(billed_so_far) < len(due.expected)
         await daemon.kill()
 
-    await eventually(lambda: everything_is_billed(connection, due), promises.SUCCEEDED_SECONDS)
+    await becomes(lambda: charges.hours_billed(connection), due.expected, promises.SUCCEEDED_SECONDS)
     await eventually(lambda: builtin_bills_alone(web))
     await assert_money_is_right(connection, processes, database_url, due)
 
@@ -128,7 +123,7 @@ async def test_the_heartbeat_stays_fresh_until_the_last_biller_stops(
     # A daemon that starts at the same time gets the first turn.
     await eventually(beating)
     daemon = await processes.start_billing_daemon(database_url)
-    await eventually(lambda: is_active(web, "daemon"))
+    await becomes(lambda: active_biller(web), "daemon")
     assert await beating()
     last_run = await eventually(
         lambda: connection.fetchval("select max(last_run_at) from billing_daemon_status")
@@ -136,7 +131,7 @@ async def test_the_heartbeat_stays_fresh_until_the_last_biller_stops(
 
     assert await daemon.terminate() == 0, daemon.log
     assert await beating()
-    await eventually(lambda: is_active(web, "builtin"))
+    await becomes(lambda: active_biller(web), "builtin")
     assert await beating()
     assert await web.terminate() == 0, web.log
 
@@ -144,7 +139,3 @@ async def test_the_heartbeat_stays_fresh_until_the_last_biller_stops(
     rows = await connection.fetch("select status, last_run_at, last_run_success from billing_daemon_status")
     assert {row["status"] for row in rows} == {"stopped"}
     assert max(row["last_run_at"] for row in rows if row["last_run_at"]) >= last_run
-
-
-async def is_active(web: Service, biller: str) -> bool:
-    return await active_biller(web) == biller

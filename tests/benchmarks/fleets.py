@@ -1,7 +1,5 @@
 """Large fleets, made in one statement each."""
 
-from uuid import UUID
-
 import asyncpg
 
 INSTANCES_PER_ORGANIZATION = 50
@@ -38,8 +36,3 @@ async def make_fleet(connection: asyncpg.Connection, instances: int) -> None:
     """Add `instances` VPS, each one hour due, in organizations of fifty that can pay for a long time."""
     await connection.execute(_FLEET, instances, INSTANCES_PER_ORGANIZATION, timeout=600)
     await connection.execute("vacuum analyze", timeout=600)
-
-
-async def some_instance(connection: asyncpg.Connection) -> UUID:
-    identifier: UUID = await connection.fetchval("select id from vps_instances limit 1")
-    return identifier

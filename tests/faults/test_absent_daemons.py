@@ -1,7 +1,6 @@
 """The application bills while our daemon is frozen or partitioned, and it comes back in the middle of a charge."""
 
 import signal
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -10,18 +9,12 @@ import pytest
 
 from support import fleet
 from support.billing import Billing
-from support.dark_proxy import DarkProxy, dark_proxy
+from support.dark_proxy import DarkProxy
 from support.fleet import Organization, Plan
 from support.guard import assert_sound, interventions, refusals
 from support.original_biller import OriginalBiller
 from support.processes import Processes, Service
 from support.waiting import eventually
-
-
-@pytest.fixture
-async def proxy(database_url: str) -> AsyncIterator[DarkProxy]:
-    async with dark_proxy(database_url) as proxy:
-        yield proxy
 
 
 @dataclass

@@ -8,7 +8,7 @@ import pytest
 from containerstacks_shared.fleet import counts
 from support import fleet
 from support.processes import Processes, Service
-from support.waiting import eventually
+from support.waiting import becomes, eventually
 
 LEADER = "select holder from leaderships where role = 'stats_aggregator'"
 
@@ -24,10 +24,6 @@ async def leader_and_standby(
 async def leads(connection: asyncpg.Connection, service: Service) -> bool:
     holder: str | None = await connection.fetchval(LEADER)
     return holder is not None and holder.endswith(f"-{service.pid}")
-
-
-async def all_folded(connection: asyncpg.Connection) -> bool:
-    return await counts.pending_deltas(connection) == 0
 
 
 @pytest.mark.parametrize(("blow", "within"), [(signal.SIGKILL, 3.0), (signal.SIGSTOP, 10.0)])
@@ -46,12 +42,12 @@ async def test_the_standby_takes_over_and_counts_nothing_twice(
         await fleet.add_instance(connection, organization, "some-plan")
 
     await eventually(lambda: leads(connection, standby), within)
-    await eventually(lambda: all_folded(connection))
+    await becomes(lambda: counts.pending_deltas(connection), 0)
     if blow is signal.SIGSTOP:
         leader.signal(signal.SIGCONT)
         await fleet.add_instance(connection, organization, "some-plan")
         await eventually(lambda: "leadership.lost" in leader.log)
-        await eventually(lambda: all_folded(connection))
+        await becomes(lambda: counts.pending_deltas(connection), 0)
         assert await leads(connection, standby)
     assert (await counts.read_vps_statistics(connection)).total == await connection.fetchval(
         "select count(*) from vps_instances"
@@ -69,4 +65,4 @@ async def test_one_stopped_cleanly_is_succeeded_at_once(
 
     await eventually(lambda: leads(connection, standby), 2)
     await fleet.add_user(connection)
-    await eventually(lambda: all_folded(connection))
+    await becomes(lambda: counts.pending_deltas(connection), 0)

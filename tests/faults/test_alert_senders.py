@@ -7,7 +7,7 @@ import asyncpg
 from support.alert_receiver import TOKEN, alert_receiver
 from support.clock import shift_clock
 from support.processes import Processes
-from support.waiting import eventually
+from support.waiting import becomes, eventually
 
 NOBODY = "[ContainerStacks] Hourly billing is not running"
 # Longer than a claim lasts.
@@ -31,11 +31,7 @@ async def test_what_a_killed_process_was_sending_is_sent_by_another_one_once(
         first = await processes.start_stats_aggregator(database_url, **settings)
         second = await processes.start_stats_aggregator(database_url, **settings)
         waiting = "select count(*) from outbox_messages where outcome is null"
-
-        async def all_told() -> bool:
-            return bool(await connection.fetchval(waiting) == 0)
-
-        await eventually(all_told)
+        await becomes(lambda: connection.fetchval(waiting), 0)
         assert receiver.titles[begun:].count(NOBODY) == 1
         assert (first.running, second.running) == (True, True)
 

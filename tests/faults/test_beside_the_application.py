@@ -33,7 +33,6 @@ class Race:
     version: Version
     random: random.Random
     organizations: list[Organization] = field(default_factory=list)
-    topped_up: float = 0.0
 
     @property
     def connection(self) -> asyncpg.Connection:

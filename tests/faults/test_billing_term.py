@@ -1,8 +1,9 @@
 """Whoever bills does it the same way: the daemon and web's built-in biller, in each of these."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -11,13 +12,14 @@ import asyncpg
 import pytest
 from structlog.testing import capture_logs
 
-from containerstacks_shared.billing import charging_loop, control, run, stall_watch
+from containerstacks_shared.billing import charging_loop, control, heartbeat, run, stall_watch
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.database.locks import Leadership, Role
 from containerstacks_shared.database.notify import Channel, Hint, Subscription
-from support import charges
+from support import charges, fleet, promises
 from support.billers import KINDS, biller
-from support.waiting import eventually, session_waiting_for
+from support.billing import in_the_way
+from support.waiting import becomes, eventually, session_waiting_for
 
 Start = Callable[[], AbstractAsyncContextManager[None]]
 
@@ -52,21 +54,6 @@ async def runs(connection: asyncpg.Connection) -> list[tuple[str, str, str]]:
     return [(row["biller"], row["trigger"], row["status"]) for row in rows]
 
 
-def runs_are(
-    connection: asyncpg.Connection, *expected: tuple[str, str, str]
-) -> Callable[[], Awaitable[bool]]:
-    async def recorded() -> bool:
-        assert await runs(connection) == list(expected)
-        return True
-
-    return recorded
-
-
-async def everything_is_billed(connection: asyncpg.Connection, due: charges.DueFleet) -> bool:
-    assert await charges.hours_billed(connection) == due.expected
-    return True
-
-
 async def test_a_run_that_another_one_kept_waiting_begins_as_soon_as_that_ends(
     kind: str,
     start: Start,
@@ -88,25 +75,65 @@ async def test_a_run_that_another_one_kept_waiting_begins_as_soon_as_that_ends(
             async with start():
                 await eventually(lambda: any(entry["event"] == "charging.busy" for entry in logs))
                 await other.release()
-                await eventually(lambda: everything_is_billed(connection, due))
+                await becomes(lambda: charges.hours_billed(connection), due.expected)
     assert (await runs(connection))[1:] == [(kind, "start", "succeeded")]
 
 
 async def test_a_pause_is_said_once_and_what_it_held_up_begins_when_it_ends(
-    kind: str, start: Start, connection: asyncpg.Connection
+    kind: str,
+    start: Start,
+    connection: asyncpg.Connection,
+    waits: list[float],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     await control.pause(connection, reason="stocktaking", author="a test")
     due = await charges.add_due_fleet(connection, organizations=1)
+    monkeypatch.setattr(charging_loop, "_LOOK_AGAIN_SECONDS", 0.05)
     with capture_logs() as logs:
         async with start():
-            await eventually(lambda: any(entry["event"] == "charging.paused" for entry in logs))
+            await eventually(lambda: len(waits) > 3)
             assert await charges.hours_billed(connection) == {}
             assert await runs(connection) == []
+            monkeypatch.setattr(charging_loop, "_LOOK_AGAIN_SECONDS", 30.0)
             await control.resume(connection, reason="done", author="a test")
-            await eventually(runs_are(connection, (kind, "start", "succeeded")))
-            await eventually(lambda: everything_is_billed(connection, due))
+            await becomes(lambda: runs(connection), [(kind, "start", "succeeded")])
+            await becomes(lambda: charges.hours_billed(connection), due.expected)
     events = [entry["event"] for entry in logs]
     assert (events.count("charging.paused"), events.count("charging.resumed")) == (1, 1)
+
+
+async def test_it_beats_on_while_a_run_is_held_up(
+    start: Start, database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "BEAT_INTERVAL", timedelta(seconds=0.05))
+    due = await charges.add_due_fleet(connection, organizations=1)
+    async with start():
+        async with charges.wallet_locked(database_url, due.organizations[0]) as holder:
+            await session_waiting_for(connection, holder)
+            first = await connection.fetchval("select heartbeat_at from billing_daemon_status")
+            await eventually(lambda: beaten_since(connection, first))
+            await session_waiting_for(connection, holder)
+        await becomes(lambda: charges.hours_billed(connection), due.expected)
+
+
+async def beaten_since(connection: asyncpg.Connection, moment: datetime) -> bool:
+    return bool(await connection.fetchval("select heartbeat_at > $1 from billing_daemon_status", moment))
+
+
+async def test_a_biller_whose_sessions_end_leads_again_and_bills_at_once(
+    kind: str, start: Start, connection: asyncpg.Connection
+) -> None:
+    async with start():
+        await becomes(lambda: runs(connection), [(kind, "start", "succeeded")])
+        due = await charges.add_due_fleet(connection, organizations=1)
+        terms = await connection.fetch("select role, term from leaderships where holder is not null")
+        await connection.execute(
+            "select pg_terminate_backend(pid) from pg_stat_activity"
+            " where datname = current_database() and pid <> pg_backend_pid()"
+        )
+        await becomes(lambda: charges.hours_billed(connection), due.expected, promises.SUCCEEDED_SECONDS)
+        await becomes(lambda: runs(connection), [(kind, "start", "succeeded")] * 2)
+    assert await connection.fetch("select role, term from leaderships where holder is not null") > terms
 
 
 async def test_between_runs_it_waits_for_hints(start: Start, waits: list[float]) -> None:
@@ -165,7 +192,7 @@ async def test_a_run_that_lost_its_session_is_tried_again_at_once(
             victim = await session_waiting_for(connection, holder)
             await connection.execute("select pg_terminate_backend($1)", victim)
             await eventually(lambda: failed_once(connection))
-        await eventually(lambda: everything_is_billed(connection, due))
+        await becomes(lambda: charges.hours_billed(connection), due.expected)
     recorded = await runs(connection)
     assert (recorded[0], recorded[-1]) == ((kind, "start", "failed"), (kind, "start", "succeeded"))
 
@@ -182,20 +209,53 @@ async def test_a_run_that_locks_kept_waiting_for_too_long_is_tried_again_at_once
     async with start():
         async with charges.wallet_locked(database_url, due.organizations[0]):
             await eventually(lambda: failed_once(connection))
-        await eventually(lambda: everything_is_billed(connection, due))
+        await becomes(lambda: charges.hours_billed(connection), due.expected)
     recorded = await runs(connection)
     assert (recorded[0], recorded[-1]) == ((kind, "start", "failed"), (kind, "start", "succeeded"))
 
 
-async def test_a_run_that_would_fail_again_waits_for_the_next_cycle(
+async def test_a_run_that_would_fail_again_is_told_and_waits_for_the_next_cycle(
     kind: str, start: Start, connection: asyncpg.Connection, waits: list[float]
 ) -> None:
-    await charges.add_due_fleet(connection, organizations=1)
+    due = await charges.add_due_fleet(connection, organizations=1)
     await charges.refuse_cycles(connection)
     async with start():
         await eventually(lambda: failed_once(connection))
         await eventually(lambda: waits and max(waits) >= charging_loop._LOOK_AGAIN_SECONDS)
         assert await runs(connection) == [(kind, "start", "failed")]
+        told = await connection.fetchrow("select last_run_success, error_message from billing_daemon_status")
+        assert told is not None
+        assert told["last_run_success"] is False
+        assert "vps_billing_cycles" in told["error_message"]
+        # The next cycle comes: the run was an hour ago.
+        await connection.execute("alter table vps_billing_cycles drop constraint refused")
+        await connection.execute("update billing_runs set started_at = started_at - interval '1 hour'")
+        await connection.execute("select pg_notify($1, '')", Channel.BILLING_CHANGED.value)
+        await becomes(lambda: runs(connection), [(kind, "start", "failed"), (kind, "schedule", "succeeded")])
+    assert await charges.hours_billed(connection) == due.expected
+
+
+async def test_a_settlement_that_lost_its_session_is_tried_again_without_another_hint(
+    start: Start, database_url: str, connection: asyncpg.Connection
+) -> None:
+    organization = await fleet.add_organization(connection, balance="0.00")
+    instance = await fleet.add_instance(
+        connection, organization, await fleet.add_plan(connection), hours_due=2
+    )
+    async with start():
+        await becomes(lambda: open_debts(connection), 1)
+        waiting = "select from vps_instances where id = $1 for update"
+        async with in_the_way(database_url, waiting, instance) as holder:
+            await connection.execute("update wallets set balance = balance + 10")
+            victim = await session_waiting_for(connection, holder.get_server_pid())
+            await connection.execute("select pg_terminate_backend($1)", victim)
+        await becomes(lambda: open_debts(connection), 0)
+    assert await charges.hours_billed(connection) == {instance: 2}
+
+
+async def open_debts(connection: asyncpg.Connection) -> int:
+    count: int = await connection.fetchval("select count(*) from vps_debts where settled_at is null")
+    return count
 
 
 async def failed_once(connection: asyncpg.Connection) -> bool:

@@ -9,22 +9,20 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-import asyncpg
 import pytest
 
 from containerstacks_shared.billing import charging_loop
 from containerstacks_shared.billing.documents import Biller
 from containerstacks_shared.billing.heartbeat import Heartbeat
-from containerstacks_shared.database import db
 from containerstacks_shared.database.db import Connection, Pool
 from containerstacks_shared.database.locks import Leadership, Role, is_held
 from containerstacks_shared.process.runtime import Job
 from containerstacks_web import builtin_billing
 from containerstacks_web.database import POOL
-from support import charges, fleet, promises
+from support import charges, promises
 from support.clock import shift_clock
 from support.jobs import running
-from support.waiting import eventually, looks_by, session_waiting_for
+from support.waiting import becomes, eventually, looks_by
 from support.web_site import Site, open_site
 
 HOUR = timedelta(hours=1)
@@ -54,11 +52,6 @@ async def bills(site: Site, biller: str) -> bool:
     return bool((await daemon_status(site))["activeBiller"] == biller)
 
 
-async def everything_is_billed(connection: Connection, due: charges.DueFleet) -> bool:
-    assert await charges.hours_billed(connection) == due.expected
-    return True
-
-
 async def heartbeats(connection: Connection) -> int:
     count: int = await connection.fetchval("select count(heartbeat_at) from billing_daemon_status")
     return count
@@ -74,7 +67,7 @@ async def test_without_a_daemon_it_bills_at_once_and_is_seen(
 ) -> None:
     due = await charges.add_due_fleet(connection)
     async with open_site(database_url, without=()) as site:
-        await eventually(lambda: everything_is_billed(connection, due))
+        await becomes(lambda: charges.hours_billed(connection), due.expected)
         await eventually(lambda: bills(site, "builtin"))
 
         async def is_told() -> bool:
@@ -118,7 +111,7 @@ async def test_it_pauses_for_the_daemon_and_takes_over_again(
             assert await charges.hours_billed(connection) == {}
         # The daemon left its last beat standing: somebody is there to take over.
         assert await heartbeats(connection) > 0
-        await eventually(lambda: everything_is_billed(connection, due), promises.SUCCEEDED_SECONDS)
+        await becomes(lambda: charges.hours_billed(connection), due.expected, promises.SUCCEEDED_SECONDS)
         await eventually(lambda: bills(site, "builtin"))
 
 
@@ -144,7 +137,7 @@ async def test_of_two_web_processes_one_bills_and_the_other_succeeds_it(
             due = await charges.add_due_fleet(connection, organizations=1)
             await stack.aclose()
             # Whoever takes over bills at once what is due, whatever the schedule says.
-            await eventually(lambda: everything_is_billed(connection, due), promises.SUCCEEDED_SECONDS)
+            await becomes(lambda: charges.hours_billed(connection), due.expected, promises.SUCCEEDED_SECONDS)
             await eventually(lambda: bills(second, "builtin"))
     assert await runs(connection) == [("builtin", "start", "succeeded")] * 2
     assert await heartbeats(connection) == 0
@@ -166,99 +159,13 @@ async def test_it_keeps_the_schedule(
         assert [run[1] for run in await runs(connection)] == ["start"]
         await shift_clock(connection, timedelta(minutes=59, seconds=59), pool=site.app[POOL])
         await look_at_the_clock(connection)
-
-        async def is_billed() -> bool:
-            return await charges.hours_billed(connection) == dict.fromkeys(due.expected, 2)
-
-        async def is_recorded() -> bool:
-            # After its last charge a run still writes down that it succeeded.
-            return await runs(connection) == [
-                ("builtin", "start", "succeeded"),
-                ("builtin", "schedule", "succeeded"),
-            ]
-
-        await eventually(is_billed)
-        await eventually(is_recorded)
-
-
-async def test_a_failed_run_is_recorded_and_retried_at_the_next_cycle(
-    database_url: str, connection: Connection
-) -> None:
-    due = await charges.add_due_fleet(connection, organizations=1)
-    await charges.refuse_cycles(connection)
-    async with open_site(database_url, without=(), test_clock=True) as site:
-
-        async def has_failed() -> Any:
-            return await connection.fetchval(
-                "select error_message from billing_daemon_status where not last_run_success"
-            )
-
-        message = await eventually(has_failed)
-        assert "vps_billing_cycles" in message
-        assert (await runs(connection))[0] == ("builtin", "start", "failed")
-        await connection.execute("alter table vps_billing_cycles drop constraint refused")
-        await shift_clock(connection, HOUR, pool=site.app[POOL])
-        await look_at_the_clock(connection)
-
-        async def is_billed() -> bool:
-            hours = await charges.hours_billed(connection)
-            return set(hours) == set(due.expected) and set(hours.values()) == {due.hours + 1}
-
-        await eventually(is_billed)
-
-
-async def test_it_beats_on_while_a_run_is_held_up(database_url: str, connection: Connection) -> None:
-    due = await charges.add_due_fleet(connection, organizations=1)
-    async with open_site(database_url, without=()):
-        async with charges.wallet_locked(database_url, due.organizations[0]) as holder:
-            await session_waiting_for(connection, holder)
-            first = await newest_beat(connection)
-
-            async def beats_again() -> bool:
-                return bool(await newest_beat(connection) > first)
-
-            await eventually(beats_again)
-            await session_waiting_for(connection, holder)
-        await eventually(lambda: everything_is_billed(connection, due))
-
-
-async def test_money_that_arrives_settles_a_debt_at_once(database_url: str, connection: Connection) -> None:
-    organization = await fleet.add_organization(connection, balance="0.00")
-    plan = await fleet.add_plan(connection)
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=3)
-    async with open_site(database_url, without=()):
-
-        async def owes() -> bool:
-            return bool(await connection.fetchval("select count(*) from vps_debts where settled_at is null"))
-
-        await eventually(owes)
-        await connection.execute("update wallets set balance = balance + 10")
-
-        async def is_billed() -> bool:
-            return await charges.hours_billed(connection) == {instance: 3}
-
-        await eventually(is_billed)
-        assert not await owes()
-
-
-async def test_it_rides_out_a_killed_session(database_url: str, connection: Connection) -> None:
-    async with open_site(database_url, without=()) as site:
-        await eventually(lambda: bills(site, "builtin"))
-        term = await connection.fetchval("select term from leaderships where role = 'builtin_billing'")
-        await connection.execute(
-            "select pg_terminate_backend(pid) from pg_stat_activity"
-            " where datname = current_database() and pid <> pg_backend_pid()"
+        await becomes(lambda: charges.hours_billed(connection), dict.fromkeys(due.expected, 2))
+        await becomes(
+            lambda: runs(connection),
+            [("builtin", "start", "succeeded"), ("builtin", "schedule", "succeeded")],
         )
-        due = await charges.add_due_fleet(connection, organizations=1)
-        await eventually(lambda: everything_is_billed(connection, due), promises.SUCCEEDED_SECONDS)
-        assert await connection.fetchval("select term from leaderships where role = 'builtin_billing'") > term
-        await eventually(lambda: bills(site, "builtin"))
 
 
 async def look_at_the_clock(connection: Connection) -> None:
     """Nobody announces that a clock was set: any hint makes the biller look."""
     await connection.execute("select pg_notify('billing_changed', '')")
-
-
-async def newest_beat(connection: asyncpg.Connection | db.Connection) -> Any:
-    return await connection.fetchval("select max(heartbeat_at) from billing_daemon_status")

@@ -17,19 +17,13 @@ from containerstacks_shared.database.locks import Leadership, Role
 from containerstacks_shared.database.notify import RESYNC, Channel, Listener
 from containerstacks_shared.process.runtime import Job
 from support import promises
-from support.dark_proxy import DarkProxy, dark_proxy
+from support.dark_proxy import DarkProxy
 from support.fleet import add_organization
 from support.jobs import running
 from support.waiting import LIMIT_SECONDS, eventually
 
 ROLE = Role.STATS_AGGREGATOR
 LOCK_HOLDER = Path(__file__).parents[1] / "support" / "lock_holder.py"
-
-
-@pytest.fixture
-async def proxy(database_url: str) -> AsyncIterator[DarkProxy]:
-    async with dark_proxy(database_url) as proxy:
-        yield proxy
 
 
 @contextlib.asynccontextmanager

@@ -20,7 +20,7 @@ from support import charges, databases
 from support.clock import shift_clock
 from support.headline import headline
 from support.processes import Processes
-from support.waiting import eventually
+from support.waiting import becomes, eventually
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root makes a file system that is small")
 
@@ -77,11 +77,7 @@ async def test_a_full_disk_fails_the_run_and_the_page_says_so_until_there_is_roo
     due = await charges.add_due_fleet(connection, organizations=10, instances=100, hours=2)
     await processes.start_billing_daemon(dsn, TEST_CLOCK="1")
     web = await processes.start_web(dsn, TEST_CLOCK="1", RATE_LIMIT_ANONYMOUS="100000/minute")
-
-    async def billed(hours: int) -> bool:
-        return await charges.hours_billed(connection) == dict.fromkeys(due.expected, hours)
-
-    await eventually(lambda: billed(due.hours))
+    await becomes(lambda: charges.hours_billed(connection), dict.fromkeys(due.expected, due.hours))
     # What it takes to move the clock is there already.
     await shift_clock(connection, timedelta(0))
     disk.fill()
@@ -100,7 +96,7 @@ async def test_a_full_disk_fails_the_run_and_the_page_says_so_until_there_is_roo
     disk.make_room()
     once = await processes.run("containerstacks-billing-daemon", "once", database_url=dsn, TEST_CLOCK="1")
     assert once.exit_code == 0, once.errors
-    assert await billed(2 * due.hours)
+    assert await charges.hours_billed(connection) == dict.fromkeys(due.expected, 2 * due.hours)
     await eventually(lambda: nobody_bills(connection))
     assert [each for each in await verify(connection) if each.severity is Severity.OWN] == []
     await connection.close()

@@ -24,7 +24,7 @@ from support.live_page import open_page
 from support.processes import Processes
 from support.replication import STANDBY, Pair, replicated_pair
 from support.storm import Storm, shows, statuses
-from support.waiting import eventually, session_waiting_for
+from support.waiting import becomes, eventually, session_waiting_for
 
 CYCLES = "select id from vps_billing_cycles"
 
@@ -71,7 +71,7 @@ async def test_the_primary_dies_in_a_billing_run_and_a_status_storm(
             for session in (holder, watcher):
                 session.terminate()
 
-        await eventually(lambda: all_billed(connection, due))
+        await becomes(lambda: charges.hours_billed(connection), due.expected)
         assert reported <= {row["id"] for row in await connection.fetch(CYCLES)}
         # Each status is what its last writer was told that it is.
         assert await storm.matches(connection)
@@ -181,7 +181,3 @@ async def bills_again(pair: Pair, pool: db.Pool) -> bool:
         return (await bill(pair, pool)).status is RunStatus.SUCCEEDED
     except db.UNAVAILABLE:
         return False
-
-
-async def all_billed(connection: asyncpg.Connection, due: DueFleet) -> bool:
-    return await charges.hours_billed(connection) == due.expected

@@ -11,7 +11,7 @@ from support import fleet, promises
 from support.freezing import frozen, frozen_server
 from support.headline import headline
 from support.processes import Processes, Service
-from support.waiting import LIMIT_SECONDS, eventually, time_passes
+from support.waiting import LIMIT_SECONDS, becomes, eventually, time_passes
 
 # Longer than the ten seconds from one look to the next, and shorter than the minute that one look stands for.
 FREEZE_SECONDS = 11.0
@@ -31,10 +31,7 @@ class Platform:
         return str((await self.web.get_json("/api/status/components"))["overall"])
 
     async def becomes(self, overall: str, within: float = LIMIT_SECONDS) -> None:
-        async def is_so() -> bool:
-            return await self.overall() == overall
-
-        await eventually(is_so, within, pause=0.1)
+        await becomes(self.overall, overall, within, pause=0.1)
 
 
 async def start(processes: Processes, dsn: str) -> Platform:
@@ -84,11 +81,7 @@ async def test_a_frozen_aggregator_is_told_of_and_blames_nobody_when_it_thaws(
         # What has to be folded waits all that time.
         await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
         await platform.becomes("no_data", promises.WATCHED_SECONDS + promises.SHOWN_SECONDS)
-
-        async def page_says_so() -> bool:
-            return await headline(platform.web) == "Monitoring is interrupted"
-
-        await eventually(page_says_so)
+        await becomes(lambda: headline(platform.web), "Monitoring is interrupted")
     said: set[str] = set()
 
     async def green_again() -> bool:

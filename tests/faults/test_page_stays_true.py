@@ -7,17 +7,16 @@ from datetime import timedelta
 from typing import Any
 
 import asyncpg
-import pytest
 
 from containerstacks_shared.billing.verify import Severity, verify
 from containerstacks_shared.schema import migrate
 from support import charges, databases, fleet, promises, roles
 from support.clock import shift_clock
-from support.dark_proxy import DarkProxy, dark_proxy
+from support.dark_proxy import DarkProxy
 from support.freezing import frozen
 from support.headline import headline
 from support.processes import Processes, Service
-from support.waiting import eventually
+from support.waiting import becomes, eventually
 
 HOURS = 3
 CONNECTIONS_MAX = 40
@@ -28,25 +27,12 @@ select count(pg_terminate_backend(pid)) from pg_stat_activity
 """
 
 
-@pytest.fixture
-async def proxy(database_url: str) -> AsyncIterator[DarkProxy]:
-    async with dark_proxy(database_url) as proxy:
-        yield proxy
-
-
 async def total_of(web: Service) -> int:
     return int((await web.get_json("/api/health/stats"))["vps"]["total"])
 
 
 async def shows(web: Service, total: int, within: float = promises.SUCCEEDED_SECONDS) -> None:
-    async def is_so() -> bool:
-        return await total_of(web) == total
-
-    await eventually(is_so, within, pause=0.2)
-
-
-async def says_delayed(web: Service) -> bool:
-    return await headline(web) == "Status is delayed"
+    await becomes(lambda: total_of(web), total, within, pause=0.2)
 
 
 async def assert_billed_once(connection: asyncpg.Connection, expected: Any) -> None:
@@ -69,15 +55,14 @@ async def test_replicas_beside_one_in_a_partition_stay_true_and_bill_in_its_plac
     due = await charges.add_due_fleet(connection, organizations=2, instances=2, hours=HOURS)
     for web in others:
         await shows(web, 4)
-        assert not await says_delayed(web)
-    await eventually(
-        lambda: says_delayed(cut_off), promises.STALE_SECONDS + promises.SHOWN_WITHOUT_HINT_SECONDS, pause=0.2
+        assert await headline(web) != "Status is delayed"
+    await becomes(
+        lambda: headline(cut_off),
+        "Status is delayed",
+        promises.STALE_SECONDS + promises.SHOWN_WITHOUT_HINT_SECONDS,
+        pause=0.2,
     )
-
-    async def billed() -> bool:
-        return await charges.hours_billed(connection) == due.expected
-
-    await eventually(billed)
+    await becomes(lambda: charges.hours_billed(connection), due.expected)
     assert not await leads(cut_off)
     proxy.go_light()
     await shows(cut_off, 4)
@@ -101,8 +86,10 @@ async def test_a_server_without_room_for_sessions_is_told_of_and_recovered_from(
             )
             await shows(web, 1)
             async with crowd(roles.as_role(dsn, roles.STATS_AGGREGATOR), instead_of_services=connection):
-                await eventually(
-                    lambda: says_delayed(web), promises.STALE_SECONDS + promises.SHOWN_WITHOUT_HINT_SECONDS
+                await becomes(
+                    lambda: headline(web),
+                    "Status is delayed",
+                    promises.STALE_SECONDS + promises.SHOWN_WITHOUT_HINT_SECONDS,
                 )
                 assert daemon.running
                 await fleet.add_user(connection)
@@ -111,7 +98,7 @@ async def test_a_server_without_room_for_sessions_is_told_of_and_recovered_from(
         async def true_again() -> bool:
             document = await web.get_json("/api/health/stats")
             assert document["vps"]["byStatus"]["error"] == 1, document
-            return not await says_delayed(web)
+            return await headline(web) != "Status is delayed"
 
         await eventually(true_again, promises.SUCCEEDED_SECONDS, pause=0.2)
 

@@ -14,7 +14,7 @@ from support import databases, promises
 from support.databases import DatabaseServer, database_name
 from support.headline import headline
 from support.processes import Processes, Service
-from support.waiting import eventually
+from support.waiting import becomes, eventually
 
 PASSWORD = "sesame"
 # Each refuses new sessions and leaves those alone that are there; and what takes it back.
@@ -76,11 +76,7 @@ async def test_a_server_that_refuses_for_a_while_ends_no_service(
     door.end_sessions()
     for service in services:
         await eventually(partial(misses_the_database, service))
-
-    async def says_delayed() -> bool:
-        return await headline(services[0]) == "Status is delayed"
-
-    await eventually(says_delayed, promises.STALE_SECONDS)
+    await becomes(lambda: headline(services[0]), "Status is delayed", promises.STALE_SECONDS)
 
     door.execute(admit)
     for service in services:

@@ -13,9 +13,9 @@ from containerstacks_shared.local.embedded import EmbeddedPostgres
 from containerstacks_shared.schema import migrate
 from containerstacks_web.live.feed import SNAPSHOT_FEED
 from support import databases, fleet, promises, web_site
-from support.dark_proxy import DarkProxy, dark_proxy
+from support.dark_proxy import DarkProxy
 from support.processes import Processes
-from support.waiting import eventually
+from support.waiting import becomes, eventually
 from support.web_site import SESSION_COOKIE, Site, open_site
 
 EMAIL = "ada@example.com"
@@ -52,11 +52,7 @@ async def test_what_is_known_stays_and_its_age_is_told(postgres: EmbeddedPostgre
         assert before["vps"]["total"] == 1
 
         await asyncio.to_thread(postgres.stop, "immediate")
-
-        async def not_ready() -> bool:
-            return await status_of(site, "/readyz") == 503
-
-        await eventually(not_ready)
+        await becomes(lambda: status_of(site, "/readyz"), 503)
         assert await status_of(site, "/healthz") == 200
         during = await site.json("/api/health/stats")
         assert during["vps"] == before["vps"]
@@ -81,7 +77,7 @@ async def test_what_is_known_stays_and_its_age_is_told(postgres: EmbeddedPostgre
         await asyncio.to_thread(postgres.start)
 
         async def recovered() -> Any:
-            assert not await not_ready()
+            assert await status_of(site, "/readyz") != 503
             now = await site.json("/api/health/stats", x_api_key=key)
             assert "byRawStatus" in now["vps"]
             public = await site.json("/api/health/stats")
@@ -110,11 +106,7 @@ async def test_a_network_that_goes_dark_is_noticed_and_recovered_from(
         known = await site.json("/api/health/stats")
         assert await state_of_database(site) != "down"
         proxy.go_dark()
-
-        async def not_ready() -> bool:
-            return await status_of(site, "/readyz") == 503
-
-        await eventually(not_ready)
+        await becomes(lambda: status_of(site, "/readyz"), 503)
         assert (await site.json("/api/health/stats"))["vps"] == known["vps"]
         # No hint tells the board to look; that the figures cannot be read tells it as much.
         await eventually(lambda: not site.app[SNAPSHOT_FEED].healthy)
@@ -170,9 +162,3 @@ async def test_a_daemon_that_nobody_can_ask_for_is_not_called_alive(
             assert answer.status == 200
         proxy.go_light()
         await eventually(lambda: says("running"), promises.RECOVERED_SECONDS, pause=0.5)
-
-
-@pytest.fixture
-async def proxy(database_url: str) -> AsyncIterator[DarkProxy]:
-    async with dark_proxy(database_url) as proxy:
-        yield proxy

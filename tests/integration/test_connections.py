@@ -13,7 +13,7 @@ from containerstacks_shared.database import bounded_pool, db, suitability
 from containerstacks_shared.schema import head_revision
 from support import databases
 from support.clock import shift_clock
-from support.dark_proxy import DarkProxy, dark_proxy
+from support.dark_proxy import DarkProxy
 from support.databases import with_database
 from support.processes import LOCALHOST, free_port
 from support.waiting import LIMIT_SECONDS, time_limit
@@ -139,12 +139,6 @@ async def test_a_listen_url_that_leads_elsewhere_is_refused(
     monkeypatch.setattr(suitability, "_PROBE_SECONDS", 0.2)
     with pytest.raises(DatabaseUnsuitable, match="LISTEN does not work"):
         await suitability.assert_suitable(database_url, schema_a_url, test_clock=False)
-
-
-@pytest.fixture
-async def proxy(database_url: str) -> AsyncIterator[DarkProxy]:
-    async with dark_proxy(database_url) as proxy:
-        yield proxy
 
 
 @pytest.fixture

@@ -52,6 +52,22 @@ async def eventually(
         await asyncio.sleep(pause)
 
 
+async def becomes(
+    ask: Callable[[], Awaitable[object]],
+    expected: object,
+    within: float = LIMIT_SECONDS,
+    *,
+    pause: float = PAUSE_SECONDS,
+) -> None:
+    """Ask until the answer equals `expected`; fail with the last answer when time is up."""
+
+    async def equal() -> bool:
+        assert await ask() == expected
+        return True
+
+    await eventually(equal, within, pause=pause)
+
+
 async def time_passes(seconds: float) -> None:
     """Let an outage last, or a client be idle: for what is about time itself, there is no event to wait for."""
     await asyncio.sleep(seconds)

@@ -20,7 +20,7 @@ from support import databases
 from support.billing_model import BEGINNING, HOUR
 from support.clock import shift_clock
 from support.databases import DatabaseServer
-from support.waiting import eventually
+from support.waiting import becomes, eventually
 
 OURS = "faults"
 
@@ -195,11 +195,7 @@ class Arena:
         """End every session of the billers; those that reconnect read the database's settings anew."""
         connection = await self.connection()
         moment = await connection.fetchval("select clock_timestamp()")
-
-        async def gone() -> bool:
-            return bool(await connection.fetchval(_END_SESSIONS, moment) == 0)
-
-        await eventually(gone, LIMIT_SECONDS)
+        await becomes(lambda: connection.fetchval(_END_SESSIONS, moment), 0, LIMIT_SECONDS)
 
     async def sessions(self) -> list[int]:
         """Give the backends of the billers' sessions."""

@@ -13,7 +13,7 @@ from containerstacks_shared.database import db
 from support import fleet
 from support.billing import Billing, another_session, in_the_way
 from support.fleet import Organization, Plan
-from support.waiting import LIMIT_SECONDS, eventually, session_waiting_for, time_limit
+from support.waiting import LIMIT_SECONDS, becomes, session_waiting_for, time_limit
 
 # The first thing that a run reads after it began, and nothing else in it waits for this table.
 LOCK_WORK = "lock table deleted_vps_instances in access exclusive mode"
@@ -179,10 +179,6 @@ async def test_an_organization_that_is_locked_for_a_while_is_billed_last(
     locked, _, last = organizations
     for organization in organizations:
         await fleet.add_instance(connection, organization, plan, hours_due=1)
-
-    async def others_are_billed() -> bool:
-        return await billing.balance(last.wallet_id) == Decimal("99.99")
-
     async with (
         time_limit("the run did not end"),
         asyncio.TaskGroup() as group,
@@ -190,7 +186,7 @@ async def test_an_organization_that_is_locked_for_a_while_is_billed_last(
     ):
         # Its own batch is given up after a while; the others' go on.
         run = group.create_task(billing.run(batch_size=1, concurrency=1))
-        await eventually(others_are_billed)
+        await becomes(lambda: billing.balance(last.wallet_id), Decimal("99.99"))
         await session_waiting_for(connection, obstacle.get_server_pid())
     assert (run.result().status, run.result().charged.instances_billed) == ("succeeded", 3)
     assert await billing.verify() == []

@@ -26,7 +26,7 @@ from support.billing import Billing
 from support.fleet import Organization, Plan
 from support.hook_receiver import RecordingCommand, webhook
 from support.jobs import running
-from support.waiting import eventually
+from support.waiting import becomes, eventually
 
 GRACE_HOURS = 24
 
@@ -73,11 +73,7 @@ class Debtor:
         return [row["outcome"] for row in rows]
 
     async def await_outcomes(self, *expected: str | None) -> None:
-        async def are_there() -> bool:
-            assert await self.outcomes() == list(expected)
-            return True
-
-        await eventually(are_there)
+        await becomes(self.outcomes, list(expected))
 
     async def last_error(self) -> str | None:
         error: str | None = await self.billing.connection.fetchval("select last_error from outbox_messages")

@@ -11,7 +11,7 @@ from containerstacks_shared.billing.owed_hours import stalled_since
 from containerstacks_shared.billing.status import read_daemon_details
 from support import charges, fleet
 from support.daemons import Daemon, Start
-from support.waiting import eventually
+from support.waiting import becomes, eventually
 
 INTERVAL = timedelta(hours=1)
 PATIENCE = timedelta(hours=2, minutes=10)
@@ -68,7 +68,7 @@ async def test_a_pause_is_a_reason_for_hours_to_wait(start: Start, connection: a
     await charges.add_due_fleet(connection, organizations=1, instances=1, hours=5)
     await control.pause(connection, reason="stocktaking", author="tests")
     async with start() as daemon:
-        await eventually(lambda: measured(daemon, "owed_seconds", 5 * HOUR))
+        await becomes(lambda: daemon.metric(f"containerstacks_billing_{'owed_seconds'}"), 5 * HOUR)
         # It may still be starting, on a busy machine.
         await eventually(daemon.is_ready)
 
@@ -79,7 +79,7 @@ async def test_a_run_that_is_catching_up_is_a_reason_for_hours_to_wait(
     due = await charges.add_due_fleet(connection, organizations=1, instances=1, hours=500)
     async with start() as daemon:
         async with charges.wallet_locked(database_url, due.organizations[0]):
-            await eventually(lambda: measured(daemon, "owed_seconds", 500 * HOUR))
+            await becomes(lambda: daemon.metric(f"containerstacks_billing_{'owed_seconds'}"), 500 * HOUR)
             await eventually(daemon.is_ready)
         await eventually(lambda: billed_and_ready(connection, daemon, due))
 
@@ -93,7 +93,7 @@ async def test_hours_that_wait_for_money_are_told_and_make_nobody_unready(
         await fleet.add_instance(connection, organization, plan, hours_due=6)
     oldest = await connection.fetchval("select min(created_at) from vps_instances")
     async with start() as daemon:
-        await eventually(lambda: measured(daemon, "unpaid_seconds", 12 * HOUR))
+        await becomes(lambda: daemon.metric(f"containerstacks_billing_{'unpaid_seconds'}"), 12 * HOUR)
         assert await daemon.is_ready()
         assert await daemon.metric("containerstacks_billing_owed_seconds") == 12 * HOUR
         told = await daemon.metric("containerstacks_billing_unpaid_since_timestamp_seconds")
@@ -101,10 +101,6 @@ async def test_hours_that_wait_for_money_are_told_and_make_nobody_unready(
     details = await read_daemon_details(connection, interval=INTERVAL)
     assert (details.hours_owed, details.hours_unpaid) == (12, 12)
     assert details.oldest_unbilled_hour == details.oldest_unpaid_hour == oldest
-
-
-async def measured(daemon: Daemon, name: str, value: int) -> bool:
-    return await daemon.metric(f"containerstacks_billing_{name}") == value
 
 
 # What counts as stalled -------------------------------------------------------------------------

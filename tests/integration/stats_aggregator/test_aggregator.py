@@ -26,7 +26,7 @@ from containerstacks_stats_aggregator.settings import StatsAggregatorSettings
 from containerstacks_stats_aggregator.waking import WakingClock
 from support import fleet, promises, roles
 from support.jobs import running
-from support.waiting import eventually, listening
+from support.waiting import becomes, eventually, listening
 
 Client = TestClient[web.Request, web.Application]
 
@@ -49,10 +49,6 @@ async def aggregator(database_url: str) -> AsyncIterator[Client]:
         yield client
 
 
-async def folded(connection: asyncpg.Connection) -> bool:
-    return await counts.pending_deltas(connection) == 0
-
-
 async def counted(connection: asyncpg.Connection) -> int | None:
     amount: int | None = await connection.fetchval(
         "select sum(amount)::bigint from counts where metric = 'vps_instances'"
@@ -71,7 +67,7 @@ async def test_a_change_is_folded_and_announced(database_url: str, connection: a
         aggregator(database_url) as client,
         listening(database_url, Channel.COUNTS_CHANGED) as announced,
     ):
-        await eventually(lambda: folded(connection))
+        await becomes(lambda: counts.pending_deltas(connection), 0)
         announced.take_all()
 
         await fleet.add_instance(connection, organization, "some-plan")
@@ -80,7 +76,7 @@ async def test_a_change_is_folded_and_announced(database_url: str, connection: a
         while await counted(connection) != 1:
             await announced.next()
 
-        assert await folded(connection)
+        assert await counts.pending_deltas(connection) == 0
         assert await metric(client, "containerstacks_aggregator_leader") == 1
         assert await metric(client, "containerstacks_aggregator_deltas_pending") == 0
 
@@ -94,7 +90,7 @@ async def test_a_backlog_longer_than_a_batch_is_folded_to_its_end(
         await fleet.add_instance(connection, organization, "some-plan")
 
     async with aggregator(database_url):
-        await eventually(lambda: folded(connection))
+        await becomes(lambda: counts.pending_deltas(connection), 0)
 
     assert await counted(connection) == 23
 
@@ -118,9 +114,9 @@ async def test_a_lost_hint_costs_latency_only(
             )
 
         async with running(Job("folding", fold)):
-            await eventually(lambda: folded(connection))
+            await becomes(lambda: counts.pending_deltas(connection), 0)
             await fleet.add_user(connection)
-            await eventually(lambda: folded(connection))
+            await becomes(lambda: counts.pending_deltas(connection), 0)
 
 
 async def test_a_writer_beside_one_that_notifies_is_found_and_announced(
@@ -131,7 +127,7 @@ async def test_a_writer_beside_one_that_notifies_is_found_and_announced(
         listening(database_url, Channel.COUNT_DELTAS) as hints,
         listening(database_url, Channel.COUNTS_CHANGED) as announced,
     ):
-        await eventually(lambda: folded(connection))
+        await becomes(lambda: counts.pending_deltas(connection), 0)
         announced.take_all()
         hints.take_all()
         async with (
@@ -143,7 +139,7 @@ async def test_a_writer_beside_one_that_notifies_is_found_and_announced(
             await fleet.add_user(connection)
             await announced.next(promises.SHOWN_WITHOUT_HINT_SECONDS)
 
-            assert await folded(connection)
+            assert await counts.pending_deltas(connection) == 0
             assert hints.take_all() == []
 
         await fleet.add_user(connection)
@@ -170,7 +166,7 @@ async def test_drift_is_repaired_when_leadership_begins(
     )
     async with aggregator(database_url) as client:
         await eventually(lambda: no_more_drift(connection))
-        await eventually(lambda: has_reconciled(client))
+        await becomes(lambda: metric(client, "containerstacks_aggregator_drift"), 1)
         assert await metric(client, "containerstacks_aggregator_drift") == 1
 
 
@@ -194,10 +190,6 @@ async def no_more_drift(connection: asyncpg.Connection) -> bool:
     return (await counts.read_vps_statistics(connection)).total == 0
 
 
-async def has_reconciled(client: Client) -> bool:
-    return await metric(client, "containerstacks_aggregator_drift") == 1
-
-
 async def test_a_standby_takes_over_when_the_leaders_session_dies(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
@@ -213,7 +205,7 @@ async def test_a_standby_takes_over_when_the_leaders_session_dies(
 
         await eventually(succeeded, promises.SUCCEEDED_SECONDS)
         await fleet.add_user(connection)
-        await eventually(lambda: folded(connection))
+        await becomes(lambda: counts.pending_deltas(connection), 0)
 
 
 async def test_a_replaced_leader_neither_folds_nor_repairs(
@@ -237,7 +229,7 @@ async def test_a_replaced_leader_neither_folds_nor_repairs(
     with pytest.raises(LeadershipLost):
         await reconcile_until(asyncio.Event(), pool=pool, term=term, interval=timedelta(minutes=1))
 
-    assert not await folded(connection)
+    assert await counts.pending_deltas(connection) != 0
 
 
 async def test_it_is_ready_when_it_can_hear_and_ask(database_url: str) -> None:
