@@ -137,10 +137,7 @@ class Race:
 @pytest.mark.parametrize("number", range(SEEDS))
 @pytest.mark.parametrize("version", list(Version))
 async def test_no_hour_is_paid_twice_and_no_cent_is_lost(
-    billing: Billing,
-    version: Version,
-    number: int,
-    record_property: Callable[[str, object], None],
+    billing: Billing, version: Version, number: int, record_property: Callable[[str, object], None]
 ) -> None:
     seed = int(os.environ.get("FAULTS_SEED", "11")) + number
     connection = billing.connection

@@ -13,11 +13,7 @@ def as_interval(offset: timedelta) -> str:
 
 
 async def shift_clock(
-    connection: Connection,
-    offset: timedelta,
-    *,
-    pool: Pool | None = None,
-    also: tuple[Connection, ...] = (),
+    connection: Connection, offset: timedelta, *, pool: Pool | None = None, also: tuple[Connection, ...] = ()
 ) -> None:
     """Let `clock_now()` be `offset` away from now: in new sessions, in `connection`, in those of `also`.
 

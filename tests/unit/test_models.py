@@ -9,15 +9,8 @@ from pydantic import ValidationError
 
 from containerstacks_shared.billing.documents import Biller, DaemonDetails, DaemonState, DaemonStatus
 from containerstacks_shared.fleet.platform import PlatformDetails
-from containerstacks_shared.fleet.vps import (
-    VpsDetails,
-    VpsStatistics,
-    VpsStatusGroup,
-)
-from containerstacks_web.api.documents import (
-    DaemonStatusDocument,
-    PlatformStatisticsDocument,
-)
+from containerstacks_shared.fleet.vps import VpsDetails, VpsStatistics, VpsStatusGroup
+from containerstacks_web.api.documents import DaemonStatusDocument, PlatformStatisticsDocument
 from containerstacks_web.live.messages import StatusMessage
 
 NOON = datetime(2026, 11, 23, 12, 0, 0, 1000, tzinfo=UTC)

@@ -213,10 +213,7 @@ async def test_an_organization_that_stays_locked_is_reported_and_stops_nobody(
 
 
 async def test_a_price_change_that_nobody_commits_stops_nobody(
-    billing: Billing,
-    connection: asyncpg.Connection,
-    organization: Organization,
-    plan: Plan,
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
     instance = await fleet.add_instance(connection, organization, plan, hours_due=1)
     change = "update vps_plans set base_price = 12.30"

@@ -58,10 +58,7 @@ def assert_adds_up(statement: Statement, lines: list[Line]) -> None:
 
 
 async def text_of(
-    connection: asyncpg.Connection,
-    organization: Organization,
-    wanted: StatementFormat,
-    month: Month = MARCH,
+    connection: asyncpg.Connection, organization: Organization, wanted: StatementFormat, month: Month = MARCH
 ) -> str:
     async with open_statement(connection, organization=str(organization.id), month=month) as statement:
         return "".join([piece async for piece in render(statement, wanted)])

@@ -236,12 +236,7 @@ async def test_a_run_and_a_write_off_at_the_same_time_cover_each_hour_once(
 
 @pytest.mark.parametrize("is_deleted", [False, True])
 async def test_hours_of_an_instance_that_moves_meanwhile_are_not_forgiven_in_its_former_owners_name(
-    billing: Billing,
-    connection: asyncpg.Connection,
-    poor: Organization,
-    plan: Plan,
-    *,
-    is_deleted: bool,
+    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan, *, is_deleted: bool
 ) -> None:
     other = await fleet.add_organization(connection)
     instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
