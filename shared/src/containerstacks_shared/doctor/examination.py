@@ -12,7 +12,7 @@ from containerstacks_shared.database.db import FAILURES, Connection
 from . import billing_checks, server_checks, settings_checks
 from .findings import Finding, failed
 
-Check = Callable[[Connection, BillingSettings], Awaitable[list[Finding]]]
+Check = Callable[[Connection, BillingSettings], Awaitable[Finding | list[Finding]]]
 
 # What is owed is read from every instance.
 _CHECK_SECONDS_MAX: Final = 60.0
@@ -46,7 +46,7 @@ async def examine(settings: BillingSettings) -> list[Finding]:
             ),
         ]
     try:
-        found += await server_checks.coordination(settings)
+        found.append(await server_checks.coordination(settings))
         for subject, check in _CHECKS.items():
             found += await _run(subject, check, pool, settings)
     finally:
@@ -61,7 +61,8 @@ async def _run(subject: str, check: Check, pool: db.Pool, settings: BillingSetti
             pool.acquire() as connection,
             connection.transaction(readonly=True),
         ):
-            return await check(connection, settings)
+            found = await check(connection, settings)
+            return found if isinstance(found, list) else [found]
     except FAILURES as error:
         return [
             failed(

@@ -51,20 +51,18 @@ _RIGHTS: Final = (
 _MONEY: Final = ("wallets", "payment_transactions", "vps_billing_cycles")
 
 
-async def coordination(settings: BillingSettings) -> list[Finding]:
+async def coordination(settings: BillingSettings) -> Finding:
     """Schema, clock, LISTEN and locks, as every process demands them when it starts."""
     try:
         await suitability.assert_suitable(settings.dsn, settings.listen_dsn, test_clock=settings.test_clock)
     except ContainerStacksError as error:
-        return [
-            failed(
-                "coordination",
-                "no process would start on this database",
-                "Do what the message says.",
-                detail=str(error),
-            )
-        ]
-    return [ok("coordination", f"schema {suitability.SCHEMA_REVISION}; LISTEN and advisory locks work")]
+        return failed(
+            "coordination",
+            "no process would start on this database",
+            "Do what the message says.",
+            detail=str(error),
+        )
+    return ok("coordination", f"schema {suitability.SCHEMA_REVISION}; LISTEN and advisory locks work")
 
 
 async def server(connection: Connection, _settings: BillingSettings) -> list[Finding]:
@@ -150,56 +148,48 @@ def _room(facts: asyncpg.Record) -> Iterator[Finding]:
         )
 
 
-async def triggers(connection: Connection, _settings: BillingSettings) -> list[Finding]:
+async def triggers(connection: Connection, _settings: BillingSettings) -> Finding:
     disabled = await connection.fetchval(QUERIES["disabled_triggers"])
     if disabled:
-        return [
-            failed(
-                "triggers",
-                f"{disabled} triggers of ours are disabled: counts, the ledger or the guard miss changes",
-                "`alter table … enable trigger …` for each that \\d shows as disabled; then `verify --full`.",
-            )
-        ]
-    return [ok("triggers", "all are enabled")]
+        return failed(
+            "triggers",
+            f"{disabled} triggers of ours are disabled: counts, the ledger or the guard miss changes",
+            "`alter table … enable trigger …` for each that \\d shows as disabled; then `verify --full`.",
+        )
+    return ok("triggers", "all are enabled")
 
 
-async def transactions(connection: Connection, _settings: BillingSettings) -> list[Finding]:
+async def transactions(connection: Connection, _settings: BillingSettings) -> Finding:
     open_for = await connection.fetchval(QUERIES["oldest_transaction"])
     if open_for is not None and open_for > _TRANSACTION_MAX:
-        return [
-            warning(
-                "transactions",
-                f"one has been open for {open_for.total_seconds() / 60:.0f} minutes",
-                "Find it in pg_stat_activity (xact_start) and end it: it keeps autovacuum from its work.",
-            )
-        ]
-    return [ok("transactions", "none is open for long")]
+        return warning(
+            "transactions",
+            f"one has been open for {open_for.total_seconds() / 60:.0f} minutes",
+            "Find it in pg_stat_activity (xact_start) and end it: it keeps autovacuum from its work.",
+        )
+    return ok("transactions", "none is open for long")
 
 
-async def roles(connection: Connection, _settings: BillingSettings) -> list[Finding]:
+async def roles(connection: Connection, _settings: BillingSettings) -> Finding:
     if not await connection.fetchval(QUERIES["service_roles"], list(_SERVICE_ROLES)):
-        return [
-            warning(
-                "roles",
-                "one role does for all services, so whoever gets into web could move money",
-                "Give each service its own: deploy/postgres/roles.sql.",
-            )
-        ]
+        return warning(
+            "roles",
+            "one role does for all services, so whoever gets into web could move money",
+            "Give each service its own: deploy/postgres/roles.sql.",
+        )
     wanted = [*_RIGHTS, *((_SERVICE_ROLES[0], table, "select") for table in _MONEY)]
     missing = await connection.fetch(QUERIES["missing_rights"], *map(list, zip(*wanted, strict=True)))
     if missing:
         named = ", ".join(f"{row['privilege']} on {row['relation']} for {row['role']}" for row in missing)
-        return [
-            failed(
-                "roles",
-                f"rights are missing: {named}",
-                "Run deploy/postgres/roles.sql of this release again.",
-            )
-        ]
-    return [ok("roles", "each service has its own, with the rights that it needs")]
+        return failed(
+            "roles",
+            f"rights are missing: {named}",
+            "Run deploy/postgres/roles.sql of this release again.",
+        )
+    return ok("roles", "each service has its own, with the rights that it needs")
 
 
-async def tables(connection: Connection, _settings: BillingSettings) -> list[Finding]:
+async def tables(connection: Connection, _settings: BillingSettings) -> Finding:
     found = await connection.fetch(QUERIES["tables"], list(BIG_TABLES))
     bloated = [
         row["name"]
@@ -207,16 +197,14 @@ async def tables(connection: Connection, _settings: BillingSettings) -> list[Fin
         if row["dead_rows"] > max(_DEAD_ROWS_MIN, _DEAD_SHARE_MAX * (row["rows"] + row["dead_rows"]))
     ]
     if bloated:
-        return [
-            warning(
-                "tables",
-                f"autovacuum does not keep up with {', '.join(bloated)}",
-                "`vacuum analyze` them now; then raise autovacuum_vacuum_cost_limit.",
-            )
-        ]
+        return warning(
+            "tables",
+            f"autovacuum does not keep up with {', '.join(bloated)}",
+            "`vacuum analyze` them now; then raise autovacuum_vacuum_cost_limit.",
+        )
     largest = found[0] if found else None
     size = f"; the largest, {largest['name']}, has {_megabytes(largest['bytes'])}" if largest else ""
-    return [ok("tables", f"autovacuum keeps up{size}")]
+    return ok("tables", f"autovacuum keeps up{size}")
 
 
 def _megabytes(amount: int) -> str:
