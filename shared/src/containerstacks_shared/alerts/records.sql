@@ -1,7 +1,7 @@
 -- Alerts: whose turn it is to check, what is open, and what is to be sent.
 
 -- name: claim_look
--- The row's lock makes this process the one that looks, until its transaction ends; nobody waits for it. A clock that was
+-- The row's lock makes this process the one that looks, until its transaction ends; the others do not wait for it. A clock that was
 -- set back must not end all looking.
 select seen
   from alert_looks

@@ -1,5 +1,5 @@
 -- name: instances
--- The price of an hour that starts now; the one that runs charge where no plan is known. A held or broken one is not told.
+-- The price of an hour that starts now; the one that runs charge where no plan is known. Held and invalid prices are left out.
 select i.id, i.label, i.status, coalesce(p.name, i.plan_id) as plan, configured_region(i.configuration) as region,
        case when i.created_at between '0001-01-02' and '9999-12-30' then i.created_at end as created_at,
        case when r.problem is distinct from 'negative_price' and h.vps_plan_id is null

@@ -8,7 +8,7 @@ select paused, reason, changed_by, changed_at
   from billing_control;
 
 -- name: pause
--- Of two who pause, the first one's reason stands until somebody lets billing go on.
+-- When two operators pause, the first one's reason stands until billing is resumed.
 update billing_control
    set paused = true, reason = $1, changed_by = $2, changed_at = clock_now(), amount_owed = null,
        amount_payable = null

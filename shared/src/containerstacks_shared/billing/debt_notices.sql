@@ -1,4 +1,4 @@
--- Notices for the debt hook: messages of the topic `debt` in the outbox. What waits since before Christ is told as in owed_hours.sql.
+-- Notices for the debt hook: messages of the topic `debt` in the outbox. Dates before Christ are shown as in owed_hours.sql.
 
 -- name: overdue_debts
 -- Open for longer than the grace $1, and not noted yet for some of the receivers $2. At most $3.
@@ -26,8 +26,8 @@ select id, sum(hour_to - hour_from)::bigint as hours, sum(hourly_rate * (hour_to
  group by id;
 
 -- name: withdraw
--- The debt was closed before anybody was told, or while nobody could be: a late alarm would only do harm. What is being
--- told at this moment is left alone until its outcome is known.
+-- The debt was closed before its notice was delivered: a late alarm would only do harm. A delivery in progress is left
+-- alone until its outcome is known.
 update outbox_messages n
    set outcome = 'withdrawn', ended_at = clock_now(), awaits_end = n.attempts > 0
   from vps_debts d
@@ -39,7 +39,7 @@ update outbox_messages n
    and (d.settled_at is not null or d.written_off_at is not null);
 
 -- name: settled_debts
--- Closed, and the receiver was told that they were open, or may have been: an attempt that failed can have had its
+-- Closed debts whose receiver knows, or may know, that they were open: an attempt that failed can have had its
 -- effect. At most $1.
 select d.id as vps_debt_id, d.vps_instance_id, d.organization_id, d.opened_at, told.receiver,
        greatest(coalesce(failed.billing_period_start, d.opened_at), '0001-01-02 00:00+00') as since,

@@ -11,8 +11,8 @@ select d.id, d.organization_id
  limit $1;
 
 -- name: debt_details
--- What is unpaid of each open debt now; $1 organizations, $2 the database's time. Held hours are owed, but nobody knows yet at which price. What waits since before Christ is told as in
--- owed_hours.sql.
+-- What is unpaid of each open debt now; $1 organizations, $2 the database's time. Held hours are owed, but their price is not
+-- decided yet. Dates before Christ are shown as in owed_hours.sql.
 with queue as materialized (
     select * from billing_queue($1, $2)
 )

@@ -6,7 +6,7 @@ select wanted.id
  order by wanted.id;
 
 -- name: explain
--- $1 entries, or NULL for every one that nobody explained yet. The first explanation stands.
+-- $1 entries, or NULL for all that are unexplained. The first explanation stands.
 insert into ledger_explanations (wallet_ledger_entry_id, reason, author)
 select e.id, $2, $3
   from wallet_ledger_entries e

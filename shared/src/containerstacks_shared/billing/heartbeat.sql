@@ -48,7 +48,7 @@ update billing_daemon_status
  where daemon_instance_id = $1;
 
 -- name: beat_once
--- Of a single run, which holds no role. Its own name of a biller: nobody takes it for the daemon.
+-- Of a single run, which holds no role. Its biller has a name of its own, so that it is not mistaken for the daemon.
 insert into billing_daemon_status (daemon_instance_id, status, started_at, heartbeat_at, metadata)
 values ($1, 'running', clock_now(), clock_now(), $2)
     on conflict (daemon_instance_id) do update
@@ -59,7 +59,7 @@ delete from billing_daemon_status
  where daemon_instance_id = $1;
 
 -- name: hand_back
--- Nobody of ours bills, or is there to take over: the original application may resume at its next tick.
+-- No biller of ours is active or standing by: the original application may resume at its next tick.
 update billing_daemon_status
    set heartbeat_at = null
  where metadata ? 'biller'

@@ -197,7 +197,7 @@ begin
          where w.id = e.wallet_id
            and e.amount <> 0
     ), credited as (
-        -- In the books of whoever holds the wallet now, like the entry: it may have changed hands since it paid.
+        -- In the books of the wallet's present owner, like the entry: it may have changed hands since it paid.
         select r.*, w.organization_id, e.id as entry_id,
                wallet_balance(w.balance) + sum(r.amount) over (partition by r.wallet_id order by r.id) as balance_after
           from refunded r
@@ -245,7 +245,7 @@ begin
     perform from leaderships where role = 'billing_run' for update;
     -- So that the snapshot below sees every top-up that committed first.
     perform lock_paying_wallets(array[write_off_hours.organization]);
-    -- Not the session's own clock, which could be set ahead: hours to come are nobody's to forgive.
+    -- Not the session's own clock, which could be set ahead: future hours cannot be forgiven.
     moment := clock_present();
     with queue as materialized (
         select * from billing_queue(array[write_off_hours.organization], moment)
@@ -271,7 +271,7 @@ begin
                moment
           from decision
     ), cycle_written as (
-        -- No run, no debit: what tells it from a charge that was refunded.
+        -- No run and no debit, unlike a charge that was refunded.
         insert into vps_billing_cycles
             (id, vps_instance_id, organization_id, billing_period_start, billing_period_end, hourly_rate, total_amount,
              status, payment_transaction_id, metadata, billing_correction_id, created_at, updated_at)

@@ -38,7 +38,7 @@ select owed.hours, owed.since, unpaid.hours as hours_unpaid, unpaid.since as unp
                 and not exists (select from vps_instances i where i.id = gone.id)) as debt) as unpaid;
 
 -- name: stalled_since
--- Where the oldest hour starts that has been due for longer than $1 and waits for nobody but the biller: no run has
+-- Where the oldest hour starts that has been due for longer than $1 and waits only for the biller: no run has
 -- found it unpayable (it would be a debt), and no price of its instance's plans is held. NULL when there is none.
 with held as materialized (
     select distinct r.plan_id, r.region

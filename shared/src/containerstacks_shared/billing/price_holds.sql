@@ -45,7 +45,7 @@ returning vps_plan_id, reason;
 select correct_held_rates($1);
 
 -- name: lift_corrected
--- Nothing out of proportion is left: the hold ends by itself. released_by stays NULL, for nobody approved the price.
+-- Nothing out of proportion is left: the hold ends by itself. released_by stays NULL, since no operator approved the price.
 update price_holds q
    set released_at = clock_now()
  where q.released_at is null

@@ -71,7 +71,7 @@ having max(coalesce(finished_at, started_at)) > clock_now() + interval '1 minute
 
 -- name: series
 -- What the runs did per step ($1) over the last $2, by when they began (billing_runs_started_at). Every step is
--- there: one in which no run began has none. An interrupted run ended when somebody noticed: that is no duration.
+-- there: one in which no run began has none. An interrupted run has no duration: it was closed only when the next run noticed it.
 -- Bins are UTC: date_bin counts from an origin that begins a day.
 with steps as (
     select generate_series(date_bin($1::interval, clock_now() - $2::interval, '2000-01-01 00:00:00+00') + $1::interval,

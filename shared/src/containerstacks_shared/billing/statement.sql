@@ -113,7 +113,7 @@ with entry as materialized (
        and c.created_at < $3
 )
 select line.wallet_id, line.recorded_at, line.kind, line.hour, line.vps_instance_id,
-       -- An instance that belongs to somebody else by now is looked for by its id.
+       -- An instance that has changed hands since is found by its id.
        coalesce(instance.label, (select label from vps_instances where id = line.vps_instance_id),
                 (select label from deleted_vps_instances where id = line.vps_instance_id)) as label,
        line.hourly_rate,

@@ -52,7 +52,7 @@ select c.id::text as key,
  order by key;
 
 -- name: inherited_debits_without_cycle
--- Money taken by a run that was killed before it wrote the cycle. Links being what they are, sums per organization tell.
+-- Money taken by a run that was killed before it wrote the cycle. There are no reliable links, so sums per organization are compared.
 select organization_id::text as key,
        format('hourly debits of %s, hourly cycles of %s', debited, charged) as detail
   from (select organization_id, sum(debited) as debited, sum(charged) as charged

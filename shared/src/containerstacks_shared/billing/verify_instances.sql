@@ -33,7 +33,7 @@ select vps_instance_id::text as key,
  order by key, detail;
 
 -- name: periods_beyond_last_billed
--- Invariant 1: the chain ends at last_billed_at, or somebody moved the mark by hand.
+-- Invariant 1: the chain ends at last_billed_at, or the mark was moved by hand.
 select i.id::text as key,
        format('billed until %s, but last_billed_at says %s', latest.billed_until, coalesce(i.last_billed_at::text, 'never')) as detail
   from (select vps_instance_id, max(billing_period_end) as billed_until

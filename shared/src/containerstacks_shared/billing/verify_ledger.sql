@@ -55,7 +55,7 @@ select e.id::text as key,
  order by e.id;
 
 -- name: unexplained_entries
--- Invariant 3: a movement that no transaction stands behind, and who wrote it; until somebody has found out why.
+-- Invariant 3: a movement without a transaction behind it, and who wrote it; until it is explained.
 select e.id::text as key,
        format('wallet %s moved by %s to %s at %s, written by %s (%s)', e.wallet_id, e.amount, e.balance_after,
               e.recorded_at, e.written_by, coalesce(nullif(e.application_name, ''), 'no application name')) as detail
@@ -66,7 +66,7 @@ select e.id::text as key,
  order by e.id;
 
 -- name: refunds_unlike_their_cycles
--- Each refund gives one cycle's money back, by somebody's decision; or the application's own, by the guard's: of a cycle, or
+-- Each refund gives one cycle's money back, by an operator's decision; or the application's own, by the guard's: of a cycle, or
 -- of a debit that never got one.
 select t.id::text as key,
        format('refund of %s for cycle %s, which is %s at %s', t.amount, t.provider_transaction_id,

@@ -120,7 +120,7 @@ select o.id::text as key,
  order by key;
 
 -- name: written_off_by_nobody
--- Invariant 6: what is owed is written off by somebody's decision about it, or with its whole organization. Each is on record, with
+-- Invariant 6: what is owed is written off by an operator's decision about it, or with its whole organization. Each is on record, with
 -- the moment at which it was made, and an organization may be there again since.
 select closed.key, closed.detail
   from (select d.id::text as key, format('%s hours before its deletion were written off by nobody''s decision', d.hours_owed) as detail,

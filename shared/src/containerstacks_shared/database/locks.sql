@@ -49,7 +49,7 @@ select pid,
   from end_stuck_sessions();
 
 -- name: try_lock_shared
--- Shared by any number of sessions: it shows that somebody is there, not who acts.
+-- Shared by any number of sessions: it shows that a candidate is there, not who acts.
 select pg_try_advisory_lock_shared($1, $2);
 
 -- name: unlock_shared

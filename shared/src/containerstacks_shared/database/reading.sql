@@ -7,7 +7,7 @@ select pg_current_wal_insert_lsn()::text as position,
 
 -- name: standby_position
 -- Asked of the standby. Nothing is missing when it has replayed all that the primary had written; else everything up to
--- the last commit that it replayed is there, by the primary's clock. NULL when it cannot tell: it has replayed none since it
+-- the last commit that it replayed is there, by the primary's clock. NULL when it does not know: it has replayed none since it
 -- started. With the primary away there is no position to compare, and this server's clock has to do.
 select pg_is_in_recovery() as is_standby,
        case

@@ -30,7 +30,7 @@ select size.name || ' (' || region.city || ')', size.provider_plan_id, provider.
        size.base_price + region.surcharge, size.markup_price,
        jsonb_build_object('vcpus', size.vcpus, 'memory', size.memory_mb, 'disk', size.disk_mb, 'transfer', size.transfer_gb,
                           'region', region.slug, 'type_class', size.type_class),
-       -- Withdrawn in one region; whoever has it keeps it.
+       -- Withdrawn in one region; its instances keep it.
        not (size.provider_plan_id = 'g6-standard-6' and region.slug = 'ap-south'),
        clock_now() - interval '800 days'
   from (values ('Nano 1 GB', 'g6-nanode-1', 5.00, 1.00, 1, 1024, 25600, 1000, 'nanode'),
@@ -191,7 +191,7 @@ select i.id, i.status
  limit 1;
 
 -- name: change_status
--- $3 what it was: somebody else's change stands.
+-- $3 what it was: a change by another writer stands.
 update vps_instances
    set status = $2::text
  where id = $1::uuid

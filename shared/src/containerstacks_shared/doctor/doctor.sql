@@ -29,7 +29,7 @@ select count(*)
    and tgenabled = 'D';
 
 -- name: oldest_transaction
--- How long the oldest transaction of anybody has been open in this database.
+-- For how long the oldest transaction has been open in this database.
 select max(clock_timestamp() - xact_start) as open_for
   from pg_stat_activity
  where datname = current_database()

@@ -182,5 +182,5 @@ select exists (select from vps_counts_now where amount < 0
                select from totals_now where amount < 0);
 
 -- name: announce_counts
--- In the transaction that changed the counts, so that whoever hears it reads what it is about.
+-- In the transaction that changed the counts, so that its listeners read what it is about.
 select pg_notify('counts_changed', '');

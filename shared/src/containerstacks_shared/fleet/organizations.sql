@@ -9,7 +9,7 @@ select id, name, slug
 
 -- name: search_organizations
 -- By id, slug, a part of the name, or the beginning of a member's address. $1 what was typed, $2 the same as a pattern of
--- `like`, $3 how many. A sequential scan: for a page on which somebody types.
+-- `like`, $3 how many. A sequential scan: for searches by people.
 select o.id, o.name, o.slug
   from organizations o
  where o.id::text = lower($1)

@@ -6,7 +6,7 @@ select id, name, role_of(id, role) as role
  where id = $1;
 
 -- name: find_by_email
--- Exactly as written: the original's unique key tells cases apart.
+-- Exactly as written: the original's unique key is case-sensitive.
 select id, name, role_of(id, role) as role, password_hash
   from users
  where email = $1;

@@ -1,7 +1,7 @@
 -- Sessions and leaders of this database, from its catalogue.
 
 -- name: leaders
--- Each role with a term, who took it last, and whether anybody holds its lock now. $1 the class of our locks, $2 the
+-- Each role with a term, who took it last, and whether its lock is held now. $1 the class of our locks, $2 the
 -- roles and $3 their numbers, side by side.
 select l.role, l.term, l.holder, l.taken_at,
        exists (select from pg_locks k

@@ -46,7 +46,7 @@ select extract(epoch from date_trunc('minute', clock_now()) + interval '1 minute
 
 -- name: series
 -- Averages per step ($2) over the last $3, from rows of the resolution $1. Every step is there: one in which
--- nobody looked has no samples and no amounts.
+-- there was no look has no samples and no amounts.
 with steps as (
     select generate_series(date_bin($2::interval, clock_now() - $3::interval, '2000-01-01 00:00:00+00') + $2::interval,
                            clock_now(),

@@ -15,7 +15,7 @@ values ($1, $2, $3, $4, $5, $6)
 returning id;
 
 -- name: change
--- Two at once under one name: the second is refused by the unique key, which nobody meets but by design.
+-- Two at once under one name: the unique key refuses the second, which happens only on purpose.
 update incident_templates
    set name = $1,
        title = $2,

@@ -68,7 +68,7 @@ end;
 $$;
 create trigger containerstacks_log after update on billing_control
     for each row when (old.paused is distinct from new.paused) execute function log_actions();
--- A hold that ended by itself was released by nobody.
+-- A hold that ended by itself has no releasing operator.
 create trigger containerstacks_log after update on price_holds
     for each row when (old.released_at is null and new.released_at is not null and new.released_by is not null)
     execute function log_actions();

@@ -21,7 +21,7 @@ select register_rates(array_agg(plan_id), array_agg(region))
          union
         select plan_id, rate_region from vps_instances) as named;
 
--- What the plans cost before, nobody wrote down.
+-- Earlier prices were never recorded.
 select record_plan_versions(null, '-infinity');
 
 insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after)

@@ -1,7 +1,7 @@
 -- Money back, and hours forgiven: what an operator decided, by whom and why. The rows that it changed carry its id.
 -- Whoever deletes an organization forgives what it owes, and is on record, too.
 -- A refunded cycle keeps its run and becomes `refunded`; its hours stay covered. A written-off cycle has no run and
--- no debit: it is `refunded` from the beginning, and covers hours that nobody pays.
+-- no debit: it is `refunded` from the beginning, and covers hours that are never paid.
 create table billing_corrections (
     id bigint generated always as identity primary key,
     kind text not null check (kind in ('refund', 'write_off', 'organization_deleted')),

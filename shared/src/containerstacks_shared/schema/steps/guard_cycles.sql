@@ -111,7 +111,7 @@ begin
         reason := 'not due yet';
     end if;
     if new.status = 'failed' then
-        -- What follows from a charge that was refused, or would have been: nobody is to chase the customer for it.
+        -- What follows from a charge that was refused, or would have been: the customer must not be chased for it.
         if reason is not null or biller_is_alive(present) then
             perform note_refused_charge() where new.metadata ->> 'reason' is distinct from 'wallet_deduction_failed';
             return null;
@@ -142,7 +142,7 @@ create trigger containerstacks_guard_inserted before insert on vps_billing_cycle
     execute function guard_application_cycle();
 
 -- The application was killed, or lost its connection, between debit and cycle: nobody will ever say that those hours are paid,
--- so whoever bills next bills them. Called before each run; a cycle that comes after all is refused.
+-- so our next run bills them. Called before each run; a cycle that comes after all is refused.
 create function give_back_lost_debits() returns bigint
     language plpgsql security definer set search_path = public, pg_temp
     as $$

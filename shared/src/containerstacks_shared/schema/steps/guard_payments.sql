@@ -104,7 +104,7 @@ begin
             -- The ledger says so already.
             update wallets set balance = balance_meant where id = touched.id;
         end if;
-        -- Half a cent is the application's rounding; more would have been somebody's money.
+        -- Half a cent is the application's rounding; more would have been real money.
         if abs(balance_meant - touched.balance) > 0.005 then
             insert into guard_interventions (kind, organization_id, wallet_id, payment_transaction_id, amount)
             values ('mended', touched.organization_id, touched.id, payment.id, balance_meant - touched.balance);

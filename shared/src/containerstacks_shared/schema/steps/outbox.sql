@@ -22,7 +22,7 @@ create table outbox_messages (
     ended_at timestamptz,
     last_error text,
     check ((outcome is null) = (ended_at is null)),
-    -- Each is told once.
+    -- Each is sent once.
     unique (topic, subject_id, event, receiver)
 );
 create index outbox_messages_waiting on outbox_messages (topic, receiver, id) where outcome is null;

@@ -338,7 +338,7 @@ create table staff_roles (
     changed_at timestamptz not null default clock_now()
 );
 
--- What somebody may do as: an administrator of the application is one here, and its NULL gives no rights.
+-- The role that counts here: an administrator of the application is one here, and its NULL gives no rights.
 create function role_of(wanted_id uuid, role_of_application text) returns text
     language sql stable
     as $$

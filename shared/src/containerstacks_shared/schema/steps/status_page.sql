@@ -9,7 +9,7 @@ create table component_states (
 );
 
 -- A row stands for so many minutes from started_at on, and tells how many of them were spent in each state: an hour is
--- its minutes added up, a day its hours. A minute in which nobody looked is in no row.
+-- its minutes added up, a day its hours. A minute without a look is in no row.
 create table component_history (
     started_at timestamptz not null,
     component text not null,
@@ -62,7 +62,7 @@ create table incident_updates (
 );
 create index incident_updates_incident on incident_updates (incident_id, id);
 
--- What administrators begin an incident with. Nothing here is shown to anybody else.
+-- Templates that administrators begin an incident with; nobody else sees them.
 create table incident_templates (
     id bigint generated always as identity primary key,
     name text not null unique check (length(name) between 1 and 100),

@@ -61,7 +61,7 @@ create function revoke_api_key(api_key_id uuid) returns boolean
     )
     select exists (select from revoked);
 $$;
--- Rows that somebody else holds are left out: to note a use is worth no wait.
+-- Rows that others have locked are skipped: noting a use is not worth a wait.
 create function note_api_key_uses(api_key_ids uuid[]) returns void
     language sql volatile security definer set search_path = public, pg_temp
     as $$
