@@ -173,16 +173,6 @@ async def test_the_end_of_its_terminal_ends_it_though_the_sessions_leader_waits(
     await up.nothing_is_left()
 
 
-async def test_its_own_address_in_the_environment_is_no_given_database(up: Up) -> None:
-    await up.start("--no-demo")
-    address = (up.data / "database-url").read_text(encoding="ascii").strip()
-    assert await up.stop() == 0
-    up.environment["DATABASE_URL"] = address
-    await up.start("--no-demo")
-    assert "Using the database at" not in up.output
-    assert await up.stop() == 0
-
-
 async def test_one_port_moves_all_three(up: Up) -> None:
     for name in ("PORT", "BILLING_DAEMON_PORT", "STATS_AGGREGATOR_PORT"):
         del up.environment[name]

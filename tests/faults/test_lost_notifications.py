@@ -1,18 +1,15 @@
 """Notifications that do not arrive: they cost at most five seconds, and never the truth."""
 
 import asyncpg
-import pytest
 
-from containerstacks_shared.core.errors import DatabaseUnsuitable
 from containerstacks_shared.database.db import ADVISORY_LOCK_CLASS, HINT_LOCK
-from containerstacks_shared.database.suitability import assert_suitable
 from containerstacks_web.database import LISTENER
 from containerstacks_web.live.feed import SNAPSHOT_FEED
 from support import fleet, promises
 from support.dark_proxy import dark_proxy
 from support.packages import needs
 from support.pgbouncer import pgbouncer
-from support.waiting import eventually, time_limit
+from support.waiting import eventually
 from support.web_site import Site, open_site
 
 LISTENING = (
@@ -65,28 +62,6 @@ async def test_a_listener_behind_a_proxy_that_went_dark_costs_no_more(
         await add_instance(connection)
         await eventually(lambda: shows(site, 1), promises.SHOWN_WITHOUT_HINT_SECONDS)
         proxy.go_light()
-
-
-@needs("pgbouncer")
-async def test_a_transaction_pooler_in_between_by_mistake_is_refused_at_the_start(database_url: str) -> None:
-    async with pgbouncer(database_url) as pooled:
-        with pytest.raises(DatabaseUnsuitable, match="DATABASE_LISTEN_URL"):
-            await assert_suitable(pooled, pooled, test_clock=False)
-
-
-@needs("pgbouncer")
-async def test_a_transaction_pooler_with_a_direct_connection_beside_it_serves(
-    database_url: str, connection: asyncpg.Connection
-) -> None:
-    async with (
-        pgbouncer(database_url) as pooled,
-        open_site(pooled, database_listen_url=database_url) as site,
-        site.client.ws_connect("/ws/status") as browser,
-    ):
-        await add_instance(connection)
-        async with time_limit("no browser heard of the change", within=promises.SHOWN_WITHOUT_HINT_SECONDS):
-            while (await browser.receive_json())["vps"]["total"] != 1:
-                pass
 
 
 @needs("pgbouncer")

@@ -18,9 +18,9 @@ from containerstacks_shared.billing.run import RunSummary, run_hourly_billing
 from containerstacks_shared.billing.verify import Finding, Severity, verify
 from containerstacks_shared.core.settings import BillingSettings, load_settings
 from containerstacks_shared.database import db
-from support import databases
+from support import databases, fleet
 from support.clock import shift_clock
-from support.fleet import Organization
+from support.fleet import Organization, Plan
 
 
 @dataclass
@@ -53,6 +53,12 @@ class Billing:
             stop=stop,
             lock_timeout=lock_timeout,
         )
+
+    async def bill_instance(self, organization: Organization, plan: Plan, *, hours_due: float) -> UUID:
+        """Add an instance that owes so many hours, and run."""
+        instance = await fleet.add_instance(self.connection, organization, plan, hours_due=hours_due)
+        await self.run()
+        return instance
 
     async def pass_time(self, duration: timedelta) -> None:
         self.offset += duration

@@ -169,8 +169,7 @@ async def test_what_nobody_paid_stays_and_is_settled_as_ever(
     billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     poor = await fleet.add_organization(connection, balance="0.01")
-    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
-    await billing.run()
+    instance = await billing.bill_instance(poor, plan, hours_due=3)
     await verified(billing)
     await move_to(billing, datetime(2031, 2, 10, 12, tzinfo=UTC))
     assert await archived(billing, FEBRUARY) == [ArchivedMonth(JANUARY, cycles=1, left=0)]

@@ -36,8 +36,7 @@ async def idle(
     hours: int = request.param
     poor = await fleet.add_organization(connection, balance="0.02", slug="poor")
     instance = await fleet.add_instance(connection, poor, plan, hours_due=2)
-    await fleet.add_instance(connection, organization, plan, hours_due=2)
-    await billing.run()
+    await billing.bill_instance(organization, plan, hours_due=2)
     await billing.credit(poor, f"{hours / 100:.2f}")
     for passed in (hours, 1, 1):
         await billing.pass_hours(passed)

@@ -34,8 +34,7 @@ async def test_an_audit_goes_on_from_the_last_clean_one(
     first = await audit(connection)
     second = await audit(connection)
     assert (first.based_on, second.based_on) == (None, first.id)
-    await fleet.add_instance(connection, organization, plan, hours_due=1)
-    await billing.run()
+    await billing.bill_instance(organization, plan, hours_due=1)
     await connection.execute("update vps_billing_cycles set total_amount = 9")
     third = await audit(connection)
     assert (third.based_on, third.is_clean) == (second.id, False)
@@ -81,8 +80,7 @@ async def test_the_last_result_is_there_to_be_read(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
     assert await audit_records.read_last(connection) is None
-    await fleet.add_instance(connection, organization, plan, hours_due=1)
-    await billing.run()
+    await billing.bill_instance(organization, plan, hours_due=1)
     await audit(connection)
     clean = await audit_records.read_last(connection)
     assert clean is not None
@@ -232,8 +230,7 @@ async def test_rounding_losses_are_one_line_for_each_instance(adopted: Connectio
 async def test_the_original_going_on_beside_us_is_no_gap(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
-    await billing.run()
+    instance = await billing.bill_instance(organization, plan, hours_due=2)
     await billing.pass_hours(3)
     # It billed an hour while all of ours were down, and moved the mark, cutting its periods to milliseconds.
     await connection.execute(

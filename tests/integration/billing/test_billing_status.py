@@ -161,8 +161,7 @@ async def test_the_last_run_is_that_of_either_biller(
     poor: Organization,
     plan: Plan,
 ) -> None:
-    await fleet.add_instance(connection, organization, plan, hours_due=2)
-    await billing.run()
+    await billing.bill_instance(organization, plan, hours_due=2)
     await fleet.add_instance(connection, organization, plan, hours_due=3)
     await fleet.add_instance(connection, poor, plan, hours_due=1)
     await billing.run(biller=Biller.BUILTIN)

@@ -32,8 +32,7 @@ async def test_a_debt_goes_with_its_instance_and_is_settled_by_its_new_owners_mo
     owners = [await fleet.add_organization(connection, balance="0") for _ in range(2)]
     # Whichever is billed first: both directions must do.
     for giver, taker in (owners, reversed(owners)):
-        instance = await fleet.add_instance(connection, giver, plan, hours_due=2)
-        await billing.run()
+        instance = await billing.bill_instance(giver, plan, hours_due=2)
         await connection.execute(
             "update vps_instances set organization_id = $2 where id = $1", instance, taker.id
         )
@@ -53,8 +52,7 @@ async def test_a_wallet_that_is_handed_over_leaves_the_books_of_the_one_and_open
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
     other = await fleet.add_organization(connection, balance=None)
-    await fleet.add_instance(connection, organization, plan, hours_due=3)
-    await billing.run()
+    await billing.bill_instance(organization, plan, hours_due=3)
     await connection.execute("update wallets set organization_id = $1, balance = balance - 7", other.id)
     await connection.execute("update vps_instances set organization_id = $1", other.id)
     await billing.pass_hours(2)

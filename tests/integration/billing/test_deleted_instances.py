@@ -16,8 +16,7 @@ DELETE_ORGANIZATION = "delete from organizations where id = $1"
 async def test_the_last_whole_hours_of_a_deleted_instance_are_billed(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=1)
-    await billing.run()
+    instance = await billing.bill_instance(organization, plan, hours_due=1)
     await billing.pass_hours(2.5)
     await connection.execute(DELETE_INSTANCE, instance)
     await billing.pass_hours(40)
@@ -94,8 +93,7 @@ async def test_deleting_a_whole_organization_writes_its_hours_off_on_record(
     billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     poor = await fleet.add_organization(connection, balance="0.01")
-    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
-    await billing.run()
+    instance = await billing.bill_instance(poor, plan, hours_due=3)
     await connection.execute(DELETE_ORGANIZATION, poor.id)
     gone = await connection.fetchrow("select * from deleted_vps_instances where id = $1", instance)
     assert gone is not None
@@ -112,8 +110,7 @@ async def test_deleting_a_whole_organization_writes_its_hours_off_on_record(
 async def test_deleting_an_organization_writes_off_what_its_deleted_instances_still_owed(
     billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    in_debt = await fleet.add_instance(connection, poor, plan, hours_due=3)
-    await billing.run()
+    in_debt = await billing.bill_instance(poor, plan, hours_due=3)
     await connection.execute(DELETE_INSTANCE, in_debt)
     never_tried = await fleet.add_instance(connection, poor, plan, hours_due=2)
     await connection.execute(DELETE_INSTANCE, never_tried)
@@ -159,8 +156,7 @@ async def test_truncating_the_organizations_writes_everything_off(
     billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     poor = await fleet.add_organization(connection, balance="0.01")
-    await fleet.add_instance(connection, poor, plan, hours_due=2)
-    await billing.run()
+    await billing.bill_instance(poor, plan, hours_due=2)
     await connection.execute("truncate organizations cascade")
     summary = await billing.run()
     assert summary.charged.instances_unpaid == 0
@@ -172,8 +168,7 @@ async def test_truncating_the_organizations_writes_everything_off(
 async def test_an_instance_inserted_again_under_its_id_goes_on_where_it_was_billed_to(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
-    await billing.run()
+    instance = await billing.bill_instance(organization, plan, hours_due=2)
     await connection.execute("create temporary table kept as select * from vps_instances")
     await connection.execute(DELETE_INSTANCE, instance)
     await connection.execute("insert into vps_instances select * from kept")

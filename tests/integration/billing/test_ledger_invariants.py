@@ -54,8 +54,7 @@ async def lived_in(
     await fleet.add_instance(connection, organization, plan, hours_due=1)
     refunded = await fleet.add_instance(connection, organization, "g7-never-heard-of", hours_due=5)
     deleted = await fleet.add_instance(connection, organization, plan, hours_due=2.5)
-    await fleet.add_instance(connection, poor, plan, hours_due=9)
-    await billing.run()
+    await billing.bill_instance(poor, plan, hours_due=9)
     await connection.execute("update vps_plans set base_price = 12.30")
     await billing.pass_hours(3)
     await connection.execute("delete from vps_instances where id = $1", deleted)
@@ -195,8 +194,7 @@ async def test_currencies_not_mixed(billing: Billing, connection: asyncpg.Connec
         currency: await fleet.add_wallet(connection, organization.id, balance="1.00", currency=currency)
         for currency in ("EUR", "USD", "GBP")
     }
-    await fleet.add_instance(connection, organization, plan, hours_due=200)
-    await billing.run()
+    await billing.bill_instance(organization, plan, hours_due=200)
     await billing.credit(organization, "0.50")
     balances = {currency: await billing.balance(wallet) for currency, wallet in wallets.items()}
     assert balances == {"EUR": 1, "USD": Decimal("0.50"), "GBP": 1}
@@ -208,8 +206,7 @@ async def test_currencies_not_mixed(billing: Billing, connection: asyncpg.Connec
 async def test_reversal_is_compensation_never_deletion(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
-    await billing.run()
+    instance = await billing.bill_instance(organization, plan, hours_due=2)
     (cycle,) = await billing.cycles(instance)
     entries = await billing.entries(organization.wallet_id)
     await refund_cycle(connection, UUID(str(cycle["id"])), reason="outage", author="tests")

@@ -38,8 +38,7 @@ async def live(billing: Billing, rich: Organization, plan: Plan) -> None:
     for status in ("stopped", "suspended", None):
         await fleet.add_instance(connection, rich, plan, status=status, hours_due=1)
     await fleet.add_instance(connection, poor, plan, hours_due=3)
-    await fleet.add_instance(connection, leaver, plan, hours_due=3)
-    await billing.run()
+    await billing.bill_instance(leaver, plan, hours_due=3)
     await billing.pass_hours(2.7)
     await connection.execute("update vps_instances set plan_id = $2 where id = $1", resized, odd.reference)
     await connection.execute("update vps_plans set base_price = 14.60 where id = $1", plan.id)

@@ -23,8 +23,7 @@ async def insert(connection: asyncpg.Connection, table: str, row: Mapping[str, o
 async def test_a_plan_that_is_deleted_and_made_anew_in_one_transaction_costs_what_it_says_then(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=1)
-    await billing.run()
+    instance = await billing.bill_instance(organization, plan, hours_due=1)
     await billing.pass_hours(1)
     async with connection.transaction():
         await connection.execute("delete from vps_plans where id = $1", plan.id)
@@ -48,14 +47,12 @@ async def test_an_organization_that_is_made_again_under_its_id_owes_nothing(
 ) -> None:
     first = await fleet.add_organization(connection, balance="0.01")
     in_debt = await fleet.add_instance(connection, first, plan, hours_due=3)
-    deleted = await fleet.add_instance(connection, first, plan, hours_due=2)
-    await billing.run()
+    deleted = await billing.bill_instance(first, plan, hours_due=2)
     assert len(await billing.open_debts()) == 2
     await connection.execute("delete from vps_instances where id = $1", deleted)
     await fleet.delete_and_restore(connection, first.id)
     wallet = await fleet.add_wallet(connection, first.id, balance="5.00")
-    again = await fleet.add_instance(connection, first, plan, hours_due=2)
-    await billing.run()
+    again = await billing.bill_instance(first, plan, hours_due=2)
     assert await billing.balance(wallet) == Decimal("5.00") - 2 * RATE
     assert await billing.hours_billed(again) == 2
     assert await billing.open_debts() == {}
@@ -79,8 +76,7 @@ async def test_no_earlier_deletion_excuses_a_debt_that_is_written_off_in_secret(
 ) -> None:
     again = await fleet.add_organization(connection, balance="0")
     await fleet.delete_and_restore(connection, again.id)
-    instance = await fleet.add_instance(connection, again, plan, hours_due=2)
-    await billing.run()
+    instance = await billing.bill_instance(again, plan, hours_due=2)
     assert await billing.verify() == []
     await connection.execute(
         f"update vps_debts set written_off_at = clock_now(), billing_correction_id = (select {decision}"
@@ -112,8 +108,7 @@ async def test_money_is_first_what_a_wallet_lacks(
     billing: Billing, connection: asyncpg.Connection, plan: Plan, balance: str
 ) -> None:
     organization = await fleet.add_organization(connection, balance=balance)
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
-    await billing.run()
+    instance = await billing.bill_instance(organization, plan, hours_due=2)
     assert await billing.hours_billed(instance) == 0
     assert await billing.balance(organization.wallet_id) == Decimal(balance)
     await billing.credit(organization, "3.01")
@@ -141,8 +136,7 @@ async def test_what_refunded_money_paid_for_is_refunded_too(
     billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     organization = await fleet.add_organization(connection, balance="0.01")
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
-    await billing.run()
+    instance = await billing.bill_instance(organization, plan, hours_due=2)
     for _ in range(2):
         (cycle,) = await billing.cycles(instance)
         await refund_cycle(connection, cycle["id"], reason="down", author="tests")

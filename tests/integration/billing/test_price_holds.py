@@ -41,13 +41,9 @@ async def is_held(connection: asyncpg.Connection) -> bool:
 
 
 @pytest.fixture
-async def instance(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> UUID:
+async def instance(billing: Billing, organization: Organization, plan: Plan) -> UUID:
     """Give an instance whose plan charged 0.01 for an hour, and whose next hour has just begun."""
-    identifier = await fleet.add_instance(connection, organization, plan, hours_due=1)
-    await billing.run()
-    return identifier
+    return await billing.bill_instance(organization, plan, hours_due=1)
 
 
 async def test_a_typing_error_holds_its_plan_and_nobody_else(
@@ -259,8 +255,7 @@ async def test_an_old_hour_paid_late_says_nothing_about_the_price_of_today(
     billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     debtor = await fleet.add_organization(connection, balance="0")
-    await fleet.add_instance(connection, debtor, plan, hours_due=1)
-    await billing.run()
+    await billing.bill_instance(debtor, plan, hours_due=1)
     await set_price(connection, plan, "36.50")
     await billing.pass_hours(2)
     await billing.run()

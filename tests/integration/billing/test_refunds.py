@@ -61,8 +61,7 @@ async def test_a_refunded_cycle_gives_its_money_back_and_deletes_nothing(
 async def test_refunded_hours_are_never_billed_again(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=3)
-    await billing.run()
+    instance = await billing.bill_instance(organization, plan, hours_due=3)
     await refunds.refund_cycle(connection, await only_cycle(connection), **OPERATOR)
     await billing.run()
     assert await billing.hours_billed(instance) == 0
@@ -76,8 +75,7 @@ async def test_refunded_hours_are_never_billed_again(
 async def test_a_second_refund_of_a_cycle_changes_nothing(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
-    await fleet.add_instance(connection, organization, plan, hours_due=3)
-    await billing.run()
+    await billing.bill_instance(organization, plan, hours_due=3)
     cycle = await only_cycle(connection)
     await refunds.refund_cycle(connection, cycle, **OPERATOR)
     before = await billing.everything()
@@ -180,8 +178,7 @@ async def test_a_refund_survives_a_top_up_and_a_charge_at_the_same_time(
 async def test_money_goes_back_into_the_wallet_that_paid(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
-    await fleet.add_instance(connection, organization, plan, hours_due=3)
-    await billing.run()
+    await billing.bill_instance(organization, plan, hours_due=3)
     older = await fleet.add_wallet(connection, organization.id, balance="7")
     await connection.execute("update wallets set created_at = now() - interval '1 year' where id = $1", older)
     await refunds.refund_cycle(connection, await only_cycle(connection), **OPERATOR)
@@ -192,8 +189,7 @@ async def test_money_goes_back_into_the_wallet_that_paid(
 async def test_with_the_paying_wallet_gone_money_goes_to_the_one_that_pays_today(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
-    await fleet.add_instance(connection, organization, plan, hours_due=3)
-    await billing.run()
+    await billing.bill_instance(organization, plan, hours_due=3)
     await connection.execute("delete from wallets where id = $1", organization.wallet_id)
     another = await fleet.add_wallet(connection, organization.id, balance="7")
     await fleet.add_wallet(connection, organization.id, balance="7", currency="EUR")
@@ -218,8 +214,7 @@ async def test_a_refund_settles_debts_like_any_money_that_comes_in(
     billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     poor = await fleet.add_organization(connection, balance="0.02")
-    instance = await fleet.add_instance(connection, poor, plan, hours_due=2)
-    await billing.run()
+    instance = await billing.bill_instance(poor, plan, hours_due=2)
     await billing.pass_hours(1)
     await billing.run()
     assert instance in await billing.open_debts()
@@ -269,8 +264,7 @@ async def test_a_run_that_is_going_on_is_not_refunded(connection: asyncpg.Connec
 async def test_the_database_itself_refuses_to_refund_a_cycle_twice(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
-    await fleet.add_instance(connection, organization, plan, hours_due=3)
-    await billing.run()
+    await billing.bill_instance(organization, plan, hours_due=3)
     cycle = await only_cycle(connection)
     await refunds.refund_cycle(connection, cycle, **OPERATOR)
     await connection.execute("update vps_billing_cycles set status = 'billed' where id = $1", cycle)

@@ -124,8 +124,7 @@ async def test_a_month_is_cut_where_the_money_moved(
 ) -> None:
     await billing.pass_time(timedelta(days=21, hours=11))
     assert (await clock_now(connection)).strftime("%d %H") == "31 23"
-    await fleet.add_instance(connection, organization, plan, hours_due=3)
-    await billing.run()
+    await billing.bill_instance(organization, plan, hours_due=3)
     await billing.pass_hours(2)
     await billing.run()
     await billing.pass_time(timedelta(days=40))
@@ -148,8 +147,7 @@ async def test_each_wallet_has_its_own_balance(
 ) -> None:
     await fleet.add_wallet(connection, organization.id, balance="40", currency="EUR")
     gone = await fleet.add_wallet(connection, organization.id, balance="7")
-    await fleet.add_instance(connection, organization, plan, hours_due=1)
-    await billing.run()
+    await billing.bill_instance(organization, plan, hours_due=1)
     await connection.execute("delete from wallets where id = $1", gone)
     async with open_statement(connection, organization=str(organization.id), month=MARCH) as statement:
         closing = {wallet.currency: wallet.closing for wallet in statement.wallets}
@@ -191,8 +189,7 @@ async def test_a_deleted_organization_and_its_instances_keep_their_statement(
 async def test_also_damaged_rows_add_up_because_the_rest_is_said_to_be_unexplained(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan, damage: str
 ) -> None:
-    await fleet.add_instance(connection, organization, plan, hours_due=2)
-    await billing.run()
+    await billing.bill_instance(organization, plan, hours_due=2)
     await connection.execute(damage)
     lines = await lines_of(connection, organization)
     assert lines[-1].balance == Decimal("99.98")

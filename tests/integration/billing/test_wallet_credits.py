@@ -63,15 +63,6 @@ async def test_the_same_reference_again_changes_nothing(
     assert await connection.fetchval("select count(*) from payment_transactions") == 1
 
 
-async def test_one_reference_said_many_times_at_once_is_credited_once(
-    billing: Billing, organization: Organization
-) -> None:
-    credits_given = await credit_at_once(billing, organization, ["payment-1"] * 8)
-    assert sorted(credit.written for credit in credits_given) == [False] * 7 + [True]
-    assert await billing.balance(organization.wallet_id) == Decimal(105)
-    assert await billing.verify() == []
-
-
 async def test_many_references_at_once_are_all_credited(billing: Billing, organization: Organization) -> None:
     await credit_at_once(billing, organization, [f"payment-{number}" for number in range(8)])
     assert await billing.balance(organization.wallet_id) == Decimal(140)

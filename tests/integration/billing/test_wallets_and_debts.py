@@ -35,8 +35,7 @@ async def test_the_oldest_usd_wallet_pays_and_the_others_stay_untouched(
         )
         for name, currency, age in (("new", "USD", 1), ("old", "USD", 9), ("oldest", "EUR", 99))
     }
-    await fleet.add_instance(connection, organization, plan, hours_due=3)
-    await billing.run()
+    await billing.bill_instance(organization, plan, hours_due=3)
     balances = {name: await billing.balance(wallet) for name, wallet in wallets.items()}
     assert balances == {"new": Decimal(5), "old": Decimal("4.97"), "oldest": Decimal(5)}
 
@@ -46,8 +45,7 @@ async def test_a_second_wallet_does_not_help_out_when_the_oldest_is_empty(
 ) -> None:
     organization = await fleet.add_organization(connection, balance="0.01")
     second = await fleet.add_wallet(connection, organization.id, balance="5.00")
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=3)
-    await billing.run()
+    instance = await billing.bill_instance(organization, plan, hours_due=3)
     assert await billing.hours_billed(instance) == 1
     assert await billing.balance(second) == Decimal(5)
 
@@ -64,8 +62,7 @@ async def test_wallets_of_one_moment_are_told_apart_by_their_ids(
         ],
         key=lambda wallet: wallet.bytes,
     )
-    await fleet.add_instance(connection, organization, plan, hours_due=3)
-    await billing.run()
+    await billing.bill_instance(organization, plan, hours_due=3)
     assert await billing.balance(first) == Decimal("0.97")
     assert [await billing.balance(wallet) for wallet in others] == [Decimal(1)] * 3
 
@@ -111,8 +108,7 @@ async def test_a_balance_that_is_not_a_number_pays_nothing(
     billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     organization = await fleet.add_organization(connection, balance="NaN")
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
-    await billing.run()
+    instance = await billing.bill_instance(organization, plan, hours_due=2)
     assert await billing.hours_billed(instance) == 0
     assert (await billing.open_debts())[instance]["reason"] == "insufficient_balance"
 
@@ -178,10 +174,9 @@ async def test_of_hours_that_begin_together_the_older_instances_go_first(
 
 
 async def test_a_debt_writes_one_failed_cycle_however_often_it_is_tried(
-    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
+    billing: Billing, poor: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, poor, plan, hours_due=1)
-    await billing.run()
+    instance = await billing.bill_instance(poor, plan, hours_due=1)
     opened_at = (await billing.open_debts())[instance]["opened_at"]
     for _ in range(3):
         await billing.pass_hours(1)
@@ -196,8 +191,7 @@ async def test_a_debt_writes_one_failed_cycle_however_often_it_is_tried(
 async def test_a_debt_is_settled_when_money_arrives_and_history_keeps_it(
     billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
-    await billing.run()
+    instance = await billing.bill_instance(poor, plan, hours_due=3)
     await billing.credit(poor, "5.00")
     assert await is_debt_payable(connection)
     summary = await billing.run(trigger=RunTrigger.TOP_UP)
@@ -215,10 +209,9 @@ async def test_a_debt_is_settled_when_money_arrives_and_history_keeps_it(
 
 
 async def test_a_long_debt_is_paid_in_part_and_stays_the_same_debt(
-    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
+    billing: Billing, poor: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, poor, plan, hours_due=100)
-    await billing.run()
+    instance = await billing.bill_instance(poor, plan, hours_due=100)
     debt = (await billing.open_debts())[instance]["id"]
     await billing.credit(poor, "0.40")
     summary = await billing.run()
@@ -236,8 +229,7 @@ async def test_a_long_debt_is_paid_in_part_and_stays_the_same_debt(
 async def test_an_instance_that_owes_again_later_has_a_new_debt(
     billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, poor, plan, hours_due=1)
-    await billing.run()
+    instance = await billing.bill_instance(poor, plan, hours_due=1)
     await billing.credit(poor, "0.01")
     await billing.run()
     await billing.pass_hours(1)
@@ -262,8 +254,7 @@ async def test_after_a_top_up_only_debtors_with_money_are_billed(
 async def test_money_that_is_partly_spent_elsewhere_at_once_still_settles_a_debt(
     billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    await fleet.add_instance(connection, poor, plan, hours_due=1)
-    await billing.run()
+    await billing.bill_instance(poor, plan, hours_due=1)
     await billing.credit(poor, "5.00")
     # The application charges for something else before anybody looks.
     await connection.execute("update wallets set balance = 4.50")
@@ -275,8 +266,7 @@ async def test_money_that_is_partly_spent_elsewhere_at_once_still_settles_a_debt
 async def test_a_top_up_that_began_before_a_run_and_ended_after_it_settles_a_debt(
     billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    await fleet.add_instance(connection, poor, plan, hours_due=1)
-    await billing.run()
+    await billing.bill_instance(poor, plan, hours_due=1)
     async with another_session(billing.dsn) as application, application.transaction():
         await application.execute("select now()")
         await billing.run()
@@ -289,8 +279,7 @@ async def test_a_top_up_that_began_before_a_run_and_ended_after_it_settles_a_deb
 async def test_money_that_covers_no_hour_is_not_worth_a_run(
     billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    await fleet.add_instance(connection, poor, plan, hours_due=2)
-    await billing.run()
+    await billing.bill_instance(poor, plan, hours_due=2)
     await billing.credit(poor, "0.009")
     assert not await is_debt_payable(connection)
     await billing.credit(poor, "0.004", reference="payment-2")
@@ -304,8 +293,7 @@ async def test_a_debt_without_wallet_is_settled_once_there_is_one(
     billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     organization = await fleet.add_organization(connection, balance=None)
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
-    await billing.run()
+    instance = await billing.bill_instance(organization, plan, hours_due=2)
     await fleet.add_wallet(connection, organization.id, balance="1.00")
     assert await is_debt_payable(connection)
     await billing.run(trigger=RunTrigger.TOP_UP)

@@ -104,8 +104,7 @@ async def test_what_a_clock_that_stood_ahead_has_dated_counts_from_when_it_is_no
 async def test_nothing_is_withdrawn_while_the_clock_stands_behind(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
-    await billing.run()
+    instance = await billing.bill_instance(organization, plan, hours_due=2)
     await connection.execute("delete from vps_instances where id = $1", instance)
     before = await connection.fetch("select * from deleted_vps_instances")
     await billing.pass_time(timedelta(days=-30))

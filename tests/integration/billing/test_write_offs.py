@@ -32,8 +32,7 @@ async def forgive(billing: Billing, organization: Organization) -> WriteOff:
 async def test_forgiven_hours_are_cycles_of_their_own_that_say_so_and_move_no_money(
     billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
-    await billing.run()
+    instance = await billing.bill_instance(poor, plan, hours_due=3)
     entries = await billing.entries(poor.wallet_id)
     assert await forgive(billing, poor) == WriteOff(1, 3, Decimal("0.03"), debts_closed=1)
     assert await billing.balance(poor.wallet_id) == Decimal("0.004")
@@ -58,10 +57,9 @@ async def test_forgiven_hours_are_cycles_of_their_own_that_say_so_and_move_no_mo
 
 
 async def test_the_chain_goes_on_where_the_forgiven_hours_end(
-    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
+    billing: Billing, poor: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
-    await billing.run()
+    instance = await billing.bill_instance(poor, plan, hours_due=3)
     await forgive(billing, poor)
     await billing.credit(poor, "1")
     await billing.run()
@@ -76,10 +74,9 @@ async def test_the_chain_goes_on_where_the_forgiven_hours_end(
 
 
 async def test_a_new_debt_can_open_after_an_old_one_was_forgiven(
-    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
+    billing: Billing, poor: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
-    await billing.run()
+    instance = await billing.bill_instance(poor, plan, hours_due=3)
     await forgive(billing, poor)
     await billing.pass_hours(1)
     await billing.run()
@@ -109,8 +106,7 @@ async def test_one_instance_alone_can_be_forgiven(
     billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
     forgiven = await fleet.add_instance(connection, poor, plan, hours_due=3)
-    kept = await fleet.add_instance(connection, poor, plan, hours_due=3)
-    await billing.run()
+    kept = await billing.bill_instance(poor, plan, hours_due=3)
     done = await write_offs.write_off_instance(connection, forgiven, **OPERATOR)
     assert done == WriteOff(1, 3, Decimal("0.03"), debts_closed=1)
     assert set(await billing.open_debts()) == {kept}
@@ -125,8 +121,7 @@ async def test_an_organization_without_a_wallet_can_be_forgiven(
     billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     walletless = await fleet.add_organization(connection, balance=None)
-    await fleet.add_instance(connection, walletless, plan, hours_due=3)
-    await billing.run()
+    await billing.bill_instance(walletless, plan, hours_due=3)
     assert (await forgive(billing, walletless)).hours == 3
     assert await billing.open_debts() == {}
     assert await billing.verify() == []
@@ -135,8 +130,7 @@ async def test_an_organization_without_a_wallet_can_be_forgiven(
 async def test_the_last_hours_of_a_deleted_instance_can_be_forgiven(
     billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
-    await billing.run()
+    instance = await billing.bill_instance(poor, plan, hours_due=3)
     await connection.execute("delete from vps_instances")
     assert (await write_offs.write_off_instance(connection, instance, **OPERATOR)).hours == 3
     assert await connection.fetchval("select hours_owed from deleted_vps_instances") == 0
@@ -145,10 +139,9 @@ async def test_the_last_hours_of_a_deleted_instance_can_be_forgiven(
 
 
 async def test_hours_that_the_wallet_pays_for_are_billed_and_not_forgiven(
-    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
+    billing: Billing, poor: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
-    await billing.run()
+    instance = await billing.bill_instance(poor, plan, hours_due=3)
     await billing.credit(poor, "0.01")
     before = await billing.everything()
     with pytest.raises(BillingBusy, match="pays for 1 of these hours"):
@@ -174,8 +167,7 @@ async def test_who_owes_nothing_is_forgiven_nothing(
 async def test_hours_held_because_of_their_price_are_not_forgiven(
     billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
-    await billing.run()
+    instance = await billing.bill_instance(poor, plan, hours_due=3)
     await connection.execute(
         "insert into price_holds (vps_plan_id, reason, hourly_rate) values ($1, 'far too dear', 9)",
         plan.id,
@@ -187,8 +179,7 @@ async def test_hours_held_because_of_their_price_are_not_forgiven(
 async def test_write_offs_at_the_same_time_forgive_each_hour_once(
     billing: Billing, database_url: str, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
-    await billing.run()
+    instance = await billing.bill_instance(poor, plan, hours_due=3)
 
     async def of_organization() -> WriteOff:
         async with billing.pool.acquire() as session:
@@ -279,8 +270,7 @@ async def test_an_instance_that_moves_meanwhile_is_forgiven_in_its_new_owners_na
 async def test_forgiven_hours_cannot_be_refunded(
     billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
-    await billing.run()
+    instance = await billing.bill_instance(poor, plan, hours_due=3)
     await forgive(billing, poor)
     (cycle,) = await billing.cycles(instance, status="refunded")
     with pytest.raises(ContainerStacksError, match="was written off"):
@@ -298,8 +288,7 @@ async def test_the_unknown_are_named(connection: asyncpg.Connection) -> None:
 async def test_the_database_itself_refuses_to_bill_forgiven_hours(
     billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
-    instance = await fleet.add_instance(connection, poor, plan, hours_due=3)
-    await billing.run()
+    instance = await billing.bill_instance(poor, plan, hours_due=3)
     await forgive(billing, poor)
     await billing.credit(poor, "1")
     # By hand, past the guard that keeps marks.

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from containerstacks_shared.core.errors import LeadershipLost
 from containerstacks_shared.database import db
 from containerstacks_shared.database.db import ADVISORY_LOCK_CLASS, HINT_LOCK
-from containerstacks_shared.database.locks import LOCK_CLASS, Leadership, Role
+from containerstacks_shared.database.locks import Leadership, Role
 from containerstacks_shared.database.notify import Channel, Listener
 from containerstacks_shared.fleet import counts
 from containerstacks_shared.process.runtime import Job
@@ -188,24 +188,6 @@ async def nothing_below_zero(connection: asyncpg.Connection) -> bool:
 
 async def no_more_drift(connection: asyncpg.Connection) -> bool:
     return (await counts.read_vps_statistics(connection)).total == 0
-
-
-async def test_a_standby_takes_over_when_the_leaders_session_dies(
-    database_url: str, connection: asyncpg.Connection
-) -> None:
-    async with aggregator(database_url), aggregator(database_url):
-        await eventually(lambda: connection.fetchval(LEADER))
-        before = await connection.fetchval(LEADER)
-
-        leader = await connection.fetchval(LEADER_SESSION, LOCK_CLASS, Role.STATS_AGGREGATOR.number)
-        await connection.execute("select pg_terminate_backend($1)", leader)
-
-        async def succeeded() -> bool:
-            return bool(await connection.fetchval(LEADER) > before)
-
-        await eventually(succeeded, promises.SUCCEEDED_SECONDS)
-        await fleet.add_user(connection)
-        await becomes(lambda: counts.pending_deltas(connection), 0)
 
 
 async def test_a_replaced_leader_neither_folds_nor_repairs(
