@@ -30,6 +30,7 @@ from support.processes import LOCALHOST, Service, free_port
 _CLIENTS = size("BENCH_LIVE_CLIENTS", 2_000)
 _FAN_OUT = size("BENCH_LIVE_FAN_OUT", 5_000)
 _COMMITS = size("BENCH_LIVE_COMMITS", 40)
+_TURNS = 4
 _FLEET = 10_000
 _SETTLE_SECONDS = 1.0
 _PATIENCE_SECONDS = 30.0
@@ -179,13 +180,13 @@ async def _beside_a_stalled_one(dsn: str) -> Result:
 
 
 async def _in_turns(
-    real: tuple[Process, Writer], floor: tuple[Process, Writer], *, rate: float, commits: int, turns: int = 4
+    real: tuple[Process, Writer], floor: tuple[Process, Writer], *, rate: float, commits: int
 ) -> tuple[list[float], list[float]]:
     """Measure both by turns, so that whatever else the machine does meets both."""
     found: tuple[list[float], list[float]] = ([], [])
-    for _ in range(turns):
+    for _ in range(_TURNS):
         for (browsers, writer), known in zip((real, floor), found, strict=True):
-            await writer.commit_at(rate, max(1, commits // turns))
+            await writer.commit_at(rate, max(1, commits // _TURNS))
             await asyncio.sleep(_SETTLE_SECONDS)
             made = writer.take_commits()
             known.extend(latencies(made, await seen_by_all(browsers, made)))

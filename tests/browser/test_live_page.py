@@ -57,9 +57,9 @@ async def open_live(chromium: Chromium, web: Service) -> Page:
     return page
 
 
-async def expect_value(page: Page, path: str, text: str, within: float = LIMIT_SECONDS) -> None:
+async def expect_value(page: Page, path: str, text: str) -> None:
     await expect(page.locator(f"[data-value='{path}'][data-format]").first).to_have_text(
-        text, timeout=within * 1000
+        text, timeout=LIMIT_SECONDS * 1000
     )
 
 

@@ -12,18 +12,15 @@ def as_interval(offset: timedelta) -> str:
     return f"{offset // timedelta(microseconds=1)} microseconds"
 
 
-async def shift_clock(
-    connection: Connection, offset: timedelta, *, pool: Pool | None = None, also: tuple[Connection, ...] = ()
-) -> None:
-    """Let `clock_now()` be `offset` away from now: in new sessions, in `connection`, in those of `also`.
+async def shift_clock(connection: Connection, offset: timedelta, *, pool: Pool | None = None) -> None:
+    """Let `clock_now()` be `offset` away from now: in new sessions and in `connection`.
 
     Sessions read the database's setting when they begin, so those of `pool` are renewed at their next use.
     """
     interval = as_interval(offset)
     name = await connection.fetchval("select quote_ident(current_database())")
     await connection.execute(f"alter database {name} set {SETTING} = '{interval}'")
-    for session in (connection, *also):
-        await shift_session(session, offset)
+    await shift_session(connection, offset)
     if pool is not None:
         await pool.expire_connections()
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 import aiohttp
 
 from support.processes import LOCALHOST, SCRIPTS, free_port
-from support.waiting import LIMIT_SECONDS, eventually
+from support.waiting import eventually
 
 # The first start makes a database and a fleet, on a machine that runs other tests too.
 START_SECONDS: Final = 90.0
@@ -157,8 +157,8 @@ class Up:
                     found[int(process.name)] = arguments.replace(b"\0", b" ").decode()
         return found
 
-    async def nothing_is_left(self, within: float = LIMIT_SECONDS) -> None:
-        await eventually(self._assert_nothing_is_left, within)
+    async def nothing_is_left(self) -> None:
+        await eventually(self._assert_nothing_is_left)
 
     def _assert_nothing_is_left(self) -> bool:
         left = self.processes()

@@ -158,7 +158,7 @@ async def session_waiting_for(connection: Connection, blocker_pid: int, within: 
     return await eventually(blocked, within)
 
 
-async def sessions_waiting(connection: Connection, count: int, within: float = LIMIT_SECONDS) -> None:
+async def sessions_waiting(connection: Connection, count: int) -> None:
     """Wait until `count` sessions of this database wait for locks, for one of each other's or anybody's."""
 
     async def blocked() -> bool:
@@ -168,4 +168,4 @@ async def sessions_waiting(connection: Connection, count: int, within: float = L
         )
         return waiting >= count
 
-    await eventually(blocked, within)
+    await eventually(blocked)

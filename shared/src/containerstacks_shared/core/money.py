@@ -32,9 +32,9 @@ def parse_amount(text: str) -> Decimal:
     return amount
 
 
-def format_amount(amount: Decimal, currency: str = CURRENCY) -> str:
+def format_amount(amount: Decimal) -> str:
     """Show every digit that counts and at least two decimal places: '12.50 USD', '0.027 USD'."""
     digits = f"{amount:,.{DECIMAL_PLACES_MAX}f}"
     whole, _, fraction = digits.partition(".")
     fraction = fraction.rstrip("0").ljust(2, "0")
-    return f"{whole}.{fraction} {currency}"
+    return f"{whole}.{fraction} {CURRENCY}"

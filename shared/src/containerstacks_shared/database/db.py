@@ -68,6 +68,9 @@ IDLE_SESSION_TIMEOUT: Final = timedelta(seconds=5)
 _IDLE_IN_TRANSACTION_TIMEOUT: Final = timedelta(seconds=5)
 _COMMAND_TIMEOUT: Final = timedelta(seconds=30)
 _CONNECT_TIMEOUT_SECONDS: Final = 3.0
+_CLOSE_SECONDS_MAX: Final = 1.0
+_CLOSE_POOL_SECONDS_MAX: Final = 5.0
+_STANDBY_CONNECTIONS_MAX: Final = 5
 # A pooled session is replaced after so many queries.
 _SESSION_QUERIES_MAX: Final = 50_000
 _SESSION_IDLE_MAX: Final = timedelta(minutes=5)
@@ -133,12 +136,12 @@ async def create_pool(
         await asyncio.sleep(_START_PAUSE_SECONDS)
 
 
-async def create_standby_pool(dsn: str, *, service: str, size_max: int = 5) -> Pool:
+async def create_standby_pool(dsn: str, *, service: str) -> Pool:
     """Make a pool for a read-only server that may be down for now: it connects at first use."""
     return await _create_pool(
         dsn,
         service=service,
-        size_max=size_max,
+        size_max=_STANDBY_CONNECTIONS_MAX,
         through_pooler=False,
         command_timeout=_COMMAND_TIMEOUT,
         init_size=0,
@@ -195,10 +198,10 @@ async def _create_pool(
     return pool
 
 
-async def close_pool(pool: Pool, *, seconds: float = 5.0) -> None:
-    """Close the pool once every session is returned, or after `seconds` regardless."""
+async def close_pool(pool: Pool) -> None:
+    """Close the pool once every session is returned, or after a few seconds regardless."""
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(_CLOSE_POOL_SECONDS_MAX):
             await pool.close()
     except UNAVAILABLE:
         pool.terminate()
@@ -240,10 +243,10 @@ async def dedicated_connection(
         raise _refused(dsn, error) from error
 
 
-async def heartbeat(connection: Connection, *, seconds: float = HEARTBEAT_SECONDS) -> None:
+async def heartbeat(connection: Connection) -> None:
     """Talk over the connection. Raises one of `UNAVAILABLE` when no answer comes in time."""
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(HEARTBEAT_SECONDS):
             await connection.execute(_HEARTBEAT)
     except asyncpg.QueryCanceledError as error:
         # Somebody cancelled this session's work, so what it holds is uncertain.
@@ -253,10 +256,10 @@ async def heartbeat(connection: Connection, *, seconds: float = HEARTBEAT_SECOND
         raise ConnectionError(_DEMOTED)
 
 
-async def close_quietly(connection: DedicatedConnection, *, seconds: float = 1.0) -> None:
+async def close_quietly(connection: DedicatedConnection) -> None:
     """Close the connection in order if the server answers in time, else abruptly."""
     with suppress(*UNAVAILABLE):
-        await connection.close(timeout=seconds)
+        await connection.close(timeout=_CLOSE_SECONDS_MAX)
     if not connection.is_closed():
         connection.terminate()
 
