@@ -3,8 +3,10 @@
 import re
 from typing import Any
 
+import asyncpg
 import pytest
 
+from support import web_site
 from support.web_site import Site
 
 EVERYWHERE = (
@@ -65,6 +67,22 @@ async def test_every_answer_is_guarded(site: Site, path: str) -> None:
     assert answer.headers["Referrer-Policy"] == "same-origin"
     assert answer.headers["Server"] == "containerstacks"
     assert "Strict-Transport-Security" not in answer.headers
+
+
+@pytest.mark.parametrize(("path", "policy"), [("/status", None), ("/about", None), ("/login", "same-origin")])
+async def test_only_pages_that_are_somebodys_own_get_a_process_of_their_own(
+    site: Site, path: str, policy: str | None
+) -> None:
+    answer = await site.get(path, accept="text/html")
+    assert answer.headers.get("Cross-Origin-Opener-Policy") == policy
+
+
+async def test_the_status_page_of_somebody_signed_in_is_their_own(
+    site: Site, connection: asyncpg.Connection
+) -> None:
+    key = await web_site.add_api_key(connection, role="user")
+    answer = await site.get("/status", x_api_key=key, accept="text/html")
+    assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
 
 
 async def test_a_request_keeps_the_number_a_proxy_gave_it(site: Site) -> None:

@@ -7,6 +7,7 @@ from multidict import istr
 
 API_KEY_HEADER: Final = istr("X-API-Key")
 CONTENT_POLICY: Final = istr("Content-Security-Policy")
+OPENER_POLICY: Final = istr("Cross-Origin-Opener-Policy")
 RESOURCE_POLICY: Final = istr("Cross-Origin-Resource-Policy")
 SECURITY_HEADERS: Final[Mapping[str, str]] = {
     # Nothing inline, nothing from elsewhere; connect-src 'self' covers the WebSocket too.
@@ -14,7 +15,7 @@ SECURITY_HEADERS: Final[Mapping[str, str]] = {
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self';"
         " form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
-    istr("Cross-Origin-Opener-Policy"): "same-origin",
+    OPENER_POLICY: "same-origin",
     RESOURCE_POLICY: "same-origin",
     istr("Permissions-Policy"): "camera=(), geolocation=(), microphone=()",
     istr("Referrer-Policy"): "same-origin",

@@ -10,6 +10,7 @@ from .client_address import visitor_of
 from .headers import (
     CONTENT_POLICY,
     FRAMED_POLICY,
+    OPENER_POLICY,
     PUBLIC_CACHING,
     RESOURCE_POLICY,
     SECURITY_HEADERS,
@@ -45,6 +46,9 @@ def set_common_headers(request: web.Request, headers: MutableMapping[str, str]) 
             headers[hdrs.CACHE_CONTROL] = "private, no-store"
         else:
             headers.setdefault(hdrs.CACHE_CONTROL, PUBLIC_CACHING if hdrs.ETAG in headers else "no-cache")
+        if headers[hdrs.CACHE_CONTROL] == PUBLIC_CACHING:
+            # Nothing here is anybody's own, and Chromium would begin another process for it: a fifth of first paint.
+            del headers[OPENER_POLICY]
     add_cors_headers(
         headers,
         request.app[SETTINGS],
