@@ -361,6 +361,45 @@ async def test_what_web_did_is_dated_by_the_databases_clock_and_not_by_a_clock_o
         assert began <= first <= last <= await connection.fetchval("select clock_present()"), table
 
 
+async def test_what_web_writes_itself_is_dated_by_the_databases_clock_too(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
+    web = await asyncpg.connect(roles.as_role(database_url, roles.WEB))
+    for offset in ("-1000 hours", "1000 hours"):
+        await web.execute("select set_config('containerstacks.clock_offset', $1, false)", offset)
+        await roles.begin_run(web)
+        for statement in (
+            "insert into billing_audits (is_full) values (true)",
+            "insert into price_holds (vps_plan_id, reason, hourly_rate) values (gen_random_uuid(), 'why', 1)",
+            (
+                "with told as (insert into incidents (kind, title, impact, status, components)"
+                "              values ('incident', 'what', 'minor', 'monitoring', '{web}') returning id)"
+                " insert into incident_updates (incident_id, status, body, author)"
+                " select id, 'monitoring', 'what', 'me'"
+                " from told"
+            ),
+            (
+                "insert into incident_templates (name, title, body, impact, components, changed_by)"
+                " values (gen_random_uuid(), 'what', 'what', 'minor', '{web}', 'me')"
+            ),
+            "insert into alerts (kind, subject, summary) values ('price_held', gen_random_uuid(), 'what')",
+            (
+                "insert into outbox_messages (topic, subject_id, event, receiver, payload)"
+                " values ('alert', 1, gen_random_uuid(), 'me', '{}')"
+            ),
+        ):
+            await web.execute(statement)
+    await web.close()
+    defaults = await connection.fetch(
+        "select adrelid::regclass::text as owner, attname::text as name"
+        "  from pg_attrdef join pg_attribute on attrelid = adrelid and attnum = adnum"
+        " where pg_get_expr(adbin, adrelid) like '%clock_%'"
+    )
+    for owner, name in defaults:
+        shifted = f"select {name} from {owner} where abs(extract(epoch from {name} - now())) > 100 * 3600"
+        assert not await connection.fetch(shifted), (owner, name)
+
+
 # The script -------------------------------------------------------------------------------------
 
 

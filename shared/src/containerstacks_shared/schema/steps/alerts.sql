@@ -6,7 +6,7 @@ create table alerts (
     -- What it is about, where there may be several: an organization's id, a plan's id.
     subject text not null default '',
     summary text not null,
-    noticed_at timestamptz not null default clock_now(),
+    noticed_at timestamptz not null default now() + clock_offset(),
     opened_at timestamptz,
     resolved_at timestamptz,
     check (resolved_at is null or opened_at is not null)

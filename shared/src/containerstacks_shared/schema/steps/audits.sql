@@ -4,7 +4,7 @@ create table billing_audits (
     id bigint generated always as identity primary key,
     is_full boolean not null,
     based_on bigint references billing_audits (id),
-    started_at timestamptz not null default clock_now(),
+    started_at timestamptz not null default now() + clock_offset(),
     finished_at timestamptz,
     covered_run_id bigint,
     covered_ledger_entry_id bigint,

@@ -14,9 +14,9 @@ create table outbox_messages (
     batch text,
     -- The receiver is to hear how the subject ends, which nobody has noted yet.
     awaits_end boolean not null default false,
-    created_at timestamptz not null default clock_now(),
+    created_at timestamptz not null default now() + clock_offset(),
     attempts integer not null default 0,
-    next_attempt_at timestamptz not null default clock_now(),
+    next_attempt_at timestamptz not null default now() + clock_offset(),
     claimed_until timestamptz,
     outcome text check (outcome in ('delivered', 'given_up', 'withdrawn')),
     ended_at timestamptz,

@@ -143,7 +143,7 @@ create table billing_runs (
     trigger text not null check (trigger in ('start', 'schedule', 'once', 'top_up')),
     holder text not null,
     term bigint not null,
-    started_at timestamptz not null default clock_now(),
+    started_at timestamptz not null default now() + clock_offset(),
     finished_at timestamptz,
     status text not null default 'running' check (status in ('running', 'succeeded', 'failed', 'interrupted')),
     instances_billed bigint not null default 0,
@@ -183,7 +183,7 @@ create table price_holds (
     hourly_rate_before numeric(18, 8),
     hourly_rate_max numeric,
     hourly_rate numeric(18, 8) not null,
-    since timestamptz not null default clock_now(),
+    since timestamptz not null default now() + clock_offset(),
     released_at timestamptz,
     released_by text,
     release_reason text
@@ -282,7 +282,7 @@ create table vps_debts (
     vps_instance_id uuid not null,
     organization_id uuid not null,
     reason text not null check (reason in ('insufficient_balance', 'no_wallet')),
-    opened_at timestamptz not null default clock_now(),
+    opened_at timestamptz not null default now() + clock_offset(),
     vps_billing_cycle_id uuid not null,
     settled_at timestamptz,
     written_off_at timestamptz,
@@ -335,7 +335,7 @@ create table staff_roles (
     user_id uuid primary key references users (id) on delete cascade,
     role text check (role in ('auditor', 'billing')),
     changed_by text not null,
-    changed_at timestamptz not null default clock_now()
+    changed_at timestamptz not null default now() + clock_offset()
 );
 
 -- The role that counts here: an administrator of the application is one here, and its NULL gives no rights.

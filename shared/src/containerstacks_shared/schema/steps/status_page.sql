@@ -32,8 +32,8 @@ create table incidents (
     impact text not null check (impact in ('none', 'minor', 'major', 'critical')),
     status text not null,
     components text[] not null check (cardinality(components) > 0),
-    created_at timestamptz not null default clock_now(),
-    updated_at timestamptz not null default clock_now(),
+    created_at timestamptz not null default now() + clock_offset(),
+    updated_at timestamptz not null default now() + clock_offset(),
     -- When an incident began, if that was before it was published.
     started_at timestamptz check (started_at <= created_at),
     closed_at timestamptz,
@@ -58,7 +58,7 @@ create table incident_updates (
     status text not null,
     body text not null check (length(body) between 1 and 5000),
     author text not null,
-    created_at timestamptz not null default clock_now()
+    created_at timestamptz not null default now() + clock_offset()
 );
 create index incident_updates_incident on incident_updates (incident_id, id);
 
@@ -71,7 +71,7 @@ create table incident_templates (
     impact text not null check (impact in ('none', 'minor', 'major', 'critical')),
     components text[] not null check (cardinality(components) > 0),
     changed_by text not null,
-    changed_at timestamptz not null default clock_now()
+    changed_at timestamptz not null default now() + clock_offset()
 );
 
 -- Whoever writes: every open page hears of it.
