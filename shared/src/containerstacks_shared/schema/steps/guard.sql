@@ -10,12 +10,13 @@
 -- `alter database … set containerstacks.guard = 'off'` leaves the application alone, from each session's next start on.
 
 alter table wallet_ledger_entries
-    -- Only the running transaction finds its own entries by it: another cluster counts from the beginning again.
+    -- By these two the running transaction finds its own entries. Another cluster counts from the beginning again, and only that
+    -- transaction began then.
     add column transaction_id xid8,
-    drop constraint wallet_ledger_entries_kind_check,
-    add constraint wallet_ledger_entries_kind_check
-        check (kind in ('opening', 'charge', 'credit', 'refund', 'application', 'unexplained', 'closing'));
-alter table wallet_ledger_entries alter column transaction_id set default pg_current_xact_id();
+    add column transaction_began_at timestamptz;
+alter table wallet_ledger_entries
+    alter column transaction_id set default pg_current_xact_id(),
+    alter column transaction_began_at set default now();
 
 -- Hourly debits of the application whose cycle has not come yet. Nearly always empty: the cycle follows within milliseconds,
 -- unless the application died in between; then its money is given back, and the row says so to a cycle that comes after all.
@@ -61,7 +62,8 @@ create function guard_is_on() returns boolean
     return coalesce(current_setting('containerstacks.guard', true), '') <> 'off';
 
 -- Whoever bills writes its heartbeat before its first charge, and every few seconds. In PL/pgSQL, as all that the guard asks
--- of each charge: a function in SQL is planned again in each transaction.
+-- of each charge: a function in SQL is planned again in each transaction. For the same reason such a charge is few statements,
+-- and its functions are called by assignment: PERFORM makes a query of a call.
 create function biller_is_alive(moment timestamptz) returns boolean
     language plpgsql stable
     as $$

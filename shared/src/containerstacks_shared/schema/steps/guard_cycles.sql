@@ -118,7 +118,17 @@ begin
         end if;
         return new;
     end if;
-    debit := take_application_debit(new, instance_label);
+    -- Nearly always the application links the right one.
+    delete from application_debits d
+     where d.payment_transaction_id = new.payment_transaction_id
+       and d.organization_id = new.organization_id
+       and d.label = instance_label
+       and d.given_back_at is null
+       and abs(d.amount - new.total_amount) < 0.00005
+    returning * into debit;
+    if not found then
+        debit := take_application_debit(new, instance_label);
+    end if;
     if reason is null then
         if not lives then
             -- Deleted since it was charged: its last hours are paid up to here.

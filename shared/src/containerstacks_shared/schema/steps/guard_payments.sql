@@ -13,35 +13,44 @@ create function metadata_amount(metadata jsonb, key text) returns numeric
 
 -- Refuse --------------------------------------------------------------------------------------------
 
--- Raises where an hourly charge is not the application's to make. It waited for our batch to write its wallet, so what it sees
--- here are our marks.
-create function refuse_application_charge(charge payment_transactions, label text, hours integer) returns void
+-- Raises where an hourly charge is not the application's to make, else returns true. The charge waited for our batch to write its
+-- wallet, so what it sees here are our marks.
+create function allow_application_charge(organization uuid, label text, hours integer) returns boolean
     language plpgsql
     as $$
 declare
     -- Of this statement, not of its transaction, which may have waited for a run of ours; and the database's, not the session's.
     present constant timestamptz := clock_present();
+    ours_is_alive boolean;
+    is_due boolean;
 begin
-    if biller_is_alive(present) then
-        perform note_refused_charge();
+    -- One hour less will do, because an early version rounds hours up: if that was one too many, its cycle shows it.
+    -- The application reads times in milliseconds, and its clock need not be the database's to the second.
+    select exists (
+               select from billing_daemon_status
+                where metadata ? 'biller'
+                  and heartbeat_at > present - interval '10 seconds'
+           ),
+           exists (
+               select from vps_instances i
+                where i.organization_id = organization
+                  and i.label = allow_application_charge.label
+                  and date_trunc('milliseconds', coalesce(i.last_billed_at, i.created_at))
+                      + greatest(hours - 1, 1) * interval '1 hour' <= present + interval '1 minute'
+           )
+      into ours_is_alive, is_due;
+    if is_due and not ours_is_alive then
+        return true;
+    end if;
+    perform note_refused_charge();
+    if ours_is_alive then
         raise exception 'hourly charge refused: ContainerStacks bills this database'
             using errcode = 'object_not_in_prerequisite_state',
                   hint = 'alter database … set containerstacks.guard = ''off'' lets the application charge.';
     end if;
-    -- One hour less will do, because an early version rounds hours up: if that was one too many, its cycle shows it.
-    -- The application reads times in milliseconds, and its clock need not be the database's to the second.
-    if not exists (
-        select from vps_instances i
-         where i.organization_id = charge.organization_id
-           and i.label = refuse_application_charge.label
-           and date_trunc('milliseconds', coalesce(i.last_billed_at, i.created_at))
-               + greatest(hours - 1, 1) * interval '1 hour' <= present + interval '1 minute'
-    ) then
-        perform note_refused_charge();
-        raise exception 'hourly charge refused: % hours of % are not due', hours, label
-            using errcode = 'object_not_in_prerequisite_state',
-                  hint = 'ContainerStacks has billed them, or the instance was renamed or deleted meanwhile.';
-    end if;
+    raise exception 'hourly charge refused: % hours of % are not due', hours, label
+        using errcode = 'object_not_in_prerequisite_state',
+              hint = 'ContainerStacks has billed them, or the instance was renamed or deleted meanwhile.';
 end;
 $$;
 
@@ -68,14 +77,14 @@ begin
                wallet_balance(w.balance) - coalesce(moved.amount, 0) as balance_before
           from wallets w
           left join lateral (
-              select e.id, e.amount, e.kind, e.transaction_id, e.recorded_at
+              select e.id, e.amount, e.kind, e.transaction_id, e.transaction_began_at
                 from wallet_ledger_entries e
                where e.wallet_id = w.id
                order by e.id desc
                limit 1) as moved
                  on moved.kind = 'unexplained'
                 and moved.transaction_id = pg_current_xact_id()
-                and moved.recorded_at >= now() + clock_offset()
+                and moved.transaction_began_at = now()
          where w.organization_id = payment.organization_id
            and (moved.amount = payment.amount
                 or is_absolute
@@ -149,7 +158,9 @@ declare
     label text;
     last_word text;
     hours integer;
+    allowed boolean;
     settled record;
+    paying_wallet_id uuid;
 begin
     if not guard_is_on() then
         return new;
@@ -167,19 +178,38 @@ begin
             hours := left(last_word, -2)::integer;
             label := left(label, -length(last_word) - 2);
         end if;
-        perform refuse_application_charge(new, label, hours);
+        allowed := allow_application_charge(new.organization_id, label, hours);
     end if;
     if new.status is distinct from 'completed' or new.metadata ->> 'wallet_type' = 'hosting' then
         return new;
     end if;
-    settled := settle_application_payment(new);
-    new.wallet_ledger_entry_id := settled.entry_id;
-    if settled.entry_id is null and tg_op = 'INSERT' and new.metadata ? 'balance_after' then
+    -- Nearly always the organization has one wallet, and this transaction moved it by just that amount.
+    update wallet_ledger_entries
+       set kind = 'application'
+     where id = (select latest.id
+                   from wallet_ledger_entries latest
+                  where latest.wallet_id = (select (array_agg(w.id))[1]
+                                              from wallets w
+                                             where w.organization_id = new.organization_id
+                                            having count(*) = 1)
+                  order by latest.id desc
+                  limit 1)
+       and kind = 'unexplained'
+       and transaction_id = pg_current_xact_id()
+       and transaction_began_at = now()
+       and amount = new.amount
+    returning id, wallet_id into new.wallet_ledger_entry_id, paying_wallet_id;
+    if not found then
+        settled := settle_application_payment(new);
+        new.wallet_ledger_entry_id := settled.entry_id;
+        paying_wallet_id := settled.wallet_id;
+    end if;
+    if new.wallet_ledger_entry_id is null and tg_op = 'INSERT' and new.metadata ? 'balance_after' then
         new.wallet_ledger_entry_id := explain_earlier_movement(new);
     end if;
     if is_hourly then
         insert into application_debits (payment_transaction_id, organization_id, wallet_id, label, hours, amount)
-        values (new.id, new.organization_id, settled.wallet_id, label, hours, -new.amount);
+        values (new.id, new.organization_id, paying_wallet_id, label, hours, -new.amount);
     end if;
     return new;
 end;
@@ -196,6 +226,6 @@ create trigger containerstacks_guard_updated before update of status, metadata o
     execute function guard_application_payment();
 
 revoke execute on function
-    refuse_application_charge(payment_transactions, text, integer), settle_application_payment(payment_transactions),
+    allow_application_charge(uuid, text, integer), settle_application_payment(payment_transactions),
     explain_earlier_movement(payment_transactions)
     from public;

@@ -58,7 +58,7 @@ alter table vps_plans
     drop column vcpus, drop column memory_mb, drop column disk_mb, drop column specifications_problem;
 
 drop function application_changes, keep_rate_region, guard_application_payment, guard_application_cycle, keep_last_billed_at, guard_completed_refund, explain_by_refund, give_back_lost_debits, take_application_debit,
-              give_back, explain_earlier_movement, settle_application_payment, refuse_application_charge, note_refused_charge,
+              give_back, explain_earlier_movement, settle_application_payment, allow_application_charge, note_refused_charge,
               biller_is_alive, guard_is_on, metadata_amount;
 drop table application_debits, guard_interventions, guard_installation;
 drop sequence application_charges_refused, application_charge_refused_at;
@@ -76,6 +76,7 @@ drop function vps_plans_changed, count_vps_instances, count_all_time, announce_c
 drop table own_triggers, counts, count_deltas, charges_at_work, vps_history, leaderships, billing_control, billing_runs, hourly_rates, price_holds, last_charged_prices,
            vps_plan_changes, vps_plan_edits, vps_plan_versions, vps_plan_references, moved_marks, deleted_vps_instances, vps_debts, outbox_messages, alerts, alert_looks, wallet_ledger_entries, billing_corrections, ledger_explanations, billing_audits,
            web_sessions, staff_roles;
+drop domain ledger_entry_kind;
 drop function role_of;
 drop table action_log;
 drop table incident_templates, incident_updates, incidents, component_history, component_states;
