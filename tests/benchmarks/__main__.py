@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks import api, auditing, billing, edge, live, painting, results, serving, writers
+from benchmarks import api, auditing, billing, edge, guard, live, painting, results, serving, writers
 from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.local.embedded import EmbeddedPostgres
 from support.databases import DatabaseServer
@@ -25,6 +25,7 @@ async def measure_billing(server: DatabaseServer) -> list[results.Result]:
 MEASUREMENTS = {
     "billing": measure_billing,
     "auditing": auditing.measure,
+    "guard": guard.measure,
     "live": live.measure,
     "writers": writers.measure,
     "serving": serving.measure,
