@@ -69,7 +69,8 @@ OPERATIONS: Final[Mapping[Handler, Operation]] = {
         "getPlatformStatistics",
         "The platform in seven figures",
         "Users, organizations, VPS, containers and tickets of all time; plans and regions of now. Updated"
-        " after `cacheExpiry`. Administrators also get what is there now.",
+        " after `cacheExpiry`. Where the application has no containers, they are 0."
+        " Administrators also get what is there now.",
         PlatformStatisticsDocument,
         Tag.STATUS,
         cached=True,
