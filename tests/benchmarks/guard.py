@@ -147,10 +147,11 @@ async def _own_billing(server: DatabaseServer) -> Result:
     async with fresh_database(server) as (_, connection):
         await make_fleet(connection, _INSTANCES)
         await _charge_everybody(connection)
-        for _ in range(_RUNS):
-            for triggers, known in taken.items():
+        for number in range(_RUNS):
+            # In turn first and second: what was run before leaves its traces in memory.
+            for triggers in list(taken)[:: -1 if number % 2 else 1]:
                 await _switch(connection, triggers)
-                known.append(await _charge_everybody(connection))
+                taken[triggers].append(await _charge_everybody(connection))
     without, guarded = (min(known) for known in taken.values())
     name = f"charging {_INSTANCES:,} due instances ourselves, under the guard"
     return Result(name, guarded, "s", without, guarded / without, "ratio under 1.05")

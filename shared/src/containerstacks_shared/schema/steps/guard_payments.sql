@@ -21,36 +21,28 @@ create function allow_application_charge(organization uuid, label text, hours in
 declare
     -- Of this statement, not of its transaction, which may have waited for a run of ours; and the database's, not the session's.
     present constant timestamptz := clock_present();
-    ours_is_alive boolean;
-    is_due boolean;
 begin
-    -- One hour less will do, because an early version rounds hours up: if that was one too many, its cycle shows it.
-    -- The application reads times in milliseconds, and its clock need not be the database's to the second.
-    select exists (
-               select from billing_daemon_status
-                where metadata ? 'biller'
-                  and heartbeat_at > present - interval '10 seconds'
-           ),
-           exists (
-               select from vps_instances i
-                where i.organization_id = organization
-                  and i.label = allow_application_charge.label
-                  and date_trunc('milliseconds', coalesce(i.last_billed_at, i.created_at))
-                      + greatest(hours - 1, 1) * interval '1 hour' <= present + interval '1 minute'
-           )
-      into ours_is_alive, is_due;
-    if is_due and not ours_is_alive then
-        return true;
-    end if;
-    perform note_refused_charge();
-    if ours_is_alive then
+    if biller_is_alive(present) then
+        perform note_refused_charge();
         raise exception 'hourly charge refused: ContainerStacks bills this database'
             using errcode = 'object_not_in_prerequisite_state',
                   hint = 'alter database … set containerstacks.guard = ''off'' lets the application charge.';
     end if;
-    raise exception 'hourly charge refused: % hours of % are not due', hours, label
-        using errcode = 'object_not_in_prerequisite_state',
-              hint = 'ContainerStacks has billed them, or the instance was renamed or deleted meanwhile.';
+    -- One hour less will do, because an early version rounds hours up: if that was one too many, its cycle shows it.
+    -- The application reads times in milliseconds, and its clock need not be the database's to the second.
+    if not exists (
+        select from vps_instances i
+         where i.organization_id = organization
+           and i.label = allow_application_charge.label
+           and date_trunc('milliseconds', coalesce(i.last_billed_at, i.created_at))
+               + greatest(hours - 1, 1) * interval '1 hour' <= present + interval '1 minute'
+    ) then
+        perform note_refused_charge();
+        raise exception 'hourly charge refused: % hours of % are not due', hours, label
+            using errcode = 'object_not_in_prerequisite_state',
+                  hint = 'ContainerStacks has billed them, or the instance was renamed or deleted meanwhile.';
+    end if;
+    return true;
 end;
 $$;
 
