@@ -208,4 +208,4 @@ async def test_a_setting_that_makes_no_sense_is_told_in_a_line(
     ]:
         settings = {"OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"} | {variable: value}
         refused = await processes.run("containerstacks-web", database_url=database_url, **settings)
-        assert (refused.exit_code, refused.errors.strip()) == (2, line)
+        assert (refused.exit_code, refused.errors.strip()) == (2, f"error: {line}")

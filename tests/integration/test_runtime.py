@@ -175,7 +175,7 @@ def test_a_busy_port_is_told_in_one_line(capfd: pytest.CaptureFixture[str]) -> N
         port = other.getsockname()[1]
         assert exit_code_of(service(app=app, port=port)) == 1
     assert capfd.readouterr().err == (
-        f"TEST_PORT: {LOCALHOST}:{port} is in use by another process (expected a free port)\n"
+        f"error: TEST_PORT: {LOCALHOST}:{port} is in use by another process (expected a free port)\n"
     )
     assert touched == []
 
@@ -189,7 +189,7 @@ def test_a_wrong_host_is_told_in_one_line(host: str, words: str, capfd: pytest.C
     spec.host = host
     assert exit_code_of(spec) == 1
     line = capfd.readouterr().err
-    assert line.startswith(f"HOST: {host!r} {words}")
+    assert line.startswith(f"error: HOST: {host!r} {words}")
     assert line.count("\n") == 1
 
 
@@ -208,7 +208,7 @@ def test_a_refused_start_is_one_line_and_an_exit_code(
     error: ContainerStacksError, code: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     assert exit_code_of(partial(_refuse, error)) == code
-    assert capfd.readouterr().err == f"{error}\n"
+    assert capfd.readouterr().err == f"error: {error}\n"
 
 
 async def _client_for(

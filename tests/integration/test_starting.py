@@ -33,7 +33,7 @@ def test_a_wrong_setting(command: str, environment: dict[str, str], run_command:
     finished = run_command(command, **environment | {variable: "eighty"})
     assert finished.exit_code == 2
     (line,) = finished.errors.strip().splitlines()
-    assert variable in line
+    assert line.startswith(f"error: {variable}: ")
     assert "'eighty'" in line
     assert "1..65535" in line
 

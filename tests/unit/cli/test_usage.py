@@ -79,6 +79,16 @@ def test_every_command_explains_itself(
         assert command in listed
 
 
+@pytest.mark.parametrize("group", ["admin", "alerts", "billing", "demo", "incident", "maintenance", "wallet"])
+def test_no_command_is_explained_by_half_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], group: str
+) -> None:
+    assert run(monkeypatch, group, "--help") == 0
+    _, commands = capsys.readouterr().out.split("Commands:")
+    assert commands.strip()
+    assert "..." not in commands
+
+
 def test_a_missing_database_url_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

@@ -55,7 +55,7 @@ def run_once(
 
 @cli.command()
 def status() -> None:
-    """Tell how the daemon is doing; exit code 0 when it is alive, 3 when not."""
+    """Tell how the daemon is doing. Exit code 0 when it is alive, 3 when not."""
     here = _system_here()
     service = f"service           {installing.describe(_installation(here, here))}"
     try:

@@ -6,10 +6,10 @@ A command's module is imported when the command is named, so that help starts at
 from importlib import import_module
 from typing import Any, Final, NoReturn
 
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand
 from typer.main import get_command
 
-from containerstacks_shared.process.command_line import command_line, run_command_line
+from containerstacks_shared.process.command_line import CommandGroup, command_line, run_command_line
 
 # In the order in which help lists them, with what each module says of itself.
 SUMMARIES: Final = {
@@ -34,7 +34,7 @@ def load(name: str) -> Any:
     return get_command(import_module(f"{__package__}.{name}").app)
 
 
-class _Commands(TyperGroup):
+class _Commands(CommandGroup):
     def list_commands(self, ctx: Any) -> list[str]:
         del ctx
         return list(SUMMARIES)

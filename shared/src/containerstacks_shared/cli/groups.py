@@ -2,10 +2,13 @@
 
 import typer
 
+from containerstacks_shared.process.command_line import CommandGroup
+
 
 def command_group(summary: str, *, invoke_without_command: bool = False) -> typer.Typer:
     """Make a group of commands. Without a command it prints its help, or is itself invoked."""
     return typer.Typer(
+        cls=CommandGroup,
         help=summary,
         no_args_is_help=not invoke_without_command,
         invoke_without_command=invoke_without_command,

@@ -31,8 +31,19 @@ _Version = Annotated[
 ]
 
 
+class CommandGroup(TyperGroup):
+    """Lists each command with its whole first sentence, which Click would cut off at the width of the terminal."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, each.get_short_help_str(limit=10_000)) for name, each in commands.items() if each]
+            )
+
+
 def command_line(
-    name: str, text: str, *, default: Callable[[], None] | None = None, group: type[TyperGroup] = TyperGroup
+    name: str, text: str, *, default: Callable[[], None] | None = None, group: type[TyperGroup] = CommandGroup
 ) -> typer.Typer:
     """Make a command with subcommands; without one it runs `default`, or shows its help."""
     app = typer.Typer(
@@ -62,15 +73,16 @@ def run_command_line(app: typer.Typer) -> NoReturn:
     try:
         app()
     except ConfigurationError as error:
-        _complain(error)
+        complain(error)
         sys.exit(EXIT_CONFIGURATION)
     except ContainerStacksError as error:
-        _complain(error)
+        complain(error)
         sys.exit(EXIT_FAILURE)
     sys.exit(0)
 
 
-def _complain(error: ContainerStacksError) -> None:
+def complain(error: ContainerStacksError) -> None:
+    """Say in one line on standard error why a command or a service ends."""
     # The database's error messages span several lines.
     typer.echo(f"error: {' '.join(str(error).split())}", err=True)
 

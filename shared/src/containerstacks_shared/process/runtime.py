@@ -25,13 +25,12 @@ from aiohttp import web
 from containerstacks_shared.core import tracing
 from containerstacks_shared.core.errors import CannotListen, ConfigurationError, ContainerStacksError
 
+from .command_line import EXIT_CONFIGURATION, EXIT_FAILURE, complain
 from .http_connections import GuardedRunner
 from .probes import STOPPING
 from .service_manager import ServiceManager
 from .supervision import Account, report_until
 
-_EXIT_FAILURE: Final = 1
-_EXIT_CONFIGURATION: Final = 2
 _BACKLOG: Final = 1024
 
 _log = structlog.get_logger(__name__)
@@ -76,11 +75,11 @@ def _run(build: Callable[[], ServiceSpec]) -> int:
             tracing.follow_requests(spec.app)
             return runner.run(serve(spec))
     except ConfigurationError as error:
-        _tell(error)
-        return _EXIT_CONFIGURATION
+        complain(error)
+        return EXIT_CONFIGURATION
     except ContainerStacksError as error:
-        _tell(error)
-        return _EXIT_FAILURE
+        complain(error)
+        return EXIT_FAILURE
     except KeyboardInterrupt:
         # Interrupted before our handlers were in place: nothing had begun.
         return 0
@@ -105,10 +104,6 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     return uvloop.new_event_loop
 
 
-def _tell(error: ContainerStacksError) -> None:
-    print(str(error).replace("\n", " "), file=sys.stderr, flush=True)  # noqa: T201 - before logging, or instead
-
-
 async def serve(spec: ServiceSpec) -> int:
     """Run until a signal or a failure; the exit code. Raises `ContainerStacksError` when it cannot start."""
     stop = asyncio.Event()
@@ -126,7 +121,7 @@ async def serve(spec: ServiceSpec) -> int:
             stop.set()
             await runner.cleanup()
     _log.info("service.stopped", clean=clean)
-    return 0 if clean else _EXIT_FAILURE
+    return 0 if clean else EXIT_FAILURE
 
 
 def _all_jobs(spec: ServiceSpec) -> list[Job]:
