@@ -27,6 +27,7 @@ MEASUREMENTS = {
     "auditing": auditing.measure,
     "guard": guard.measure,
     "live": live.measure,
+    "browsers": live.measure_browsers,
     "writers": writers.measure,
     "serving": serving.measure,
     "painting": painting.measure,
