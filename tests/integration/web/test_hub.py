@@ -79,6 +79,23 @@ async def test_news_are_framed_once_and_the_newest_wins() -> None:
     assert frames[0] is frames[1] is frames[2]
 
 
+async def test_news_in_the_middle_of_a_round_reach_everybody() -> None:
+    hub = a_hub()
+    clients = [FakeClient(number) for number in range(600)]
+    for client in clients:
+        hub.add(client)
+    clients[-1].unsent = 1
+    hub.publish(b"old")
+    round_of_old = asyncio.create_task(hub._round())
+    await asyncio.sleep(0)
+    assert 0 < sum(client.served.is_set() for client in clients) < 600
+    hub.publish(b"new")
+    await round_of_old
+    clients[-1].unsent = 0
+    await hub._round()
+    assert {client.sent[-1][1] for client in clients} == {text_frame(b"new")}
+
+
 async def test_what_says_nothing_new_goes_only_to_newcomers() -> None:
     hub = a_hub()
     known, newcomer = FakeClient(1), FakeClient(2)

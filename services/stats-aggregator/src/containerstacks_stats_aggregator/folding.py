@@ -66,8 +66,9 @@ async def fold_until(
     while not halt.is_set():
         if due and await _fold(pool, term, progress) >= BATCH_DELTAS:
             continue
-        await wait_for_event(halt, _SPACING_SECONDS)
         await race(halt.wait(), subscription.wait(_IDLE_SECONDS))
+        # Web has the same hint, reads counts and deltas, and tells every browser first.
+        await wait_for_event(halt, _SPACING_SECONDS)
         due = await _is_due(pool, progress)
 
 

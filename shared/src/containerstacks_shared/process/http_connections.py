@@ -69,6 +69,8 @@ class _GuardedServer(web.Server):
             head_seconds_max=self._head_seconds_max,
             loop=asyncio.get_running_loop(),
             keepalive_timeout=self._idle_seconds_max,
+            # Longer ones aiohttp moves to whole seconds, where the pings to thousands of browsers would meet.
+            timeout_ceil_threshold=self._idle_seconds_max,
             access_log=None,
             # A small body needs no compression, and a compressed one may turn out to be large.
             auto_decompress=False,
@@ -96,7 +98,8 @@ class _GuardedHandler(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
-        if data and self._head_limit is None and not self._in_request:
+        # With a whole head nothing is left to wait for; a timer for each request would be a tenth of its cost.
+        if data and self._head_limit is None and not self._in_request and not self._messages:
             self._set_head_limit()
 
     def begin_request(self) -> None:

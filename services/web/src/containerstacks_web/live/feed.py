@@ -144,11 +144,11 @@ class SnapshotFeed:
         async with lend(self._pool, within=_READ_SECONDS_MAX) as connection:
             async with connection.transaction():
                 snapshot = await self._read(connection)
-            # Before the connection goes back, which the pool asks the database about: browsers are waiting.
-            if not self._healthy:
-                _log.info("feed.reading", version=snapshot.version)
-            self._healthy = True
-            self._show(snapshot)
+                if not self._healthy:
+                    _log.info("feed.reading", version=snapshot.version)
+                self._healthy = True
+                # Before the transaction ends and the connection goes back: browsers are waiting.
+                self._show(snapshot)
             STATUS_READINGS.labels("succeeded").inc()
             STATUS_READ_AT.set(snapshot.timestamp.timestamp())
 

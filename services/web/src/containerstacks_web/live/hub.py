@@ -1,7 +1,7 @@
 """Sends the newest status to every connected browser, and lets no browser delay another.
 
 There is one newest message, serialised and framed once. A round hands it to each client whose connection has nothing
-unsent; who still has, stays behind and gets whatever is newest once its connection has drained. So a client
+unsent; who still has, falls behind and gets whatever is newest once its connection has drained. So a client
 never holds more than one unsent message here, and one that stays behind for too long is cut off.
 
 An announcement (incidents) goes the same way beside it, to the few who asked for them and only when it is another one.
@@ -66,9 +66,10 @@ class Hub:
         self._clients_per_address = clients_per_address
         self._clients: set[Client] = set()
         self._per_address: Counter[str] = Counter()
-        # Clients that have not got the newest message, and since when (the loop's clock).
+        # Clients that a round did not serve, or that came after it, and since when (the loop's clock).
         self._behind: dict[Client, float] = {}
         self._newest: bytes | None = None
+        self._has_news = False
         self._announcement: bytes | None = None
         # Subscribers that have not got the announcement.
         self._untold: set[Client] = set()
@@ -117,9 +118,7 @@ class Hub:
 
     def publish(self, message: bytes) -> None:
         self._newest = text_frame(message)
-        now = asyncio.get_running_loop().time()
-        for client in self._clients:
-            self._behind.setdefault(client, now)
+        self._has_news = True
         self._wake.set()
 
     def announce(self, message: bytes, *, is_other: bool) -> None:
@@ -173,11 +172,21 @@ class Hub:
         await asyncio.gather(*closing, return_exceptions=True)
 
     async def _round(self) -> None:
-        now = asyncio.get_running_loop().time()
         await self._announce_round()
-        for number, (client, since) in enumerate(list(self._behind.items()), start=1):
-            if client in self._behind:
-                self._serve(client, behind_seconds=now - since)
+        now = asyncio.get_running_loop().time()
+        # News that come in the middle reach those who are left at once, and everybody in the next round.
+        clients = list(self._clients if self._has_news else self._behind)
+        self._has_news = False
+        if self._newest is None:
+            return
+        for number, client in enumerate(clients, start=1):
+            if client.unsent_bytes() == 0:
+                # One that has left meanwhile takes a message, which goes nowhere.
+                client.send(self._newest)
+                if self._behind:
+                    self._behind.pop(client, None)
+            elif client in self._clients:
+                self._leave_behind(client, now)
             if number % _WRITES_PER_TURN == 0:
                 await asyncio.sleep(0)
 
@@ -190,13 +199,10 @@ class Hub:
             if number % _WRITES_PER_TURN == 0:
                 await asyncio.sleep(0)
 
-    def _serve(self, client: Client, *, behind_seconds: float) -> None:
-        unsent = client.unsent_bytes()
-        if unsent == 0 and self._newest is not None:
-            del self._behind[client]
-            client.send(self._newest)
-        elif behind_seconds > self.behind_seconds_max or unsent > _UNSENT_BYTES_MAX:
-            _log.info("hub.client_cut_off", unsent_bytes=unsent, behind_seconds=round(behind_seconds, 1))
+    def _leave_behind(self, client: Client, now: float) -> None:
+        unsent, since = client.unsent_bytes(), self._behind.setdefault(client, now)
+        if now - since > self.behind_seconds_max or unsent > _UNSENT_BYTES_MAX:
+            _log.info("hub.client_cut_off", unsent_bytes=unsent, behind_seconds=round(now - since, 1))
             del self._behind[client]
             CLIENTS_CUT_OFF.inc()
             client.abort()
