@@ -45,6 +45,27 @@ async def test_anonymous_visitors_have_a_limit_and_are_told(open_site: OpenSite)
     assert "3 are allowed in 15 minutes" in problem["detail"]
 
 
+async def test_each_refusal_names_its_own_request_and_has_the_headers_of_its_address(
+    open_site: OpenSite,
+) -> None:
+    site = await open_site(rate_limit_anonymous="1/hour", rate_limit_public="1/hour")
+    ids = []
+    for path, policy in ((PATH, "DENY"), ("/embed", None), ("/nowhere", "DENY"), (PATH, "DENY")):
+        for given in ({}, {"x_request_id": "given-by-a-proxy"}, {}):
+            refused = await site.get(path, **given)
+            if refused.status != 429:
+                continue
+            assert refused.headers.get("X-Frame-Options") == policy
+            assert refused.headers["Cache-Control"] == "no-store"
+            ids.append((await refused.json())["requestId"])
+            assert refused.headers["X-Request-ID"] == ids[-1]
+    assert ids.count("given-by-a-proxy") == 4
+    assert len(set(ids)) == len(ids) - 3
+    head = await site.client.head(PATH)
+    assert head.status == 429
+    assert await head.read() == b""
+
+
 async def test_a_refused_person_gets_a_page(open_site: OpenSite) -> None:
     site = await open_site(rate_limit_public="1/1 minute")
     await site.get("/status")

@@ -1,5 +1,6 @@
 """What the web service measures."""
 
+from functools import lru_cache
 from typing import Final
 
 from prometheus_client import Counter, Gauge
@@ -22,3 +23,10 @@ REQUESTS: Final = Counter("containerstacks_web_requests", "Requests answered, by
 RATE_LIMITED: Final = Counter(
     "containerstacks_web_rate_limited", "Requests refused as too many, by class.", ["name"]
 )
+
+
+# Each request needs one of a few, and looking it up costs more than counting.
+@lru_cache(maxsize=128)
+def requests_with(status: str) -> Counter:
+    """Return the counter of requests that were answered by this status."""
+    return REQUESTS.labels(status)

@@ -25,10 +25,11 @@ from containerstacks_web.http.headers import API_KEY_HEADER
 from containerstacks_web.http.identity import ANONYMOUS, IDENTITY, RequestRole
 from containerstacks_web.http.paths import PROBES, SOCKET_PATH, STATIC_PREFIX
 from containerstacks_web.http.policy import is_plain
-from containerstacks_web.http.prepared_response import KeptResponse, PreparedResponse, keep
+from containerstacks_web.http.prepared_response import ANY_REQUEST_ID, KeptResponse, PreparedResponse, keep
 from containerstacks_web.http.problems import problem_response, wants_page
-from containerstacks_web.http.rate_limiting import RATE_LIMIT_RESULT, RATE_LIMITER
+from containerstacks_web.http.rate_limiting import RATE_LIMIT_RESULT, RATE_LIMITER, RateLimitResult
 from containerstacks_web.http.request_ids import REQUEST_ID, request_id_of
+from containerstacks_web.http.response_headers import kind_of_address
 from containerstacks_web.live.board import STATUS_BOARD
 from containerstacks_web.live.feed import SNAPSHOT_FEED
 from containerstacks_web.live.freshness import Freshness
@@ -38,7 +39,7 @@ from containerstacks_web.pages import handlers as pages
 from containerstacks_web.pages.history import ChartRange
 from containerstacks_web.rendering.templates import THEME_COOKIE, theme_of
 
-from .metrics import RATE_LIMITED, REQUESTS
+from .metrics import RATE_LIMITED, requests_with
 
 _READING: Final = frozenset({hdrs.METH_GET, hdrs.METH_HEAD})
 # Ages on a page count from when it was rendered.
@@ -93,10 +94,26 @@ _ADDRESSES: Final[Mapping[str, _Address]] = {
 
 
 class ResponseCache:
-    """Answers by address, theme and range of the charts. Each replaces the one before, so they are few."""
+    """Answers by address, theme and range of the charts. Each replaces the one before, so they are few.
+
+    Refusals by limit and kind of address: visitors who are refused in the same second, or minute, get the same.
+    """
 
     def __init__(self) -> None:
         self._answers: dict[tuple[str, str | None, str], _Answer] = {}
+        self._refusals: dict[tuple[str, tuple[bool, bool]], tuple[str, KeptResponse]] = {}
+
+    async def refuse(self, request: web.Request, result: RateLimitResult) -> KeptResponse:
+        kind, detail = (result.name, kind_of_address(request.path)), result.refusal
+        known = self._refusals.get(kind)
+        if known is not None and known[0] == detail:
+            return known[1]
+        response = await problem_response(
+            request, HTTPStatus.TOO_MANY_REQUESTS, detail, reference=ANY_REQUEST_ID.decode()
+        )
+        refusal = keep(request, response)
+        self._refusals[kind] = detail, refusal
+        return refusal
 
     async def find(self, request: web.Request, address: _Address, snapshot: StatusSnapshot) -> _Answer:
         now = time.monotonic()
@@ -139,7 +156,7 @@ async def answer_strangers(request: web.Request, handler: Handler) -> web.Stream
         _introduce(request)
         # At the least cost, also to the log: a flood is a figure there, not a page of lines.
         RATE_LIMITED.labels(result.name).inc()
-        response = await problem_response(request, HTTPStatus.TOO_MANY_REQUESTS, result.refusal)
+        response = PreparedResponse(await app[RESPONSE_CACHE].refuse(request, result))
     elif not result.allowed or address is None or snapshot is None or request.method not in _READING:
         return await handler(request)
     else:
@@ -154,7 +171,7 @@ async def answer_strangers(request: web.Request, handler: Handler) -> web.Stream
                 address=visitor.limit_key,
                 request_id=request[REQUEST_ID],
             )
-    REQUESTS.labels(str(response.status)).inc()
+    requests_with(str(response.status)).inc()
     return response
 
 

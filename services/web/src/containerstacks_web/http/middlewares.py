@@ -14,7 +14,7 @@ from aiohttp.typedefs import Handler
 
 from containerstacks_shared.core.errors import DatabaseSlow, as_sentence, describe
 from containerstacks_shared.database import db
-from containerstacks_web.metrics import REQUESTS
+from containerstacks_web.metrics import requests_with
 
 from .client_address import visitor_of
 from .identity import ANONYMOUS, IDENTITY
@@ -39,7 +39,7 @@ async def log_request(request: web.Request, handler: Handler) -> web.StreamRespo
             status = redirect.status
             raise
         finally:
-            REQUESTS.labels(str(status)).inc()
+            requests_with(str(status)).inc()
             # Nobody reads log lines of probes, of a page's files, or of a flood.
             is_routine = request.path in PROBES or request.path.startswith(STATIC_PREFIX)
             log = _log.debug if is_routine or status == HTTPStatus.TOO_MANY_REQUESTS else _log.info

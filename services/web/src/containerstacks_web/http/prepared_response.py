@@ -8,17 +8,25 @@ as everybody's.
 
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Final
 
 from aiohttp import HttpVersion10, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.helpers import rfc822_formatted_time
 
+from .request_ids import REQUEST_ID
 from .response_headers import own_headers, set_common_headers
+
+# No id that a proxy may give has this form.
+ANY_REQUEST_ID: Final = b"{request id}"
 
 
 @dataclass(frozen=True)
 class KeptResponse:
-    """All that is the same for everybody; `head` lacks the empty line at its end."""
+    """All that is the same for everybody; `head` lacks the empty line at its end.
+
+    The body of a refusal holds `ANY_REQUEST_ID` where the request's id belongs.
+    """
 
     status: HTTPStatus
     head: str
@@ -32,8 +40,6 @@ def keep(request: web.Request, response: web.Response) -> KeptResponse:
     body = response.body if isinstance(response.body, bytes) else b""
     lines = [f"HTTP/1.1 {status.value} {status.phrase}"]
     lines += [f"{name}: {value}" for name, value in response.headers.items()]
-    if status is HTTPStatus.OK:
-        lines.append(f"{hdrs.CONTENT_LENGTH}: {len(body)}")
     return KeptResponse(status, "\r\n".join((*lines, "")), body)
 
 
@@ -53,13 +59,20 @@ class PreparedResponse(web.StreamResponse):
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
         assert isinstance(request, web.Request)
         self._stays_open = request.keep_alive
-        lines = own_headers(request) | {hdrs.DATE: rfc822_formatted_time()}
+        body = self._kept.body
+        lines = own_headers(request)
+        lines[hdrs.DATE] = rfc822_formatted_time()
+        if self._kept.status is HTTPStatus.TOO_MANY_REQUESTS:
+            body = body.replace(ANY_REQUEST_ID, request[REQUEST_ID].encode())
+        if self._kept.status is not HTTPStatus.NOT_MODIFIED:
+            lines[hdrs.CONTENT_LENGTH] = str(len(body))
         if not self._stays_open:
             lines[hdrs.CONNECTION] = "close"
         elif request.version == HttpVersion10:
             lines[hdrs.CONNECTION] = "keep-alive"
-        head = self._kept.head + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
-        body = b"" if request.method == hdrs.METH_HEAD else self._kept.body
+        head = self._kept.head + "".join([f"{name}: {value}\r\n" for name, value in lines.items()])
+        if request.method == hdrs.METH_HEAD:
+            body = b""
         writer = request.writer
         await writer.write(f"{head}\r\n".encode("ascii") + body)
         return writer

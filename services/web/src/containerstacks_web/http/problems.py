@@ -87,11 +87,15 @@ async def problem_response(
     problem: ProblemType | None = None,
     headers: Mapping[str, str] | None = None,
     errors: Sequence[FieldError] = (),
+    reference: str | None = None,
 ) -> web.Response:
-    """Answer with what went wrong; without `problem`, with the one that its status stands for."""
+    """Answer with what went wrong; without `problem`, with the one that its status stands for.
+
+    `reference` finds the request in the log, and is its id unless the answer is for more than one.
+    """
     status = HTTPStatus(status)
     problem = problem or ProblemType.of(status)
-    reference = request[REQUEST_ID]
+    reference = reference or request[REQUEST_ID]
     if wants_page(request):
         response = await request.app[ERROR_PAGE](request, problem, status, detail=detail, reference=reference)
     else:

@@ -18,7 +18,7 @@ from .headers import (
     VARY,
 )
 from .identity import IDENTITY, RequestRole
-from .paths import EMBED_PATH
+from .paths import API_PREFIX, EMBED_PATH
 from .policy import add_cors_headers
 from .rate_limiting import RATE_LIMIT_RESULT
 from .request_ids import REQUEST_ID, REQUEST_ID_HEADER
@@ -55,6 +55,11 @@ def set_common_headers(request: web.Request, headers: MutableMapping[str, str]) 
         path=request.path,
         origin=request.headers.get(hdrs.ORIGIN, ""),
     )
+
+
+def kind_of_address(path: str) -> tuple[bool, bool]:
+    """Return all that the common headers depend on of a path, for who keeps answers to more than one."""
+    return path == EMBED_PATH, path.startswith(API_PREFIX)
 
 
 def own_headers(request: web.Request) -> dict[str, str]:
