@@ -10,7 +10,7 @@ from typing import Final
 import aiohttp
 import asyncpg
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from benchmarks.edge import answered
 from support import fleet
@@ -27,7 +27,17 @@ VISITORS: Final = 20
 VIEWS_EACH: Final = 100
 STALE_SECONDS: Final = 10
 POLL_SECONDS: Final = 15
-PATHS: Final = ("/status", "/about", "/api/health/stats", "/status/feed.atom", "/badge/status.svg")
+PATHS: Final = (
+    "/status",
+    "/about",
+    "/incidents",
+    "/embed",
+    "/api/health/stats",
+    "/api/v2/summary.json",
+    "/status/feed.atom",
+    "/status/maintenance.ics",
+    "/badge/status.svg",
+)
 
 
 @pytest.fixture
@@ -138,6 +148,29 @@ async def test_an_open_page_says_that_it_is_stale_and_recovers(  # noqa: PLR0917
         await expect_state(shown, "[data-status]", "fresh")
         stopped = shown.locator("[data-value='vps.byStatus.stopped'][data-format]").first
         await expect(stopped).to_have_text("1")
+
+
+async def test_a_browser_beyond_the_limit_of_sockets_asks_the_edge_for_the_page(
+    tmp_path: Path, origin: Service, chromium: Chromium, connection: asyncpg.Connection
+) -> None:
+    async with (
+        edge(tmp_path, origin.port, sockets_max=1) as full,
+        full.visitor() as client,
+        client.ws_connect("/ws/status", headers={"Origin": full.url}),
+    ):
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await client.ws_connect("/ws/status", headers={"Origin": full.url})
+        assert refused.value.status == 503
+        page = await chromium.open(f"{full.url}/status", own_clock=True, ignore_https_errors=True)
+        await connection.execute("update vps_instances set status = 'stopped'")
+        stopped = page.locator("[data-value='vps.byStatus.stopped'][data-format]").first
+        await eventually(partial(_polls, page, stopped))
+
+
+async def _polls(page: Page, stopped: Locator) -> bool:
+    """Let the page ask again; what the edge has kept may be a second old."""
+    await put_forward(page, POLL_SECONDS)
+    return await stopped.text_content() == "1"
 
 
 async def _says_that_it_is_stale(page: Page) -> None:

@@ -103,9 +103,12 @@ async def nginx(folder: Path, ports: Sequence[int]) -> AsyncIterator[Balancer]:
 
 
 @contextlib.asynccontextmanager
-async def edge(folder: Path, port: int, *, tls: bool = True) -> AsyncIterator[Balancer]:
+async def edge(
+    folder: Path, port: int, *, tls: bool = True, sockets_max: int = 10_000
+) -> AsyncIterator[Balancer]:
     """Run the edge before an origin on this port, without TLS between the two; without `tls` on the plain port only."""
     replaced = {
+        "limit_conn containerstacks_sockets 10000;": f"limit_conn containerstacks_sockets {sockets_max};",
         "https://containerstacks_origin": "http://containerstacks_origin",
         "origin.example.com:443": f"{LOCALHOST}:{port}",
     }
