@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -155,6 +156,11 @@ async def add_instance(
         created_at,
         last_billed_at,
     )
+
+
+async def insert(connection: Connection, table: str, row: Mapping[str, object]) -> None:
+    places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
+    await connection.execute(f"insert into {table} ({', '.join(row)}) values ({places})", *row.values())
 
 
 async def delete_and_restore(connection: Connection, organization: UUID, *along: str) -> None:

@@ -75,9 +75,15 @@ MUTANTS = {
         RATE,
     ),
     "a resize from before it was made": mutant(
-        "remember_vps_plan",
+        "record_plan_change",
         "greatest(clock_present(),",
         "greatest(clock_present() - interval '6 hours',",
+        RATE,
+    ),
+    "the plan that an instance came again with for earlier hours": mutant(
+        "count_vps_instances",
+        "where (d.plan_id, d.region) <> (n.plan_id, n.rate_region)",
+        "where false",
         RATE,
     ),
     "a held price": mutant(

@@ -30,8 +30,8 @@ async def live(billing: Billing, rich: Organization, plan: Plan) -> None:
         await fleet.add_plan(
             connection, provider_plan_id="g6-both", region=region, base_price=price, markup_price="0"
         )
-    resized, deleted, moved = [
-        await fleet.add_instance(connection, rich, plan, hours_due=2.5) for _ in range(3)
+    resized, deleted, moved, again = [
+        await fleet.add_instance(connection, rich, plan, hours_due=2.5) for _ in range(4)
     ]
     for reference in (dear, odd, negative, "g6-both", "g6-never-heard-of"):
         await fleet.add_instance(connection, rich, reference, region="eu-west", hours_due=2)
@@ -45,6 +45,13 @@ async def live(billing: Billing, rich: Organization, plan: Plan) -> None:
     await connection.execute("update vps_plans set base_price = 7300 where id = $1", dear.id)
     await connection.execute("delete from vps_instances where id = $1", deleted)
     await fleet.delete_and_restore(connection, leaver.id)
+    row = await connection.fetchrow(
+        "delete from vps_instances where id = $1"
+        " returning id, organization_id, provider_instance_id, label, created_at, last_billed_at",
+        again,
+    )
+    assert row is not None
+    await fleet.insert(connection, "vps_instances", dict(row) | {"plan_id": odd.reference})
     async with another_session(billing.dsn) as session:
         await session.execute("set containerstacks.guard = 'off'")
         await session.execute(

@@ -1,6 +1,6 @@
 """Histories that nobody plans: the money is right after them, and a full audit is clean."""
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator
 from decimal import Decimal
 
 import asyncpg
@@ -9,15 +9,10 @@ import pytest
 from containerstacks_shared.billing.refunds import refund_cycle
 from containerstacks_shared.core.errors import ContainerStacksError
 from support import fleet
-from support.billing import Billing
+from support.billing import Billing, another_session
 from support.fleet import Organization, Plan
 
 RATE = Decimal("0.01")
-
-
-async def insert(connection: asyncpg.Connection, table: str, row: Mapping[str, object]) -> None:
-    places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
-    await connection.execute(f"insert into {table} ({', '.join(row)}) values ({places})", *row.values())
 
 
 async def test_a_plan_that_is_deleted_and_made_anew_in_one_transaction_costs_what_it_says_then(
@@ -28,7 +23,7 @@ async def test_a_plan_that_is_deleted_and_made_anew_in_one_transaction_costs_wha
     async with connection.transaction():
         await connection.execute("delete from vps_plans where id = $1", plan.id)
         named = {"id": plan.id, "name": "anew", "provider_plan_id": plan.provider_plan_id}
-        await insert(
+        await fleet.insert(
             connection, "vps_plans", named | {"base_price": Decimal("14.60"), "markup_price": Decimal(0)}
         )
     await billing.pass_hours(1)
@@ -143,4 +138,147 @@ async def test_what_refunded_money_paid_for_is_refunded_too(
         assert await billing.balance(organization.wallet_id) == RATE
         await billing.run()
     assert await billing.balance(organization.wallet_id) == RATE
+    assert await billing.verify() == []
+
+
+# An old snapshot shows neither what others deleted since, nor at which price --------------------------------------
+
+
+@pytest.fixture(params=["read_committed", "repeatable_read", "serializable"])
+async def session(
+    request: pytest.FixtureRequest, billing: Billing, organization: Organization, plan: Plan
+) -> AsyncIterator[asyncpg.Connection]:
+    """Give another session, in a transaction whose snapshot has `organization` and `plan` as they are now."""
+    async with another_session(billing.dsn) as session:
+        await session.execute(f"begin isolation level {request.param.replace('_', ' ')}")
+        known = "select count(*) from organizations o, vps_plans p where o.id = $1 and p.id = $2"
+        assert await session.fetchval(known, organization.id, plan.id) == 1
+        yield session
+
+
+async def test_a_wallet_that_comes_again_begins_with_what_is_in_it(
+    billing: Billing,
+    connection: asyncpg.Connection,
+    session: asyncpg.Connection,
+    organization: Organization,
+    plan: Plan,
+) -> None:
+    await fleet.add_instance(connection, organization, plan, hours_due=1)
+    await connection.execute("delete from wallets where id = $1", organization.wallet_id)
+    await session.execute(
+        "insert into wallets (id, organization_id, balance) values ($1, $2, 50)",
+        organization.wallet_id,
+        organization.id,
+    )
+    await session.execute("commit")
+    await billing.run()
+    assert await billing.balance(organization.wallet_id) == 50 - RATE
+    assert await billing.verify() == []
+
+
+async def test_an_instance_that_comes_again_with_an_old_mark_waits(
+    billing: Billing,
+    connection: asyncpg.Connection,
+    session: asyncpg.Connection,
+    organization: Organization,
+    plan: Plan,
+) -> None:
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=3)
+    other = await fleet.add_instance(connection, organization, plan, hours_due=3)
+    await billing.run()
+    row = await connection.fetchrow(
+        "delete from vps_instances where id = $1 returning id, organization_id, plan_id, provider_instance_id,"
+        " label, created_at, last_billed_at - interval '90 minutes' as last_billed_at",
+        instance,
+    )
+    assert row is not None
+    await fleet.insert(session, "vps_instances", dict(row))
+    await session.execute("commit")
+    await billing.pass_hours(1)
+    await billing.run()
+    assert await billing.hours_billed(instance) == 3
+    assert await billing.hours_billed(other) == 4
+    assert {finding.check for finding in await billing.verify()} == {"periods_beyond_last_billed"}
+
+
+async def test_a_price_that_changes_while_a_plan_is_first_used_in_a_region_counts_from_its_commit(
+    billing: Billing,
+    connection: asyncpg.Connection,
+    session: asyncpg.Connection,
+    organization: Organization,
+    plan: Plan,
+) -> None:
+    await fleet.add_instance(session, organization, plan.provider_plan_id, region="eu")
+    await connection.execute(
+        "update vps_plans set base_price = 14.60, markup_price = 0 where id = $1", plan.id
+    )
+    await session.execute("commit")
+    await billing.pass_hours(3.5)
+    await billing.run()
+    # The first hour had begun before.
+    assert await billing.balance(organization.wallet_id) == 100 - RATE - 2 * 2 * RATE
+    assert await billing.verify() == []
+
+
+async def test_a_customer_who_is_restored_goes_on_as_before(
+    billing: Billing, connection: asyncpg.Connection, session: asyncpg.Connection, plan: Plan
+) -> None:
+    await session.execute("commit")
+    organization = await fleet.add_organization(connection, balance="0.025")
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=4)
+    await billing.run()
+    await fleet.delete_and_restore(session, organization.id, "wallets", "vps_instances")
+    await billing.run()
+    assert len(await billing.open_debts()) == 1
+    assert await billing.verify() == []
+    await billing.credit(organization, "1.00")
+    await billing.run()
+    assert await billing.hours_billed(instance) == 4
+    assert await billing.balance(organization.wallet_id) == Decimal("1.025") - 4 * RATE
+    assert await billing.verify() == []
+
+
+# Here and there ---------------------------------------------------------------------------------------------------
+
+
+async def test_an_instance_that_comes_again_with_another_plan_owes_earlier_hours_at_the_earlier_price(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    dear = await fleet.add_plan(connection, base_price="730", markup_price="0")
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
+    row = await connection.fetchrow(
+        "delete from vps_instances where id = $1"
+        " returning id, organization_id, provider_instance_id, label, created_at",
+        instance,
+    )
+    assert row is not None
+    await fleet.insert(connection, "vps_instances", dict(row) | {"plan_id": dear.reference})
+    await billing.run()
+    assert await billing.balance(organization.wallet_id) == 100 - 2 * RATE
+    await billing.pass_hours(2)
+    await billing.run()
+    # An hour had begun when it came again.
+    assert await billing.balance(organization.wallet_id) == 100 - 3 * RATE - 1
+    assert await billing.verify() == []
+
+
+@pytest.mark.parametrize("zone", ["America/New_York", "Australia/Lord_Howe"])
+async def test_hours_are_hours_wherever_summer_begins_and_however_intervals_are_written(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan, zone: str
+) -> None:
+    name = await connection.fetchval("select quote_ident(current_database())")
+    for setting in (
+        f"timezone = '{zone}'",
+        "intervalstyle = 'sql_standard'",
+        "datestyle = 'SQL, DMY'",
+    ):
+        await connection.execute(f"alter database {name} set {setting}")
+        await connection.execute(f"set {setting}")
+    await billing.pass_hours(0)
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=300 * 24)
+    await billing.run()
+    await billing.pass_hours(1)
+    await connection.execute("delete from vps_instances where id = $1", instance)
+    await billing.run()
+    assert await billing.hours_billed(instance) == 300 * 24 + 1
     assert await billing.verify() == []

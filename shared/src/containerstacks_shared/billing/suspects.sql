@@ -59,7 +59,7 @@ with rate as materialized (
            i.id is null as unknown,
            c.rate_lowest <> c.rate_highest
            or r.plan_id is null
-           or coalesce(moved.changed_at > c.first_start, false) as odd_rate
+           or coalesce(greatest(moved.changed_at, earlier.deleted_at) > c.first_start, false) as odd_rate
       from chain c
       left join instance i on i.id = c.vps_instance_id
       left join rate r
@@ -71,6 +71,7 @@ with rate as materialized (
       left join (select vps_instance_id, max(changed_at) as changed_at
                    from vps_plan_changes
                   group by vps_instance_id) as moved on moved.vps_instance_id = c.vps_instance_id
+      left join deleted_vps_instances earlier on earlier.id = i.id and (earlier.plan_id, earlier.region) <> (i.plan_id, i.region)
 ), idle as materialized (
     -- Few, and known before anything is looked up for each of them.
     select i.id, i.organization_id, i.created_at, i.last_billed_at
@@ -99,7 +100,7 @@ select i.id, false, false, true, false, false
          limit 1);
 
 -- name: rates
--- Of the instances $1, whose hours cost more than one rate, or were moved to another plan: those with a rate that no
+-- Of the instances $1, whose hours cost more than one rate, or which were moved to another plan, or came again with one: those with a rate that no
 -- price was in force for all the time it was charged. $2 and $3 as above, from $4 the rates that were right. A tariff that changes for everybody
 -- ends here, and not in a look at every hour.
 with rate as materialized (
@@ -132,8 +133,9 @@ select distinct piece.vps_instance_id as id
   left join (select vps_instance_id, max(changed_at) as changed_at
                from vps_plan_changes
               group by vps_instance_id) as moved on moved.vps_instance_id = piece.vps_instance_id
+  left join deleted_vps_instances earlier on earlier.id = i.id and (earlier.plan_id, earlier.region) <> (i.plan_id, i.region)
  where r.plan_id is null
-    or moved.changed_at > piece.first_start;
+    or greatest(moved.changed_at, earlier.deleted_at) > piece.first_start;
 
 -- name: runs_and_entries
 -- $1 the last run that was audited before, $2 the last ledger entry, $3 when that audit began.

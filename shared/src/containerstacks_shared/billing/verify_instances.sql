@@ -96,21 +96,27 @@ with rate as materialized (
       from vps_instances
      where id = any ($1::uuid[])
      union all
-    -- Also of an instance that was inserted again under its old id: the earlier one had its own plan.
-    select id, plan_id, region
-      from deleted_vps_instances
-     where id = any ($1::uuid[])
+    select d.id, d.plan_id, d.region
+      from deleted_vps_instances d
+     where d.id = any ($1::uuid[])
+       and not exists (select from vps_instances i where i.id = d.id)
 ), priced as (
     select h.id, h.vps_instance_id, h.hourly_rate, h.start, coalesce(earlier.plan_id, i.plan_id) as plan_id,
            case when earlier.plan_id is null then i.region else earlier.region end as region
       from charged h
       join instance i on i.id = h.vps_instance_id
+      -- What it had before the next change, or before it was deleted: it may have come again with another plan.
       left join lateral (
-          select p.plan_id_before as plan_id, p.region_before as region
+          select p.plan_id_before as plan_id, p.region_before as region, p.changed_at, p.id
             from vps_plan_changes p
            where p.vps_instance_id = i.id
              and p.changed_at > h.start
-           order by p.changed_at, p.id
+           union all
+          select d.plan_id, d.region, d.deleted_at, null
+            from deleted_vps_instances d
+           where d.id = i.id
+             and d.deleted_at > h.start
+           order by changed_at, id
            limit 1) as earlier on true
 )
 select p.id::text as key,

@@ -80,10 +80,22 @@ begin
           into changed, plan_ids, regions
           from appended;
     elsif tg_op = 'INSERT' then
-        -- One that was deleted and comes again has a mark from who knows when.
+        -- One that was deleted and comes again has a mark from who knows when. An old snapshot need not show that it was.
         insert into moved_marks (vps_instance_id)
-        select n.id from new_rows n join deleted_vps_instances d on d.id = n.id
-            on conflict do nothing;
+        select n.id
+          from new_rows n
+          left join deleted_vps_instances d on d.id = n.id
+         where d.id is not null
+            or current_setting('transaction_isolation') <> 'read committed'
+            on conflict (vps_instance_id) do update
+           set noticed_at = excluded.noticed_at;
+        if found then
+            -- It had the plan that it was deleted with until now.
+            perform record_plan_change(n.id, d.plan_id, d.region, n.plan_id, n.rate_region)
+               from new_rows n
+               join deleted_vps_instances d on d.id = n.id
+              where (d.plan_id, d.region) <> (n.plan_id, n.rate_region);
+        end if;
         with appended as (
             insert into count_deltas (metric, status, plan_id, region, amount)
             select 'vps_instances', coalesce(status, ''), plan_id, configured_region(configuration), count(*)
@@ -156,17 +168,27 @@ $$;
 -- What an instance was before a resize or a move: each hour costs what was in force at its start. A change counts from when
 -- it was made, under the row's lock, and never from before the change before it: the row is the later one's. What it is called
 -- for, stands in capabilities.sql.
+create function record_plan_change(
+    instance uuid, plan_before text, region_before text, plan_after text, region_after text) returns void
+    language plpgsql volatile
+    as $$
+begin
+    insert into vps_plan_changes (vps_instance_id, changed_at, plan_id_before, region_before, plan_id_after, region_after)
+    select instance,
+           greatest(clock_present(),
+                    (select max(c.changed_at) + interval '1 microsecond'
+                       from vps_plan_changes c
+                      where c.vps_instance_id = instance)),
+           plan_before, record_plan_change.region_before, plan_after, record_plan_change.region_after;
+end;
+$$;
+revoke execute on function record_plan_change(uuid, text, text, text, text) from public;
+
 create function remember_vps_plan() returns trigger
     language plpgsql security definer set search_path = public, pg_temp
     as $$
 begin
-    insert into vps_plan_changes (vps_instance_id, changed_at, plan_id_before, region_before, plan_id_after, region_after)
-    select old.id,
-           greatest(clock_present(),
-                    (select max(c.changed_at) + interval '1 microsecond'
-                       from vps_plan_changes c
-                      where c.vps_instance_id = old.id)),
-           old.plan_id, old.rate_region, new.plan_id, new.rate_region;
+    perform record_plan_change(old.id, old.plan_id, old.rate_region, new.plan_id, new.rate_region);
     -- Backups are no matter of the counts, which register the rates of all else.
     perform register_rates(array[new.plan_id], array[new.rate_region]);
     return null;

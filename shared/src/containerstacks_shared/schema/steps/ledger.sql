@@ -25,6 +25,10 @@ begin
                                 where wallet_id = coalesce(new.id, old.id)
                                 order by id desc
                                 limit 1), 0);
+    -- Its books were closed at nothing if there was one of this id before: an old snapshot need not show that.
+    if tg_op = 'INSERT' and current_setting('transaction_isolation') <> 'read committed' then
+        balance_known := 0;
+    end if;
     if tg_op = 'UPDATE' and new.organization_id <> old.organization_id and balance_known <> 0 then
         -- Two organizations became one: the money leaves the books of the one and opens those of the other.
         insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after, recorded_at)

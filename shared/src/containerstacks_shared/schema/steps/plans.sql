@@ -166,8 +166,11 @@ create function refresh_rates(affected text[]) returns timestamptz
 declare
     changed record;
     present timestamptz;
+    last_run_ended timestamptz := 'infinity';
 begin
     if affected is null then
+        last_run_ended := coalesce((select finished_at from billing_runs where finished_at is not null order by id desc limit 1),
+                                   '-infinity');
         -- Each run asks this, and nearly always nothing has changed.
         affected := array(
             select known.plan_id
@@ -186,7 +189,13 @@ begin
     present := clock_present();
     for changed in
         select known.plan_id, known.region, known.effective_from, known.problem as problem_before,
-               now_costs.hourly_rate, now_costs.vps_plan_id, now_costs.problem
+               now_costs.hourly_rate, now_costs.vps_plan_id, now_costs.problem,
+               -- A run heals what an edit did not see. It counts from that edit, unless hours may have been charged since.
+               coalesce((select max(v.in_force_from)
+                           from vps_plan_versions v
+                          where v.vps_plan_id in (known.vps_plan_id, now_costs.vps_plan_id)
+                            and v.in_force_from < present
+                            and v.in_force_from > greatest(known.effective_from, last_run_ended)), present) as since
           from hourly_rates known
          cross join lateral current_hourly_rates(array[known.plan_id], array[known.region]) now_costs
          where known.effective_to = 'infinity'
@@ -207,17 +216,17 @@ begin
         update hourly_rates
            set hourly_rate = changed.hourly_rate, vps_plan_id = changed.vps_plan_id, problem = changed.problem
          where plan_id = changed.plan_id and region = changed.region and problem = 'negative_price';
-        if changed.effective_from >= present then
+        if changed.effective_from >= changed.since then
             -- Changed twice at one moment: the later change is the one in force.
             update hourly_rates
                set hourly_rate = changed.hourly_rate, vps_plan_id = changed.vps_plan_id, problem = changed.problem
              where plan_id = changed.plan_id and region = changed.region and effective_to = 'infinity';
         elsif changed.problem_before is distinct from 'negative_price' then
             update hourly_rates
-               set effective_to = present
+               set effective_to = changed.since
              where plan_id = changed.plan_id and region = changed.region and effective_to = 'infinity';
             insert into hourly_rates (plan_id, region, effective_from, hourly_rate, vps_plan_id, problem)
-            values (changed.plan_id, changed.region, present, changed.hourly_rate, changed.vps_plan_id, changed.problem);
+            values (changed.plan_id, changed.region, changed.since, changed.hourly_rate, changed.vps_plan_id, changed.problem);
         end if;
     end loop;
     return present;
