@@ -100,3 +100,28 @@ async def test_a_mark_that_is_set_back_where_nothing_was_charged_is_billed(
     assert (await billing.run()).problems == []
     assert await billing.hours_billed(instance) == 2
     assert await connection.fetchval("select count(*) from moved_marks") == 0
+
+
+async def test_a_customer_with_a_long_history_who_is_restored_keeps_no_run_waiting(
+    connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    await connection.execute(
+        "insert into vps_instances (organization_id, plan_id, provider_instance_id, label, created_at, last_billed_at)"
+        " select $1, $2, '1', 'vps', clock_now() - interval '300 hours', clock_now() - interval '5 minutes'"
+        " from generate_series(1, 500)",
+        organization.id,
+        plan.reference,
+    )
+    await connection.execute(
+        "insert into vps_billing_cycles (vps_instance_id, organization_id, billing_period_start, billing_period_end,"
+        " hourly_rate, total_amount, status, billing_run_id)"
+        " select id, organization_id, last_billed_at - (k + 1) * interval '1 hour',"
+        " last_billed_at - k * interval '1 hour', 0.01, 0.01, 'billed', 1"
+        " from vps_instances, generate_series(0, 299) as k"
+    )
+    await connection.execute("analyze vps_billing_cycles")
+    await fleet.delete_and_restore(connection, organization.id, "vps_instances")
+    assert await connection.fetchval("select count(*) from moved_marks") == 500
+    await connection.execute("set statement_timeout = '2s'")
+    assert await connection.fetch("select * from compare_moved_marks()") == []
+    assert await connection.fetchval("select count(*) from moved_marks") == 0

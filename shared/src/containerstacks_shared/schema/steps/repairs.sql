@@ -38,49 +38,50 @@ begin
 end;
 $$;
 
--- Where what we charged an instance for ends; NULL when nothing was charged. By organization: there is no index on instances.
-create function charged_until(instance uuid, organization_ids uuid[]) returns timestamptz
-    language sql stable security definer set search_path = public, pg_temp
-    as $$
-    select max(c.billing_period_end)
-      from all_vps_billing_cycles() c
-     where c.organization_id = any (organization_ids)
-       and c.vps_instance_id = instance
-       and (c.billing_run_id is not null or c.billing_correction_id is not null)
-       and c.status in ('billed', 'refunded')
-    $$;
-
--- Of the moved marks those that stand before what was charged: the hours between would be charged twice.
+-- Of the moved marks those that stand before what was charged: the hours between would be charged twice. Everything that their
+-- organizations were charged is read once, for there is no index on instances.
 create function marks_set_back()
     returns table (vps_instance_id uuid, organization_id uuid, billed_until timestamptz, charged_until timestamptz)
     language sql stable security definer set search_path = public, pg_temp
     as $$
-    select i.id, i.organization_id, i.billed_until, chain.charged_until
-      from moved_marks m
-      join (select l.id, l.organization_id, coalesce(l.last_billed_at, l.created_at) as billed_until,
-                   array[l.organization_id, d.organization_id] as organization_ids
-              from vps_instances l
-              left join deleted_vps_instances d on d.id = l.id
-             union all
-            select d.id, d.organization_id, coalesce(d.last_billed_at, d.created_at), array[d.organization_id]
-              from deleted_vps_instances d
-             where not exists (select from vps_instances l where l.id = d.id)) as i on i.id = m.vps_instance_id
-     cross join lateral (select charged_until(i.id, i.organization_ids) as charged_until) as chain
-     where i.billed_until < chain.charged_until
+    with moved as materialized (
+        select i.id, i.organization_id, i.billed_until, i.organization_ids
+          from moved_marks m
+          join (select l.id, l.organization_id, coalesce(l.last_billed_at, l.created_at) as billed_until,
+                       array[l.organization_id, d.organization_id] as organization_ids
+                  from vps_instances l
+                  left join deleted_vps_instances d on d.id = l.id
+                 union all
+                select d.id, d.organization_id, coalesce(d.last_billed_at, d.created_at), array[d.organization_id]
+                  from deleted_vps_instances d
+                 where not exists (select from vps_instances l where l.id = d.id)) as i on i.id = m.vps_instance_id
+    ), chain as materialized (
+        select c.vps_instance_id as id, max(c.billing_period_end) as charged_until
+          from all_vps_billing_cycles() c
+         where c.organization_id = any (array(select distinct unnest(organization_ids) from moved))
+           and c.vps_instance_id in (select id from moved)
+           and (c.billing_run_id is not null or c.billing_correction_id is not null)
+           and c.status in ('billed', 'refunded')
+         group by c.vps_instance_id
+    )
+    select moved.id, moved.organization_id, moved.billed_until, chain.charged_until
+      from moved
+      join chain on chain.id = moved.id
+     where moved.billed_until < chain.charged_until
     $$;
 
 -- Forgets the marks that are right, and returns those that wait until somebody sets them right: to charged_until.
 create function compare_moved_marks()
     returns table (vps_instance_id uuid, organization_id uuid, billed_until timestamptz, charged_until timestamptz)
-    language plpgsql volatile security definer set search_path = public, pg_temp
+    language sql volatile security definer set search_path = public, pg_temp
     as $$
-#variable_conflict use_column
-begin
-    delete from moved_marks m
-     where not exists (select from marks_set_back() b where b.vps_instance_id = m.vps_instance_id);
-    return query select * from marks_set_back() order by 1;
-end;
-$$;
+    with set_back as materialized (
+        select * from marks_set_back()
+    ), forgotten as (
+        delete from moved_marks where vps_instance_id not in (select b.vps_instance_id from set_back b)
+    )
+    select * from set_back order by vps_instance_id
+    $$;
 
 -- Looks for such marks in an organization that could not be charged because a period was charged before. Returns how many it has
 -- found; they wait from now on, and everything else of the organization can be charged.
@@ -110,5 +111,5 @@ create function notice_marks_set_back(organization uuid) returns bigint
     select count(*) from noticed
     $$;
 
-revoke execute on function withdraw_future_moments(), charged_until(uuid, uuid[]), marks_set_back(), compare_moved_marks(),
+revoke execute on function withdraw_future_moments(), marks_set_back(), compare_moved_marks(),
     notice_marks_set_back(uuid), record_plan_versions(text[], timestamptz), heal_rates() from public;
