@@ -102,6 +102,26 @@ async def test_a_mark_that_is_set_back_where_nothing_was_charged_is_billed(
     assert await connection.fetchval("select count(*) from moved_marks") == 0
 
 
+async def test_a_mark_that_is_set_back_again_while_a_run_compares_it_waits(
+    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=3)
+    await billing.run()
+    move = "update vps_instances set last_billed_at = last_billed_at + $1::interval where id = $2"
+    async with another_session(billing.dsn) as session:
+        await session.execute("set containerstacks.guard = 'off'")
+        for minutes in (-90, 90):
+            await session.execute(move, timedelta(minutes=minutes), instance)
+        async with session.transaction():
+            await session.execute(move, timedelta(minutes=-90), instance)
+            # It finds the mark where it belongs, as far as it can see, and nothing due.
+            await billing.run()
+    await billing.pass_hours(1)
+    await billing.run()
+    assert await billing.hours_billed(instance) == 3
+    assert {finding.check for finding in await billing.verify()} == {"periods_beyond_last_billed"}
+
+
 async def test_a_customer_with_a_long_history_who_is_restored_keeps_no_run_waiting(
     connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:

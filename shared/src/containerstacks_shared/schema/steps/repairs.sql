@@ -70,15 +70,23 @@ create function marks_set_back()
      where moved.billed_until < chain.charged_until
     $$;
 
--- Forgets the marks that are right, and returns those that wait until somebody sets them right: to charged_until.
+-- Forgets the marks that are right, and returns those that wait until somebody sets them right: to charged_until. One that is being
+-- moved at this moment, or was since the snapshot, is left to the next run.
 create function compare_moved_marks()
     returns table (vps_instance_id uuid, organization_id uuid, billed_until timestamptz, charged_until timestamptz)
     language sql volatile security definer set search_path = public, pg_temp
     as $$
     with set_back as materialized (
         select * from marks_set_back()
+    ), held as materialized (
+        select m.vps_instance_id, m.noticed_at from moved_marks m order by m.vps_instance_id for update skip locked
     ), forgotten as (
-        delete from moved_marks where vps_instance_id not in (select b.vps_instance_id from set_back b)
+        delete from moved_marks m
+         using held, moved_marks seen
+         where held.vps_instance_id = m.vps_instance_id
+           and seen.vps_instance_id = m.vps_instance_id
+           and seen.noticed_at = held.noticed_at
+           and m.vps_instance_id not in (select b.vps_instance_id from set_back b)
     )
     select * from set_back order by vps_instance_id
     $$;
