@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import asyncpg
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Page
 
 import containerstacks_web
 from containerstacks_shared.database import db
@@ -17,19 +17,21 @@ from support.chromium import Chromium, refused_by_policy
 from support.processes import Processes, Service
 
 EMAIL: Final = "ada@example.com"
+CUSTOMER: Final = "bob@example.com"
 TURN: Final = "\N{RIGHT-TO-LEFT OVERRIDE}"
 NAME: Final = (f"{TURN}<img src=x onerror=alert(1)>\N{PILE OF POO}<b>" + "W" * 255)[:255]
 WIDTHS: Final = (320, 820, 1440)
-# For visitors, and what a customer sees of the organizations that are theirs.
-PUBLIC: Final = (
+PUBLIC: Final[tuple[str, ...]] = (
     "/status",
     "/status?range=7d",
     "/about",
     "/incidents",
     "/incidents/1",
     "/embed",
-    "/account",
+    "/login",
 )
+# What a customer sees of the organizations that are theirs.
+CUSTOMERS: Final[tuple[str, ...]] = ("/account", "/account/password", "/logout/everywhere")
 LOOKS: Final[list[dict[str, Any]]] = [
     {"media": "screen", "forced_colors": "active"},
     {"media": "print", "forced_colors": "none"},
@@ -70,6 +72,7 @@ async def web(
 ) -> Service:
     """Each table has a row with the name in it."""
     await fleet.add_user(connection, email=EMAIL, role="admin")
+    await fleet.add_user(connection, email=CUSTOMER)
     plan, other = await fleet.add_plan(connection), await fleet.add_plan(connection)
     for balance in ("0.02", "100.00"):
         organization = await fleet.add_organization(connection, balance=balance)
@@ -79,8 +82,8 @@ async def web(
         await connection.execute(statement.rstrip(";"), NAME)
     await connection.execute(
         "insert into organization_members (organization_id, user_id, role)"
-        " select o.id, u.id, 'member' from organizations as o, users as u where u.email = $1",
-        EMAIL,
+        " select o.id, u.id, 'member' from organizations as o, users as u where u.email = any($1)",
+        [EMAIL, CUSTOMER],
     )
     await Billing(database_url, pool, connection).run()
     short = NAME[:100]
@@ -111,19 +114,19 @@ async def web(
     return await processes.start_web(database_url)
 
 
-async def signed_in(chromium: Chromium, web: Service) -> Page:
-    page = await chromium.open(f"{web.url}/admin")
-    await page.get_by_label("E-mail").fill(EMAIL)
+async def signed_in(chromium: Chromium, web: Service, email: str, path: str) -> Page:
+    page = await chromium.open(f"{web.url}/login?next={path}")
+    await page.get_by_label("E-mail").fill(email)
     await page.get_by_label("Password").fill(fleet.PASSWORD)
     await page.keyboard.press("Enter")
-    await expect(page.get_by_role("heading", level=1)).to_have_text("Administration")
+    await page.wait_for_url(f"{web.url}{path}")
     return page
 
 
 async def test_any_name_stays_a_name_in_every_table(
     web: Service, connection: asyncpg.Connection, chromium: Chromium
 ) -> None:
-    page = await signed_in(chromium, web)
+    page = await signed_in(chromium, web, EMAIL, "/admin")
     ids = {
         "organizations": [str(row["id"]) for row in await connection.fetch("select id from organizations")],
         "incidents/templates": ["1"],
@@ -165,10 +168,17 @@ async def test_any_name_stays_a_name_in_every_table(
     assert chromium.complaints == []
 
 
-async def test_any_name_stays_a_name_for_visitors_and_customers(web: Service, chromium: Chromium) -> None:
-    page = await signed_in(chromium, web)
+@pytest.mark.parametrize("email", [None, CUSTOMER, EMAIL], ids=["visitor", "customer", "administrator"])
+async def test_any_name_stays_a_name_on_the_pages_for_everybody(
+    web: Service, chromium: Chromium, email: str | None
+) -> None:
+    if email is None:
+        page = await chromium.open(f"{web.url}/status")
+    else:
+        page = await signed_in(chromium, web, email, "/account")
+    paths = PUBLIC if email is None else PUBLIC + CUSTOMERS
     turned = []
-    for path in PUBLIC:
+    for path in paths:
         answer = await page.goto(f"{web.url}{path}")
         assert answer is not None
         assert answer.ok, path

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import asyncpg
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from containerstacks_shared.database import db
 from containerstacks_shared.fleet import permissions, users
@@ -113,3 +113,40 @@ async def test_the_pages_of_money_can_be_used_by_everybody(
             assert wider <= 0, f"{path} at {width}"
         assert await refused_by_policy(page) == []
     assert chromium.complaints == []
+
+
+@pytest.mark.parametrize("touched", [True, False])
+async def test_sums_and_ages_open_without_a_mouse_or_a_script(
+    web: Service, connection: asyncpg.Connection, debtor: Organization, chromium: Chromium, touched: bool
+) -> None:
+    await fleet.add_instance(connection, debtor, await fleet.add_plan(connection, base_price="7.77"))
+    page = await enter(chromium, web, "/account", width=390, has_touch=touched, java_script_enabled=False)
+    row = page.locator(".facts__row", has_text="Next charge")
+    await open_by(row.locator("details"), "Exactly 0.02379452 USD", touched=touched)
+    boxes = [await row.locator(part).bounding_box() for part in ("dt", "dd")]
+    tops = {box["y"] for box in boxes if box is not None}
+    assert len(tops) == 1
+    await page.goto(f"{web.url}/admin/organizations/{debtor.id}")
+    cell = page.locator("[data-label='Open since']")
+    await open_by(cell.locator("details"), " UTC", touched=touched)
+    wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+    assert wider <= 0
+
+
+async def open_by(details: Locator, text: str, *, touched: bool) -> None:
+    whole = details.locator(".exact__whole")
+    await expect(whole).to_be_hidden()
+    summary = details.locator("summary")
+    await (summary.tap() if touched else summary.press("Enter"))
+    await expect(whole).to_be_visible()
+    await expect(whole).to_contain_text(text)
+
+
+async def test_paper_shows_the_moment_beside_the_age(
+    web: Service, debtor: Organization, chromium: Chromium
+) -> None:
+    page = await enter(chromium, web, f"/admin/organizations/{debtor.id}")
+    moment = page.locator("details.exact .exact__whole").first
+    await expect(moment).to_be_hidden()
+    await page.emulate_media(media="print")
+    await expect(moment).to_be_visible()

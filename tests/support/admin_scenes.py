@@ -79,8 +79,9 @@ async def a_customer_looks(stage: Stage) -> AsyncGenerator[Sight, None]:
     )
     page = await stage.sign_in()
     await _visit(page, f"{stage.url}/account")
-    # A rounded sum opens to the exact one.
-    await page.locator("details.amount summary").first.press("Enter")
+    # A rounded sum opens to the exact one, an age to the moment.
+    for summary in await page.locator("details.exact summary:visible").all():
+        await summary.press("Enter")
     yield Sight("account", "Your organizations", "Balance, runway, next charge, debts and instances.", page)
     await _visit(page, f"{stage.url}/account/password")
     yield Sight("account-password", "Change your password", "The old one, and the new one twice.", page)
