@@ -123,7 +123,7 @@ async def administrators_tell(stage: Stage) -> AsyncGenerator[Sight, None]:
         yield Sight(
             "status-incident",
             "An incident",
-            "What is told shows at once, and decides the verdict; what is planned is announced.",
+            "An incident shows at once, and decides the headline; planned maintenance is announced.",
             page,
         )
         yield Sight(
