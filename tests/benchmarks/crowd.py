@@ -1,4 +1,4 @@
-"""Many browsers in one process: `python -m benchmarks.crowd HOST PORT PATH CLIENTS`.
+"""Many browsers in one process: `python -m benchmarks.crowd HOST PORT PATH CLIENTS [at-once]`.
 
 Each holds a WebSocket and notes when it first had which number of instances in error. Says `ready` when all are
 connected, and for each line on its standard input writes down, as one line of JSON, what came since the last one. On
@@ -6,7 +6,8 @@ Linux all processes read the same monotonic clock.
 
 Browsers share the cores with the server that is measured, and must not decide the figure. So the kernel stamps each
 message when it reaches its socket, and this process reads it later: it looks when all others have theirs, and then only
-when the cores have nothing better to do.
+when the cores have nothing better to do. Where one message follows the other, it must read `at-once`, or several would
+come in one piece.
 """
 
 import json
@@ -91,16 +92,18 @@ def _connected(host: str, port: int, path: str, clients: int) -> Iterator[Browse
             yield browser
 
 
-def main(host: str, port: int, path: str, clients: int) -> None:
+def main(host: str, port: int, path: str, clients: int, *, reads_at_once: bool) -> None:
     browsers = {browser.connection.fileno(): browser for browser in _connected(host, port, path, clients)}
-    os.nice(_LOWEST_PRIORITY)
+    if not reads_at_once:
+        os.nice(_LOWEST_PRIORITY)
     waiting = select.epoll()
     for number in (sys.stdin.fileno(), *browsers):
         waiting.register(number, select.EPOLLIN)
     print("ready", flush=True)  # noqa: T201 - spoken to the benchmark
     while True:
         waiting.poll()
-        time.sleep(_LOOK_SECONDS)
+        if not reads_at_once:
+            time.sleep(_LOOK_SECONDS)
         for number, _ in waiting.poll(0):
             if number in browsers:
                 browsers[number].read()
@@ -113,4 +116,10 @@ def main(host: str, port: int, path: str, clients: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4]))
+    main(
+        sys.argv[1],
+        int(sys.argv[2]),
+        sys.argv[3],
+        int(sys.argv[4]),
+        reads_at_once=sys.argv[5:] == ["at-once"],
+    )
