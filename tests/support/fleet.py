@@ -163,6 +163,17 @@ async def insert(connection: Connection, table: str, row: Mapping[str, object]) 
     await connection.execute(f"insert into {table} ({', '.join(row)}) values ({places})", *row.values())
 
 
+async def take_out(connection: Connection, instance: UUID) -> dict[str, Any]:
+    """Delete an instance, and return its row for `insert`."""
+    row = await connection.fetchrow(
+        "delete from vps_instances where id = $1"
+        " returning id, organization_id, plan_id, provider_instance_id, label, created_at, last_billed_at",
+        instance,
+    )
+    assert row is not None
+    return dict(row)
+
+
 async def delete_and_restore(connection: Connection, organization: UUID, *along: str) -> None:
     """Delete it with all that it has, and insert its row again, and its rows of the tables `along`, as they were."""
     kept = {

@@ -45,13 +45,8 @@ async def live(billing: Billing, rich: Organization, plan: Plan) -> None:
     await connection.execute("update vps_plans set base_price = 7300 where id = $1", dear.id)
     await connection.execute("delete from vps_instances where id = $1", deleted)
     await fleet.delete_and_restore(connection, leaver.id)
-    row = await connection.fetchrow(
-        "delete from vps_instances where id = $1"
-        " returning id, organization_id, provider_instance_id, label, created_at, last_billed_at",
-        again,
-    )
-    assert row is not None
-    await fleet.insert(connection, "vps_instances", dict(row) | {"plan_id": odd.reference})
+    row = await fleet.take_out(connection, again)
+    await fleet.insert(connection, "vps_instances", row | {"plan_id": odd.reference})
     async with another_session(billing.dsn) as session:
         await session.execute("set containerstacks.guard = 'off'")
         await session.execute(

@@ -1,6 +1,7 @@
 """Histories that nobody plans: the money is right after them, and a full audit is clean."""
 
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from decimal import Decimal
 
 import asyncpg
@@ -186,13 +187,9 @@ async def test_an_instance_that_comes_again_with_an_old_mark_waits(
     instance = await fleet.add_instance(connection, organization, plan, hours_due=3)
     other = await fleet.add_instance(connection, organization, plan, hours_due=3)
     await billing.run()
-    row = await connection.fetchrow(
-        "delete from vps_instances where id = $1 returning id, organization_id, plan_id, provider_instance_id,"
-        " label, created_at, last_billed_at - interval '90 minutes' as last_billed_at",
-        instance,
-    )
-    assert row is not None
-    await fleet.insert(session, "vps_instances", dict(row))
+    row = await fleet.take_out(connection, instance)
+    earlier = row["last_billed_at"] - timedelta(minutes=90)
+    await fleet.insert(session, "vps_instances", row | {"last_billed_at": earlier})
     await session.execute("commit")
     await billing.pass_hours(1)
     await billing.run()
@@ -246,13 +243,8 @@ async def test_an_instance_that_comes_again_with_another_plan_owes_earlier_hours
 ) -> None:
     dear = await fleet.add_plan(connection, base_price="730", markup_price="0")
     instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
-    row = await connection.fetchrow(
-        "delete from vps_instances where id = $1"
-        " returning id, organization_id, provider_instance_id, label, created_at",
-        instance,
-    )
-    assert row is not None
-    await fleet.insert(connection, "vps_instances", dict(row) | {"plan_id": dear.reference})
+    row = await fleet.take_out(connection, instance)
+    await fleet.insert(connection, "vps_instances", row | {"plan_id": dear.reference})
     await billing.run()
     assert await billing.balance(organization.wallet_id) == 100 - 2 * RATE
     await billing.pass_hours(2)

@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 
 from containerstacks_billing_daemon.settings import BillingDaemonSettings
 from containerstacks_billing_daemon.status_file import FileStatus
+from containerstacks_shared.billing import charging_loop, control
 from containerstacks_shared.billing.documents import ActiveBiller, DaemonState, DaemonStatus
 from containerstacks_shared.billing.status import read_daemon_status
 from containerstacks_shared.database.locks import LOCK_CLASS, Role, holder_name
@@ -64,6 +65,19 @@ async def test_it_bills_at_start_and_tells_everybody(start: Start, connection: a
         assert document.next_scheduled_run == started_at + INTERVAL
         assert await daemon.metric("containerstacks_billing_leader") == 1
         assert await daemon.metric("containerstacks_billing_last_success_timestamp_seconds") > 0
+
+
+async def test_its_metric_tells_of_a_pause_until_it_ends(
+    start: Start, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(charging_loop, "_LOOK_AGAIN_SECONDS", 0.05)
+    await charges.add_due_fleet(connection, organizations=1, instances=1)
+    await control.pause(connection, reason="stocktaking", author="a test")
+    async with start() as daemon:
+        await becomes(lambda: daemon.metric("containerstacks_billing_paused"), 1)
+        await control.resume(connection, reason="done", author="a test")
+        await eventually(written(daemon, FileStatus.RUNNING))
+        assert await daemon.metric("containerstacks_billing_paused") == 0
 
 
 async def test_it_is_ready_when_it_can_hear_and_ask(start: Start) -> None:

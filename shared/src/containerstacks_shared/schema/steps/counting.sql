@@ -200,7 +200,7 @@ create function notice_moved_mark() returns trigger
     language plpgsql security definer set search_path = public, pg_temp
     as $$
 begin
-    -- Noticed anew: a run that does not see this move leaves it to the next one.
+    -- With a new moment: a run that does not see this move leaves it to the next one.
     insert into moved_marks (vps_instance_id) values (new.id)
         on conflict (vps_instance_id) do update
        set noticed_at = excluded.noticed_at;
