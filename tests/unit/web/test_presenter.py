@@ -10,6 +10,7 @@ import pytest
 from containerstacks_shared.billing.control import BillingControl
 from containerstacks_shared.billing.documents import ActiveBiller, DaemonDetails, DaemonState, DaemonStatus
 from containerstacks_shared.billing.status import DaemonReading
+from containerstacks_shared.fleet.platform import PlatformStatistics, Total
 from containerstacks_shared.fleet.vps import (
     InvalidSpecification,
     VpsDetails,
@@ -21,7 +22,7 @@ from containerstacks_shared.fleet.vps import (
 )
 from containerstacks_web.live.messages import StatusMessage
 from containerstacks_web.live.snapshot import StatusSnapshot
-from containerstacks_web.pages.presenter import present_status
+from containerstacks_web.pages.presenter import present_about, present_status
 from containerstacks_web.pages.verdict import Verdict
 from containerstacks_web.rendering.details import present_details
 
@@ -111,6 +112,25 @@ def test_before_the_components_were_read_nobody_is_said_to_watch_them() -> None:
 
 def test_a_page_starts_unconnected() -> None:
     assert present_status(snapshot(), age_seconds=0.0, now=NOW).value("connection") == "none"
+
+
+def test_the_about_page_has_seven_figures_with_a_sentence_each() -> None:
+    figures = present_about(PlatformStatistics(users=Total(total=12), regions=Total(total=1)))
+    assert len(figures) == 7
+    assert all(figure.sentence.endswith(".") for figure in figures)
+    assert {figure.several: figure.amount for figure in figures} == {
+        "VPS deployed": 0,
+        "containers deployed": 0,
+        "organizations": 0,
+        "registered users": 12,
+        "support tickets": 0,
+        "available VPS plans": 0,
+        "available regions": 1,
+    }
+
+
+def test_without_figures_the_about_page_knows_no_amount() -> None:
+    assert {figure.amount for figure in present_about(None)} == {None}
 
 
 def test_details_are_listed_most_first_and_nothing_is_nameless() -> None:
