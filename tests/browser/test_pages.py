@@ -76,6 +76,26 @@ async def test_every_page_fits_every_width(
             assert wider <= 0, f"{path} at {width}"
 
 
+@pytest.mark.parametrize("width", [320, 390, 430, 820])
+async def test_resources_of_thousands_fit_beside_each_other_or_stand_below(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium, width: int
+) -> None:
+    organization, plan = await fleet.add_organization(connection), await fleet.add_plan(connection)
+    await connection.execute(
+        "update vps_plans set specifications = specifications || $1::text::jsonb where id = $2",
+        '{"vcpus": 9999, "memory": 10238976, "disk": 102389760}',
+        plan.id,
+    )
+    await fleet.add_instance(connection, organization, plan)
+    web = await processes.start_web(database_url)
+    page = await chromium.open(f"{web.url}/status", width=width)
+    items = page.locator(".resources__item")
+    await expect(items.nth(1)).to_contain_text("9,999 GB")
+    assert [
+        await item.evaluate("item => item.scrollWidth - item.clientWidth") for item in await items.all()
+    ] == [0] * 3
+
+
 @pytest.mark.parametrize("width", [320, 1280])
 async def test_nothing_moves_when_values_change(
     database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium, width: int
