@@ -130,7 +130,7 @@ begin
         to containerstacks_web, containerstacks_billing_daemon;
     grant select (id, name, slug) on organizations to containerstacks_web, containerstacks_billing_daemon;
     grant execute on function charge_organizations(uuid[], timestamptz, bigint), register_rates(text[], text[]),
-        heal_rates(), correct_held_rates(uuid), withdraw_future_moments(), compare_moved_marks(),
+        heal_rates(), correct_held_rates(uuid), withdraw_future_moments(), compare_moved_marks(uuid[]),
         notice_marks_set_back(uuid), give_back_lost_debits()
         to containerstacks_web, containerstacks_billing_daemon;
     -- What a run says of itself, the heartbeat, and held prices.

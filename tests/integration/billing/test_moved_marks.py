@@ -5,6 +5,7 @@ from datetime import timedelta
 import asyncpg
 import pytest
 
+from containerstacks_shared.billing import moved_marks
 from support import fleet
 from support.billing import Billing, another_session
 from support.fleet import Organization, Plan
@@ -122,26 +123,61 @@ async def test_a_mark_that_is_set_back_again_while_a_run_compares_it_waits(
     assert {finding.check for finding in await billing.verify()} == {"periods_beyond_last_billed"}
 
 
-async def test_a_customer_with_a_long_history_who_is_restored_keeps_no_run_waiting(
-    connection: asyncpg.Connection, organization: Organization, plan: Plan
+async def _add_history(
+    connection: asyncpg.Connection, organization: Organization, plan: Plan, *, instances: int, hours: int
 ) -> None:
+    """Add instances that were charged for so many hours, and owe one."""
     await connection.execute(
         "insert into vps_instances (organization_id, plan_id, provider_instance_id, label, created_at, last_billed_at)"
-        " select $1, $2, '1', 'vps', clock_now() - interval '300 hours', clock_now() - interval '5 minutes'"
-        " from generate_series(1, 500)",
+        " select $1, $2, '1', 'vps', clock_now() - interval '1 year', clock_now() - interval '65 minutes'"
+        " from generate_series(1, $3::integer)",
         organization.id,
         plan.reference,
+        instances,
     )
     await connection.execute(
         "insert into vps_billing_cycles (vps_instance_id, organization_id, billing_period_start, billing_period_end,"
         " hourly_rate, total_amount, status, billing_run_id)"
         " select id, organization_id, last_billed_at - (k + 1) * interval '1 hour',"
         " last_billed_at - k * interval '1 hour', 0.01, 0.01, 'billed', 1"
-        " from vps_instances, generate_series(0, 299) as k"
+        " from vps_instances, generate_series(0, $1::integer - 1) as k",
+        hours,
     )
     await connection.execute("analyze vps_billing_cycles")
+
+
+async def test_a_customer_with_a_long_history_who_is_restored_keeps_no_run_waiting(
+    connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    await _add_history(connection, organization, plan, instances=500, hours=300)
     await fleet.delete_and_restore(connection, organization.id, "vps_instances")
     assert await connection.fetchval("select count(*) from moved_marks") == 500
     await connection.execute("set statement_timeout = '2s'")
-    assert await connection.fetch("select * from compare_moved_marks()") == []
+    assert await connection.fetch("select * from compare_moved_marks($1)", [organization.id]) == []
     assert await connection.fetchval("select count(*) from moved_marks") == 0
+
+
+@pytest.mark.parametrize(("limit", "seconds"), [("_SECONDS_MAX", 0.0), ("_STATEMENT_SECONDS_MAX", 0.001)])
+async def test_restored_instances_that_a_run_has_no_time_to_compare_wait_for_the_next_one(
+    billing: Billing,
+    connection: asyncpg.Connection,
+    organization: Organization,
+    plan: Plan,
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+    limit: str,
+    seconds: float,
+) -> None:
+    await _add_history(connection, organization, plan, instances=100, hours=100)
+    await fleet.delete_and_restore(connection, organization.id, "wallets", "vps_instances")
+    other = await fleet.add_organization(connection)
+    neighbour = await fleet.add_instance(connection, other, plan, hours_due=1)
+    with monkeypatch.context() as patch:
+        patch.setattr(moved_marks, limit, seconds)
+        summary = await billing.run()
+    assert summary.status == "succeeded"
+    assert summary.problems == [{"problem": "marks_not_compared", "count": 1}]
+    assert await billing.hours_billed(neighbour) == 1
+    assert summary.charged.instances_billed == 1
+    summary = await billing.run()
+    assert (summary.problems, summary.charged.instances_billed) == ([], 100)

@@ -1,4 +1,4 @@
-"""Prepares a run: the clock, the rates, marks that were moved, prices out of proportion."""
+"""Prepares a run: the clock, the rates, prices out of proportion."""
 
 import asyncpg
 import structlog
@@ -14,8 +14,9 @@ log = structlog.get_logger(__name__)
 
 _RATES = load(__name__, "rates")
 _REPAIRS = load(__name__, "repairs")
-_RATES_WAIT_MAX = "2s"
-_MARKS_NAMED_MAX = 20
+_LOCK_WAIT_MAX = "2s"
+# Less than the client's own limit, whose end would end the run.
+_STATEMENT_SECONDS_MAX = 20.0
 
 
 async def prepare(connection: Connection, settings: BillingSettings) -> list[dict[str, object]]:
@@ -30,20 +31,16 @@ async def prepare(connection: Connection, settings: BillingSettings) -> list[dic
             " nothing is billed until it is right"
         )
     # Limits what all of this waits for: one open session must not stop everybody's billing.
-    await connection.execute(f"set local lock_timeout = '{_RATES_WAIT_MAX}'")
+    await connection.execute(
+        f"set local lock_timeout = '{_LOCK_WAIT_MAX}';"
+        f" set local statement_timeout = '{_STATEMENT_SECONDS_MAX * 1000:.0f}ms'"
+    )
     problems = [
         *await _withdraw_future_moments(connection),
         *await _bring_rates_up_to_date(connection),
-        *await _compare_moved_marks(connection),
     ]
     await price_holds.hold_and_lift(connection, factor_max=settings.price_factor_max)
     return problems
-
-
-async def notice_marks_set_back(connection: Connection, organization: object) -> int:
-    """Make the instances wait whose hours were charged before; how many there are."""
-    count: int = await connection.fetchval(_REPAIRS["notice_marks_set_back"], organization)
-    return count
 
 
 async def _withdraw_future_moments(connection: Connection) -> list[dict[str, object]]:
@@ -69,20 +66,3 @@ async def _bring_rates_up_to_date(connection: Connection) -> list[dict[str, obje
         log.warning("rates.not_refreshed", error=str(error))
         return [{"problem": "rates_not_refreshed", "count": 1}]
     return []
-
-
-async def _compare_moved_marks(connection: Connection) -> list[dict[str, object]]:
-    try:
-        async with connection.transaction():
-            moved = await connection.fetch(_REPAIRS["compare_moved_marks"])
-    except asyncpg.LockNotAvailableError:
-        # They wait, as they are.
-        return []
-    for row in moved[:_MARKS_NAMED_MAX]:
-        log.error(
-            "instance.mark_set_back",
-            vps_instance_id=str(row["vps_instance_id"]),
-            billed_until=row["billed_until"].isoformat(),
-            charged_until=row["charged_until"].isoformat(),
-        )
-    return [{"problem": "mark_set_back", "count": len(moved)}] if moved else []

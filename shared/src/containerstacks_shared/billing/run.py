@@ -33,7 +33,7 @@ from containerstacks_shared.database.locks import Leadership, Role, Term, assert
 from containerstacks_shared.database.notify import Channel
 from containerstacks_shared.database.suitability import read_application_changes
 
-from . import control, guard, preparing, run_records
+from . import batches, control, guard, moved_marks, preparing, run_records
 from .charge import Charged, charge_organizations
 from .documents import Biller, RunStatus, RunTrigger
 
@@ -120,6 +120,9 @@ async def run_hourly_billing(
             try:
                 async with _recorded(pool, summary):
                     await _make_ready(pool, term, settings, summary)
+                    summary.noticed += await moved_marks.compare(
+                        pool, term, batch_size=settings.batch_size, stop=stop
+                    )
                     await run.bill_everybody()
             finally:
                 _tell(span, summary)
@@ -224,9 +227,9 @@ class _Run:
 
     async def bill_everybody(self) -> None:
         self.work = await self._list_work()
-        batches = _batches(list(self.work.items()), self.settings.batch_size)
+        work = batches.by_organization(self.work.items(), instances_max=self.settings.batch_size)
         postponed: list[UUID] = []
-        await all_of(*(self._bill_batches(batches, postponed) for _ in range(self.settings.concurrency)))
+        await all_of(*(self._bill_batches(work, postponed) for _ in range(self.settings.concurrency)))
         for organization in postponed:
             if not await self._may_go_on():
                 return
@@ -234,9 +237,9 @@ class _Run:
         if self.summary.status is RunStatus.RUNNING:
             self.summary.status = RunStatus.FAILED if self.summary.failures else RunStatus.SUCCEEDED
 
-    async def _bill_batches(self, batches: Iterator[list[UUID]], postponed: list[UUID]) -> None:
+    async def _bill_batches(self, work: Iterator[list[UUID]], postponed: list[UUID]) -> None:
         """Charge one batch after the other, concurrently with other workers."""
-        for batch in batches:
+        for batch in work:
             if not await self._may_go_on():
                 return
             try:
@@ -283,7 +286,7 @@ class _Run:
         """The unique key refused to charge an hour twice: let the instances concerned wait, and no others."""
         async with self.pool.acquire() as connection, connection.transaction():
             await assert_term(connection, self.term)
-            count = await preparing.notice_marks_set_back(connection, organization)
+            count = await moved_marks.notice_set_back(connection, organization)
         if count:
             self.summary.noticed.append({"problem": "mark_set_back", "count": count})
         return count
@@ -333,20 +336,6 @@ class _Run:
         await control.assert_not_paused(connection)
         now: datetime = await connection.fetchval("select clock_now()")
         return now
-
-
-def _batches(work: Sequence[tuple[UUID, int]], instances_max: int) -> Iterator[list[UUID]]:
-    """Whole organizations, about `instances_max` instances at a time: an organization's hours queue together."""
-    batch: list[UUID] = []
-    instances_in_batch = 0
-    for organization, instances in work:
-        if batch and instances_in_batch + instances > instances_max:
-            yield batch
-            batch, instances_in_batch = [], 0
-        batch.append(organization)
-        instances_in_batch += instances
-    if batch:
-        yield batch
 
 
 def _describe(error: BaseException) -> str:

@@ -64,7 +64,7 @@ drop table application_debits, guard_interventions, guard_installation;
 drop sequence application_charges_refused, application_charge_refused_at;
 drop function credit_wallet, refund_cycles, write_off_hours;
 drop function charge_organizations, billing_queue, lock_paying_wallets, correct_held_rates, hold_base_tables;
-drop function withdraw_future_moments, compare_moved_marks, marks_set_back, notice_marks_set_back, record_plan_versions, notice_moved_mark,
+drop function withdraw_future_moments, compare_moved_marks, notice_marks_set_back, record_plan_versions, notice_moved_mark,
               refuse_blind_truncate;
 drop function vps_plans_changed, count_vps_instances, count_all_time, announce_count_deltas, remember_vps_plan, record_plan_change, move_vps_debt, bury_vps_instances,
               truncate_vps_instances, record_deleted_organizations, write_off_gone_organizations, write_off_organizations, record_wallet_movement, record_wallets_truncated, wallet_balance,

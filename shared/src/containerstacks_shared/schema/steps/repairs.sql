@@ -38,23 +38,27 @@ begin
 end;
 $$;
 
--- Of the moved marks those that stand before what was charged: the hours between would be charged twice. Everything that their
--- organizations were charged is read once, for there is no index on instances.
-create function marks_set_back()
+-- Compares the moved marks of these organizations with what was charged: the hours between would be charged twice. Forgets the marks
+-- that are right, and returns those that wait until somebody sets them right: to charged_until. One that is being moved at this
+-- moment, or was since the snapshot, is left to the next run. Everything that the organizations were charged is read once, for there
+-- is no index on instances.
+create function compare_moved_marks(organizations uuid[])
     returns table (vps_instance_id uuid, organization_id uuid, billed_until timestamptz, charged_until timestamptz)
-    language sql stable security definer set search_path = public, pg_temp
+    language sql volatile security definer set search_path = public, pg_temp
     as $$
     with moved as materialized (
-        select i.id, i.organization_id, i.billed_until, i.organization_ids
-          from moved_marks m
-          join (select l.id, l.organization_id, coalesce(l.last_billed_at, l.created_at) as billed_until,
+        select i.id, i.organization_id, i.billed_until, i.organization_ids, m.noticed_at
+          from (select l.id, l.organization_id, coalesce(l.last_billed_at, l.created_at) as billed_until,
                        array[l.organization_id, d.organization_id] as organization_ids
                   from vps_instances l
                   left join deleted_vps_instances d on d.id = l.id
+                 where l.organization_id = any (organizations)
                  union all
                 select d.id, d.organization_id, coalesce(d.last_billed_at, d.created_at), array[d.organization_id]
                   from deleted_vps_instances d
-                 where not exists (select from vps_instances l where l.id = d.id)) as i on i.id = m.vps_instance_id
+                 where d.organization_id = any (organizations)
+                   and not exists (select from vps_instances l where l.id = d.id)) as i
+          join moved_marks m on m.vps_instance_id = i.id
     ), chain as materialized (
         select c.vps_instance_id as id, max(c.billing_period_end) as charged_until
           from all_vps_billing_cycles() c
@@ -63,32 +67,26 @@ create function marks_set_back()
            and (c.billing_run_id is not null or c.billing_correction_id is not null)
            and c.status in ('billed', 'refunded')
          group by c.vps_instance_id
-    )
-    select moved.id, moved.organization_id, moved.billed_until, chain.charged_until
-      from moved
-      join chain on chain.id = moved.id
-     where moved.billed_until < chain.charged_until
-    $$;
-
--- Forgets the marks that are right, and returns those that wait until somebody sets them right: to charged_until. One that is being
--- moved at this moment, or was since the snapshot, is left to the next run.
-create function compare_moved_marks()
-    returns table (vps_instance_id uuid, organization_id uuid, billed_until timestamptz, charged_until timestamptz)
-    language sql volatile security definer set search_path = public, pg_temp
-    as $$
-    with set_back as materialized (
-        select * from marks_set_back()
+    ), set_back as materialized (
+        select moved.id, moved.organization_id, moved.billed_until, chain.charged_until
+          from moved
+          join chain on chain.id = moved.id
+         where moved.billed_until < chain.charged_until
     ), held as materialized (
-        select m.vps_instance_id, m.noticed_at from moved_marks m order by m.vps_instance_id for update skip locked
+        select m.vps_instance_id, m.noticed_at
+          from moved_marks m
+         where m.vps_instance_id in (select id from moved)
+         order by m.vps_instance_id
+           for update skip locked
     ), forgotten as (
         delete from moved_marks m
-         using held, moved_marks seen
+         using held, moved
          where held.vps_instance_id = m.vps_instance_id
-           and seen.vps_instance_id = m.vps_instance_id
-           and seen.noticed_at = held.noticed_at
-           and m.vps_instance_id not in (select b.vps_instance_id from set_back b)
+           and moved.id = m.vps_instance_id
+           and moved.noticed_at = held.noticed_at
+           and m.vps_instance_id not in (select b.id from set_back b)
     )
-    select * from set_back order by vps_instance_id
+    select * from set_back order by id
     $$;
 
 -- Looks for such marks in an organization that could not be charged because a period was charged before. Returns how many it has
@@ -119,5 +117,5 @@ create function notice_marks_set_back(organization uuid) returns bigint
     select count(*) from noticed
     $$;
 
-revoke execute on function withdraw_future_moments(), marks_set_back(), compare_moved_marks(),
+revoke execute on function withdraw_future_moments(), compare_moved_marks(uuid[]),
     notice_marks_set_back(uuid), record_plan_versions(text[], timestamptz), heal_rates() from public;
