@@ -13,6 +13,7 @@ from containerstacks_shared.database import db
 from containerstacks_shared.local.embedded import EmbeddedPostgres
 from containerstacks_shared.schema import migrate
 from support import commands, databases, packages, roles, schema_a_data
+from support.billing import Billing
 from support.dark_proxy import DarkProxy, dark_proxy
 from support.databases import DatabaseServer
 from support.processes import Processes
@@ -150,6 +151,11 @@ async def connection(database_url: str) -> AsyncIterator[asyncpg.Connection]:
     yield connection
     # Not close(): it would wait for what a failed test still does on it.
     connection.terminate()
+
+
+@pytest.fixture
+def billing(database_url: str, pool: db.Pool, connection: asyncpg.Connection) -> Billing:
+    return Billing(database_url, pool, connection)
 
 
 @pytest.fixture

@@ -6,9 +6,10 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from support import charges, previous_release
+from acceptance import previous_release
+from acceptance.previous_release import Release
+from support import charges
 from support.live_page import open_page
-from support.previous_release import Release
 from support.processes import Processes, Service
 from support.waiting import becomes
 

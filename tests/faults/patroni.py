@@ -8,20 +8,20 @@ import asyncio
 import contextlib
 import tempfile
 from asyncio.subprocess import DEVNULL
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
 
 from containerstacks_shared.schema import migrate
+from faults.patroni_nodes import PASSWORD, PATIENCE_SECONDS, SHIPPED, Cluster, Node, cluster
 from support import charges, fleet
 from support.live_page import open_page
-from support.patroni import PASSWORD, PATIENCE_SECONDS, SHIPPED, Cluster, Node, cluster
 from support.pgbouncer import pgbouncer
 from support.processes import Processes, Service
 from support.storm import Storm, reading, statuses
@@ -33,10 +33,10 @@ LOST_PRIMARY = ("cannot be reached", "away", "run failed")
 TRUE_AFTER_SECONDS = 10.0
 # HAProxy and PgBouncer have to notice, too, one after the other.
 TRUE_BEHIND_POOLER_SECONDS = 20.0
-FAILURES: dict[str, tuple[Callable[[Node], None], Callable[[Node], None]]] = {
-    "killed": (Node.kill, Node.start),
-    "frozen": (Node.freeze, Node.thaw),
-    "cut off": (Node.cut_off, Node.reconnect),
+FAILURES: dict[str, Callable[[Node], None]] = {
+    "killed": Node.kill,
+    "frozen": Node.freeze,
+    "cut off": Node.cut_off,
 }
 
 
@@ -71,59 +71,51 @@ class World:
         await self.operate("verify", "--full")
 
 
-@pytest.fixture
-async def nodes() -> AsyncIterator[Cluster]:
+@pytest.fixture(scope="module")
+def three_nodes() -> Iterator[Cluster]:
     # pytest closes its own folders to others, and PostgreSQL does not run as root.
-    with tempfile.TemporaryDirectory() as folder:
-        async with cluster(Path(folder)) as made:
-            yield made
+    with tempfile.TemporaryDirectory() as folder, cluster(Path(folder)) as made:
+        yield made
 
 
-async def migrated(nodes: Cluster) -> None:
-    primary = await nodes.become_whole()
-    await asyncio.to_thread(migrate, primary.dsn)
+@pytest.fixture
+async def nodes(three_nodes: Cluster) -> Cluster:
+    """Mend what the test before did to them, and give them a migrated database of its own."""
+    for node in three_nodes.nodes:
+        node.mend()
+    primary = await three_nodes.become_whole()
+    connection = await three_nodes.connect()
+    nodes = Cluster(three_nodes.nodes, database=f"test_{uuid4().hex}")
+    await connection.execute(f"create database {nodes.database}")
+    await connection.close()
+    await asyncio.to_thread(migrate, primary.dsn(nodes.database))
     connection = await nodes.connect()
     await fleet.add_user(connection)
     await connection.close()
+    return nodes
 
 
 @pytest.mark.timeout(900)
 async def test_the_primary_dies_freezes_and_is_cut_off_in_a_run_and_a_storm(
     nodes: Cluster, processes: Processes, record_property: Callable[[str, object], None]
 ) -> None:
-    await migrated(nodes)
     world = World(nodes, nodes.dsn, processes)
     web = await processes.start_web(world.dsn)
     await processes.start_stats_aggregator(world.dsn, DATABASE_LISTEN_URL=nodes.dsn)
-    for name, (fail, mend) in FAILURES.items():
+    for name, fail in FAILURES.items():
         told = await fail_over(world, web=web, fail=fail)
         record_property("survived", f"a primary that was {name}: {told}")
         await world.verify()
-        mend(told.failed)
+        told.failed.mend()
         await nodes.become_whole()
         # What the old primary comes back with is what the others say.
         assert await world.all_billed()
 
 
 @pytest.mark.timeout(600)
-async def test_the_primary_dies_behind_pgbouncer(
-    nodes: Cluster, processes: Processes, tmp_path: Path, record_property: Callable[[str, object], None]
-) -> None:
-    await migrated(nodes)
-    async with haproxy(tmp_path) as through, pgbouncer(through) as pooled:
-        world = World(nodes, pooled, processes)
-        web = await processes.start_web(pooled, DATABASE_LISTEN_URL=nodes.dsn)
-        await processes.start_stats_aggregator(pooled, DATABASE_LISTEN_URL=nodes.dsn)
-        told = await fail_over(world, web=web, fail=Node.kill, within=TRUE_BEHIND_POOLER_SECONDS)
-        record_property("survived", f"a primary that was killed behind PgBouncer: {told}")
-        await world.verify()
-
-
-@pytest.mark.timeout(600)
 async def test_a_switchover_and_a_minor_upgrade_fail_no_run(
     nodes: Cluster, processes: Processes, record_property: Callable[[str, object], None]
 ) -> None:
-    await migrated(nodes)
     world = World(nodes, nodes.dsn, processes)
     await processes.start_web(nodes.dsn)
     await processes.start_stats_aggregator(nodes.dsn)
@@ -150,6 +142,19 @@ async def test_a_switchover_and_a_minor_upgrade_fail_no_run(
     assert "failed" not in amounts
     await world.verify()
     assert daemon.running, daemon.log
+
+
+@pytest.mark.timeout(600)
+async def test_the_primary_dies_behind_pgbouncer(
+    nodes: Cluster, processes: Processes, tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
+    async with haproxy(tmp_path, nodes.database) as through, pgbouncer(through) as pooled:
+        world = World(nodes, pooled, processes)
+        web = await processes.start_web(pooled, DATABASE_LISTEN_URL=nodes.dsn)
+        await processes.start_stats_aggregator(pooled, DATABASE_LISTEN_URL=nodes.dsn)
+        told = await fail_over(world, web=web, fail=Node.kill, within=TRUE_BEHIND_POOLER_SECONDS)
+        record_property("survived", f"a primary that was killed behind PgBouncer: {told}")
+        await world.verify()
 
 
 async def both(*work: Coroutine[Any, Any, object]) -> None:
@@ -255,12 +260,12 @@ def read_at(message: dict[str, Any]) -> datetime:
 
 
 @contextlib.asynccontextmanager
-async def haproxy(folder: Path) -> AsyncIterator[str]:
+async def haproxy(folder: Path, database: str) -> AsyncIterator[str]:
     """Give the DSN of whoever is primary, by one address."""
     settings = folder / "haproxy.cfg"
     settings.write_text((SHIPPED / "haproxy.cfg").read_text(encoding="utf-8"), encoding="utf-8")
     process = await asyncio.create_subprocess_exec("/usr/sbin/haproxy", "-db", "-f", settings, stderr=DEVNULL)
-    dsn = f"postgresql://postgres:{PASSWORD}@127.0.0.1:5000/postgres"
+    dsn = f"postgresql://postgres:{PASSWORD}@127.0.0.1:5000/{database}"
 
     # HAProxy takes all three for primaries until it has asked each twice, and passes connections on to them in turn.
     async def leads_to_the_primary_alone() -> bool:

@@ -23,7 +23,7 @@ from support.jobs import running
 from support.waiting import LIMIT_SECONDS, eventually
 
 ROLE = Role.STATS_AGGREGATOR
-LOCK_HOLDER = Path(__file__).parents[1] / "support" / "lock_holder.py"
+LOCK_HOLDER = Path(__file__).with_name("lock_holder.py")
 
 
 @contextlib.asynccontextmanager

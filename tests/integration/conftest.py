@@ -3,15 +3,8 @@
 import asyncpg
 import pytest
 
-from containerstacks_shared.database import db
 from support import fleet
-from support.billing import Billing
 from support.fleet import Organization, Plan
-
-
-@pytest.fixture
-def billing(database_url: str, pool: db.Pool, connection: asyncpg.Connection) -> Billing:
-    return Billing(database_url, pool, connection)
 
 
 @pytest.fixture

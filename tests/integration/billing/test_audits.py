@@ -14,10 +14,10 @@ from containerstacks_shared.billing import audit_records, refunds, write_offs
 from containerstacks_shared.billing.audit import audit
 from containerstacks_shared.billing.verify import Scope, Severity, verify, verify_snapshot
 from containerstacks_shared.database import db
+from integration.billing.damages import DAMAGES, Damage, in_archive
 from support import databases, fleet
 from support.archiving import archive_audited
 from support.billing import Billing
-from support.damages import DAMAGES, Damage, in_archive
 from support.databases import DatabaseServer
 from support.fleet import Organization
 

@@ -10,9 +10,9 @@ import pytest
 from aiohttp import web
 
 from containerstacks_shared.process.probes import add_probes
+from integration.deploy.kustomize import Manifest, containers, kubectl, made_by_kubectl, made_plainly
 from support.balancers import DEPLOY
 from support.deployment import COMMANDS, PORT_OF, ROOT, SETTINGS_OF, variables_of
-from support.kustomize import Manifest, containers, kubectl, made_by_kubectl, made_plainly
 
 FOLDERS = {
     "base": DEPLOY / "kubernetes" / "base",

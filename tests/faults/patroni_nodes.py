@@ -10,10 +10,10 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import aiohttp
 import asyncpg
@@ -25,6 +25,8 @@ PASSWORD: Final = "only-for-tests"
 BRIDGE: Final = "10.0.0.1"
 # What an idle machine needs is a few seconds.
 PATIENCE_SECONDS: Final = 120.0
+# Its name before and after version 4.
+PRIMARY: Final = {"master", "primary"}
 
 
 @dataclass(frozen=True)
@@ -41,9 +43,8 @@ class Node:
     def address(self) -> str:
         return f"10.0.0.1{self.number}"
 
-    @property
-    def dsn(self) -> str:
-        return f"postgresql://postgres:{PASSWORD}@{self.address}:5432/postgres"
+    def dsn(self, database: str) -> str:
+        return f"postgresql://postgres:{PASSWORD}@{self.address}:5432/{database}"
 
     @property
     def settings(self) -> Path:
@@ -59,9 +60,24 @@ class Node:
             *("--initial-advertise-peer-urls", f"http://{self.address}:2380"),
             *("--listen-client-urls", f"http://{self.address}:2379"),
             *("--advertise-client-urls", f"http://{self.address}:2379"),
-            *("--initial-cluster", peers, "--initial-cluster-state", "new", "--unsafe-no-fsync"),
+            *(
+                "--initial-cluster",
+                peers,
+                "--initial-cluster-state",
+                "new",
+                "--enable-v2",
+                "--unsafe-no-fsync",
+            ),
         )
         self._spawn("patroni", "patroni", self.settings)
+
+    def mend(self) -> None:
+        """Undo whatever was done to it."""
+        self.reconnect()
+        if self._started:
+            self.thaw()
+        else:
+            self.start()
 
     def kill(self) -> None:
         """Lose power: everything of this node dies at once."""
@@ -81,19 +97,20 @@ class Node:
     def reconnect(self) -> None:
         _ip("link", "set", f"to-{self.name}", "up")
 
-    async def role(self) -> str:
-        """Return what Patroni says of this node, or nothing where it does not answer."""
+    async def told(self) -> dict[str, Any]:
+        """Return what Patroni says of this node, or nothing where it does not answer or PostgreSQL does not run."""
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session,
                 session.get(f"http://{self.address}:8008/patroni") as answer,
             ):
-                told = await answer.json(content_type=None)
+                told: dict[str, Any] = await answer.json(content_type=None)
         except (OSError, aiohttp.ClientError, TimeoutError):
-            return ""
-        if told.get("state") != "running":
-            return ""
-        return "standby" if told.get("sync_standby") else str(told["role"])
+            return {}
+        return told if told.get("state") == "running" else {}
+
+    async def is_primary(self) -> bool:
+        return (await self.told()).get("role") in PRIMARY
 
     def write_settings(self) -> None:
         text = (SHIPPED / "patroni.yml").read_text(encoding="utf-8")
@@ -139,26 +156,37 @@ class Node:
 @dataclass(frozen=True)
 class Cluster:
     nodes: list[Node]
+    database: str = "postgres"
 
     @property
     def dsn(self) -> str:
         hosts = ",".join(f"{node.address}:5432" for node in self.nodes)
-        return f"postgresql://postgres:{PASSWORD}@{hosts}/postgres"
+        return f"postgresql://postgres:{PASSWORD}@{hosts}/{self.database}"
 
     async def primary(self) -> Node | None:
         for node in self.nodes:
-            if await node.role() in {"master", "primary"}:
+            if await node.is_primary():
                 return node
         return None
 
     async def connect(self) -> asyncpg.Connection:
         """Give a session on whoever is the primary now."""
-        return await asyncpg.connect((await eventually(self.primary, PATIENCE_SECONDS)).dsn, timeout=10)
+        primary = await eventually(self.primary, PATIENCE_SECONDS)
+        return await asyncpg.connect(primary.dsn(self.database), timeout=10)
 
     async def is_whole(self) -> bool:
-        """Whether there is a primary, one standby in sync with it, and the third node beside them."""
-        roles = sorted([await node.role() for node in self.nodes])
-        return roles in (["master", "replica", "standby"], ["primary", "replica", "standby"])
+        """Whether there is one primary, and both others follow it, one of them in sync."""
+        told = [await node.told() for node in self.nodes]
+        primaries = [each for each in told if each.get("role") in PRIMARY]
+        if len(primaries) != 1:
+            return False
+        # What a node says of itself may be old: the primary knows who follows.
+        following = primaries[0].get("replication", [])
+        return (
+            [each["state"] for each in following] == ["streaming", "streaming"]
+            and [each["sync_state"] for each in following].count("sync") == 1
+            and len({each.get("timeline") for each in told}) == 1
+        )
 
     async def become_whole(self) -> Node:
         try:
@@ -172,7 +200,7 @@ class Cluster:
 
         async def somebody_else() -> Node | None:
             for node in self.nodes:
-                if node != previous and await node.role() in {"master", "primary"}:
+                if node != previous and await node.is_primary():
                     return node
             return None
 
@@ -205,22 +233,20 @@ class Cluster:
         return "\n".join(tails)
 
 
-@contextlib.asynccontextmanager
-async def cluster(folder: Path) -> AsyncIterator[Cluster]:
-    """Give three nodes that found each other, of which one is the primary."""
-    folder.chmod(0o755)  # noqa: ASYNC240
+@contextlib.contextmanager
+def cluster(folder: Path) -> Iterator[Cluster]:
+    """Start three nodes that are to find each other."""
+    folder.chmod(0o755)
     with _network():
         nodes = [Node(number, folder / f"node{number}") for number in (1, 2, 3)]
         for node in nodes:
             node.folder.mkdir()
             node.write_settings()
             shutil.chown(node.folder, "postgres", "postgres")
-        made = Cluster(nodes)
         try:
             for node in nodes:
                 node.start()
-            await made.become_whole()
-            yield made
+            yield Cluster(nodes)
         finally:
             for node in nodes:
                 node.kill()
