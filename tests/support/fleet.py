@@ -14,9 +14,9 @@ from containerstacks_shared.database.db import Connection
 # Emails, slugs and provider ids must differ; a test that cares names its own.
 _numbers = itertools.count(1)
 
-# bcrypt, 12 rounds, of "correct horse battery staple", as the original's bcryptjs writes it.
+# bcrypt as the original writes it, but of 4 rounds instead of 12: a quarter of a second less for each sign-in.
 PASSWORD = "correct horse battery staple"
-PASSWORD_HASH = "$2b$12$qpfcoEw/4R/TN1Ip8EqLsOcnN1mtcxG8JuufZe9YbgHJH9DOde8Em"
+PASSWORD_HASH = "$2b$04$hTKiNKY1Uwm5KhKzZgetCeUFY0duE8Qgsn0WphSUZgEG/MRbD6.Xa"
 
 DEFAULT_SPECIFICATIONS = {"vcpus": 1, "memory": 2048, "disk": 51200, "transfer": 2000}
 

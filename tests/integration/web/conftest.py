@@ -5,9 +5,21 @@ from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
 import pytest
+from pwdlib.hashers.argon2 import Argon2Hasher
+from pwdlib.hashers.bcrypt import BcryptHasher
 
+from containerstacks_shared.fleet import passwords
 from support import roles, web_site
 from support.web_site import OpenSite, Site
+
+
+@pytest.fixture(autouse=True)
+def quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hundreds of sign-ins at their real cost would take minutes; `tests/unit/test_passwords.py` is about that."""
+    argon2, bcrypt = Argon2Hasher(time_cost=1, memory_cost=64, parallelism=1), BcryptHasher(rounds=4)
+    monkeypatch.setattr(passwords, "_ARGON2", argon2)
+    monkeypatch.setattr(passwords, "_BCRYPT", bcrypt)
+    monkeypatch.setattr(passwords, "_HASHERS", (argon2, bcrypt))
 
 
 @pytest.fixture

@@ -217,8 +217,8 @@ async def test_a_planned_window_turns_its_components_to_maintenance_by_itself(
     site: Site, connection: Connection, key: str
 ) -> None:
     await record(connection)
-    await opened(site, key, maintenance(timedelta(seconds=2), timedelta(seconds=4)))
     await eventually(lambda: is_overall(site, ComponentState.OPERATIONAL))
+    await opened(site, key, maintenance(timedelta(seconds=2), timedelta(seconds=4)))
     await eventually(lambda: is_overall(site, ComponentState.MAINTENANCE))
     assert (await states(site))["database"] == "maintenance"
     await eventually(lambda: is_overall(site, ComponentState.OPERATIONAL))

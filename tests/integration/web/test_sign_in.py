@@ -157,7 +157,7 @@ async def test_a_deleted_user_is_signed_out(site: Site, connection: Connection) 
 
 async def test_bcrypt_becomes_argon2id_at_sign_in(site: Site, connection: Connection) -> None:
     await fleet.add_user(connection, email=EMAIL)
-    assert (await password_hash(connection)).startswith("$2b$12$")
+    assert (await password_hash(connection)).startswith("$2b$")
     assert (await site.sign_in(EMAIL)).status == 303
     stronger = await password_hash(connection)
     assert stronger.startswith("$argon2id$")
@@ -175,7 +175,7 @@ async def test_the_original_application_can_still_read_the_hash(site: Site, conn
     )
     await fleet.add_user(connection, email=EMAIL)
     assert (await site.sign_in(EMAIL)).status == 303
-    assert (await password_hash(connection)).startswith("$2b$12$")
+    assert (await password_hash(connection)).startswith("$2b$")
 
 
 async def test_guessing_is_stopped(site: Site, connection: Connection) -> None:
