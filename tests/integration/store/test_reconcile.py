@@ -30,6 +30,30 @@ async def repair(connection: asyncpg.Connection) -> list[counts.Drift]:
         return await counts.reconcile(connection)
 
 
+@pytest.mark.parametrize(
+    ("change", "moves"),
+    [
+        ("status = 'offline'", True),
+        ("status = null", True),
+        ("plan_id = 'another'", True),
+        ('configuration = \'{"region": "another"}\'', True),
+        ("status = 'offline', plan_id = 'another'", True),
+        ("status = 'running'", False),
+        ("label = 'another', last_billed_at = created_at", False),
+    ],
+)
+async def test_an_update_appends_what_moved_and_nothing_else(
+    connection: asyncpg.Connection, organization: Organization, plan: Plan, change: str, moves: bool
+) -> None:
+    one, *others = [await fleet.add_instance(connection, organization, plan) for _ in range(3)]
+    for rows in ([one], others):
+        await fold(connection)
+        await connection.execute(f"update vps_instances set {change} where id = any ($1)", rows)
+
+        assert await counts.has_deltas(connection) == moves
+        assert await repair(connection) == []
+
+
 async def test_nothing_drifts_through_the_triggers(
     connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
