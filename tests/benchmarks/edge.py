@@ -6,12 +6,14 @@ import time
 from pathlib import Path
 from typing import Final
 
+import aiohttp
+
 from benchmarks.fleets import make_fleet
 from benchmarks.results import Result
 from benchmarks.surroundings import asked, fresh_database, helper, real_services, size
-from support.balancers import NGINX, edge
+from support.balancers import NGINX, Balancer, edge
 from support.databases import DatabaseServer
-from support.processes import Service
+from support.processes import LOCALHOST, Service
 
 _VIEWS: Final = size("BENCH_EDGE_VIEWS", 100_000)
 _CONNECTIONS: Final = size("BENCH_HTTP_CONNECTIONS", 32)
@@ -38,6 +40,7 @@ async def measure(server: DatabaseServer) -> list[Result]:
                 edge(Path(folder), web.port, tls=False) as platform,
                 helper("requester", _CONNECTIONS) as requester,
             ):
+                page = len(await _compressed(platform, "/status"))
                 rates: list[float] = []
                 before, began = await answered(web), time.perf_counter()
                 while sum(rates) * _ROUND_SECONDS < _VIEWS:
@@ -46,6 +49,18 @@ async def measure(server: DatabaseServer) -> list[Result]:
                 seconds = time.perf_counter() - began
                 seen = (await answered(web) - before) / seconds
     return [
+        Result("a view of /status, compressed", page / 1000, "KB"),
         Result(f"{_VIEWS:,} views of /status from one edge", sum(rates) / len(rates), "requests/s"),
         Result("requests that the web process saw of them", seen, "requests/s", target="at most 1"),
     ]
+
+
+async def _compressed(platform: Balancer, path: str) -> bytes:
+    async with (
+        aiohttp.ClientSession(auto_decompress=False) as client,
+        client.get(
+            f"http://{LOCALHOST}:{platform.plain_port}{path}", headers={"Accept-Encoding": "gzip"}
+        ) as answer,
+    ):
+        assert answer.headers["Content-Encoding"] == "gzip"
+        return await answer.read()
