@@ -35,6 +35,11 @@ LEADER_SESSION = (
     "select pid from pg_locks where locktype = 'advisory' and classid = $1 and objid = $2 and granted"
 )
 
+HINTS_HELD = (
+    "select exists (select from pg_locks where locktype = 'advisory' and granted"
+    f" and classid = {ADVISORY_LOCK_CLASS} and objid = {HINT_LOCK})"
+)
+
 
 @contextlib.asynccontextmanager
 async def aggregator(database_url: str) -> AsyncIterator[Client]:
@@ -144,6 +149,45 @@ async def test_a_writer_beside_one_that_notifies_is_found_and_announced(
 
         await fleet.add_user(connection)
         await hints.next(promises.SHOWN_WITHOUT_HINT_SECONDS)
+
+
+async def test_in_a_storm_one_hint_stands_for_those_of_all_writers(
+    database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding, "_STORM_DELTAS", 3)
+    monkeypatch.setattr(folding, "_STORM_SECONDS", 2.0)
+    async with aggregator(database_url), listening(database_url, Channel.COUNT_DELTAS) as hints:
+        await add_users(connection, 3)
+        await hints.next()
+        await eventually(lambda: connection.fetchval(HINTS_HELD))
+
+        await fleet.add_user(connection)
+        await hints.next()
+
+        # Had the writer sent it, it would have come while hints were held.
+        assert not await connection.fetchval(HINTS_HELD)
+        await becomes(lambda: counts.pending_deltas(connection), 0)
+        await fleet.add_user(connection)
+        await hints.next()
+
+
+async def test_a_storm_beside_a_writer_that_does_not_commit_is_folded(
+    database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding, "_STORM_DELTAS", 3)
+    async with aggregator(database_url), asyncpg.create_pool(database_url, min_size=1, max_size=1) as pool:
+        async with pool.acquire() as writer, writer.transaction():
+            await fleet.add_user(writer)
+            for _ in range(2):
+                await add_users(connection, 3)
+                await becomes(lambda: counts.pending_deltas(connection), 0)
+        await becomes(lambda: counts.pending_deltas(connection), 0)
+
+
+async def add_users(connection: asyncpg.Connection, number: int) -> None:
+    async with connection.transaction():
+        for _ in range(number):
+            await fleet.add_user(connection)
 
 
 async def test_the_fleet_is_recorded_when_leadership_begins(

@@ -26,6 +26,11 @@ _IDLE_SECONDS: Final = 0.25
 # Browsers get at most twenty messages a second; folding more often would gain nothing.
 _SPACING_SECONDS: Final = 0.05
 
+# So many deltas in one fold are a storm: a thousand changes a second. Each hint wakes every process, and the page is
+# redrawn for the next one anyway, so in a storm there is one hint for all writers, every so often.
+_STORM_DELTAS: Final = 50
+_STORM_SECONDS: Final = 0.2
+
 _log = structlog.get_logger(__name__)
 
 
@@ -64,12 +69,28 @@ async def fold_until(
     # Once in any case: a leader that was replaced finds out, and a successor shows that it leads.
     due = True
     while not halt.is_set():
-        if due and await _fold(pool, term, progress) >= BATCH_DELTAS:
+        folded = await _fold(pool, term, progress) if due else 0
+        if folded >= BATCH_DELTAS:
+            continue
+        if folded >= _STORM_DELTAS:
+            await _hint_for_all(halt, pool)
             continue
         await race(halt.wait(), subscription.wait(_IDLE_SECONDS))
         # Web has the same hint, reads counts and deltas, and tells every browser first.
         await wait_for_event(halt, _SPACING_SECONDS)
         due = await _is_due(pool, progress)
+
+
+async def _hint_for_all(halt: asyncio.Event, pool: Pool) -> None:
+    """Let writers be silent for a while, then send one hint in their stead.
+
+    They are silent while this transaction holds the lock under which they send. If this process stops meanwhile,
+    the server ends the transaction.
+    """
+    async with pool.acquire() as connection, connection.transaction():
+        if await counts.hold_hints(connection, wait_max=timedelta(seconds=_STORM_SECONDS)):
+            await wait_for_event(halt, _STORM_SECONDS)
+            await counts.announce_deltas(connection)
 
 
 async def _is_due(pool: Pool, progress: FoldProgress) -> bool:

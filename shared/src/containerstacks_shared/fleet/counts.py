@@ -7,12 +7,13 @@ in a repeatable-read transaction.
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
 import asyncpg
 
 from containerstacks_shared.core.queries import load
-from containerstacks_shared.database.db import Connection
+from containerstacks_shared.database.db import ADVISORY_LOCK_CLASS, HINT_LOCK, Connection
 
 from .platform import (
     PlanDetails,
@@ -47,6 +48,8 @@ _FOLD_DELTAS = QUERIES["fold_deltas"]
 _ANNOUNCE_COUNTS = QUERIES["announce_counts"]
 _PENDING_DELTAS = QUERIES["pending_deltas"]
 _HAS_DELTAS = QUERIES["has_deltas"]
+_HOLD_HINTS = QUERIES["hold_hints"]
+_ANNOUNCE_DELTAS = QUERIES["announce_deltas"]
 _HOLD_BASE_TABLES = QUERIES["hold_base_tables"]
 _RECONCILE = QUERIES["reconcile"]
 _IS_BELOW_ZERO = QUERIES["is_below_zero"]
@@ -158,6 +161,26 @@ async def has_deltas(connection: Connection) -> bool:
     """Return whether there is anything to fold. Writes nothing."""
     some: bool = await connection.fetchval(_HAS_DELTAS)
     return some
+
+
+async def hold_hints(connection: Connection, *, wait_max: timedelta) -> bool:
+    """Keep writers from sending hints until the caller's transaction ends; who holds them owes the listeners one.
+
+    Return False when one writer kept the lock for longer than `wait_max`.
+    """
+    milliseconds = f"{wait_max / timedelta(milliseconds=1):.0f}ms"
+    try:
+        # A savepoint, so that who waited in vain can go on.
+        async with connection.transaction():
+            await connection.execute(_HOLD_HINTS, milliseconds, ADVISORY_LOCK_CLASS, HINT_LOCK)
+    except asyncpg.LockNotAvailableError:
+        return False
+    return True
+
+
+async def announce_deltas(connection: Connection) -> None:
+    """Send, when the caller's transaction commits, the hint that writers send."""
+    await connection.execute(_ANNOUNCE_DELTAS)
 
 
 async def reconcile(connection: Connection) -> list[Drift]:

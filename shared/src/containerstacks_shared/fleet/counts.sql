@@ -106,6 +106,16 @@ select count(*)
 -- name: has_deltas
 select exists (select from count_deltas);
 
+-- name: hold_hints
+-- The lock under which writers send hints (announce_count_deltas): until the caller's transaction ends, none of them does.
+-- It writes nothing that the disk must keep.
+select set_config('lock_timeout', $1, true),
+       set_config('synchronous_commit', 'off', true),
+       pg_advisory_xact_lock($2, $3);
+
+-- name: announce_deltas
+select pg_notify('count_deltas', '');
+
 -- name: hold_base_tables
 select hold_base_tables();
 

@@ -42,8 +42,9 @@ _REASSURE_SECONDS = 3.0
 _READING_SPACING_SECONDS = 0.05
 _PAUSE_SECONDS_MAX = 1.0
 # Counts and deltas together are exact before the aggregator folds and after, so a writer's hint is read at once,
-# and the fold that follows it says nothing new. It is read all the same, but in no hurry: it may be a repair.
-_ECHO_SECONDS = 1.0
+# and the fold that follows it says nothing new. It is read all the same, but in less of a hurry: it may be a repair, or
+# the change of a writer that sent no hint, because another one was sending.
+_ECHO_SECONDS = 0.25
 # Billing says when something happens to it. When only counts change, what was read of it so short a time ago will do.
 _BILLING_SECONDS = 1.0
 _READ_SECONDS_MAX = 4.0
