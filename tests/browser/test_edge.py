@@ -10,9 +10,12 @@ from typing import Final
 import aiohttp
 import asyncpg
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
 from playwright.async_api import Locator, Page, expect
 
 from benchmarks.edge import answered
+from containerstacks_web.http.headers import PUBLIC_CACHING
 from support import fleet
 from support.balancers import Balancer, edge
 from support.chromium import Chromium
@@ -119,6 +122,36 @@ async def _is_served_stale(client: aiohttp.ClientSession, path: str) -> bool:
     async with client.get(path) as answer:
         assert answer.status == 200, path
         return answer.headers["X-Cache"] == "STALE"
+
+
+async def test_stale_pages_end_when_the_origin_has_said(tmp_path: Path) -> None:
+    """The origin says a day. Here one says ten seconds, in the same words."""
+    day = f"stale-if-error={24 * 60 * 60}"
+    assert day in PUBLIC_CACHING
+
+    async def page(_request: web.Request) -> web.Response:
+        answer = web.Response(headers={"Cache-Control": PUBLIC_CACHING.replace(day, "stale-if-error=10")})
+        # A connection that is kept would keep the origin from going.
+        answer.force_close()
+        return answer
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", page)
+    async with (
+        TestServer(app) as origin,
+        edge(tmp_path, origin.port or 0) as platform,
+        platform.visitor() as client,
+    ):
+        async with client.get("/status") as answer:
+            assert answer.status == 200
+        await origin.close()
+        await eventually(partial(_is_served_stale, client, "/status"))
+        await eventually(partial(_is_refused, client, "/status"))
+
+
+async def _is_refused(client: aiohttp.ClientSession, path: str) -> bool:
+    async with client.get(path) as answer:
+        return answer.status == 502
 
 
 async def test_an_open_page_says_that_it_is_stale_and_recovers(  # noqa: PLR0917 - fixtures
