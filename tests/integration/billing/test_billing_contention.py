@@ -257,7 +257,7 @@ async def test_an_organization_that_takes_too_long_stops_nobody(
         "create trigger take_long before insert on payment_transactions for each row"
         " when (new.description like '%slow%') execute function take_long()"
     )
-    monkeypatch.setattr("containerstacks_shared.billing.run._BATCH_SECONDS", 0.4)
+    monkeypatch.setattr("containerstacks_shared.billing.run._BATCH_SECONDS", 1.0)
     summary = await billing.run()
     assert (summary.status, summary.charged.instances_billed) == ("failed", 1)
     assert str(slow.id) in str(summary.error_message)
