@@ -26,7 +26,8 @@ from containerstacks_web.http.identity import ANONYMOUS, IDENTITY, RequestRole
 from containerstacks_web.http.paths import PROBES, SOCKET_PATH, STATIC_PREFIX
 from containerstacks_web.http.policy import is_plain
 from containerstacks_web.http.prepared_response import ANY_REQUEST_ID, KeptResponse, PreparedResponse, keep
-from containerstacks_web.http.problems import problem_response, wants_page
+from containerstacks_web.http.problem_types import ProblemType
+from containerstacks_web.http.problems import RequestRefused, problem_response, wants_page
 from containerstacks_web.http.rate_limiting import RATE_LIMIT_RESULT, RATE_LIMITER, RateLimitResult
 from containerstacks_web.http.request_ids import REQUEST_ID, request_id_of
 from containerstacks_web.http.response_headers import kind_of_address
@@ -108,9 +109,8 @@ class ResponseCache:
         known = self._refusals.get(kind)
         if known is not None and known[0] == detail:
             return known[1]
-        response = await problem_response(
-            request, HTTPStatus.TOO_MANY_REQUESTS, detail, reference=ANY_REQUEST_ID.decode()
-        )
+        refused = RequestRefused(ProblemType.RATE_LIMIT_EXCEEDED, detail)
+        response = await problem_response(request, refused, reference=ANY_REQUEST_ID.decode())
         refusal = keep(request, response)
         self._refusals[kind] = detail, refusal
         return refusal

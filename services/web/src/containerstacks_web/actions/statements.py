@@ -3,14 +3,12 @@
 import asyncio
 import io
 import re
-from http import HTTPStatus
 from typing import Final
 
 from aiohttp import hdrs, web
 
 from containerstacks_shared.billing.statement import Month, open_statement
 from containerstacks_shared.billing.statement_formats import StatementFormat, render
-from containerstacks_shared.core.errors import NotFound
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet.organizations import Organization
 from containerstacks_web.database import POOL
@@ -33,31 +31,27 @@ async def send_statement(
         wanted = StatementFormat(request.query.get("format", usual))
     except ValueError:
         raise RequestRefused(
-            HTTPStatus.BAD_REQUEST,
+            ProblemType.INVALID_PARAMETER,
             "month takes one like 2026-03, and format csv or json.",
-            problem=ProblemType.INVALID_PARAMETER,
         ) from None
     slug = _NOT_IN_FILE_NAME.sub("-", organization.slug.lower()).strip("-") or str(organization.id)
     headers = {
         hdrs.CONTENT_TYPE: f"{_CONTENT_TYPES[wanted]}; charset=utf-8",
         hdrs.CONTENT_DISPOSITION: f'attachment; filename="statement-{slug}-{month}.{wanted.value}"',
     }
-    try:
-        async with (
-            lend(request.app[POOL]) as connection,
-            open_statement(connection, organization=str(organization.id), month=month) as statement,
-        ):
-            response = web.StreamResponse(headers=headers)
-            await response.prepare(request)
-            chunk = io.StringIO()
-            async for piece in render(statement, wanted):
-                chunk.write(piece)
-                if chunk.tell() > _CHUNK_CHARACTERS:
-                    await _write(response, chunk.getvalue())
-                    chunk = io.StringIO()
-            await _write(response, chunk.getvalue())
-    except NotFound:
-        raise web.HTTPNotFound from None
+    async with (
+        lend(request.app[POOL]) as connection,
+        open_statement(connection, organization=str(organization.id), month=month) as statement,
+    ):
+        response = web.StreamResponse(headers=headers)
+        await response.prepare(request)
+        chunk = io.StringIO()
+        async for piece in render(statement, wanted):
+            chunk.write(piece)
+            if chunk.tell() > _CHUNK_CHARACTERS:
+                await _write(response, chunk.getvalue())
+                chunk = io.StringIO()
+        await _write(response, chunk.getvalue())
     return response
 
 

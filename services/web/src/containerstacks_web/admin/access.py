@@ -2,7 +2,6 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from http import HTTPStatus
 from typing import Final
 
 from aiohttp import hdrs, web
@@ -14,6 +13,7 @@ from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_web.database import POOL
 from containerstacks_web.http.identity import IDENTITY, CredentialKind, Identity, RequestRole
+from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import RequestRefused
 from containerstacks_web.sign_in.csrf import assert_csrf
 
@@ -47,14 +47,6 @@ async def database(request: web.Request) -> AsyncIterator[Connection]:
         yield connection
 
 
-def number_in_path(request: web.Request) -> int:
-    text = request.match_info["id"]
-    # What a bigint column holds.
-    if not (text.isascii() and text.isdigit()) or int(text[:20]) >= 2**63:
-        raise web.HTTPNotFound
-    return int(text[:20])
-
-
 async def _enter(request: web.Request, permission: Permission) -> Identity:
     """Return who asks, if they have the permission; strangers are sent to the sign-in form."""
     identity = request[IDENTITY]
@@ -63,7 +55,7 @@ async def _enter(request: web.Request, permission: Permission) -> Identity:
         await get_session(request)
         raise web.HTTPSeeOther(URL.build(path="/login", query={"next": _way_back(request)}))
     if not identity.may(permission):
-        raise RequestRefused(HTTPStatus.FORBIDDEN, f"You are not allowed to {permission}.")
+        raise RequestRefused(ProblemType.FORBIDDEN, f"You are not allowed to {permission}.")
     return identity
 
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 
 from containerstacks_shared.billing.move_money import MoneyNotGranted, moving_money
+from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import RequestRefused
 from containerstacks_web.rendering.templates import render
 
@@ -48,4 +48,4 @@ def allowed_to_move_money() -> Iterator[None]:
         with moving_money():
             yield
     except MoneyNotGranted:
-        raise RequestRefused(HTTPStatus.FORBIDDEN, _NOT_GRANTED) from None
+        raise RequestRefused(ProblemType.FORBIDDEN, _NOT_GRANTED) from None

@@ -15,6 +15,7 @@ from containerstacks_shared.core.errors import ChangeRefused, ContainerStacksErr
 from containerstacks_shared.core.money import format_amount
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet.organizations import Organization
+from containerstacks_web.http.exchange import parse_id
 from containerstacks_web.http.identity import Identity
 from containerstacks_web.rendering.formats import counted, moment
 from containerstacks_web.sign_in.messages import leave_message
@@ -78,10 +79,7 @@ async def refund(request: web.Request, identity: Identity) -> web.Response:
 
 
 async def _find_charge(connection: Connection, organization: Organization, cycle_id: str) -> Charge:
-    try:
-        charge = await books.find_charge(connection, UUID(cycle_id))
-    except ValueError:
-        charge = None
+    charge = await books.find_charge(connection, parse_id(cycle_id))
     if charge is None or charge.organization_id != organization.id:
         raise web.HTTPNotFound
     return charge
@@ -123,7 +121,7 @@ async def _about_refund(connection: Connection, organization: Organization, char
 
 
 async def show_write_off(request: web.Request, _identity: Identity) -> web.Response:
-    instance = _instance(request.query.get("instance_id", ""))
+    instance = _instance(request.query.get("instance_id"))
     async with database(request) as connection:
         organization = await find_in_path(request, connection)
         owed = await write_offs.read_owed(connection, organization.id, instance)
@@ -206,11 +204,8 @@ async def _about_write_off(
     )
 
 
-def _instance(text: str) -> UUID | None:
-    try:
-        return UUID(text) if text else None
-    except ValueError:
-        raise web.HTTPNotFound from None
+def _instance(text: str | None) -> UUID | None:
+    return parse_id(text) if text else None
 
 
 def _amount(text: str) -> Decimal | None:

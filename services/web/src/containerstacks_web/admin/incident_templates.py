@@ -6,15 +6,15 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from containerstacks_shared.core.errors import NotFound
 from containerstacks_shared.status import incident_templates
 from containerstacks_shared.status.documents import Impact
 from containerstacks_shared.status.incident_templates import IncidentTemplate, TemplateDraft
+from containerstacks_web.http.exchange import number_in_path
 from containerstacks_web.http.identity import Identity
 from containerstacks_web.rendering.templates import render
 from containerstacks_web.sign_in.messages import leave_message
 
-from .access import database, number_in_path
+from .access import database
 from .forms import Form, checked, read_form
 from .incidents import INCIDENT_CHOICES
 
@@ -85,10 +85,7 @@ def _read(form: Form) -> tuple[TemplateDraft | None, dict[str, str]]:
 
 async def _find(request: web.Request) -> IncidentTemplate:
     async with database(request) as connection:
-        try:
-            return await incident_templates.find(connection, number_in_path(request))
-        except NotFound:
-            raise web.HTTPNotFound from None
+        return await incident_templates.find(connection, number_in_path(request))
 
 
 async def _page(

@@ -5,19 +5,19 @@ from typing import Final
 
 from aiohttp import web
 
-from containerstacks_shared.core.errors import ChangeRefused, NotFound, as_sentence
+from containerstacks_shared.core.errors import ChangeRefused, as_sentence
 from containerstacks_shared.status import incident_suggestions, incident_templates, incidents
 from containerstacks_shared.status.documents import Component, Impact, Incident, IncidentId, IncidentKind
 from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentDraft, MaintenanceDraft
 from containerstacks_shared.status.incident_suggestions import Suggestion
 from containerstacks_shared.status.incident_templates import IncidentTemplate
 from containerstacks_web.actions import incidents as actions
-from containerstacks_web.http.exchange import whole_number
+from containerstacks_web.http.exchange import number_in_path, whole_number
 from containerstacks_web.http.identity import Identity
 from containerstacks_web.rendering.templates import render
 from containerstacks_web.sign_in.messages import leave_message
 
-from .access import database, number_in_path
+from .access import database
 from .forms import Form, checked, read_form
 
 _PATH: Final = "/admin/incidents"
@@ -123,10 +123,7 @@ async def change(request: web.Request, identity: Identity) -> web.Response:
 
 async def _find(request: web.Request) -> Incident:
     async with database(request) as connection:
-        try:
-            return await incidents.read(connection, IncidentId(number_in_path(request)))
-        except NotFound:
-            raise web.HTTPNotFound from None
+        return await incidents.read(connection, IncidentId(number_in_path(request)))
 
 
 async def _refused(

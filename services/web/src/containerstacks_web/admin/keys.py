@@ -4,17 +4,15 @@ import re
 from datetime import UTC, date, datetime, time
 from http import HTTPStatus
 from typing import Final
-from uuid import UUID
 
 from aiohttp import web
 
-from containerstacks_shared.core.errors import NotFound
 from containerstacks_shared.fleet import api_keys
 from containerstacks_shared.fleet.api_keys import ApiKeyScope
 from containerstacks_web.actions import api_keys as actions
 from containerstacks_web.actions.api_keys import ApiKeyRequest
 from containerstacks_web.http.client_address import visitor_of
-from containerstacks_web.http.exchange import whole_number
+from containerstacks_web.http.exchange import parse_id, whole_number
 from containerstacks_web.http.identity import Identity
 from containerstacks_web.rendering.templates import render
 from containerstacks_web.sign_in.messages import leave_message
@@ -58,21 +56,14 @@ async def create(request: web.Request, identity: Identity) -> web.Response:
 
 
 async def show_revoking(request: web.Request, _identity: Identity) -> web.Response:
-    try:
-        async with database(request) as connection:
-            key = await api_keys.find_listed(connection, UUID(request.query.get("key_id", "")))
-    except (ValueError, NotFound):
-        raise web.HTTPNotFound from None
+    async with database(request) as connection:
+        key = await api_keys.find_listed(connection, parse_id(request.query.get("key_id", "")))
     return await render(request, "admin/revoke.html", {"key": key})
 
 
 async def revoke(request: web.Request, identity: Identity) -> web.Response:
     """End a key. One that has ended already stays so."""
-    form = await read_form(request)
-    try:
-        key_id = UUID(form.value("key_id"))
-    except ValueError:
-        raise web.HTTPNotFound from None
+    key_id = parse_id((await read_form(request)).value("key_id"))
     async with database(request) as connection:
         revoked = await actions.revoke(connection, key_id, identity)
     await leave_message(request, "Key revoked." if revoked else "This key had been revoked before.")

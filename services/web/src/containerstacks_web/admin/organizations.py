@@ -1,18 +1,16 @@
 """/admin/organizations: what one has, owes and paid, and a month's statement."""
 
 from typing import Final
-from uuid import UUID
 
 from aiohttp import web
 
 from containerstacks_shared.billing import books, debts
 from containerstacks_shared.billing.statement_formats import StatementFormat
-from containerstacks_shared.core.errors import NotFound
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet import organizations
 from containerstacks_shared.fleet.organizations import Organization
 from containerstacks_web.actions.statements import send_statement
-from containerstacks_web.http.exchange import whole_number
+from containerstacks_web.http.exchange import parse_id, whole_number
 from containerstacks_web.http.identity import Identity
 from containerstacks_web.rendering.templates import render
 
@@ -64,7 +62,4 @@ def address_of(organization: Organization) -> str:
 
 
 async def find_in_path(request: web.Request, connection: Connection) -> Organization:
-    try:
-        return await organizations.find(connection, str(UUID(request.match_info["id"])))
-    except (ValueError, NotFound):
-        raise web.HTTPNotFound from None
+    return await organizations.find(connection, str(parse_id(request.match_info["id"])))

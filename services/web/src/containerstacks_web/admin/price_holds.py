@@ -2,15 +2,15 @@
 
 from decimal import Decimal, InvalidOperation
 from typing import Final
-from uuid import UUID
 
 import structlog
 from aiohttp import web
 
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.price_holds import PriceHold, find_releasable
-from containerstacks_shared.core.errors import ChangeRefused, NotFound
+from containerstacks_shared.core.errors import ChangeRefused
 from containerstacks_shared.core.money import format_amount
+from containerstacks_web.http.exchange import parse_id
 from containerstacks_web.http.identity import Identity
 from containerstacks_web.rendering.formats import moment, money_short, number
 from containerstacks_web.sign_in.messages import leave_message
@@ -58,8 +58,6 @@ async def release(request: web.Request, identity: Identity) -> web.Response:
         changed = await _find(request, form.value("plan_id"))
         form = form.with_problems({"": _CHANGED})
         return await _page(request, changed, form)
-    except NotFound:
-        raise web.HTTPNotFound from None
     if held_for is not None:
         _log.warning(
             "billing.plan_released",
@@ -75,12 +73,8 @@ async def release(request: web.Request, identity: Identity) -> web.Response:
 
 
 async def _find(request: web.Request, plan_id: str) -> PriceHold:
-    try:
-        wanted = UUID(plan_id)
-    except ValueError:
-        raise web.HTTPNotFound from None
     async with database(request) as connection:
-        found = await find_releasable(connection, wanted)
+        found = await find_releasable(connection, parse_id(plan_id))
     if found is None:
         await leave_message(request, "This price is no longer on hold.")
         raise web.HTTPSeeOther(_BACK)

@@ -1,6 +1,5 @@
 """/admin/runs: the billing runs, and what each of them left unpaid."""
 
-from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
@@ -9,14 +8,11 @@ from yarl import URL
 from containerstacks_shared.billing import run_debts, run_records
 from containerstacks_shared.billing.documents import RunStatus
 from containerstacks_shared.billing.owed_hours import read_owed_hours
-from containerstacks_shared.core.errors import NotFound
-from containerstacks_web.http.exchange import whole_number
+from containerstacks_web.http.exchange import choice_in_query, number_in_path, whole_number
 from containerstacks_web.http.identity import Identity
-from containerstacks_web.http.problem_types import ProblemType
-from containerstacks_web.http.problems import RequestRefused
 from containerstacks_web.rendering.templates import render
 
-from .access import database, number_in_path
+from .access import database
 
 _PATH: Final = "/admin/runs"
 _RUNS_ON_PAGE: Final = 50
@@ -24,7 +20,7 @@ _DEBTS_SHOWN: Final = 200
 
 
 async def show_list(request: web.Request, _identity: Identity) -> web.Response:
-    outcome = _outcome(request)
+    outcome = choice_in_query(request, "outcome", RunStatus) if request.query.get("outcome") else None
     before, after = whole_number(request, "before"), whole_number(request, "after")
     async with database(request) as connection:
         page = await run_records.page(
@@ -42,10 +38,7 @@ async def show_list(request: web.Request, _identity: Identity) -> web.Response:
 
 async def show(request: web.Request, _identity: Identity) -> web.Response:
     async with database(request) as connection:
-        try:
-            run = await run_records.find(connection, number_in_path(request))
-        except NotFound:
-            raise web.HTTPNotFound from None
+        run = await run_records.find(connection, number_in_path(request))
         debts = await run_debts.read_opened(connection, run.record, limit=_DEBTS_SHOWN)
         # Costs a look at every instance, so only for who watches a run that goes on.
         goes_on = run.record.status is RunStatus.RUNNING
@@ -58,17 +51,6 @@ async def show(request: web.Request, _identity: Identity) -> web.Response:
         "cut_off": len(debts) == _DEBTS_SHOWN,
     }
     return await render(request, "admin/run.html", context)
-
-
-def _outcome(request: web.Request) -> RunStatus | None:
-    text = request.query.get("outcome", "")
-    try:
-        return RunStatus(text) if text else None
-    except ValueError:
-        known = ", ".join(RunStatus)
-        raise RequestRefused(
-            HTTPStatus.BAD_REQUEST, f"outcome takes one of {known}.", problem=ProblemType.INVALID_PARAMETER
-        ) from None
 
 
 def _beyond(outcome: RunStatus | None, **cursor: int) -> str:

@@ -1,13 +1,13 @@
 """Badges: the state of a component, or of all, as a small picture for other sites. One word and one colour."""
 
 from html import escape
-from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
 
 from containerstacks_shared.status.documents import Component, ComponentState
 from containerstacks_web.http.conditional import named_answer
+from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import RequestRefused
 from containerstacks_web.live.board import STATUS_BOARD
 
@@ -38,7 +38,7 @@ async def badge(request: web.Request) -> web.Response:
     name = request.match_info["name"]
     if name != OVERALL and name not in {component.value for component in Component}:
         known = ", ".join([OVERALL, *Component])
-        raise RequestRefused(HTTPStatus.NOT_FOUND, f"There is a badge for each of these: {known}.")
+        raise RequestRefused(ProblemType.NOT_FOUND, f"There is a badge for each of these: {known}.")
     board = await request.app[STATUS_BOARD].current()
     if name == OVERALL:
         title, state = "Status", board.overall

@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from http import HTTPStatus
 from typing import Literal
 from uuid import UUID
 
@@ -162,9 +161,8 @@ def _position(request: web.Request) -> RunwayPosition | None:
         return RunwayPosition.parse(",".join(texts)) if texts else None
     except ValueError:
         raise RequestRefused(
-            HTTPStatus.BAD_REQUEST,
+            ProblemType.INVALID_PARAMETER,
             "after takes the position that the header Link of the page before names.",
-            problem=ProblemType.INVALID_PARAMETER,
         ) from None
 
 

@@ -5,14 +5,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from http import HTTPStatus
 from typing import Any, Final
 
 from aiohttp import web
 from markupsafe import Markup, escape
 
 from containerstacks_web.http.problem_types import BY_NAME, PROBLEMS_PREFIX, ProblemType
-from containerstacks_web.http.problems import FieldError, describe_problem
+from containerstacks_web.http.problems import FieldError, RequestRefused, describe_problem
 from containerstacks_web.rendering.templates import render_named, render_part
 from containerstacks_web.settings import SETTINGS
 
@@ -165,11 +164,6 @@ def _schemas(api: Any) -> dict[str, Schema]:
 
 def _problem_example() -> str:
     wrong = FieldError(pointer="/title", detail="Must not be empty.")
-    document = describe_problem(
-        ProblemType.INVALID_DOCUMENT,
-        HTTPStatus.UNPROCESSABLE_ENTITY,
-        "title: Must not be empty.",
-        "1f0c3d52-7a9e-4b1c-8c57-0f6f6d0e4a21",
-        errors=[wrong],
-    )
+    refused = RequestRefused(ProblemType.INVALID_DOCUMENT, "title: Must not be empty.", errors=[wrong])
+    document = describe_problem(refused, "1f0c3d52-7a9e-4b1c-8c57-0f6f6d0e4a21")
     return json.dumps(json.loads(document), indent=2)

@@ -6,7 +6,6 @@ from typing import Final
 
 from aiohttp import web
 
-from containerstacks_shared.core.errors import ChangeRefused, NotFound, as_sentence
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_shared.status import incidents
@@ -16,10 +15,15 @@ from containerstacks_web.actions import incidents as actions
 from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import assert_may
 from containerstacks_web.http.conditional import named_answer
-from containerstacks_web.http.exchange import JSON, NUMBER_MAX, answer, read_document, whole_number
+from containerstacks_web.http.exchange import (
+    JSON,
+    answer,
+    choice_in_query,
+    number_in_path,
+    read_document,
+    whole_number,
+)
 from containerstacks_web.http.paging import link_to_next, page_limit
-from containerstacks_web.http.problem_types import ProblemType
-from containerstacks_web.http.problems import RequestRefused
 from containerstacks_web.live.board import PAGE_INCIDENTS, STATUS_BOARD
 
 from .documents import ComponentsDocument, IncidentDocument, IncidentsDocument
@@ -45,7 +49,8 @@ async def read_components(request: web.Request) -> web.Response:
 async def list_incidents(request: web.Request) -> web.Response:
     """List incidents and maintenance; the next page is in the Link header."""
     limit = page_limit(request, usual=PAGE_INCIDENTS, most=INCIDENTS_MAX)
-    before, kind = whole_number(request, "before"), _kind(request)
+    before = whole_number(request, "before")
+    kind = choice_in_query(request, "kind", IncidentKind) if "kind" in request.query else None
     if (limit, before, kind) == (PAGE_INCIDENTS, None, None):
         page = (await request.app[STATUS_BOARD].current()).latest
     else:
@@ -65,23 +70,9 @@ async def list_incidents(request: web.Request) -> web.Response:
     return response
 
 
-def _kind(request: web.Request) -> IncidentKind | None:
-    text = request.query.get("kind")
-    try:
-        return None if text is None else IncidentKind(text)
-    except ValueError:
-        known = " or ".join(IncidentKind)
-        raise RequestRefused(
-            HTTPStatus.BAD_REQUEST, f"kind takes {known}.", problem=ProblemType.INVALID_PARAMETER
-        ) from None
-
-
 async def read_incident(request: web.Request) -> web.Response:
     async with lend(request.app[POOL]) as connection:
-        try:
-            incident = await incidents.read(connection, _incident_id(request))
-        except NotFound as error:
-            raise RequestRefused(HTTPStatus.NOT_FOUND, as_sentence(error)) from error
+        incident = await incidents.read(connection, IncidentId(number_in_path(request)))
     document = IncidentDocument(incident=incident)
     return named_answer(request, document.model_dump_json().encode(), content_type=JSON)
 
@@ -91,10 +82,7 @@ async def open_incident(request: web.Request) -> web.Response:
     identity = assert_may(request, Permission.PUBLISH)
     draft = (await read_document(request, IncidentRequest)).root
     async with lend(request.app[POOL]) as connection:
-        try:
-            incident = await actions.publish(connection, draft, identity)
-        except ChangeRefused as error:
-            raise RequestRefused(HTTPStatus.CONFLICT, as_sentence(error)) from error
+        incident = await actions.publish(connection, draft, identity)
     headers = {"Location": f"{_PATH}/{incident.id}"}
     return answer(request, IncidentDocument(incident=incident), status=HTTPStatus.CREATED, headers=headers)
 
@@ -102,20 +90,8 @@ async def open_incident(request: web.Request) -> web.Response:
 async def change_incident(request: web.Request) -> web.Response:
     """Update or close an incident; change, end or cancel a maintenance."""
     identity = assert_may(request, Permission.PUBLISH)
-    incident_id = _incident_id(request)
+    incident_id = IncidentId(number_in_path(request))
     wanted = await read_document(request, IncidentChange)
     async with lend(request.app[POOL]) as connection:
-        try:
-            incident = await actions.change(connection, incident_id, wanted, identity)
-        except NotFound as error:
-            raise RequestRefused(HTTPStatus.NOT_FOUND, as_sentence(error)) from error
-        except ChangeRefused as error:
-            raise RequestRefused(HTTPStatus.CONFLICT, as_sentence(error)) from error
+        incident = await actions.change(connection, incident_id, wanted, identity)
     return answer(request, IncidentDocument(incident=incident))
-
-
-def _incident_id(request: web.Request) -> IncidentId:
-    text = request.match_info["id"]
-    if not (text.isascii() and text.isdigit()) or int(text[:20]) > NUMBER_MAX:
-        raise RequestRefused(HTTPStatus.NOT_FOUND, "There is no incident of this id.")
-    return IncidentId(int(text[:20]))

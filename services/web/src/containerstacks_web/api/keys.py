@@ -2,7 +2,6 @@
 
 from datetime import UTC, datetime
 from http import HTTPStatus
-from uuid import UUID
 
 from aiohttp import web
 
@@ -13,8 +12,9 @@ from containerstacks_web.actions import api_keys as actions
 from containerstacks_web.actions.api_keys import ApiKeyRequest, ExpiryProblem
 from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import assert_may
-from containerstacks_web.http.exchange import answer, read_document
+from containerstacks_web.http.exchange import answer, parse_id, read_document
 from containerstacks_web.http.paging import cut_page, id_in_query, page_limit
+from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import FieldError, RequestRefused
 
 from .documents import ApiKeyDocument, ApiKeysDocument, NewApiKeyDocument
@@ -38,12 +38,12 @@ async def create_key(request: web.Request) -> web.Response:
     match actions.find_problem(wanted.expires_at, identity, now=datetime.now(UTC)):
         case ExpiryProblem.PAST as problem:
             raise RequestRefused(
-                HTTPStatus.UNPROCESSABLE_ENTITY,
+                ProblemType.INVALID_DOCUMENT,
                 f"expiresAt: {problem}",
                 errors=[FieldError(pointer="/expiresAt", detail=problem)],
             )
         case ExpiryProblem.OUTLIVES_CREATOR as problem:
-            raise RequestRefused(HTTPStatus.FORBIDDEN, f"{problem} Give an earlier expiresAt.")
+            raise RequestRefused(ProblemType.FORBIDDEN, f"{problem} Give an earlier expiresAt.")
         case None:
             pass
     async with (
@@ -63,12 +63,9 @@ async def create_key(request: web.Request) -> web.Response:
 
 async def revoke_key(request: web.Request) -> web.Response:
     identity = assert_may(request, Permission.MANAGE_KEYS)
-    try:
-        key_id = UUID(request.match_info["id"])
-    except ValueError:
-        raise web.HTTPNotFound from None
+    key_id = parse_id(request.match_info["id"])
     async with lend(request.app[POOL]) as connection:
         revoked = await actions.revoke(connection, key_id, identity)
     if not revoked:
-        raise RequestRefused(HTTPStatus.NOT_FOUND, "There is no active key of this id.")
+        raise RequestRefused(ProblemType.NOT_FOUND, "There is no active key of this id.")
     return web.Response(status=HTTPStatus.NO_CONTENT)

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
-from http import HTTPStatus
 from typing import Any, Literal
 from uuid import UUID
 
@@ -26,6 +25,7 @@ from containerstacks_web.http.authorization import CHALLENGE
 from containerstacks_web.http.exchange import answer, whole_number
 from containerstacks_web.http.identity import IDENTITY, Identity, RequestRole
 from containerstacks_web.http.paging import cut_page, id_in_query, page_limit
+from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import RequestRefused
 
 from .billing import answer_debts
@@ -130,13 +130,15 @@ async def _readable(request: web.Request) -> AsyncIterator[tuple[Connection, Org
         async with lend(request.app[POOL]) as connection:
             yield connection, await find_readable(connection, identity, wanted)
     except (ValueError, NotFound):
-        raise RequestRefused(HTTPStatus.NOT_FOUND, "There is no organization of this id.") from None
+        raise RequestRefused(ProblemType.NOT_FOUND, "There is no organization of this id.") from None
 
 
 def _known(request: web.Request) -> Identity:
     identity = request[IDENTITY]
     if identity.role is RequestRole.ANONYMOUS:
         raise RequestRefused(
-            HTTPStatus.UNAUTHORIZED, "Only its members may see an organization.", headers=CHALLENGE
+            ProblemType.AUTHENTICATION_REQUIRED,
+            "Only its members may see an organization.",
+            headers=CHALLENGE,
         )
     return identity

@@ -1,7 +1,5 @@
 """Who may do what, and from where: the checks that handlers make."""
 
-from http import HTTPStatus
-
 from aiohttp import hdrs, web
 
 from containerstacks_shared.fleet.permissions import Permission
@@ -23,10 +21,12 @@ def assert_may(request: web.Request, permission: Permission) -> Identity:
     identity = request[IDENTITY]
     if identity.role is RequestRole.ANONYMOUS:
         raise RequestRefused(
-            HTTPStatus.UNAUTHORIZED, "Only administrators and staff may do this.", headers=CHALLENGE
+            ProblemType.AUTHENTICATION_REQUIRED,
+            "Only administrators and staff may do this.",
+            headers=CHALLENGE,
         )
     if not identity.may(permission):
-        raise RequestRefused(HTTPStatus.FORBIDDEN, f"You are not allowed to {permission}.")
+        raise RequestRefused(ProblemType.FORBIDDEN, f"You are not allowed to {permission}.")
     if identity.credential is CredentialKind.SESSION and request.method not in {
         hdrs.METH_GET,
         hdrs.METH_HEAD,
@@ -34,8 +34,7 @@ def assert_may(request: web.Request, permission: Permission) -> Identity:
         origin = request.headers.get(hdrs.ORIGIN, "")
         if not is_same_origin(origin, visitor_of(request).host):
             raise RequestRefused(
-                HTTPStatus.FORBIDDEN,
+                ProblemType.FOREIGN_ORIGIN,
                 "With a session this takes the Origin of a page of this site; programs use an API key.",
-                problem=ProblemType.FOREIGN_ORIGIN,
             )
     return identity

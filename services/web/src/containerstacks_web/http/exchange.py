@@ -2,8 +2,10 @@
 
 import json
 from collections.abc import Mapping
+from enum import StrEnum
 from http import HTTPStatus
 from typing import Final, TypeVar
+from uuid import UUID
 
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
@@ -47,7 +49,7 @@ async def read_document(request: web.Request, model: type[Wanted]) -> Wanted:
     """Read the request's JSON. Error messages never quote its values: one may be a secret."""
     if request.content_type != JSON:
         raise RequestRefused(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"This takes {JSON}.", headers={"Accept-Post": JSON}
+            ProblemType.UNSUPPORTED_MEDIA_TYPE, f"This takes {JSON}.", headers={"Accept-Post": JSON}
         )
     body = await request.read()
     try:
@@ -55,7 +57,7 @@ async def read_document(request: web.Request, model: type[Wanted]) -> Wanted:
     except ValidationError as error:
         errors = field_errors(error, _read_as_far_as_possible(body))
         detail = "; ".join(f"{each.pointer.lstrip('/') or 'document'}: {each.detail}" for each in errors)
-        raise RequestRefused(HTTPStatus.UNPROCESSABLE_ENTITY, detail, errors=errors) from None
+        raise RequestRefused(ProblemType.INVALID_DOCUMENT, detail, errors=errors) from None
 
 
 def _read_as_far_as_possible(body: bytes) -> object:
@@ -63,6 +65,34 @@ def _read_as_far_as_possible(body: bytes) -> object:
         return json.loads(body)
     except (ValueError, RecursionError):
         return None
+
+
+Choice = TypeVar("Choice", bound=StrEnum)
+
+
+def number_in_path(request: web.Request) -> int:
+    """Read the `{id}` of an address. Raises `HTTPNotFound` for what no bigint column holds."""
+    text = request.match_info["id"]
+    if not (text.isascii() and text.isdigit()) or int(text[:20]) > NUMBER_MAX:
+        raise web.HTTPNotFound
+    return int(text[:20])
+
+
+def parse_id(text: str) -> UUID:
+    """Raises `HTTPNotFound` for what is no id: nothing has it."""
+    try:
+        return UUID(text)
+    except ValueError:
+        raise web.HTTPNotFound from None
+
+
+def choice_in_query(request: web.Request, name: str, choices: type[Choice]) -> Choice:
+    """Read one of a few words from the query."""
+    try:
+        return choices(request.query[name])
+    except ValueError:
+        detail = f"{name} takes one of {', '.join(choices)}."
+        raise RequestRefused(ProblemType.INVALID_PARAMETER, detail) from None
 
 
 def whole_number(request: web.Request, name: str, *, most: int = NUMBER_MAX) -> int | None:
@@ -74,7 +104,6 @@ def whole_number(request: web.Request, name: str, *, most: int = NUMBER_MAX) -> 
     if len(texts) == 1 and text.isascii() and text.isdigit() and 1 <= int(text[:20]) <= most:
         return int(text)
     raise RequestRefused(
-        HTTPStatus.BAD_REQUEST,
+        ProblemType.INVALID_PARAMETER,
         f"{name} takes one whole number from 1 to {most}.",
-        problem=ProblemType.INVALID_PARAMETER,
     )

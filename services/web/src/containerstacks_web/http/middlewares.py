@@ -12,7 +12,7 @@ import structlog
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from containerstacks_shared.core.errors import DatabaseSlow, as_sentence, describe
+from containerstacks_shared.core.errors import ChangeRefused, DatabaseSlow, NotFound, as_sentence, describe
 from containerstacks_shared.database import db
 from containerstacks_web.metrics import requests_with
 
@@ -20,6 +20,7 @@ from .client_address import visitor_of
 from .identity import ANONYMOUS, IDENTITY
 from .paths import PROBES, STATIC_PREFIX
 from .policy import allowed_methods
+from .problem_types import ProblemType
 from .problems import RequestRefused, problem_response
 from .request_ids import REQUEST_ID, request_id_of
 
@@ -60,21 +61,15 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
     try:
         return await handler(request)
     except RequestRefused as error:
-        return await problem_response(
-            request,
-            error.status,
-            error.detail,
-            problem=error.problem,
-            headers=error.headers,
-            errors=error.errors,
-        )
+        refused = error
+    except NotFound as error:
+        refused = RequestRefused(ProblemType.NOT_FOUND, as_sentence(error))
+    except ChangeRefused as error:
+        refused = RequestRefused(ProblemType.CONFLICT, as_sentence(error))
     except web.HTTPException as error:
         if error.status < HTTPStatus.BAD_REQUEST:
             raise
-        headers: dict[str, str] = {}
-        if hdrs.ALLOW in error.headers:
-            headers[hdrs.ALLOW] = allowed_methods(error.headers[hdrs.ALLOW])
-        return await problem_response(request, error.status, _explain(error), headers=headers)
+        refused = _refused_by_aiohttp(error)
     except db.UNAVAILABLE as error:
         _log.warning("request.database_away", path=request.path, error=describe(error))
         # Other errors may name hosts and roles.
@@ -83,19 +78,26 @@ async def answer_errors(request: web.Request, handler: Handler) -> web.StreamRes
             if isinstance(error, DatabaseSlow)
             else "The database cannot be reached at the moment."
         )
-        return await problem_response(
-            request,
-            HTTPStatus.SERVICE_UNAVAILABLE,
+        refused = RequestRefused(
+            ProblemType.DATABASE_UNAVAILABLE,
             f"{reason} Try again in a few seconds.",
             headers={"Retry-After": "5"},
         )
     except Exception:  # noqa: BLE001 - the edge: logged here once, and answered
         _log.exception("request.failed", path=request.path)
-        return await problem_response(
-            request,
-            HTTPStatus.INTERNAL_SERVER_ERROR,
+        refused = RequestRefused(
+            ProblemType.INTERNAL_ERROR,
             "Something went wrong on our side. It has been logged under the request's id.",
         )
+    return await problem_response(request, refused)
+
+
+def _refused_by_aiohttp(error: web.HTTPException) -> RequestRefused:
+    headers: dict[str, str] = {}
+    if hdrs.ALLOW in error.headers:
+        headers[hdrs.ALLOW] = allowed_methods(error.headers[hdrs.ALLOW])
+    problem = ProblemType.of(HTTPStatus(error.status))
+    return RequestRefused(problem, _explain(error), status=error.status, headers=headers)
 
 
 def _explain(error: web.HTTPException) -> str:

@@ -4,7 +4,6 @@ What is added or gone meanwhile shifts no page.
 """
 
 from collections.abc import Callable, Sequence
-from http import HTTPStatus
 from typing import Final, TypeVar
 from uuid import UUID
 
@@ -34,9 +33,7 @@ def id_in_query(request: web.Request, name: str) -> UUID | None:
         (text,) = texts
         return UUID(text)
     except ValueError:
-        raise RequestRefused(
-            HTTPStatus.BAD_REQUEST, f"{name} takes one id.", problem=ProblemType.INVALID_PARAMETER
-        ) from None
+        raise RequestRefused(ProblemType.INVALID_PARAMETER, f"{name} takes one id.") from None
 
 
 def link_to_next(request: web.Request, **query: str | int) -> dict[str, str]:

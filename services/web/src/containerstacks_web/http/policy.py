@@ -19,6 +19,7 @@ from .compression import ZERO_QUALITY
 from .headers import RESOURCE_POLICY
 from .identity import ANONYMOUS, IDENTITY
 from .paths import API_PREFIX, METRICS_PATH, PAGES_OF_API, PROBES
+from .problem_types import ProblemType
 from .problems import RequestRefused
 from .request_limits import count, count_preflight
 
@@ -115,7 +116,7 @@ def assert_accepts_json(request: web.Request) -> None:
     accept = ", ".join(request.headers.getall(hdrs.ACCEPT, ()))
     if accept.strip() and not accepts_json(accept):
         raise RequestRefused(
-            HTTPStatus.NOT_ACCEPTABLE, "The API sends JSON only, which the header Accept excludes."
+            ProblemType.NOT_ACCEPTABLE, "The API sends JSON only, which the header Accept excludes."
         )
 
 
@@ -132,9 +133,9 @@ def _assert_host(request: web.Request) -> None:
         return
     name = _host_name(visitor_of(request).host)
     if len(given) != 1 or _host_name(given[0]) is None or name is None:
-        raise RequestRefused(HTTPStatus.BAD_REQUEST, "The header Host has to name one host.")
+        raise RequestRefused(ProblemType.INVALID_REQUEST, "The header Host has to name one host.")
     if not _goes_by(name, request.app[SETTINGS]):
-        raise RequestRefused(HTTPStatus.MISDIRECTED_REQUEST, "This site does not go by that name.")
+        raise RequestRefused(ProblemType.WRONG_HOST, "This site does not go by that name.")
 
 
 @lru_cache(maxsize=128)
@@ -157,7 +158,7 @@ def _assert_may_measure(request: web.Request) -> None:
         shown = given.strip().encode(errors="surrogateescape")
         if scheme.lower() != "bearer" or not hmac.compare_digest(shown, token.get_secret_value().encode()):
             raise RequestRefused(
-                HTTPStatus.UNAUTHORIZED,
+                ProblemType.AUTHENTICATION_REQUIRED,
                 "Metrics require the token in METRICS_TOKEN.",
                 headers={hdrs.WWW_AUTHENTICATE: 'Bearer realm="metrics"'},
             )
@@ -165,7 +166,7 @@ def _assert_may_measure(request: web.Request) -> None:
     address = visitor_of(request).address
     forwarded = any(name in request.headers for name in (hdrs.X_FORWARDED_FOR, hdrs.FORWARDED, "X-Real-IP"))
     if forwarded or (address is not None and not (address.is_private or address.is_loopback)):
-        raise RequestRefused(HTTPStatus.FORBIDDEN, "Metrics are for this site's own monitoring.")
+        raise RequestRefused(ProblemType.FORBIDDEN, "Metrics are for this site's own monitoring.")
 
 
 def _options(request: web.Request) -> web.Response:
@@ -205,18 +206,18 @@ async def _receive(request: web.Request) -> None:
     except TimeoutError:
         if not limit.expired():
             raise
-        raise RequestRefused(HTTPStatus.REQUEST_TIMEOUT, "The rest of the request did not arrive.") from None
+        raise RequestRefused(ProblemType.REQUEST_TIMEOUT, "The rest of the request did not arrive.") from None
     except (ConnectionError, web.RequestPayloadError):
-        raise RequestRefused(HTTPStatus.BAD_REQUEST, "The rest of the request did not arrive.") from None
+        raise RequestRefused(ProblemType.INVALID_REQUEST, "The rest of the request did not arrive.") from None
     except UnicodeError:
-        raise RequestRefused(HTTPStatus.BAD_REQUEST, "The form is not text in UTF-8.") from None
+        raise RequestRefused(ProblemType.INVALID_REQUEST, "The form is not text in UTF-8.") from None
 
 
 def _assert_readable(request: web.Request, *, is_form: bool) -> None:
     """Refuse a body that cannot be read, by the request's headers alone."""
     if request.headers.get(hdrs.CONTENT_ENCODING, _PLAIN).lower() != _PLAIN:
         raise RequestRefused(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
+            ProblemType.UNSUPPORTED_MEDIA_TYPE,
             "Compressed request bodies are not accepted.",
             headers={hdrs.ACCEPT_ENCODING: _PLAIN},
         )
@@ -224,7 +225,7 @@ def _assert_readable(request: web.Request, *, is_form: bool) -> None:
         raise web.HTTPRequestEntityTooLarge(request.client_max_size, request.content_length or 0)
     if is_form and request.content_type != _FORM:
         raise RequestRefused(
-            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"This takes {_FORM}.", headers={"Accept-Post": _FORM}
+            ProblemType.UNSUPPORTED_MEDIA_TYPE, f"This takes {_FORM}.", headers={"Accept-Post": _FORM}
         )
     if (request.charset or "utf-8").lower() not in _CHARSETS:
-        raise RequestRefused(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "Text must be in UTF-8.")
+        raise RequestRefused(ProblemType.UNSUPPORTED_MEDIA_TYPE, "Text must be in UTF-8.")

@@ -60,67 +60,56 @@ class Problem(Document):
 
 
 class RequestRefused(Exception):  # noqa: N818 - what happened, not what broke
-    """A request that cannot be answered as asked; the message says why."""
+    """A request that cannot be answered as asked; the message says why.
+
+    `status` is the problem's own, unless aiohttp chose one that no problem has.
+    """
 
     def __init__(
         self,
-        status: HTTPStatus,
+        problem: ProblemType,
         detail: str,
         *,
-        problem: ProblemType | None = None,
+        status: int | None = None,
         headers: Mapping[str, str] | None = None,
         errors: Sequence[FieldError] = (),
     ) -> None:
         super().__init__(detail)
         self.problem = problem
-        self.errors = list(errors)
-        self.status = status
         self.detail = detail
+        self.status = problem.value.status if status is None else HTTPStatus(status)
         self.headers = dict(headers or {})
+        self.errors = list(errors)
 
 
 async def problem_response(
-    request: web.Request,
-    status: int,
-    detail: str,
-    *,
-    problem: ProblemType | None = None,
-    headers: Mapping[str, str] | None = None,
-    errors: Sequence[FieldError] = (),
-    reference: str | None = None,
+    request: web.Request, refused: RequestRefused, *, reference: str | None = None
 ) -> web.Response:
-    """Answer with what went wrong; without `problem`, with the one that its status stands for.
+    """Answer with what went wrong.
 
     `reference` finds the request in the log, and is its id unless the answer is for more than one.
     """
-    status = HTTPStatus(status)
-    problem = problem or ProblemType.of(status)
     reference = reference or request[REQUEST_ID]
     if wants_page(request):
-        response = await request.app[ERROR_PAGE](request, problem, status, detail=detail, reference=reference)
+        response = await request.app[ERROR_PAGE](
+            request, refused.problem, refused.status, detail=refused.detail, reference=reference
+        )
     else:
-        body = describe_problem(problem, status, detail, reference, errors=errors)
-        response = web.Response(status=status, body=body, content_type=CONTENT_TYPE)
-    response.headers.update(headers or {})
+        body = describe_problem(refused, reference)
+        response = web.Response(status=refused.status, body=body, content_type=CONTENT_TYPE)
+    response.headers.update(refused.headers)
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
-def describe_problem(
-    problem: ProblemType,
-    status: HTTPStatus,
-    detail: str,
-    request_id: str,
-    *,
-    errors: Sequence[FieldError] = (),
-) -> bytes:
+def describe_problem(refused: RequestRefused, request_id: str) -> bytes:
     document = Problem(
-        type=problem.uri,
-        title=problem.value.title,
-        status=status,
-        detail=detail,
+        type=refused.problem.uri,
+        title=refused.problem.value.title,
+        status=refused.status,
+        detail=refused.detail,
         request_id=request_id,
-        errors=list(errors) or None,
+        errors=refused.errors or None,
     )
     return document.model_dump_json(exclude_none=True).encode()
 

@@ -4,7 +4,6 @@ A credential can only be checked by asking the database, also when the answer is
 address has a budget of invalid credentials; once it is spent, only credentials that exist are asked for.
 """
 
-from http import HTTPStatus
 from typing import Final
 
 from aiohttp import web
@@ -69,7 +68,7 @@ def _go_by(
     request[RATE_LIMIT_RESULT] = result
     if not result.allowed:
         RATE_LIMITED.labels(result.name).inc()
-        raise RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, refusal or result.refusal, problem=problem)
+        raise RequestRefused(problem, refusal or result.refusal)
 
 
 def _address(request: web.Request) -> str:

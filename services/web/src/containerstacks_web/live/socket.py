@@ -6,7 +6,6 @@ Messages from browsers are counted, limited and ignored.
 import asyncio
 import sys
 from contextlib import suppress
-from http import HTTPStatus
 from typing import Final
 
 from aiohttp import WSCloseCode, WSMsgType, web
@@ -80,9 +79,8 @@ def _topics(request: web.Request) -> frozenset[Topic]:
     except ValueError:
         known = ", ".join(Topic)
         raise RequestRefused(
-            HTTPStatus.BAD_REQUEST,
+            ProblemType.INVALID_PARAMETER,
             f"topics takes these, with commas: {known}.",
-            problem=ProblemType.INVALID_PARAMETER,
         ) from None
     if Topic.DETAILS in topics:
         assert_may(request, Permission.READ)
@@ -176,15 +174,13 @@ def _assert_origin(request: web.Request, visitor: Visitor) -> None:
     # A session's cookie may have come along without that site's knowing; a public socket is all it may open.
     if request.app[SETTINGS].allows_origin(origin) and not request[IDENTITY].sees_details:
         return
-    raise RequestRefused(
-        HTTPStatus.FORBIDDEN, "This page may not open a socket here.", problem=ProblemType.FOREIGN_ORIGIN
-    )
+    raise RequestRefused(ProblemType.FOREIGN_ORIGIN, "This page may not open a socket here.")
 
 
 def _assert_handshake(request: web.Request, socket: web.WebSocketResponse) -> None:
     if not socket.can_prepare(request).ok:
         raise RequestRefused(
-            HTTPStatus.UPGRADE_REQUIRED,
+            ProblemType.UPGRADE_REQUIRED,
             "This address is a WebSocket, and the request is not a handshake.",
             headers={"Upgrade": "websocket", "Connection": "Upgrade"},
         )
@@ -200,4 +196,4 @@ def _assert_welcome(refusal: Refusal | None) -> None:
             problem, detail = ProblemType.AT_CAPACITY, "This server has reached its limit of connections."
         case Refusal.CLOSING:
             problem, detail = ProblemType.AT_CAPACITY, "This server is restarting."
-    raise RequestRefused(problem.value.status, detail, problem=problem, headers={"Retry-After": "5"})
+    raise RequestRefused(problem, detail, headers={"Retry-After": "5"})

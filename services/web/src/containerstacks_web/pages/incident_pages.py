@@ -5,15 +5,14 @@ from typing import Final
 
 from aiohttp import web
 
-from containerstacks_shared.core.errors import NotFound
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.status import incidents
 from containerstacks_shared.status.documents import IncidentId
 from containerstacks_web.database import POOL
+from containerstacks_web.http.exchange import number_in_path
 from containerstacks_web.rendering.templates import render_named
 
 _SECONDS_MAX: Final = 3.0
-_ID_MAX: Final = 2**63 - 1
 
 
 async def show_month(request: web.Request) -> web.Response:
@@ -33,14 +32,8 @@ async def show_month(request: web.Request) -> web.Response:
 
 
 async def show(request: web.Request) -> web.Response:
-    text = request.match_info["id"]
-    if not (text.isascii() and text.isdigit()) or int(text[:20]) > _ID_MAX:
-        raise web.HTTPNotFound
     async with lend(request.app[POOL], within=_SECONDS_MAX) as connection:
-        try:
-            incident = await incidents.read(connection, IncidentId(int(text[:20])))
-        except NotFound:
-            raise web.HTTPNotFound from None
+        incident = await incidents.read(connection, IncidentId(number_in_path(request)))
     return await render_named(request, "incident.html", {"incident": incident}, says=incident)
 
 

@@ -103,9 +103,8 @@ async def count_guess(request: web.Request, account: str) -> None:
     result = await request.app[RATE_LIMITER].hit(GUESSES_NAME, GUESSES, _guess_key(request, account))
     if not result.allowed:
         raise RequestRefused(
-            HTTPStatus.TOO_MANY_REQUESTS,
+            ProblemType.TOO_MANY_SIGN_INS,
             f"Too many attempts. Try again in {in_words(result.reset_seconds)}.",
-            problem=ProblemType.TOO_MANY_SIGN_INS,
             headers=result.headers,
         )
 

@@ -1,10 +1,9 @@
 """The middleware that authenticates a request and counts it."""
 
-from http import HTTPStatus
-
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from containerstacks_web.http.authorization import CHALLENGE
 from containerstacks_web.http.identity import ANONYMOUS, IDENTITY
 from containerstacks_web.http.paths import PROBES, SOCKET_PATH, STATIC_PREFIX
 from containerstacks_web.http.problem_types import ProblemType
@@ -26,10 +25,9 @@ async def admit(request: web.Request, handler: Handler) -> web.StreamResponse:
         request[IDENTITY] = identity = await identify(request)
     except WrongCredential:
         refusal = RequestRefused(
-            HTTPStatus.UNAUTHORIZED,
+            ProblemType.INVALID_CREDENTIAL,
             "The credential in the request's headers is invalid or expired.",
-            problem=ProblemType.INVALID_CREDENTIAL,
-            headers={"WWW-Authenticate": 'Bearer realm="containerstacks"'},
+            headers=CHALLENGE,
         )
     # Sockets have caps of their own.
     if request.path != SOCKET_PATH or refusal is not None:

@@ -2,7 +2,6 @@
 
 import hmac
 import secrets
-from http import HTTPStatus
 
 from aiohttp import web
 from aiohttp_session import get_session
@@ -37,7 +36,6 @@ async def assert_csrf(request: web.Request) -> None:
     form = await request.post()
     if not await is_csrf_token_valid(request, form.get(FIELD_NAME)):
         raise RequestRefused(
-            HTTPStatus.FORBIDDEN,
+            ProblemType.EXPIRED_FORM,
             "This form has expired or came from another site. Go back, reload, try again.",
-            problem=ProblemType.EXPIRED_FORM,
         )
