@@ -35,7 +35,7 @@ async def pause(request: web.Request, identity: Identity) -> web.Response:
             await control.pause(connection, reason=reason, author=identity.author)
     except ChangeRefused:
         problem = "Billing is already paused, for the reason above."
-        return await _page(request, form.with_problems({"": problem}), status=HTTPStatus.CONFLICT)
+        return await _page(request, form.with_problem("", problem), status=HTTPStatus.CONFLICT)
     _log.warning("billing.paused", author=identity.author, reason=reason)
     await leave_message(request, "Billing is paused.")
     raise web.HTTPSeeOther(_PATH)

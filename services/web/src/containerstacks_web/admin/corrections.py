@@ -57,9 +57,9 @@ async def refund(request: web.Request, identity: Identity) -> web.Response:
                 with allowed_to_move_money():
                     done = await refund_cycle(connection, charge.id, reason=reason, author=identity.author)
                 if done.left_over:
-                    form = form.with_problems({"": "No wallet is there to refund into."})
+                    form = form.with_problem("", "No wallet is there to refund into.")
             except ContainerStacksError as error:
-                form = form.with_problems({"": as_sentence(error)})
+                form = form.with_problem("", as_sentence(error))
         if form.problems:
             confirmation = await _about_refund(connection, organization, charge)
             return await ask(request, confirmation, form)
@@ -138,7 +138,7 @@ async def write_off(request: web.Request, identity: Identity) -> web.Response:
         organization = await find_in_path(request, connection)
         amount = _amount(form.value("amount"))
         if amount is None:
-            form = form.with_problems({**form.problems, "": _OWED_CHANGED})
+            form = form.with_problem("", _OWED_CHANGED)
         elif not form.problems:
             try:
                 with allowed_to_move_money():
@@ -151,9 +151,9 @@ async def write_off(request: web.Request, identity: Identity) -> web.Response:
                         author=identity.author,
                     )
             except ChangeRefused:
-                form = form.with_problems({"": _OWED_CHANGED})
+                form = form.with_problem("", _OWED_CHANGED)
             except ContainerStacksError as error:
-                form = form.with_problems({"": as_sentence(error)})
+                form = form.with_problem("", as_sentence(error))
         if form.problems:
             owed = await write_offs.read_owed(connection, organization.id, instance)
             confirmation = await _about_write_off(connection, organization, instance, owed)

@@ -70,7 +70,7 @@ async def credit(request: web.Request, identity: Identity) -> web.Response:
                         author=identity.author,
                     )
             except ContainerStacksError as error:
-                form = form.with_problems({"": as_sentence(error)})
+                form = form.with_problem("", as_sentence(error))
         if form.problems:
             confirmation = await _confirmation(connection, organization, amount, reference)
             return await ask(request, confirmation, form)
@@ -94,11 +94,8 @@ def _read(form: Form) -> tuple[Decimal | None, str, Form]:
     try:
         amount = parse_amount(form.value("amount"))
     except ValueError:
-        form = form.with_problems(
-            {
-                **form.problems,
-                "amount": "Enter an amount above zero with at most 8 decimal places, like 25.50.",
-            }
+        form = form.with_problem(
+            "amount", "Enter an amount above zero with at most 8 decimal places, like 25.50."
         )
     reference, form = read_line(form, "reference", characters_max=REFERENCE_CHARACTERS_MAX)
     return amount, reference, form

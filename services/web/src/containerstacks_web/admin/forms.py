@@ -43,6 +43,10 @@ class Form:
     def with_problems(self, problems: Mapping[str, str]) -> "Form":
         return Form(self.values, problems)
 
+    def with_problem(self, name: str, sentence: str) -> "Form":
+        """Add a problem of one field, or of '' for the form as a whole."""
+        return Form(self.values, {**self.problems, name: sentence})
+
 
 async def read_form(request: web.Request) -> Form:
     posted = await request.post()
@@ -64,7 +68,7 @@ def read_line(form: Form, name: str, *, characters_max: int) -> tuple[str, Form]
         return parse_line(text, characters_max=characters_max), form
     except ValueError:
         problem = f"Use one line of at most {characters_max} characters." if text else "Required."
-        return text, form.with_problems({**form.problems, name: problem})
+        return text, form.with_problem(name, problem)
 
 
 def checked(model: type[Wanted], values: Mapping[str, object]) -> tuple[Wanted | None, dict[str, str]]:

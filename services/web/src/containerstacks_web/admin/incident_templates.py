@@ -36,7 +36,7 @@ async def add(request: web.Request, identity: Identity) -> web.Response:
     async with database(request) as connection:
         added = await incident_templates.add(connection, draft, author=identity.author)
     if not added:
-        return await _page(request, form.with_problems({"name": _NAME_TAKEN}))
+        return await _page(request, form.with_problem("name", _NAME_TAKEN))
     _log.info("incident_template.added", name=draft.name, author=identity.author)
     await leave_message(request, "Template saved.")
     raise web.HTTPSeeOther(_PATH)
@@ -69,7 +69,7 @@ async def change(request: web.Request, identity: Identity) -> web.Response:
     async with database(request) as connection:
         changed = await incident_templates.change(connection, template.id, draft, author=identity.author)
     if not changed:
-        return await _page(request, form.with_problems({"name": _NAME_TAKEN}), template=template)
+        return await _page(request, form.with_problem("name", _NAME_TAKEN), template=template)
     _log.info("incident_template.changed", template_id=template.id, author=identity.author)
     await leave_message(request, "Template saved.")
     raise web.HTTPSeeOther(_PATH)

@@ -91,7 +91,7 @@ async def _publish(request: web.Request, identity: Identity, kind: IncidentKind)
         async with database(request) as connection:
             incident = await actions.publish(connection, draft, identity)
     except ChangeRefused as error:
-        return await _draft_page(request, kind, form.with_problems({begins: as_sentence(error)}))
+        return await _draft_page(request, kind, form.with_problem(begins, as_sentence(error)))
     is_incident = kind is IncidentKind.INCIDENT
     await leave_message(request, "Incident published." if is_incident else "Maintenance scheduled.")
     raise web.HTTPSeeOther(f"{_PATH}/{incident.id}")

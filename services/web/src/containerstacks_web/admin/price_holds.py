@@ -42,7 +42,7 @@ async def release(request: web.Request, identity: Identity) -> web.Response:
     plan = await _find(request, form.value("plan_id"))
     reason, form = read_reason(form)
     if (shown := _amount(form.value("hourly_rate"))) is None:
-        form = form.with_problems({**form.problems, "": _CHANGED})
+        form = form.with_problem("", _CHANGED)
     if form.problems:
         return await _page(request, plan, form)
     try:
@@ -56,7 +56,7 @@ async def release(request: web.Request, identity: Identity) -> web.Response:
             )
     except ChangeRefused:
         changed = await _find(request, form.value("plan_id"))
-        form = form.with_problems({"": _CHANGED})
+        form = form.with_problem("", _CHANGED)
         return await _page(request, changed, form)
     if held_for is not None:
         _log.warning(

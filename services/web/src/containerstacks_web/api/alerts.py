@@ -1,8 +1,5 @@
 """/api/alerts: alerts, and whether they were delivered; for administrators and staff."""
 
-from datetime import UTC, datetime
-from typing import Literal
-
 from aiohttp import web
 
 from containerstacks_shared.alerts import records
@@ -13,6 +10,8 @@ from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import assert_may
 from containerstacks_web.http.exchange import answer, whole_number
 from containerstacks_web.http.paging import cut_page, page_limit
+
+from .documents import Answer
 
 
 class AlertDocument(Document):
@@ -35,11 +34,9 @@ class AlertDocument(Document):
     last_error: str | None
 
 
-class AlertsDocument(Document):
+class AlertsDocument(Answer):
     """Newest first; the header `Link` leads to the page after."""
 
-    success: Literal[True] = True
-    timestamp: Timestamp
     alerts: list[AlertDocument]
 
 
@@ -50,4 +47,4 @@ async def read_alerts(request: web.Request) -> web.Response:
         found = await records.read_page(connection, limit=limit + 1, before=before)
     shown, headers = cut_page(request, found, limit=limit, cursor="before", name=lambda alert: alert.id)
     listed = [AlertDocument(**vars(alert)) for alert in shown]
-    return answer(request, AlertsDocument(timestamp=datetime.now(UTC), alerts=listed), headers=headers)
+    return answer(request, AlertsDocument(alerts=listed), headers=headers)

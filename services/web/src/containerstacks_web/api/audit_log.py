@@ -1,11 +1,7 @@
 """/api/audit-log: who did what, for administrators and staff."""
 
-from datetime import UTC, datetime
-from typing import Literal
-
 from aiohttp import web
 
-from containerstacks_shared.core.documents import Document, Timestamp
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import action_log
 from containerstacks_shared.fleet.action_log import LoggedAction
@@ -15,12 +11,12 @@ from containerstacks_web.http.authorization import assert_may
 from containerstacks_web.http.exchange import answer, whole_number
 from containerstacks_web.http.paging import link_to_next, page_limit
 
+from .documents import Answer
 
-class AuditLogDocument(Document):
+
+class AuditLogDocument(Answer):
     """Newest first; the header `Link` leads to the page after."""
 
-    success: Literal[True] = True
-    timestamp: Timestamp
     actions: list[LoggedAction]
 
 
@@ -30,5 +26,4 @@ async def read_log(request: web.Request) -> web.Response:
     async with lend(request.app[POOL]) as connection:
         actions, has_older = await action_log.page(connection, limit=limit, before=before)
     headers = link_to_next(request, limit=limit, before=actions[-1].id) if has_older else {}
-    document = AuditLogDocument(timestamp=datetime.now(UTC), actions=actions)
-    return answer(request, document, headers=headers)
+    return answer(request, AuditLogDocument(actions=actions), headers=headers)

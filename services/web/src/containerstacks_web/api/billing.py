@@ -1,8 +1,6 @@
 """/api/billing: runs, open debts, runways and prices on hold, for administrators and staff."""
 
-from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Literal
 from uuid import UUID
 
 from aiohttp import web
@@ -21,12 +19,12 @@ from containerstacks_web.http.paging import cut_page, id_in_query, link_to_next,
 from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import RequestRefused
 
+from .documents import Answer
 
-class BillingRunsDocument(Document):
+
+class BillingRunsDocument(Answer):
     """Newest first; the header `Link` leads to the page after."""
 
-    success: Literal[True] = True
-    timestamp: Timestamp
     runs: list[BillingRunRecord]
 
 
@@ -46,11 +44,9 @@ class DebtDocument(Document):
     price_on_hold: bool
 
 
-class DebtsDocument(Document):
+class DebtsDocument(Answer):
     """Oldest first; the header `Link` leads to the page after."""
 
-    success: Literal[True] = True
-    timestamp: Timestamp
     currency: str = CURRENCY
     debts: list[DebtDocument]
 
@@ -68,11 +64,9 @@ class RunwayEntry(Document):
     instances: Count
 
 
-class RunwaysDocument(Document):
+class RunwaysDocument(Answer):
     """Shortest first; the header `Link` leads to the page after."""
 
-    success: Literal[True] = True
-    timestamp: Timestamp
     runways: list[RunwayEntry]
 
 
@@ -90,11 +84,9 @@ class HeldPriceDocument(Document):
     can_be_released: bool
 
 
-class HeldPricesDocument(Document):
+class HeldPricesDocument(Answer):
     """In the order of the plans' ids; the header `Link` leads to the page after."""
 
-    success: Literal[True] = True
-    timestamp: Timestamp
     held_prices: list[HeldPriceDocument]
 
 
@@ -102,47 +94,32 @@ async def runs(request: web.Request) -> web.Response:
     assert_may(request, Permission.READ)
     limit, before = page_limit(request), whole_number(request, "before")
     async with lend(request.app[POOL]) as connection:
-        now = datetime.now(UTC)
         page = await run_records.page(connection, before=before, limit=limit)
     headers = link_to_next(request, limit=limit, before=page.runs[-1].run_id) if page.has_older else {}
-    return answer(request, BillingRunsDocument(timestamp=now, runs=page.runs), headers=headers)
+    return answer(request, BillingRunsDocument(runs=page.runs), headers=headers)
 
 
 async def all_debts(request: web.Request) -> web.Response:
     assert_may(request, Permission.READ)
     limit, after = page_limit(request), whole_number(request, "after")
     async with lend(request.app[POOL]) as connection:
-        now = datetime.now(UTC)
         owed = await debts.read_open(connection, limit=limit + 1, after=after)
-    return answer_debts(request, owed, now=now, limit=limit)
+    return answer_debts(request, owed, limit=limit)
 
 
-def answer_debts(request: web.Request, owed: list[OpenDebt], *, now: datetime, limit: int) -> web.Response:
+def answer_debts(request: web.Request, owed: list[OpenDebt], *, limit: int) -> web.Response:
     """Answer with a page of debts, of which one more than the limit was read."""
     shown, headers = cut_page(request, owed, limit=limit, cursor="after", name=lambda debt: debt.id)
     listed = [
-        DebtDocument(
-            id=debt.id,
-            organization_id=debt.organization_id,
-            vps_instance_id=debt.vps_instance_id,
-            label=debt.label,
-            reason=debt.reason,
-            opened_at=debt.opened_at,
-            unpaid_since=debt.since,
-            hours=debt.hours,
-            amount=debt.amount,
-            price_on_hold=debt.is_held,
-        )
-        for debt in shown
+        DebtDocument(**vars(debt), unpaid_since=debt.since, price_on_hold=debt.is_held) for debt in shown
     ]
-    return answer(request, DebtsDocument(timestamp=now, debts=listed), headers=headers)
+    return answer(request, DebtsDocument(debts=listed), headers=headers)
 
 
 async def runways(request: web.Request) -> web.Response:
     assert_may(request, Permission.READ)
     limit, below, after = page_limit(request), whole_number(request, "below"), _position(request)
     async with lend(request.app[POOL]) as connection:
-        now = datetime.now(UTC)
         found = await debts.read_runways(
             connection,
             hours_below=None if below is None else Decimal(below),
@@ -152,7 +129,7 @@ async def runways(request: web.Request) -> web.Response:
     chosen = {} if below is None else {"below": below}
     shown, headers = cut_page(request, found, limit=limit, cursor="after", name=RunwayPosition.of, **chosen)
     listed = [RunwayEntry(**vars(runway)) for runway in shown]
-    return answer(request, RunwaysDocument(timestamp=now, runways=listed), headers=headers)
+    return answer(request, RunwaysDocument(runways=listed), headers=headers)
 
 
 def _position(request: web.Request) -> RunwayPosition | None:
@@ -170,13 +147,12 @@ async def held_prices(request: web.Request) -> web.Response:
     assert_may(request, Permission.READ)
     limit, after = page_limit(request), id_in_query(request, "after")
     async with lend(request.app[POOL]) as connection:
-        now = datetime.now(UTC)
         held = await price_holds.read_held(connection)
     # As many as there are plans at most; their order by instances, which people see, changes from page to page.
     held = sorted((each for each in held if after is None or each.vps_plan_id > after), key=_plan_id)
     shown, headers = cut_page(request, held, limit=limit, cursor="after", name=_plan_id)
     listed = [HeldPriceDocument(**vars(each), can_be_released=each.can_be_released) for each in shown]
-    return answer(request, HeldPricesDocument(timestamp=now, held_prices=listed), headers=headers)
+    return answer(request, HeldPricesDocument(held_prices=listed), headers=headers)
 
 
 def _plan_id(held: price_holds.PriceHold) -> UUID:

@@ -1,7 +1,10 @@
 """The documents that the API answers with."""
 
+from datetime import UTC, datetime
 from typing import Literal, Self
 from uuid import UUID
+
+from pydantic import Field
 
 from containerstacks_shared.billing.documents import DaemonDetails, DaemonStatus
 from containerstacks_shared.core.documents import Document, Timestamp
@@ -12,6 +15,13 @@ from containerstacks_shared.status.documents import ComponentReport, ComponentSt
 from containerstacks_web.actions.api_keys import ApiKeyRequest
 
 
+class Answer(Document):
+    """What every document of the API begins with."""
+
+    success: Literal[True] = True
+    timestamp: Timestamp = Field(default_factory=lambda: datetime.now(UTC))
+
+
 class HealthDocument(Document):
     success: Literal[True] = True
     message: str
@@ -19,41 +29,31 @@ class HealthDocument(Document):
     version: str
 
 
-class VpsStatisticsDocument(Document):
-    success: Literal[True] = True
-    timestamp: Timestamp
+class VpsStatisticsDocument(Answer):
     last_updated: Timestamp
     vps: VpsDetails | VpsStatistics
 
 
-class DaemonStatusDocument(Document):
-    success: Literal[True] = True
-    timestamp: Timestamp
+class DaemonStatusDocument(Answer):
     daemon: DaemonDetails | DaemonStatus
 
 
-class PlatformStatisticsDocument(Document):
-    success: Literal[True] = True
-    timestamp: Timestamp
+class PlatformStatisticsDocument(Answer):
     stats: PlatformDetails | PlatformStatistics
 
 
-class ComponentsDocument(Document):
+class ComponentsDocument(Answer):
     """`stale`: newer states could not be read since `last_updated`."""
 
-    success: Literal[True] = True
-    timestamp: Timestamp
     last_updated: Timestamp
     stale: bool
     overall: ComponentState
     components: list[ComponentReport]
 
 
-class IncidentsDocument(Document):
+class IncidentsDocument(Answer):
     """One page, the newest first. The next one is in the Link header, rel="next"."""
 
-    success: Literal[True] = True
-    timestamp: Timestamp
     incidents: list[Incident]
 
 
@@ -77,32 +77,18 @@ class ApiKeyDocument(Document):
 
     @classmethod
     def of(cls, record: ApiKeyRecord) -> Self:
-        return cls(
-            id=record.id,
-            email=record.email,
-            name=record.name,
-            prefix=record.prefix,
-            scopes=sorted(record.scopes),
-            created_at=record.created_at,
-            last_used_at=record.last_used_at,
-            expires_at=record.expires_at,
-            active=record.active,
-        )
+        return cls(**vars(record) | {"scopes": sorted(record.scopes)})
 
 
-class ApiKeysDocument(Document):
+class ApiKeysDocument(Answer):
     """Newest first; the header `Link` leads to the page after."""
 
-    success: Literal[True] = True
-    timestamp: Timestamp
     keys: list[ApiKeyDocument]
 
 
-class NewApiKeyDocument(Document):
+class NewApiKeyDocument(Answer):
     """`key` is shown this once and kept nowhere."""
 
-    success: Literal[True] = True
-    timestamp: Timestamp
     id: UUID
     key: str
     name: str

@@ -51,9 +51,7 @@ async def statistics(request: web.Request) -> web.Response:
 
 
 def public_statistics(snapshot: StatusSnapshot) -> bytes:
-    return _serialized(
-        VpsStatisticsDocument(timestamp=datetime.now(UTC), last_updated=snapshot.timestamp, vps=snapshot.vps)
-    )
+    return _serialized(VpsStatisticsDocument(last_updated=snapshot.timestamp, vps=snapshot.vps))
 
 
 async def _detailed_statistics(request: web.Request) -> web.Response:
@@ -95,10 +93,10 @@ async def platform_statistics(request: web.Request) -> web.Response:
     cache = request.app[PLATFORM_STATISTICS]
     if request[IDENTITY].sees_details:
         details = await cache.read_details()
-        return _answer(PlatformStatisticsDocument(timestamp=datetime.now(UTC), stats=details.value))
+        return _answer(PlatformStatisticsDocument(stats=details.value))
     figures = await cache.read()
     name = f"{figures.taken_at.timestamp():.3f}"
-    document = PlatformStatisticsDocument(timestamp=datetime.now(UTC), stats=figures.value)
+    document = PlatformStatisticsDocument(stats=figures.value)
     return conditional(request, name, lambda: _answer(document))
 
 

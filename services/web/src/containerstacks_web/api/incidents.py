@@ -1,6 +1,5 @@
 """/api/incidents and /api/status/components: everybody reads, administrators open, update and close."""
 
-from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Final
 
@@ -36,7 +35,6 @@ async def read_components(request: web.Request) -> web.Response:
     """Report the state of each component, its uptime, and its last 90 days."""
     board = await request.app[STATUS_BOARD].current()
     document = ComponentsDocument(
-        timestamp=datetime.now(UTC),
         last_updated=board.read_at,
         stale=board.stale,
         overall=board.overall,
@@ -57,7 +55,7 @@ async def list_incidents(request: web.Request) -> web.Response:
         async with lend(request.app[POOL]) as connection:
             cursor = None if before is None else IncidentId(before)
             page = await incidents.read_page(connection, limit=limit, before=cursor, kind=kind)
-    document = IncidentsDocument(timestamp=datetime.now(UTC), incidents=page.incidents)
+    document = IncidentsDocument(incidents=page.incidents)
     response = named_answer(
         request,
         document.model_dump_json().encode(),

@@ -24,11 +24,10 @@ async def list_keys(request: web.Request) -> web.Response:
     assert_may(request, Permission.READ)
     limit, after = page_limit(request), id_in_query(request, "after")
     async with lend(request.app[POOL]) as connection:
-        now = datetime.now(UTC)
         found = await api_keys.list_all(connection, limit=limit + 1, after=after)
     shown, headers = cut_page(request, found, limit=limit, cursor="after", name=lambda key: key.id)
     listed = [ApiKeyDocument.of(record) for record in shown]
-    return answer(request, ApiKeysDocument(timestamp=now, keys=listed), headers=headers)
+    return answer(request, ApiKeysDocument(keys=listed), headers=headers)
 
 
 async def create_key(request: web.Request) -> web.Response:

@@ -29,6 +29,7 @@ from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import RequestRefused
 
 from .billing import answer_debts
+from .documents import Answer
 
 
 class OrganizationEntry(Document):
@@ -42,19 +43,15 @@ class OrganizationDocument(OrganizationEntry):
     timestamp: Timestamp
 
 
-class OrganizationsDocument(Document):
+class OrganizationsDocument(Answer):
     """In the order of their ids; the header `Link` leads to the page after."""
 
-    success: Literal[True] = True
-    timestamp: Timestamp
     organizations: list[OrganizationEntry]
 
 
-class BalanceDocument(Document):
+class BalanceDocument(Answer):
     """`balance` is null without a wallet; `runwayHours` is how long it lasts after what is due, null for ever."""
 
-    success: Literal[True] = True
-    timestamp: Timestamp
     currency: str
     balance: Money | None
     amount_due: Money
@@ -78,26 +75,21 @@ async def list_organizations(request: web.Request) -> web.Response:
         found = await list_readable(connection, identity, limit=limit + 1, after=after)
     shown, headers = cut_page(request, found, limit=limit, cursor="after", name=lambda each: each.id)
     listed = [OrganizationEntry(**vars(organization)) for organization in shown]
-    document = OrganizationsDocument(timestamp=datetime.now(UTC), organizations=listed)
-    return answer(request, document, headers=headers)
+    return answer(request, OrganizationsDocument(organizations=listed), headers=headers)
 
 
 async def read_organization(request: web.Request) -> web.Response:
     async with _readable(request) as (_, found):
-        document = OrganizationDocument(
-            timestamp=datetime.now(UTC), id=found.id, name=found.name, slug=found.slug
-        )
-    return answer(request, document)
+        pass
+    return answer(request, OrganizationDocument(timestamp=datetime.now(UTC), **vars(found)))
 
 
 async def read_balance(request: web.Request) -> web.Response:
     async with _readable(request) as (connection, found):
-        now = datetime.now(UTC)
         runways = await debts.read_runways(connection, organizations=[found.id])
         balance = runways[0].balance if runways else await debts.read_balance(connection, found.id)
     runway = runways[0] if runways else None
     document = BalanceDocument(
-        timestamp=now,
         currency=CURRENCY,
         balance=balance,
         amount_due=Decimal(0) if runway is None else runway.amount_due,
@@ -111,9 +103,8 @@ async def read_balance(request: web.Request) -> web.Response:
 async def read_debts(request: web.Request) -> web.Response:
     limit, after = page_limit(request), whole_number(request, "after")
     async with _readable(request) as (connection, found):
-        now = datetime.now(UTC)
         owed = await debts.read_open(connection, limit=limit + 1, organization=found.id, after=after)
-    return answer_debts(request, owed, now=now, limit=limit)
+    return answer_debts(request, owed, limit=limit)
 
 
 async def read_statement(request: web.Request) -> web.StreamResponse:

@@ -6,7 +6,7 @@ state grows too old, of which there is no hint: that follows from the time alone
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Final, Protocol
 
@@ -15,6 +15,7 @@ from aiohttp import web
 
 from containerstacks_shared.billing.control import read_control
 from containerstacks_shared.core.errors import DatabaseUnavailable, describe
+from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.database import db
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.database.notify import Channel, Listener
@@ -95,11 +96,7 @@ class StatusBoard:
     async def current(self) -> Board:
         """Return what is known, waiting for it only while the process has just started."""
         if self._board is None:
-            try:
-                async with asyncio.timeout(_FIRST_SECONDS_MAX):
-                    await self._tried.wait()
-            except TimeoutError:
-                pass
+            await wait_for_event(self._tried, _FIRST_SECONDS_MAX)
         board = self.board
         if board is None:
             raise DatabaseUnavailable(f"the components were never read: {self._failure}")
@@ -206,11 +203,4 @@ def _without_database(board: Board, age: timedelta) -> Board:
             finding = component_rules.NO_DATA
         return report.model_copy(update={"state": finding.state, "because": finding.because})
 
-    return Board(
-        read_at=board.read_at,
-        components=[restate(report) for report in board.components],
-        current=board.current,
-        latest=board.latest,
-        billing_paused=board.billing_paused,
-        stale=True,
-    )
+    return replace(board, components=[restate(report) for report in board.components], stale=True)

@@ -16,6 +16,7 @@ from aiohttp import web
 
 from containerstacks_shared.billing.status import DaemonReading, read_daemon
 from containerstacks_shared.core.errors import DatabaseUnavailable, describe
+from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.database import db
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.database.notify import Channel, Hint, Listener, Subscription
@@ -108,11 +109,7 @@ class SnapshotFeed:
     async def current(self) -> StatusSnapshot:
         """Return the last reading, waiting for it only while the process has just started."""
         if self._snapshot is None:
-            try:
-                async with asyncio.timeout(_FIRST_SECONDS_MAX):
-                    await self._tried.wait()
-            except TimeoutError:
-                pass
+            await wait_for_event(self._tried, _FIRST_SECONDS_MAX)
         if self._snapshot is None:
             raise DatabaseUnavailable(f"the status was never read: {self._failure}")
         return self._snapshot

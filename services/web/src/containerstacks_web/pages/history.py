@@ -1,6 +1,6 @@
 """The history of the status page: which range is asked for, and its charts with the tables behind them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -19,7 +19,7 @@ from containerstacks_web.live.history import History
 from containerstacks_web.rendering.formats import NOT_KNOWN, day, number
 
 from . import charts
-from .charts import Band, Gap, Tick
+from .charts import Band, Gap, Scale, Tick
 
 _A_SECOND: Final = 1
 _TWO_MINUTES: Final = 120
@@ -222,60 +222,49 @@ def duration(seconds: Decimal | None) -> str:
     return f"{number(seconds * factor)} {unit}"
 
 
-def _vps_plot(points: Sequence[VpsHistoryPoint], times: Sequence[Tick]) -> Plot:
-    totals = [_total(point) for point in points]
-    scale = charts.scale_for(totals)
-    series = {group.value: [getattr(point, group) for point in points] for group in VpsStatusGroup}
+def _plot(
+    unit: str,
+    values: Sequence[charts.Value],
+    times: Sequence[Tick],
+    draw: Callable[[Scale], Sequence[tuple[str, str]]],
+) -> Plot:
+    """Draw on a scale that reaches the largest of the values; where one is missing, there is a gap."""
+    scale = charts.scale_for(values)
     return Plot(
-        unit="VPS",
-        steps=len(points),
+        unit=unit,
+        steps=len(values),
         levels=charts.level_ticks(scale),
         times=times,
-        gaps=charts.gaps(totals),
-        shapes=charts.stacked(series, scale),
+        gaps=charts.gaps(values),
+        shapes=draw(scale),
     )
+
+
+def _vps_plot(points: Sequence[VpsHistoryPoint], times: Sequence[Tick]) -> Plot:
+    series = {group.value: [getattr(point, group) for point in points] for group in VpsStatusGroup}
+    totals = [_total(point) for point in points]
+    return _plot("VPS", totals, times, lambda scale: charts.stacked(series, scale))
 
 
 def _errors_plot(points: Sequence[VpsHistoryPoint], times: Sequence[Tick]) -> Plot:
     """On an axis of their own: beside a whole fleet they are slivers."""
     errors = [point.error if point.samples else None for point in points]
-    scale = charts.scale_for(errors)
-    return Plot(
-        unit="VPS in error",
-        steps=len(points),
-        levels=charts.level_ticks(scale),
-        times=times,
-        gaps=charts.gaps(errors),
-        shapes=[(VpsStatusGroup.ERROR.value, charts.silhouette(errors, scale))],
-    )
+    shape = VpsStatusGroup.ERROR.value
+    return _plot("VPS in error", errors, times, lambda scale: [(shape, charts.silhouette(errors, scale))])
 
 
 def _billed_plot(points: Sequence[RunHistoryPoint], times: Sequence[Tick]) -> Plot:
     billed = [point.instances_billed if point.runs else None for point in points]
-    scale = charts.scale_for(billed)
-    return Plot(
-        unit="Instances billed",
-        steps=len(points),
-        levels=charts.level_ticks(scale),
-        times=times,
-        gaps=charts.gaps(billed),
-        shapes=[("billed", charts.bars(billed, scale))],
-        marks=charts.marks([point.failed for point in points]),
-    )
+    plot = _plot("Instances billed", billed, times, lambda scale: [("billed", charts.bars(billed, scale))])
+    return replace(plot, marks=charts.marks([point.failed for point in points]))
 
 
 def _durations_plot(points: Sequence[RunHistoryPoint], times: Sequence[Tick]) -> Plot:
     longest = max((point.longest_seconds for point in points if point.longest_seconds), default=Decimal(0))
     factor, unit, _ = _unit_of(longest)
     values = [None if point.longest_seconds is None else point.longest_seconds * factor for point in points]
-    scale = charts.scale_for(values)
-    return Plot(
-        unit=f"Longest run, {unit}",
-        steps=len(points),
-        levels=charts.level_ticks(scale),
-        times=times,
-        gaps=charts.gaps(values),
-        shapes=[("duration", charts.bars(values, scale))],
+    return _plot(
+        f"Longest run, {unit}", values, times, lambda scale: [("duration", charts.bars(values, scale))]
     )
 
 

@@ -4,7 +4,7 @@ Templates name a value by its path in the document, and so does the page's scrip
 written once, in the template, and both find the same value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
@@ -78,12 +78,7 @@ def present_status(
         "freshness": Freshness.of(age_seconds).value,
         "connection": _NOT_CONNECTED,
     }
-    return StatusPage(
-        facts=facts,
-        now=now,
-        rule=decide(facts),
-        bar=_bar(facts),
-    )
+    return StatusPage(facts, now, decide(facts), _bar(facts))
 
 
 def _document(snapshot: StatusSnapshot) -> Mapping[str, object]:
@@ -123,49 +118,51 @@ class Figure:
     sentence: str
 
 
-def present_about(statistics: PlatformStatistics | None) -> list[Figure]:
-    known = statistics
-    return [
-        Figure(
-            None if known is None else known.vps.total,
-            "VPS deployed",
-            "VPS deployed",
-            "Every virtual server ever started here, whether it still runs or not.",
-        ),
-        Figure(
-            None if known is None else known.containers.total,
-            "container deployed",
-            "containers deployed",
-            "All containers since the first day.",
-        ),
-        Figure(
-            None if known is None else known.organizations.total,
-            "organization",
-            "organizations",
-            "Teams and companies that opened an account, of all time.",
-        ),
-        Figure(
-            None if known is None else known.users.total,
-            "registered user",
-            "registered users",
-            "People who signed up, of all time.",
-        ),
-        Figure(
-            None if known is None else known.support.total_tickets,
-            "support ticket",
-            "support tickets",
-            "Questions brought to our support, answered and open.",
-        ),
-        Figure(
-            None if known is None else known.plans.vps_plans,
-            "available VPS plan",
-            "available VPS plans",
-            "Sizes to choose from today.",
-        ),
-        Figure(
-            None if known is None else known.regions.total,
-            "available region",
-            "available regions",
-            "Places where a VPS can be deployed today.",
-        ),
-    ]
+_FIGURES: Final[Sequence[tuple[Callable[[PlatformStatistics], int], str, str, str]]] = (
+    (
+        lambda known: known.vps.total,
+        "VPS deployed",
+        "VPS deployed",
+        "Every virtual server ever started here, whether it still runs or not.",
+    ),
+    (
+        lambda known: known.containers.total,
+        "container deployed",
+        "containers deployed",
+        "All containers since the first day.",
+    ),
+    (
+        lambda known: known.organizations.total,
+        "organization",
+        "organizations",
+        "Teams and companies that opened an account, of all time.",
+    ),
+    (
+        lambda known: known.users.total,
+        "registered user",
+        "registered users",
+        "People who signed up, of all time.",
+    ),
+    (
+        lambda known: known.support.total_tickets,
+        "support ticket",
+        "support tickets",
+        "Questions brought to our support, answered and open.",
+    ),
+    (
+        lambda known: known.plans.vps_plans,
+        "available VPS plan",
+        "available VPS plans",
+        "Sizes to choose from today.",
+    ),
+    (
+        lambda known: known.regions.total,
+        "available region",
+        "available regions",
+        "Places where a VPS can be deployed today.",
+    ),
+)
+
+
+def present_about(known: PlatformStatistics | None) -> list[Figure]:
+    return [Figure(None if known is None else read(known), *words) for read, *words in _FIGURES]

@@ -23,18 +23,15 @@ async def csrf_token(request: web.Request) -> str:
     return token
 
 
-async def is_csrf_token_valid(request: web.Request, sent: object) -> bool:
-    session = await get_session(request)
-    expected = session.get(_SESSION_KEY)
-    if not isinstance(expected, str) or not isinstance(sent, str):
-        return False
-    return hmac.compare_digest(expected.encode(), sent.encode())
-
-
 async def assert_csrf(request: web.Request) -> None:
     """Make sure that the session that sends a form is the one that it was rendered for."""
-    form = await request.post()
-    if not await is_csrf_token_valid(request, form.get(FIELD_NAME)):
+    sent = (await request.post()).get(FIELD_NAME)
+    expected = (await get_session(request)).get(_SESSION_KEY)
+    if not (
+        isinstance(expected, str)
+        and isinstance(sent, str)
+        and hmac.compare_digest(expected.encode(), sent.encode())
+    ):
         raise RequestRefused(
             ProblemType.EXPIRED_FORM,
             "This form has expired or came from another site. Go back, reload, try again.",
