@@ -8,7 +8,7 @@ from uuid import UUID
 from containerstacks_shared.core.errors import BillingPaused, ChangeRefused, NotFound
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
-from containerstacks_shared.database.notify import Channel
+from containerstacks_shared.database.notify import Channel, announce
 
 from . import price_holds
 
@@ -60,13 +60,13 @@ async def pause(connection: Connection, *, reason: str, author: str) -> None:
     if await connection.fetchval(_QUERIES["pause"], reason, author) is None:
         control = await read_control(connection)
         raise ChangeRefused(f"billing is paused already, by {control.changed_by}: {control.reason}")
-    await _announce(connection)
+    await announce(connection, Channel.BILLING_CHANGED)
 
 
 async def resume(connection: Connection, *, reason: str, author: str) -> bool:
     """Resume billing; the active biller begins at once. False when it was not paused."""
     resumed = await connection.fetchval(_QUERIES["resume"], reason, author) is not None
-    await _announce(connection)
+    await announce(connection, Channel.BILLING_CHANGED)
     return resumed
 
 
@@ -89,9 +89,5 @@ async def release_plan(
         )
         if reason is None and not await connection.fetchval(_QUERIES["plan_exists"], plan_id):
             raise NotFound(f"there is no VPS plan {plan_id}")
-        await _announce(connection)
+        await announce(connection, Channel.BILLING_CHANGED)
     return reason
-
-
-async def _announce(connection: Connection) -> None:
-    await connection.execute("select pg_notify($1, '')", Channel.BILLING_CHANGED.value)

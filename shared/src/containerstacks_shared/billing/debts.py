@@ -13,10 +13,6 @@ from containerstacks_shared.database.db import Connection
 
 QUERIES = load(__name__)
 
-_OPEN_DEBTS = QUERIES["open_debts"]
-_DEBT_DETAILS = QUERIES["debt_details"]
-_RUNWAYS = QUERIES["runways"]
-_OPEN_DEBTS_COUNTED = QUERIES["open_debts_counted"]
 _ORGANIZATIONS_AT_ONCE = 500
 _EVER: Final = "ever"
 RUNWAY_POSITION: Final = (
@@ -101,21 +97,21 @@ async def read_open(
     after: int | None = None,
 ) -> list[OpenDebt]:
     """The oldest open debts, or those after one, each with what is unpaid of it now to the digit."""
-    wanted = await connection.fetch(_OPEN_DEBTS, limit, organization, after)
+    wanted = await connection.fetch(QUERIES["open_debts"], limit, organization, after)
     ids = {row["id"] for row in wanted}
     now = await connection.fetchval("select clock_now()")
     debts: list[OpenDebt] = []
     organizations = sorted({row["organization_id"] for row in wanted})
     for first in range(0, len(organizations), _ORGANIZATIONS_AT_ONCE):
         rows = await connection.fetch(
-            _DEBT_DETAILS, organizations[first : first + _ORGANIZATIONS_AT_ONCE], now
+            QUERIES["debt_details"], organizations[first : first + _ORGANIZATIONS_AT_ONCE], now
         )
         debts.extend(OpenDebt(**dict(row)) for row in rows if row["id"] in ids)
     return sorted(debts, key=lambda debt: (debt.opened_at, debt.id))
 
 
 async def count_open(connection: Connection) -> DebtsCounted:
-    (row,) = await connection.fetch(_OPEN_DEBTS_COUNTED)
+    (row,) = await connection.fetch(QUERIES["open_debts_counted"])
     return DebtsCounted(**dict(row))
 
 
@@ -129,7 +125,7 @@ async def read_runways(
 ) -> list[Runway]:
     """Shortest runway first; `hours_below` leaves out longer ones."""
     seen = (None, None) if after is None else (after.organization_id, after.hours)
-    rows = await connection.fetch(_RUNWAYS, organizations, hours_below, limit, *seen)
+    rows = await connection.fetch(QUERIES["runways"], organizations, hours_below, limit, *seen)
     return [Runway(**dict(row)) for row in rows]
 
 

@@ -34,11 +34,5 @@ async def dry_run(connection: Connection) -> list[OrganizationForecast]:
         due = [row["organization_id"] for row in await connection.fetch(ORGANIZATIONS_DUE, now)]
         for first in range(0, len(due), ORGANIZATIONS_AT_ONCE):
             rows = await connection.fetch(FORECAST, due[first : first + ORGANIZATIONS_AT_ONCE], now)
-            forecasts.extend(
-                OrganizationForecast(
-                    organization_id=row["organization_id"],
-                    **{name: value for name, value in row.items() if name != "organization_id"},
-                )
-                for row in rows
-            )
+            forecasts.extend(OrganizationForecast(**dict(row)) for row in rows)
     return sorted(forecasts, key=lambda forecast: (forecast.name or "", forecast.organization_id))

@@ -24,7 +24,7 @@ from containerstacks_shared.core.version import application_version
 from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.database.db import FAILURES, Connection, Pool
 from containerstacks_shared.database.locks import Role, Term, is_held
-from containerstacks_shared.database.notify import Channel
+from containerstacks_shared.database.notify import Channel, announce
 
 from .documents import Biller
 
@@ -59,7 +59,7 @@ class Heartbeat:
             await connection.execute(
                 _QUERIES["clear_dead"], self._term.holder, self._biller.value, STALE_AFTER
             )
-            await _announce(connection)
+            await announce(connection, Channel.BILLING_CHANGED)
 
     async def beat_until(self, halt: asyncio.Event) -> None:
         """Beat, also while a run is in progress. Raises `LeadershipLost` when somebody else took the role.
@@ -103,7 +103,7 @@ class Heartbeat:
             await connection.execute(_QUERIES["lock_rows"])
             await connection.execute(_QUERIES["stop"], self._term.holder)
             await _hand_back_if_last(connection)
-            await _announce(connection)
+            await announce(connection, Channel.BILLING_CHANGED)
 
     async def deregister_if_possible(self) -> None:
         """Without an answer in time the row goes stale, and the next biller that starts clears it."""
@@ -177,7 +177,3 @@ async def _hand_back_if_last(connection: Connection) -> None:
         if await is_held(connection, role):
             return
     await connection.execute(_QUERIES["hand_back"])
-
-
-async def _announce(connection: Connection) -> None:
-    await connection.execute("select pg_notify($1, '')", Channel.BILLING_CHANGED.value)

@@ -2,7 +2,8 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from typing import Final, TypeVar
+from functools import wraps
+from typing import Final, ParamSpec, TypeVar
 
 import asyncpg
 
@@ -10,6 +11,7 @@ from containerstacks_shared.core.errors import ChangeRefused, ContainerStacksErr
 from containerstacks_shared.core.money import AMOUNT_LIMIT, CURRENCY
 from containerstacks_shared.database.db import Connection
 
+Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 _ATTEMPTS_MAX: Final = 5
@@ -31,14 +33,19 @@ def moving_money() -> Iterator[None]:
         raise ChangeRefused(f"the balance would reach {AMOUNT_LIMIT:,} {CURRENCY}") from error
 
 
-async def until_nobody_interferes(attempt: Callable[[], Awaitable[Result]]) -> Result:
+def retried(attempt: Callable[Arguments, Awaitable[Result]]) -> Callable[Arguments, Awaitable[Result]]:
     """Try again, at most five times in all, while others change rows under an attempt: it is rolled back then."""
-    for _ in range(_ATTEMPTS_MAX - 1):
-        try:
-            return await attempt()
-        except asyncpg.SerializationError:
-            continue
-    return await attempt()
+
+    @wraps(attempt)
+    async def attempts(*args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
+        for _ in range(_ATTEMPTS_MAX - 1):
+            try:
+                return await attempt(*args, **kwargs)
+            except asyncpg.SerializationError:
+                continue
+        return await attempt(*args, **kwargs)
+
+    return attempts
 
 
 @asynccontextmanager

@@ -8,10 +8,6 @@ from containerstacks_shared.database.db import Connection
 
 QUERIES = load(__name__)
 
-_OWED_HOURS = QUERIES["owed_hours"]
-_STALLED_SINCE = QUERIES["stalled_since"]
-_RUN_IS_UNDER_WAY = QUERIES["run_is_under_way"]
-
 
 @dataclass(frozen=True)
 class OwedHours:
@@ -25,16 +21,16 @@ class OwedHours:
 
 
 async def read_owed_hours(connection: Connection) -> OwedHours:
-    (row,) = await connection.fetch(_OWED_HOURS)
+    (row,) = await connection.fetch(QUERIES["owed_hours"])
     return OwedHours(**dict(row))
 
 
 async def stalled_since(connection: Connection, *, patience: timedelta) -> datetime | None:
     """Start of the oldest hour that has been unbilled for longer than `patience`, for no valid reason."""
-    since: datetime | None = await connection.fetchval(_STALLED_SINCE, patience)
+    since: datetime | None = await connection.fetchval(QUERIES["stalled_since"], patience)
     return since
 
 
 async def run_is_under_way(connection: Connection, *, patience: timedelta) -> bool:
-    under_way: bool = await connection.fetchval(_RUN_IS_UNDER_WAY, patience)
+    under_way: bool = await connection.fetchval(QUERIES["run_is_under_way"], patience)
     return under_way

@@ -18,7 +18,7 @@ from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
 
 from .documents import RunStatus
-from .move_money import impatient_transaction, until_nobody_interferes
+from .move_money import impatient_transaction, retried
 
 _QUERIES = load(__name__)
 _CYCLES_AT_ONCE = 5000
@@ -69,7 +69,7 @@ async def refund_cycle(connection: Connection, cycle_id: UUID, *, reason: str, a
     if cycle["status"] != "billed":
         raise ContainerStacksError(f"billing cycle {cycle_id} is {cycle['status']}: nobody paid it")
     decision = _Decision(None, cycle_id, reason, author)
-    _, refund = await _refund(connection, [cycle_id], decision, decision_id=None)
+    _, refund = await _refund(connection, [cycle_id], decision, None)
     return refund
 
 
@@ -93,7 +93,7 @@ async def refund_run(connection: Connection, run_id: int, *, reason: str, author
     decision_id = None
     after = UUID(int=span["first_id"].int - 1)
     while page := await _page(connection, run_id, after=after, last=span["last_id"]):
-        decision_id, refund = await _refund(connection, page, decision, decision_id=decision_id)
+        decision_id, refund = await _refund(connection, page, decision, decision_id)
         total += refund
         after = page[-1]
     return total
@@ -104,33 +104,25 @@ async def _page(connection: Connection, run_id: int, *, after: UUID, last: UUID)
     return [row["id"] for row in rows]
 
 
+@retried
 async def _refund(
-    connection: Connection, cycles: Sequence[UUID], decision: _Decision, *, decision_id: int | None
+    connection: Connection, cycles: Sequence[UUID], decision: _Decision, decision_id: int | None
 ) -> tuple[int | None, Refund]:
-    async def attempt() -> tuple[int | None, Refund]:
-        return await _refund_once(connection, cycles, decision, decision_id)
-
     try:
-        return await until_nobody_interferes(attempt)
+        async with impatient_transaction(connection):
+            row = await connection.fetchrow(
+                _QUERIES["refund"],
+                cycles,
+                decision_id,
+                decision.run_id,
+                decision.cycle_id,
+                decision.reason,
+                decision.author,
+            )
+            assert row is not None
+            left_over = await connection.fetchval(_QUERIES["still_billed"], cycles)
     except asyncpg.LockNotAvailableError as error:
         raise BillingBusy(
             "somebody else holds a wallet to refund into, or charges are being archived; try again"
         ) from error
-
-
-async def _refund_once(
-    connection: Connection, cycles: Sequence[UUID], decision: _Decision, decision_id: int | None
-) -> tuple[int | None, Refund]:
-    async with impatient_transaction(connection):
-        row = await connection.fetchrow(
-            _QUERIES["refund"],
-            cycles,
-            decision_id,
-            decision.run_id,
-            decision.cycle_id,
-            decision.reason,
-            decision.author,
-        )
-        assert row is not None
-        left_over = await connection.fetchval(_QUERIES["still_billed"], cycles)
     return decision_id or row["decision_id"], Refund(row["cycles"], row["hours"], row["amount"], left_over)

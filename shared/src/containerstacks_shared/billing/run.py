@@ -30,7 +30,7 @@ from containerstacks_shared.core.settings import BillingSettings
 from containerstacks_shared.core.waiting import all_of
 from containerstacks_shared.database.db import UNAVAILABLE, Connection, Pool
 from containerstacks_shared.database.locks import Leadership, Role, Term, assert_term
-from containerstacks_shared.database.notify import Channel
+from containerstacks_shared.database.notify import Channel, announce
 from containerstacks_shared.database.suitability import read_application_changes
 
 from . import batches, control, guard, moved_marks, preparing, run_records
@@ -202,7 +202,7 @@ async def _finish(pool: Pool, summary: RunSummary, error: BaseException | None) 
                 problems=summary.problems,
                 error_message=message,
             )
-            await connection.execute("select pg_notify($1, '')", Channel.BILLING_CHANGED.value)
+            await announce(connection, Channel.BILLING_CHANGED)
     except _UNRECORDED as away:
         # Away, or its disk is full: the run's own error says so. The next run's holder closes the row; the batches that
         # were committed stay committed.
@@ -319,15 +319,7 @@ class _Run:
             charged = await charge_organizations(
                 connection, organizations, now=now, run_id=self.summary.run_id, seconds_max=seconds
             )
-            await run_records.add_progress(
-                connection,
-                self.summary.run_id,
-                instances_billed=charged.instances_billed,
-                hours_billed=charged.hours_billed,
-                amount_billed=charged.amount_billed,
-                instances_unpaid=charged.instances_unpaid,
-                hours_unpaid=charged.hours_unpaid,
-            )
+            await run_records.add_progress(connection, self.summary.run_id, charged)
             return charged
 
     async def _assert_mine(self, connection: Connection) -> datetime:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from decimal import Decimal
 
 import asyncpg
 
@@ -11,6 +10,7 @@ from containerstacks_shared.core.errors import ContainerStacksError, NotFound
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
 
+from .charge import Charged
 from .documents import Biller, BillingRunRecord, RunHistoryPoint, RunStatus, RunTrigger
 
 _QUERIES = load(__name__)
@@ -52,24 +52,15 @@ async def start(
     return row["id"], row["started_at"]
 
 
-async def add_progress(
-    connection: Connection,
-    run_id: int,
-    *,
-    instances_billed: int,
-    hours_billed: int,
-    amount_billed: Decimal,
-    instances_unpaid: int,
-    hours_unpaid: int,
-) -> None:
+async def add_progress(connection: Connection, run_id: int, charged: Charged) -> None:
     await connection.execute(
         _QUERIES["add_progress"],
         run_id,
-        instances_billed,
-        hours_billed,
-        amount_billed,
-        instances_unpaid,
-        hours_unpaid,
+        charged.instances_billed,
+        charged.hours_billed,
+        charged.amount_billed,
+        charged.instances_unpaid,
+        charged.hours_unpaid,
     )
 
 

@@ -8,8 +8,6 @@ from containerstacks_shared.database.db import Connection
 
 QUERIES = load(__name__)
 
-_NEXT_RUN = QUERIES["next_run"]
-
 
 @dataclass(frozen=True)
 class NextRun:
@@ -21,5 +19,5 @@ class NextRun:
 
 async def read_next_run(connection: Connection, *, interval: timedelta) -> NextRun | None:
     """Return None before the first run."""
-    row = await connection.fetchrow(_NEXT_RUN, interval)
+    row = await connection.fetchrow(QUERIES["next_run"], interval)
     return None if row is None else NextRun(at=row["next_run_at"], due_in=row["due_in"])

@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -25,6 +25,9 @@ COLUMNS: Final = (
     "reference",
     "note",
 )
+_JSON_NAMES: Final = {"hourly_rate": "hourlyRate"}
+# Columns of text that a person typed.
+_TYPED: Final = frozenset({"currency", "label", "reference", "note"})
 # Spreadsheets read a cell that begins like this as a formula: also after blanks, also in full width.
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
 _DECIMAL_PLACES_MIN: Final = 2
@@ -50,22 +53,8 @@ async def _as_csv(statement: Statement) -> AsyncIterator[str]:
     currencies = {wallet.wallet_id: wallet.currency for wallet in statement.wallets}
     yield _csv_row(COLUMNS)
     async for line in statement.lines:
-        yield _csv_row(
-            (
-                _moment(line.recorded_at),
-                line.kind.value,
-                str(line.wallet_id or ""),
-                _cell(currencies[line.wallet_id] if line.wallet_id else None),
-                _moment(line.hour) if line.hour else "",
-                str(line.vps_instance_id or ""),
-                _cell(line.label),
-                _money(line.hourly_rate),
-                _money(line.amount),
-                _money(line.balance),
-                _cell(line.reference),
-                _cell(line.note),
-            )
-        )
+        values = _values(line) | {"currency": currencies[line.wallet_id] if line.wallet_id else None}
+        yield _csv_row([_cell(values[column], typed=column in _TYPED) for column in COLUMNS])
 
 
 async def _as_json(statement: Statement) -> AsyncIterator[str]:
@@ -88,12 +77,15 @@ async def _as_json(statement: Statement) -> AsyncIterator[str]:
     async for line in statement.lines:
         # The head says these.
         if line.kind not in (LineKind.OPENING_BALANCE, LineKind.CLOSING_BALANCE):
-            yield separator + json.dumps(_document(line))
+            values = _values(line)
+            yield separator + json.dumps(
+                {_JSON_NAMES.get(name, name): value for name, value in values.items()}
+            )
             separator = ",\n"
     yield "\n]}\n"
 
 
-def _document(line: Line) -> dict[str, str | None]:
+def _values(line: Line) -> dict[str, str | None]:
     return {
         "time": _moment(line.recorded_at),
         "kind": line.kind.value,
@@ -101,7 +93,7 @@ def _document(line: Line) -> dict[str, str | None]:
         "hour": _moment(line.hour) if line.hour else None,
         "instance": str(line.vps_instance_id) if line.vps_instance_id else None,
         "label": line.label,
-        "hourlyRate": _money(line.hourly_rate) or None,
+        "hourly_rate": _money(line.hourly_rate) or None,
         "amount": _money(line.amount),
         "balance": _money(line.balance) or None,
         "reference": line.reference,
@@ -109,17 +101,17 @@ def _document(line: Line) -> dict[str, str | None]:
     }
 
 
-def _csv_row(cells: tuple[str, ...]) -> str:
+def _csv_row(cells: Sequence[str]) -> str:
     text = io.StringIO()
     csv.writer(text).writerow(cells)
     return text.getvalue()
 
 
-def _cell(text: str | None) -> str:
-    """Text typed by a person, which no spreadsheet may read as a formula."""
+def _cell(text: str | None, *, typed: bool) -> str:
+    """Text typed by a person no spreadsheet may read as a formula; a negative amount is not typed."""
     if text is None:
         return ""
-    return f"'{text}" if text.lstrip(" ").startswith(_FORMULA_STARTS) else text
+    return f"'{text}" if typed and text.lstrip(" ").startswith(_FORMULA_STARTS) else text
 
 
 def _moment(moment: datetime) -> str:

@@ -15,7 +15,7 @@ from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet import organizations
 
-from .move_money import impatient_transaction, until_nobody_interferes
+from .move_money import impatient_transaction, retried
 
 _QUERIES = load(__name__)
 
@@ -50,6 +50,7 @@ async def read_owed(connection: Connection, organization: UUID, instance: UUID |
     return Owed(**dict(row))
 
 
+@retried
 async def write_off_organization(
     connection: Connection, organization: str, *, reason: str, author: str
 ) -> WriteOff:
@@ -58,25 +59,19 @@ async def write_off_organization(
     Raises `NotFound`, and `BillingBusy` while its wallet pays for some of these hours: they are billed first.
     """
     found = await organizations.find(connection, organization)
-
-    async def attempt() -> WriteOff:
-        return await _write_off(connection, found.id, None, amount=None, reason=reason, author=author)
-
-    return await until_nobody_interferes(attempt)
+    return await _write_off(connection, found.id, None, reason=reason, author=author)
 
 
+@retried
 async def write_off_instance(connection: Connection, instance: UUID, *, reason: str, author: str) -> WriteOff:
     """Forgive every whole hour that the instance, deleted or not, owes now. Raises as for an organization."""
-
-    async def attempt() -> WriteOff:
-        organization: UUID | None = await connection.fetchval(_QUERIES["instance_organization"], instance)
-        if organization is None:
-            raise NotFound(f"there is no VPS instance {instance}, and there never was")
-        return await _write_off(connection, organization, instance, amount=None, reason=reason, author=author)
-
-    return await until_nobody_interferes(attempt)
+    organization: UUID | None = await connection.fetchval(_QUERIES["instance_organization"], instance)
+    if organization is None:
+        raise NotFound(f"there is no VPS instance {instance}, and there never was")
+    return await _write_off(connection, organization, instance, reason=reason, author=author)
 
 
+@retried
 async def write_off_amount(
     connection: Connection,
     organization: UUID,
@@ -90,13 +85,7 @@ async def write_off_amount(
 
     Raises `ChangeRefused` when it is another one, and `BillingBusy` as above.
     """
-
-    async def attempt() -> WriteOff:
-        return await _write_off(
-            connection, organization, instance, amount=amount, reason=reason, author=author
-        )
-
-    return await until_nobody_interferes(attempt)
+    return await _write_off(connection, organization, instance, amount=amount, reason=reason, author=author)
 
 
 async def _write_off(
@@ -104,7 +93,7 @@ async def _write_off(
     organization: UUID,
     instance: UUID | None,
     *,
-    amount: Decimal | None,
+    amount: Decimal | None = None,
     reason: str,
     author: str,
 ) -> WriteOff:

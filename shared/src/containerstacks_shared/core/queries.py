@@ -6,7 +6,7 @@ theirs an `-- include: …` line.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -18,24 +18,15 @@ _ROOT: Final = Path(__file__).parents[1]
 _PACKAGE: Final = __name__.split(".", maxsplit=1)[0]
 
 
-class Queries(Mapping[str, str]):
+class Queries(dict[str, str]):
     """The queries of one file. An unknown name is a `KeyError`, at import when looked up at module level."""
 
     def __init__(self, file: str, text: str) -> None:
+        super().__init__(_parse(file, text))
         self._file = file
-        self._queries = dict(_parse(file, text))
 
-    def __getitem__(self, name: str) -> str:
-        try:
-            return self._queries[name]
-        except KeyError:
-            raise KeyError(f"{self._file}.sql has no query named {name!r}") from None
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._queries)
-
-    def __len__(self) -> int:
-        return len(self._queries)
+    def __missing__(self, name: str) -> str:
+        raise KeyError(f"{self._file}.sql has no query named {name!r}")
 
 
 @cache

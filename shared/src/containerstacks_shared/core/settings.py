@@ -8,6 +8,7 @@ a file named by `NAME_FILE`. An empty variable counts as unset.
 import os
 import re
 import shlex
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -63,15 +64,14 @@ _RATE_LIMIT: Final = re.compile(
 Network = IPv4Network | IPv6Network
 
 
-def _rate_limit(value: object) -> object:
-    return RateLimit.parse(value) if isinstance(value, str) else value
+def _from_text(parse: Callable[[str], object]) -> BeforeValidator:
+    """Read what the environment says; a default, or what a test gives, is a value already."""
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
-def _networks(value: object) -> object:
-    if not isinstance(value, str):
-        return value
+def _networks(value: str) -> tuple[Network, ...]:
     networks: list[Network] = []
-    for part in filter(None, re.split(r"[\s,]+", value)):
+    for part in _words(value):
         try:
             networks.append(ip_network(part))
         except ValueError as error:
@@ -79,14 +79,12 @@ def _networks(value: object) -> object:
     return tuple(networks)
 
 
-def _words(value: object) -> object:
-    return tuple(filter(None, re.split(r"[\s,]+", value))) if isinstance(value, str) else value
+def _words(value: str) -> tuple[str, ...]:
+    return tuple(filter(None, re.split(r"[\s,]+", value)))
 
 
-def _origins(value: object) -> object:
-    if not isinstance(value, str):
-        return value
-    origins = tuple(filter(None, re.split(r"[\s,]+", value.lower())))
+def _origins(value: str) -> tuple[str, ...]:
+    origins = _words(value.lower())
     for origin in origins:
         if origin != ANY_ORIGIN and not _ORIGIN.fullmatch(origin):
             raise ValueError(f"holds {origin!r}, which is not an origin")
@@ -127,8 +125,8 @@ def _command(value: str | None) -> str | None:
     return value
 
 
-def _lower(value: object) -> object:
-    return value.strip().lower() if isinstance(value, str) else value
+def _lower(value: str) -> str:
+    return value.strip().lower()
 
 
 SESSION_SECRET_CHARACTERS_MIN: Final = 32
@@ -139,10 +137,10 @@ Port = Annotated[int, Field(ge=1, le=65535), Expected("1..65535")]
 PositiveInteger = Annotated[int, Field(ge=1, le=2**31 - 1), Expected("a whole number above zero")]
 LogLevel = Annotated[
     Literal["debug", "info", "warning", "error", "critical"],
-    BeforeValidator(_lower),
+    _from_text(_lower),
     Expected("debug, info, warning, error or critical"),
 ]
-LogFormat = Annotated[Literal["console", "json"], BeforeValidator(_lower), Expected("console or json")]
+LogFormat = Annotated[Literal["console", "json"], _from_text(_lower), Expected("console or json")]
 DatabaseUrl = Annotated[
     SecretStr,
     _url("postgresql", "postgres"),
@@ -182,22 +180,22 @@ OptionalSessionSecret = Annotated[
 RateLimitSetting = Annotated[
     RateLimit,
     NoDecode,
-    BeforeValidator(_rate_limit),
+    _from_text(RateLimit.parse),
     Expected("a number per time, like 200/15 minutes"),
 ]
 Networks = Annotated[
     tuple[Network, ...],
     NoDecode,
-    BeforeValidator(_networks),
+    _from_text(_networks),
     Expected("addresses or networks separated by commas, like 10.0.0.0/8, 192.168.1.5"),
 ]
 Origins = Annotated[
     tuple[str, ...],
     NoDecode,
-    BeforeValidator(_origins),
+    _from_text(_origins),
     Expected("origins separated by commas, like https://panel.example.com, or *"),
 ]
-Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words), Expected("words with commas between")]
+Words = Annotated[tuple[str, ...], NoDecode, _from_text(_words), Expected("words with commas between")]
 
 
 # The settings -----------------------------------------------------------------------------------

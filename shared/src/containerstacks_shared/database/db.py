@@ -142,8 +142,6 @@ async def create_standby_pool(dsn: str, *, service: str) -> Pool:
         dsn,
         service=service,
         size_max=_STANDBY_CONNECTIONS_MAX,
-        through_pooler=False,
-        command_timeout=_COMMAND_TIMEOUT,
         init_size=0,
         writable=False,
     )
@@ -154,9 +152,9 @@ async def _create_pool(
     *,
     service: str,
     size_max: int,
-    through_pooler: bool,
-    command_timeout: timedelta,
     init_size: int,
+    through_pooler: bool = False,
+    command_timeout: timedelta = _COMMAND_TIMEOUT,
     writable: bool = True,
 ) -> Pool:
     settings = _server_settings(service)

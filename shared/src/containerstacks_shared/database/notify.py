@@ -18,6 +18,7 @@ from containerstacks_shared.core.waiting import any_event, wait_for_event
 from .db import (
     FAILURES,
     HEARTBEAT_SECONDS,
+    Connection,
     DedicatedConnection,
     close_quietly,
     dedicated_connection,
@@ -54,6 +55,11 @@ class Resync:
 RESYNC: Final = Resync()
 
 Hint = Channel | Resync
+
+
+async def announce(connection: Connection, channel: Channel) -> None:
+    """Notify whoever hears the channel, once the caller's transaction commits."""
+    await connection.execute("select pg_notify($1, '')", channel.value)
 
 
 class Subscription:

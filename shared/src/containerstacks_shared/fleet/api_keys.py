@@ -158,18 +158,8 @@ async def note_uses(connection: Connection, key_ids: Iterable[UUID]) -> None:
 
 
 def _record(row: Any) -> ApiKeyRecord:
-    return ApiKeyRecord(
-        id=row["id"],
-        user_id=row["user_id"],
-        email=row["email"],
-        name=row["name"],
-        prefix=row["prefix"],
-        scopes=scopes_of(row["permissions"]),
-        created_at=row["created_at"],
-        last_used_at=row["last_used_at"],
-        expires_at=row["expires_at"],
-        active=row["active"],
-    )
+    values = dict(row)
+    return ApiKeyRecord(scopes=scopes_of(values.pop("permissions")), **values)
 
 
 def scopes_of(permissions: object) -> frozenset[ApiKeyScope]:

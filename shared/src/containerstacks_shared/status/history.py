@@ -37,22 +37,14 @@ class Span(Enum):
     MONTH = (timedelta(days=30), timedelta(hours=6), Resolution.HOUR, timedelta(days=1))
     QUARTER = (timedelta(days=90), timedelta(days=1), Resolution.DAY, timedelta(days=1))
 
-    @property
-    def length(self) -> timedelta:
-        return self.value[0]
-
-    @property
-    def step(self) -> timedelta:
-        return self.value[1]
-
-    @property
-    def resolution(self) -> Resolution:
-        return self.value[2]
-
-    @property
-    def run_step(self) -> timedelta:
-        """Billing runs once an hour: finer steps than that would stay empty."""
-        return self.value[3]
+    def __init__(
+        self, length: timedelta, step: timedelta, resolution: Resolution, run_step: timedelta
+    ) -> None:
+        self.length = length
+        self.step = step
+        self.resolution = resolution
+        # Billing runs once an hour: finer steps than that would stay empty.
+        self.run_step = run_step
 
 
 async def record(connection: Connection, counts: VpsStatusCounts, retention: Retention) -> None:

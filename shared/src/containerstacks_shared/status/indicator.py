@@ -1,8 +1,8 @@
 """The state of all components in Statuspage's words: for programs that read those, and for small places."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal, assert_never
+from typing import Final, Literal
 
 from .component_rules import overall
 from .documents import ComponentState
@@ -16,23 +16,16 @@ class Indicator:
     description: str
 
 
+_WORDS: Final[Mapping[ComponentState, Indicator]] = {
+    ComponentState.OPERATIONAL: Indicator("none", "All Systems Operational"),
+    ComponentState.DOWN: Indicator("major", "Partial System Outage"),
+    ComponentState.DEGRADED: Indicator("minor", "Partially Degraded Service"),
+    ComponentState.MAINTENANCE: Indicator("minor", "Service Under Maintenance"),
+    ComponentState.NO_DATA: Indicator("minor", "Status Unknown"),
+}
+_ALL_DOWN: Final = Indicator("critical", "Major System Outage")
+
+
 def indicate(states: Iterable[ComponentState]) -> Indicator:
     present = set(states)
-    match overall(present):
-        case ComponentState.OPERATIONAL:
-            return Indicator("none", "All Systems Operational")
-        case ComponentState.DOWN:
-            is_all = present == {ComponentState.DOWN}
-            return (
-                Indicator("critical", "Major System Outage")
-                if is_all
-                else Indicator("major", "Partial System Outage")
-            )
-        case ComponentState.DEGRADED:
-            return Indicator("minor", "Partially Degraded Service")
-        case ComponentState.MAINTENANCE:
-            return Indicator("minor", "Service Under Maintenance")
-        case ComponentState.NO_DATA:
-            return Indicator("minor", "Status Unknown")
-        case other:
-            assert_never(other)
+    return _ALL_DOWN if present == {ComponentState.DOWN} else _WORDS[overall(present)]
