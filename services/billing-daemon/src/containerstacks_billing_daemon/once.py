@@ -1,9 +1,7 @@
 """`once`: one billing run now, or what one would charge. Works beside a live daemon, and binds no port."""
 
 import asyncio
-import signal
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -15,7 +13,9 @@ from containerstacks_shared.billing.heartbeat import single_run_heartbeat
 from containerstacks_shared.billing.heartbeat_url import HeartbeatUrl
 from containerstacks_shared.billing.run import RunSummary, run_hourly_billing
 from containerstacks_shared.core.errors import BillingBusy, BillingPaused, ContainerStacksError
+from containerstacks_shared.core.lines import aligned
 from containerstacks_shared.database import db
+from containerstacks_shared.process.runtime import stopped_by_signals
 
 from .app import database
 from .settings import BillingDaemonSettings
@@ -55,7 +55,7 @@ async def _run(settings: BillingDaemonSettings) -> RunSummary:
     async with database(settings) as pool:
         try:
             async with single_run_heartbeat(pool):
-                with _stopped_by_signals(stop):
+                with stopped_by_signals(stop):
                     summary = await run_hourly_billing(
                         pool,
                         listen_dsn=settings.listen_dsn,
@@ -84,21 +84,6 @@ async def forecast(settings: BillingDaemonSettings) -> list[OrganizationForecast
             raise RunFailed(f"The forecast failed: {error}") from error
 
 
-@contextmanager
-def _stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    # Windows has no handlers on the loop: Ctrl-C then cancels, which rolls the batch in hand back.
-    with suppress(NotImplementedError):
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-    try:
-        yield
-    finally:
-        with suppress(NotImplementedError):
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
-
-
 # Words ------------------------------------------------------------------------------------------
 
 
@@ -117,9 +102,7 @@ def describe_run(summary: RunSummary) -> list[str]:
 def describe_forecast(forecasts: Sequence[OrganizationForecast]) -> list[str]:
     if not forecasts:
         return ["Nothing is due."]
-    rows = [_HEADINGS, *(_row(entry) for entry in forecasts), _totals(forecasts)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-    return [_aligned(row, widths) for row in rows]
+    return aligned([_HEADINGS, *map(_row, forecasts), _totals(forecasts)], text_columns=_TEXT_COLUMNS)
 
 
 _HEADINGS: Final = ("organization", "id", "instances", "hours", "USD", "hours paid", "USD paid", "balance")
@@ -151,14 +134,6 @@ def _totals(forecasts: Sequence[OrganizationForecast]) -> tuple[str, ...]:
         _money(sum((entry.amount_payable for entry in forecasts), Decimal(0))),
         "",
     )
-
-
-def _aligned(row: Sequence[str], widths: Sequence[int]) -> str:
-    cells = [
-        cell.ljust(width) if column < _TEXT_COLUMNS else cell.rjust(width)
-        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
-    return "  ".join(cells).rstrip()
 
 
 def _money(amount: Decimal) -> str:

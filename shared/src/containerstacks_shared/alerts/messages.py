@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Self
 
+from containerstacks_shared.core.lines import one_line
 from containerstacks_shared.outbox.messages import Message
 from containerstacks_shared.status.health import BY_KIND, Condition, Kind, Severity
 
@@ -52,7 +53,7 @@ def compose(messages: Sequence[AlertMessage], *, company: str) -> Text:
     recovered = messages[0].event == "recovered"
     several = f" ({len(messages)})" if len(messages) > 1 else ""
     return Text(
-        title=f"[{_one_line(company)}] {about.recovered if recovered else about.title}{several}",
+        title=f"[{_shortened(company)}] {about.recovered if recovered else about.title}{several}",
         body="\n".join(_lines(messages, about, recovered=recovered)),
         severity=None if recovered else about.severity,
     )
@@ -69,13 +70,12 @@ def _lines(messages: Sequence[AlertMessage], about: Condition, *, recovered: boo
 
 def _line(message: AlertMessage, *, recovered: bool) -> str:
     # The number lets a reader see that a message came twice.
-    began = f"{message.opened_at:%Y-%m-%d %H:%M} UTC: {_one_line(message.summary)}"
+    began = f"{message.opened_at:%Y-%m-%d %H:%M} UTC: {_shortened(message.summary)}"
     if recovered and message.resolved_at is not None:
         return f"Alert {message.alert_id} is over since {message.resolved_at:%Y-%m-%d %H:%M} UTC. It began {began}"
     return f"Alert {message.alert_id}, {began}"
 
 
-def _one_line(text: str) -> str:
-    """Names are typed by customers, and errors span lines: nothing in them may look like another line."""
-    line = "".join(character if character.isprintable() else " " for character in text)
+def _shortened(text: str) -> str:
+    line = one_line(text)
     return line if len(line) <= _CHARACTERS_MAX else f"{line[: _CHARACTERS_MAX - 1]}…"

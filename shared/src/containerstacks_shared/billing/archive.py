@@ -19,11 +19,11 @@ from containerstacks_shared.database.db import Connection
 
 from . import audit_records
 from .audit_records import Coverage
+from .move_money import impatient_transaction
 from .statement import Month
 
 _QUERIES = load(__name__)
 _CYCLES_AT_ONCE = 5000
-_LOCK_WAIT_MAX = "10s"
 _FIRST_ID = UUID(int=0)
 
 
@@ -106,8 +106,7 @@ async def _archive_month(
 async def _impatient(connection: Connection) -> AsyncIterator[None]:
     """Make a transaction that waits for others only so long: billing would wait behind it."""
     try:
-        async with connection.transaction():
-            await connection.execute(f"set local lock_timeout = '{_LOCK_WAIT_MAX}'")
+        async with impatient_transaction(connection):
             yield
     except asyncpg.LockNotAvailableError as error:
         raise BillingBusy(

@@ -11,7 +11,7 @@ from containerstacks_shared.alerts.messages import Text
 from containerstacks_shared.alerts.receivers import Receiver, receivers
 from containerstacks_shared.alerts.records import AlertRecord, read_recent
 from containerstacks_shared.core.errors import ConfigurationError
-from containerstacks_shared.database.db import Connection
+from containerstacks_shared.core.lines import one_line
 from containerstacks_shared.outbox.delivery import NotDelivered
 from containerstacks_shared.status.health import BY_KIND, Kind
 
@@ -56,11 +56,7 @@ def list_(
     limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many at most.")] = 50,
 ) -> None:
     """List alerts, what is open before what is over, and whether they were delivered."""
-
-    async def work(connection: Connection) -> list[AlertRecord]:
-        return await read_recent(connection, limit=limit)
-
-    alerts = run_with_database(work)
+    alerts = run_with_database(lambda connection: read_recent(connection, limit=limit))
     for record in alerts:
         print(_describe(record))
     if not alerts:
@@ -69,8 +65,9 @@ def list_(
 
 def _describe(record: AlertRecord) -> str:
     severity = BY_KIND[Kind(record.kind)].severity
-    line = f"{record.id}  {_state(record)}  {severity}  {record.kind}: {record.summary}  [{_told(record)}]"
-    return "".join(character if character.isprintable() else " " for character in line)
+    return one_line(
+        f"{record.id}  {_state(record)}  {severity}  {record.kind}: {record.summary}  [{_told(record)}]"
+    )
 
 
 def _state(record: AlertRecord) -> str:

@@ -7,6 +7,7 @@ from uuid import UUID
 import typer
 
 from containerstacks_shared.core.errors import ContainerStacksError, NotFound
+from containerstacks_shared.core.lines import aligned
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet import api_keys, users
 from containerstacks_shared.fleet.api_keys import NAME_CHARACTERS_MAX, ApiKeyRecord, ApiKeyScope
@@ -68,10 +69,8 @@ async def _create(
 def list_keys(email: OptionalEmail = None) -> None:
     """List the keys, newest first: how each begins, what for, when last used."""
     records = run_with_database(lambda connection: api_keys.list_all(connection, email=email))
-    lines = [_HEADINGS, *(_line(record) for record in records)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(_HEADINGS))]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    for line in aligned([_HEADINGS, *map(_line, records)]):
+        print(line)
 
 
 def _line(record: ApiKeyRecord) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """`containerstacks billing runs`, `debts` and `runway`: what an operator looks at first."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Annotated
@@ -8,10 +8,8 @@ from typing import Annotated
 import typer
 
 from containerstacks_shared.billing import debts, run_records
-from containerstacks_shared.billing.debts import OpenDebt, Runway
-from containerstacks_shared.billing.documents import BillingRunRecord
+from containerstacks_shared.core.lines import aligned, one_line
 from containerstacks_shared.core.money import format_amount
-from containerstacks_shared.database.db import Connection
 
 from .database import run_with_database
 
@@ -22,10 +20,7 @@ Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How man
 
 def runs(limit: Limit = 24) -> None:
     """List the latest billing runs, the newest first."""
-
-    async def work(connection: Connection) -> list[BillingRunRecord]:
-        return await run_records.recent(connection, limit=limit)
-
+    found = run_with_database(lambda connection: run_records.recent(connection, limit=limit))
     _print_table(
         (
             "run",
@@ -56,7 +51,7 @@ def runs(limit: Limit = 24) -> None:
                 str(run.instances_unpaid),
                 run.error_message or "",
             )
-            for run in run_with_database(work)
+            for run in found
         ],
         empty="Billing has not run yet.",
     )
@@ -64,11 +59,7 @@ def runs(limit: Limit = 24) -> None:
 
 def open_debts(limit: Limit = 100) -> None:
     """List what is owed and cannot be paid now, the oldest debts first."""
-
-    async def work(connection: Connection) -> list[OpenDebt]:
-        return await debts.read_open(connection, limit=limit)
-
-    found = run_with_database(work)
+    found = run_with_database(lambda connection: debts.read_open(connection, limit=limit))
     _print_table(
         ("opened (UTC)", "unpaid since (UTC)", "hours", "amount", "instance", "label", "organization", "why"),
         [
@@ -98,11 +89,10 @@ def runway(
     limit: Limit = 100,
 ) -> None:
     """List how long each organization's money lasts at its present burn rate, the shortest first."""
-
-    async def work(connection: Connection) -> list[Runway]:
-        hours_below = None if below is None else Decimal(below)
-        return await debts.read_runways(connection, hours_below=hours_below, limit=limit)
-
+    hours_below = None if below is None else Decimal(below)
+    runways = run_with_database(
+        lambda connection: debts.read_runways(connection, hours_below=hours_below, limit=limit)
+    )
     _print_table(
         ("lasts", "balance", "due now", "per hour", "instances", "organization"),
         [
@@ -114,7 +104,7 @@ def runway(
                 str(found.instances),
                 found.organization or str(found.organization_id),
             )
-            for found in run_with_database(work)
+            for found in runways
         ],
         empty="Nobody's money ends that soon." if below else "Nobody has an instance.",
     )
@@ -130,16 +120,9 @@ def _moment(moment: datetime | None) -> str:
     return "" if moment is None else f"{moment.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
 
 
-def _print_table(head: Sequence[str], rows: Iterable[Sequence[str]], *, empty: str) -> None:
-    lines = [[_one_line(cell) for cell in line] for line in (head, *rows)]
-    if len(lines) == 1:
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]], *, empty: str) -> None:
+    if not rows:
         print(empty)
         return
-    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
-    for line in lines:
-        print("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
-
-
-def _one_line(text: str) -> str:
-    """Names are typed by customers: nothing in them may move the cursor."""
-    return "".join(character if character.isprintable() else " " for character in text)
+    for line in aligned([list(map(one_line, row)) for row in (head, *rows)]):
+        print(line)

@@ -109,7 +109,7 @@ async def serve(spec: ServiceSpec) -> int:
     stop = asyncio.Event()
     spec.app[STOPPING] = stop
     runner = GuardedRunner(spec.app, access_log=None, shutdown_timeout=spec.shutdown_timeout.total_seconds())
-    with _signals(stop), _addresses(spec) as sockets:
+    with stopped_by_signals(stop), _addresses(spec) as sockets:
         try:
             if not await _started(runner, stop):
                 return 0
@@ -197,7 +197,7 @@ async def _run_job(job: Job, stop: asyncio.Event) -> bool:
 
 
 @contextmanager
-def _signals(stop: asyncio.Event) -> Iterator[None]:
+def stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
     """SIGTERM and SIGINT set `stop`. A second one changes nothing: terminals and supervisors send both."""
     loop = asyncio.get_running_loop()
     try:
