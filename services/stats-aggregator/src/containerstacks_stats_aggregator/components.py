@@ -45,9 +45,9 @@ async def watch_components_until(
 ) -> None:
     """Look every few seconds; the look that begins a minute is its record.
 
-    What is not well at the beginning has the time `settle` to become well before it is written down. So it has after
-    this process was stopped: whatever it missed meanwhile, others may have been stopped with it. And so it has after
-    the database was away, which cut everybody off.
+    A component that is not operational at the start has the time `settle` to become so before its state is recorded.
+    The same holds after this process was stopped, since others may have been stopped with it, and after an outage of
+    the database, which cut everybody off.
     """
     disturbed_at, looked_at, asleep = clock.time(), -math.inf, clock.asleep()
     pause, begins_minute = timedelta(0), True
@@ -91,7 +91,7 @@ async def look_at_components(
 ) -> timedelta | None:
     """Write the states down, as the record of this minute if it begins one; return how long until the next begins.
 
-    None when something is not well while things are settling, which is asked after all was read.
+    Return None while things settle and a component is not operational; this is asked after everything was read.
     """
     async with pool.acquire() as connection:
         facts = await _read_facts(connection, progress, clock, billing_interval)

@@ -1,7 +1,7 @@
-"""The look-out: every aggregator, leading or not, asks the database every few seconds, and remembers when it was away.
+"""Outages of the database: every aggregator, leading or not, asks every few seconds, and remembers when it was away.
 
-What happens while the database is away cannot be written down then. Whoever of us leads afterwards tells of
-it: that this process asked, and had no answer for so long, is all that such a record says.
+An outage cannot be recorded while it lasts, so the next leader records it. Such a record says only that this process
+asked, and had no answer for so long.
 """
 
 import asyncio

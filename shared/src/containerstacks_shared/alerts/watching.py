@@ -87,7 +87,7 @@ class Watch:
         return news
 
     async def _look_at_runways(self) -> bool:
-        """At everybody's after each run; between them only whether who was low is so no more."""
+        """Check every organization after each run, and between runs only whether a low balance has recovered."""
         async with self._pool.acquire() as connection, connection.transaction():
             seen = await records.claim_look(connection, _RUNWAYS, every=self._every)
             if seen is None:

@@ -104,7 +104,7 @@ async def read_last(connection: Connection) -> AuditRecord | None:
 
 
 async def is_due(connection: Connection, *, every: timedelta, again_after: timedelta) -> bool:
-    """Whether none was finished for so long, nor begun within `again_after`."""
+    """Whether no audit has finished within `every`, and none has begun within `again_after`."""
     due: bool = await connection.fetchval(_QUERIES["is_due"], every, again_after)
     return due
 

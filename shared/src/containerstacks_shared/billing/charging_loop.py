@@ -3,8 +3,8 @@
 Whoever takes over bills at once what is due, and the schedule follows the runs in the database. A run that failed
 because the database was away, or somebody held locks, is tried again: after a second at first, and never later than a
 minute after it failed. These pauses grow across terms, because a run that takes the server down also ends its term.
-Whatever else fails a run would fail it again, so that waits for the next cycle. A pause is waited out. Between runs,
-whoever is in debt is billed as soon as money arrives.
+A run that failed for another reason would fail again, so the next attempt is the next cycle. While billing is paused,
+the loop waits. Between runs, debtors are billed as soon as money arrives.
 """
 
 import asyncio
@@ -48,7 +48,7 @@ _LOOK_AGAIN_SECONDS: Final = 30.0
 # A longer delay counts as an outage.
 _DATABASE_SECONDS: Final = 5.0
 
-# However many top-ups arrive, they are looked at five times a second.
+# Top-ups are looked at five times a second at most, however many arrive.
 _SPACING_SECONDS: Final = 0.2
 
 # Errors of an outage, during it or right after: lost sessions, and the run lock lost with its session.

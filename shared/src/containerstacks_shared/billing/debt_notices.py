@@ -1,7 +1,7 @@
 """Stores notices about debts in the outbox, once each.
 
 A debt is noted when it has been open for longer than the grace, and noted again when it is closed, by money or
-by a write-off. Who is never told of a debt is not told of its end either.
+by a write-off. A receiver that was never notified of a debt is not notified of its end either.
 """
 
 from collections.abc import Iterable, Sequence

@@ -1,6 +1,6 @@
 """Explains movements of a wallet that have no transaction behind them, once an operator has found the reason.
 
-An original application on the same database writes wallets its own way: every top-up of its is an `unexplained` entry
+An original application on the same database writes wallets its own way: each of its top-ups is an `unexplained` entry
 of the ledger, which cannot be changed. The explanation stands beside it, and the audit leaves that entry alone.
 """
 

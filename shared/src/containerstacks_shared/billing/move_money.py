@@ -1,4 +1,4 @@
-"""Call the functions of `move_money.sql`: what they refuse in words, and again what others got ahead of."""
+"""Calls of the functions in `move_money.sql`: refusals become errors with a message, conflicts are retried."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager

@@ -108,7 +108,7 @@ async def find(connection: Connection, run_id: int) -> RunWithProblems:
 
 
 async def read_series(connection: Connection, *, step: timedelta, length: timedelta) -> list[RunHistoryPoint]:
-    """Read one point per step, oldest first; a step in which no run began is there and says so."""
+    """Read one point per step, oldest first; a step without a run has a point, too."""
     rows = await connection.fetch(_QUERIES["series"], step, length)
     return [RunHistoryPoint(**dict(row)) for row in rows]
 

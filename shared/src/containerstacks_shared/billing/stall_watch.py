@@ -24,7 +24,7 @@ _log = structlog.get_logger(__name__)
 
 
 class StallWatch:
-    """Knows nothing while this process does not lead."""
+    """Holds no reading while this process does not lead."""
 
     def __init__(self, interval: timedelta) -> None:
         self._interval = interval
@@ -38,7 +38,7 @@ class StallWatch:
 
     @property
     def is_healthy(self) -> bool:
-        """What this process would be ended for, if it stayed false: the judgement of the last look."""
+        """Whether billing made progress at the last reading; a process for which this stays false is restarted."""
         return self._progress is None or progress_is_healthy(self._progress)
 
     @property
@@ -51,7 +51,7 @@ class StallWatch:
     def stuck(self) -> str | None:
         """Why this process should be ended, so that another biller has its turn, or itself a new one.
 
-        Who leads has a connection to the database; when it cannot look for so long all the same, it is to blame.
+        A leader has a connection to the database. If it cannot read for so long all the same, the fault is its own.
         """
         if self.reasons_not_ready:
             return self.reasons_not_ready[0]
@@ -68,7 +68,7 @@ class StallWatch:
         pause = _PAUSE_SECONDS_MIN
         self._read_at = clock()
         try:
-            # Whoever takes over finds hours that have waited, and deserves a moment to begin.
+            # A new leader finds hours that have waited, and needs a moment to begin billing them.
             while not await wait_for_event(halt, pause):
                 started = clock()
                 await self._look(pool, observer)

@@ -20,7 +20,7 @@ from containerstacks_shared.fleet import organizations
 
 _QUERIES = load(__name__)
 _LINES_AT_ONCE = 1000
-# Whoever reads slowly (a pager, a browser) may take this long for a handful of lines.
+# A slow reader (a pager, a browser) may take this long for a few lines.
 _READER_PAUSE_MAX = "10min"
 
 

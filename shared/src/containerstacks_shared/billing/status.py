@@ -16,7 +16,7 @@ from .heartbeat import ROLES, STALE_AFTER
 from .owed_hours import OwedHours, read_owed_hours
 from .schedule import read_next_run
 
-# A biller that has not billed for so long deserves a warning, unless its interval is longer.
+# So long without a successful run is worth a warning, unless the interval is longer.
 _OVERDUE_MIN: Final = timedelta(minutes=90)
 _OVERDUE_BEYOND_INTERVAL: Final = timedelta(minutes=30)
 _CLOCK_SLACK: Final = timedelta(minutes=1)
@@ -37,7 +37,7 @@ class DaemonReading:
     warns_in: timedelta | None = None
 
     def after(self, age: timedelta) -> DaemonStatus:
-        """Tell what can still be said when so much time has passed and the database could not be asked again."""
+        """Return what still holds after `age`, during which the database could not be asked."""
         changes: dict[str, Any] = {}
         if age > STALE_AFTER:
             # However fresh a beat was then, it is not now.
@@ -80,7 +80,7 @@ async def read_daemon(connection: Connection, *, interval: timedelta) -> DaemonR
 async def read_daemon_details(
     connection: Connection, *, interval: timedelta, owed: OwedHours | None = None
 ) -> DaemonDetails:
-    """For administrators: with money, host, and the latest runs. Who has read lately what is `owed` hands it in."""
+    """For administrators: with money, host, and the latest runs. A caller that has read `owed` lately passes it in."""
     facts = await _read_facts(connection, interval)
     last, daemon = facts.runs.get("last"), facts.billers.get(Biller.DAEMON)
     active = facts.billers.get(facts.active.value) or daemon

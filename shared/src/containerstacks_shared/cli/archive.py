@@ -9,8 +9,8 @@ from containerstacks_shared.billing.statement import Month
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.local.console import say
 
+from .checked import parser
 from .database import run_with_database
-from .month_option import parse_month
 
 
 def archive(
@@ -18,7 +18,7 @@ def archive(
         Month,
         typer.Option(
             "--before",
-            parser=parse_month,
+            parser=parser(Month.parse),
             metavar="YYYY-MM",
             help="The first month whose charges stay where they are, in UTC.",
         ),

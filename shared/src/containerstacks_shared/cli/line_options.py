@@ -1,21 +1,18 @@
 """Options that take one line of text."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Annotated, Final
 
 import typer
 
 from containerstacks_shared.core.lines import REASON_CHARACTERS_MAX, REFERENCE_CHARACTERS_MAX, parse_line
 
+from .checked import parser
+
 
 def _line(characters_max: int) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        try:
-            return parse_line(text, characters_max=characters_max)
-        except ValueError as error:
-            raise typer.BadParameter(str(error)) from error
-
-    return parse
+    return parser(partial(parse_line, characters_max=characters_max))
 
 
 _REASON: Final = typer.Option(

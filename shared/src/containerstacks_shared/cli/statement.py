@@ -11,14 +11,15 @@ from containerstacks_shared.billing.statement_formats import StatementFormat, re
 from containerstacks_shared.core.errors import ContainerStacksError
 from containerstacks_shared.database.db import Connection
 
+from .checked import parser
 from .database import run_with_database
-from .month_option import parse_month
 
 
 def statement(
     organization: Annotated[str, typer.Option("--organization", help="Whose: an id or a slug.")],
     month: Annotated[
-        Month, typer.Option("--month", parser=parse_month, metavar="YYYY-MM", help="Which one, in UTC.")
+        Month,
+        typer.Option("--month", parser=parser(Month.parse), metavar="YYYY-MM", help="Which one, in UTC."),
     ],
     wanted: Annotated[
         StatementFormat, typer.Option("--format", help="For spreadsheets or for programs.")

@@ -9,6 +9,7 @@ from containerstacks_shared.billing import explanations
 from containerstacks_shared.billing.credits import credit_wallet
 from containerstacks_shared.core.money import format_amount, parse_amount
 
+from .checked import parser
 from .database import operator, run_with_database
 from .groups import command_group
 from .line_options import OptionalReason, PaymentReference, Reason
@@ -16,19 +17,14 @@ from .line_options import OptionalReason, PaymentReference, Reason
 app = command_group("Wallets.")
 
 
-def _parse_amount(text: str) -> Decimal:
-    try:
-        return parse_amount(text)
-    except ValueError as error:
-        raise typer.BadParameter(str(error)) from error
-
-
 @app.command()
 def credit(
     organization: Annotated[str, typer.Option("--organization", help="Whose: an id or a slug.")],
     amount: Annotated[
         Decimal,
-        typer.Option("--amount", parser=_parse_amount, metavar="AMOUNT", help="USD, like 25 or 25.50."),
+        typer.Option(
+            "--amount", parser=parser(parse_amount), metavar="AMOUNT", help="USD, like 25 or 25.50."
+        ),
     ],
     reference: PaymentReference,
     reason: OptionalReason = None,

@@ -58,7 +58,7 @@ async def lead_until_stopped(
             await leadership.release()
             if on_purpose and released is not None:
                 await released()
-            # Whoever replaced us should find the role free.
+            # The next leader should find the role free.
             await wait_for_event(stop, _PAUSE_SECONDS)
 
 

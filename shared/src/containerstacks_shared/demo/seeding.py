@@ -21,8 +21,8 @@ async def seed(
 ) -> int:
     """Bring the demo fleet up to so many instances; returns how many were added.
 
-    Raises `ContainerStacksError` when the database holds anything that is not of the demo. `progress` is
-    told how many instances there are now.
+    Raises `ContainerStacksError` when the database holds anything that is not of the demo. `progress` receives the
+    number of instances so far.
     """
     password_hash = hash_password(secrets.token_hex(16))
     async with connection.transaction():

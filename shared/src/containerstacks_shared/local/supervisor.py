@@ -18,11 +18,11 @@ import aiohttp
 
 from containerstacks_shared.core.errors import ConfigurationError
 from containerstacks_shared.core.waiting import wait_for_event
+from containerstacks_shared.process.command_line import EXIT_CONFIGURATION
 
 from .console import say
 from .processes import death_notice
 
-EXIT_CONFIGURATION = 2
 # Called once, when all services are ready.
 Ready = Callable[[aiohttp.ClientSession], Awaitable[None]]
 

@@ -68,15 +68,20 @@ async def publish(
     window is impossible or too far away.
     """
     async with connection.transaction():
+        now: datetime = await connection.fetchval(_QUERIES["read_at"])
+        status: IncidentStatus = IncidentStatus.SCHEDULED
         if isinstance(draft, IncidentDraft):
-            return await _open_incident(connection, draft, author)
-        return await _plan_maintenance(connection, draft, author)
+            incident_id, status = await _open_incident(connection, draft, now), draft.status
+        else:
+            incident_id = await _plan_maintenance(connection, draft, now)
+        await connection.execute(_QUERIES["insert_update"], incident_id, status, draft.body, author)
+        return await read(connection, incident_id)
 
 
-async def _open_incident(connection: Connection, draft: IncidentDraft, author: str) -> Incident:
+async def _open_incident(connection: Connection, draft: IncidentDraft, now: datetime) -> IncidentId:
     if draft.started_at is not None:
-        _assert_begun(draft.started_at, await connection.fetchval(_QUERIES["read_at"]))
-    incident_id = IncidentId(
+        _assert_begun(draft.started_at, now)
+    return IncidentId(
         await connection.fetchval(
             _QUERIES["insert_incident"],
             draft.title,
@@ -86,16 +91,13 @@ async def _open_incident(connection: Connection, draft: IncidentDraft, author: s
             draft.started_at,
         )
     )
-    await connection.execute(_QUERIES["insert_update"], incident_id, draft.status, draft.body, author)
-    return await read(connection, incident_id)
 
 
-async def _plan_maintenance(connection: Connection, draft: MaintenanceDraft, author: str) -> Incident:
-    now: datetime = await connection.fetchval(_QUERIES["read_at"])
+async def _plan_maintenance(connection: Connection, draft: MaintenanceDraft, now: datetime) -> IncidentId:
     if draft.starts_at < now - _LATE_MAX:
         raise ChangeRefused(f"a maintenance cannot begin in the past ({draft.starts_at:%Y-%m-%d %H:%M %Z})")
     _assert_window(draft.starts_at, draft.ends_at, now)
-    incident_id = IncidentId(
+    return IncidentId(
         await connection.fetchval(
             _QUERIES["insert_maintenance"],
             draft.title,
@@ -104,10 +106,6 @@ async def _plan_maintenance(connection: Connection, draft: MaintenanceDraft, aut
             draft.ends_at,
         )
     )
-    await connection.execute(
-        _QUERIES["insert_update"], incident_id, IncidentStatus.SCHEDULED, draft.body, author
-    )
-    return await read(connection, incident_id)
 
 
 async def change(

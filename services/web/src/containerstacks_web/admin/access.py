@@ -1,4 +1,4 @@
-"""Who enters: every page and every form of `/admin` is made here, so that none can forget to ask."""
+"""Access to `/admin`: every page and every form is made here, so that none can skip the check."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -51,7 +51,7 @@ async def _enter(request: web.Request, permission: Permission) -> Identity:
     """Return who asks, if they have the permission; strangers are sent to the sign-in form."""
     identity = request[IDENTITY]
     if identity.role is RequestRole.ANONYMOUS:
-        # Not anonymous, but of a session that could not be looked up: the database is away, and the page says so.
+        # Raises when the session could not be looked up: the error page says that the database is away.
         await get_session(request)
         raise web.HTTPSeeOther(URL.build(path="/login", query={"next": _way_back(request)}))
     if not identity.may(permission):

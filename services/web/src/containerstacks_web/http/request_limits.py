@@ -17,8 +17,8 @@ from .problem_types import ProblemType
 from .problems import RequestRefused
 from .rate_limiting import RATE_LIMIT_RESULT, RATE_LIMITER, RateLimitResult, in_words
 
-# Few for the database, more than a house full of expired sessions needs, and soon over for whoever shares the
-# address and comes with a good one.
+# Few for the database, and more than a household with expired sessions sends. Visitors with a valid credential at the
+# same address wait a minute at most.
 VAIN_CREDENTIALS: Final = RateLimit.parse("100/1 minute")
 _VAIN_CREDENTIALS_NAME: Final = "credentials"
 

@@ -58,7 +58,7 @@ def set_common_headers(request: web.Request, headers: MutableMapping[str, str]) 
 
 
 def kind_of_address(path: str) -> tuple[bool, bool]:
-    """Return all that the common headers depend on of a path, for who keeps answers to more than one."""
+    """Return what the common headers depend on in a path: paths of one kind get the same headers."""
     return path == EMBED_PATH, path.startswith(API_PREFIX)
 
 

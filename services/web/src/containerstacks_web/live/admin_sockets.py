@@ -1,8 +1,8 @@
 """The sockets that administrators opened: they get the details, for as long as the credential is good.
 
 What is sent to everybody is the hub's. Here one message with the details is made for all administrators who
-asked for it. Whoever's session, key or token ends, or who stops being an administrator, is closed with
-`ENDED`; and nothing is sent to anybody who was not looked up in the same round.
+asked for it. A socket whose session, key or token ends, or whose user is no longer an administrator, is closed with
+`ENDED`. Nothing is sent to a socket whose credential was not checked in the same round.
 """
 
 import asyncio

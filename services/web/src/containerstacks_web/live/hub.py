@@ -1,10 +1,11 @@
 """Sends the newest status to every connected browser, and lets no browser delay another.
 
 There is one newest message, serialised and framed once. A round hands it to each client whose connection has nothing
-unsent; who still has, falls behind and gets whatever is newest once its connection has drained. So a client
-never holds more than one unsent message here, and one that stays behind for too long is cut off.
+unsent; a client that still has unsent bytes falls behind, and gets the newest message once its connection has
+drained. So a client never holds more than one unsent message here, and one that stays behind for too long is cut off.
 
-An announcement (incidents) goes the same way beside it, to the few who asked for them and only when it is another one.
+An announcement (incidents) goes the same way, to the clients that asked for it, and only when its content has
+changed.
 """
 
 import asyncio
@@ -29,7 +30,7 @@ _UNSENT_BYTES_MAX = 256 * 1024
 # After so many writes the loop may serve somebody else.
 _WRITES_PER_TURN = 250
 _CLOSE_SECONDS_MAX = 3.0
-# Goodbyes are spread, so that the browsers do not all knock at the next process in the same moment.
+# Closing is spread out, so that the browsers do not all reconnect at the same moment.
 _CLOSED_PER_SECOND = 1000
 _CLOSE_SPREAD_SECONDS_MAX = 3.0
 _CLOSE_STEP_SECONDS = 0.05
@@ -122,7 +123,7 @@ class Hub:
         self._wake.set()
 
     def announce(self, message: bytes, *, is_other: bool) -> None:
-        """Send it to who asked for announcements; what says nothing else is kept for those yet to come."""
+        """Send it to the clients that asked for announcements; one without news is only kept for new clients."""
         self._announcement = text_frame(message)
         if is_other:
             self._untold.update(client for client in self._clients if client.wants_announcements)
@@ -131,8 +132,8 @@ class Hub:
     async def run_rounds(self) -> None:
         """Send until cancelled; a frame is handed over whole or not at all, so any moment will do.
 
-        News start a round at once, or as soon as the last news are old enough. In between, who stayed behind is
-        looked after; that makes the others wait for nothing.
+        News starts a round at once, or as soon as the last one is old enough. Between rounds, clients that fell
+        behind are served; the others do not wait for them.
         """
         clock = asyncio.get_running_loop().time
         while True:
@@ -174,7 +175,7 @@ class Hub:
     async def _round(self) -> None:
         await self._announce_round()
         now = asyncio.get_running_loop().time()
-        # News that come in the middle reach those who are left at once, and everybody in the next round.
+        # News that arrives during a round reaches the remaining clients at once, and all of them in the next round.
         clients = list(self._clients if self._has_news else self._behind)
         self._has_news = False
         if self._newest is None:

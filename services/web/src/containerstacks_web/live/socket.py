@@ -150,7 +150,7 @@ class _Browser:
 async def _ignore_messages(socket: web.WebSocketResponse) -> None:
     """Read until the connection ends; a browser that sends too much is disconnected.
 
-    Pings count too: who sends them and does not read would pile up the answers here.
+    Pings count too: a client that sends them without reading would pile up answers here.
     """
     clock = asyncio.get_running_loop().time
     count, since = 0, clock()

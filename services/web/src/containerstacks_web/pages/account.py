@@ -58,7 +58,7 @@ async def signed_in_user(request: web.Request) -> UserId:
     """Return who is signed in; others are sent to the sign-in form, and come back."""
     identity = request[IDENTITY]
     if identity.credential is not CredentialKind.SESSION or identity.user_id is None:
-        # Not anonymous, but of a session that could not be looked up: the database is away, and the page says so.
+        # Raises when the session could not be looked up: the error page says that the database is away.
         await get_session(request)
         raise web.HTTPSeeOther(URL.build(path="/login", query={"next": request.path}))
     return UserId(identity.user_id)

@@ -58,7 +58,7 @@ class CredentialMarks:
         (self._marks.signed_in if signed_in else self._marks.forms).add(token_hash)
 
     async def _current(self) -> _Marks:
-        # Whoever comes while another one reads goes by what was read before, if anything was.
+        # While one request reads, the others use the previous reading, if there is one.
         if self._is_old() and not (self._reading.locked() and self._read_at is not None):
             async with self._reading:
                 if self._is_old():

@@ -1,8 +1,7 @@
 """A span for each request, with attributes of OpenTelemetry's semantic conventions.
 
-The query string and headers are left out. A visitor who says to be part of a trace is not believed, for
-then any visitor could have every request of theirs recorded: the request is the beginning of a trace of its own, which
-names the visitor's.
+The query string and headers are left out. A visitor's own trace is not continued, because any visitor could then have
+every request recorded. Each request begins a trace of its own, which links to the visitor's.
 """
 
 from collections.abc import Sequence
