@@ -1,9 +1,9 @@
 """Calls of the functions in `move_money.sql`: refusals become errors with a message, conflicts are retried."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import wraps
-from typing import Final, ParamSpec, TypeVar
+from typing import Any, Final, ParamSpec, TypeVar
 
 import asyncpg
 
@@ -33,7 +33,9 @@ def moving_money() -> Iterator[None]:
         raise ChangeRefused(f"the balance would reach {AMOUNT_LIMIT:,} {CURRENCY}") from error
 
 
-def retried(attempt: Callable[Arguments, Awaitable[Result]]) -> Callable[Arguments, Awaitable[Result]]:
+def retried(
+    attempt: Callable[Arguments, Coroutine[Any, Any, Result]],
+) -> Callable[Arguments, Coroutine[Any, Any, Result]]:
     """Try again, at most five times in all, while others change rows under an attempt: it is rolled back then."""
 
     @wraps(attempt)
