@@ -12,11 +12,11 @@ from containerstacks_shared.core.settings import (
     BillingSettings,
     Networks,
     OptionalRedisUrl,
+    OptionalSessionSecret,
     Port,
     PositiveInteger,
     RateLimit,
     RateLimitSetting,
-    SessionSecret,
     Words,
     load_settings,
 )
@@ -29,7 +29,7 @@ class ExampleSettings(BillingSettings):
     """One field of each type that services make their settings of."""
 
     port: Port = 8080
-    session_secret: SessionSecret
+    session_secret: OptionalSessionSecret
     redis_url: OptionalRedisUrl = None
     rate_limit: RateLimitSetting = Field(default=RateLimit.parse("200/15 minutes"))
     trusted_proxies: Networks = ()
@@ -130,7 +130,7 @@ def test_a_right_value_is_read(
         (
             "SESSION_SECRET",
             "sesame",
-            "SESSION_SECRET: is shorter than 32 characters (expected any text of 32 characters or more)",
+            "SESSION_SECRET: is shorter than 32 characters (expected any text of 32 characters or more, or unset)",
         ),
         (
             "RATE_LIMIT",

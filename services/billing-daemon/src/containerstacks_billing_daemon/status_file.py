@@ -66,10 +66,6 @@ class StatusFile:
         else:
             self._failing = False
 
-    def read(self) -> StatusDocument | None:
-        """Return what was last written; None when that is nothing, or nothing that can be understood."""
-        return None if self.path is None else read(self.path)
-
 
 def read(path: Path) -> StatusDocument | None:
     with suppress(OSError, ValidationError):

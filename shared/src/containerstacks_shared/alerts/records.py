@@ -136,15 +136,15 @@ async def note(
 
 
 def _draft(alert: Change | asyncpg.Record, receiver: str) -> Draft:
-    told = alert if isinstance(alert, asyncpg.Record) else vars(alert) | {"resolved_at": None}
+    values = alert if isinstance(alert, asyncpg.Record) else vars(alert) | {"resolved_at": None}
     payload = {
-        "kind": told["kind"],
-        "summary": told["summary"],
-        "opened_at": told["opened_at"].isoformat(),
-        "resolved_at": told["resolved_at"] and told["resolved_at"].isoformat(),
+        "kind": values["kind"],
+        "summary": values["summary"],
+        "opened_at": values["opened_at"].isoformat(),
+        "resolved_at": values["resolved_at"] and values["resolved_at"].isoformat(),
     }
     # Those of one kind that begin or end together are one message to people.
-    return Draft(told["id"], receiver, payload, batch=told["kind"])
+    return Draft(values["id"], receiver, payload, batch=values["kind"])
 
 
 def _changes(rows: Iterable[asyncpg.Record]) -> list[Change]:

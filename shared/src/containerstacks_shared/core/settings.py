@@ -167,11 +167,6 @@ OptionalCommand = Annotated[
     Expected("a program and its arguments, quoted as in a shell, or unset"),
 ]
 OptionalSecret = Annotated[SecretStr | None, Expected("any text, or unset")]
-SessionSecret = Annotated[
-    SecretStr,
-    AfterValidator(_long_enough),
-    Expected(f"any text of {SESSION_SECRET_CHARACTERS_MIN} characters or more"),
-]
 OptionalSessionSecret = Annotated[
     SecretStr | None,
     AfterValidator(_long_enough),

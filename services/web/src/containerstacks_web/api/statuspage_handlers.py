@@ -25,7 +25,7 @@ from .statuspage import (
 
 # As many as Statuspage lists.
 _HISTORY_MAX: Final = 50
-_TOLD: Final = (IncidentStatus.SCHEDULED, IncidentStatus.IN_PROGRESS, IncidentStatus.COMPLETED)
+_LISTED: Final = (IncidentStatus.SCHEDULED, IncidentStatus.IN_PROGRESS, IncidentStatus.COMPLETED)
 
 
 async def summary(request: web.Request) -> web.Response:
@@ -54,8 +54,8 @@ async def components(request: web.Request) -> web.Response:
 
 async def all_incidents(request: web.Request) -> web.Response:
     shapes, _ = await _shapes(request)
-    told = shapes.incidents(await _history(request, IncidentKind.INCIDENT))
-    return _answer(request, IncidentsAnswer(page=shapes.page, incidents=told))
+    listed = shapes.incidents(await _history(request, IncidentKind.INCIDENT))
+    return _answer(request, IncidentsAnswer(page=shapes.page, incidents=listed))
 
 
 async def unresolved_incidents(request: web.Request) -> web.Response:
@@ -65,8 +65,8 @@ async def unresolved_incidents(request: web.Request) -> web.Response:
 
 async def all_maintenances(request: web.Request) -> web.Response:
     shapes, _ = await _shapes(request)
-    told = shapes.maintenances(await _history(request, IncidentKind.MAINTENANCE), *_TOLD)
-    return _answer(request, MaintenancesAnswer(page=shapes.page, scheduled_maintenances=told))
+    listed = shapes.maintenances(await _history(request, IncidentKind.MAINTENANCE), *_LISTED)
+    return _answer(request, MaintenancesAnswer(page=shapes.page, scheduled_maintenances=listed))
 
 
 async def upcoming_maintenances(request: web.Request) -> web.Response:
@@ -79,8 +79,8 @@ async def active_maintenances(request: web.Request) -> web.Response:
 
 async def _current_maintenances(request: web.Request, status: IncidentStatus) -> web.Response:
     shapes, current = await _shapes(request)
-    told = shapes.maintenances(current, status)
-    return _answer(request, MaintenancesAnswer(page=shapes.page, scheduled_maintenances=told))
+    listed = shapes.maintenances(current, status)
+    return _answer(request, MaintenancesAnswer(page=shapes.page, scheduled_maintenances=listed))
 
 
 async def _shapes(request: web.Request) -> tuple[Shapes, list[Incident]]:

@@ -80,7 +80,7 @@ class StatusBoard:
         self._database_away = database_away
         self._board: Board | None = None
         self._read_at = 0.0
-        self._told: object = None
+        self._announced: object = None
         self._tried = asyncio.Event()
         self._failure = f"the first reading takes longer than {_FIRST_SECONDS_MAX:g} s"
         self._healthy = False
@@ -167,8 +167,8 @@ class StatusBoard:
             board.current,
             board.billing_paused,
         )
-        self._announce(message.model_dump_json().encode(), is_other=content != self._told)
-        self._told = content
+        self._announce(message.model_dump_json().encode(), is_other=content != self._announced)
+        self._announced = content
 
 
 STATUS_BOARD: Final = web.AppKey("status_board", StatusBoard)

@@ -73,7 +73,7 @@ class Hub:
         self._has_news = False
         self._announcement: bytes | None = None
         # Subscribers that have not got the announcement.
-        self._untold: set[Client] = set()
+        self._unannounced: set[Client] = set()
         self._wake = asyncio.Event()
         self._closing = False
 
@@ -99,7 +99,7 @@ class Hub:
             self._behind[client] = asyncio.get_running_loop().time()
             self._wake.set()
         if self._announcement is not None and client.wants_announcements:
-            self._untold.add(client)
+            self._unannounced.add(client)
             self._wake.set()
 
     def remove(self, client: Client) -> None:
@@ -108,7 +108,7 @@ class Hub:
         self._clients.remove(client)
         CLIENTS.set(len(self._clients))
         self._behind.pop(client, None)
-        self._untold.discard(client)
+        self._unannounced.discard(client)
         self._per_address[client.address_key] -= 1
         if self._per_address[client.address_key] == 0:
             del self._per_address[client.address_key]
@@ -126,7 +126,7 @@ class Hub:
         """Send it to the clients that asked for announcements; one without news is only kept for new clients."""
         self._announcement = text_frame(message)
         if is_other:
-            self._untold.update(client for client in self._clients if client.wants_announcements)
+            self._unannounced.update(client for client in self._clients if client.wants_announcements)
             self._wake.set()
 
     async def run_rounds(self) -> None:
@@ -144,7 +144,7 @@ class Hub:
                 await asyncio.sleep(max(0.0, started + _ROUND_SECONDS - clock()))
 
     async def _wait_for_news(self) -> bool:
-        if self._behind or self._untold:
+        if self._behind or self._unannounced:
             news = await wait_for_event(self._wake, _ROUND_SECONDS)
         else:
             news = await self._wake.wait()
@@ -193,9 +193,9 @@ class Hub:
 
     async def _announce_round(self) -> None:
         """Skip clients with a full send buffer; the rule for the status disconnects them."""
-        for number, client in enumerate(list(self._untold), start=1):
-            if client in self._untold and self._announcement is not None and client.unsent_bytes() == 0:
-                self._untold.discard(client)
+        for number, client in enumerate(list(self._unannounced), start=1):
+            if client in self._unannounced and self._announcement is not None and client.unsent_bytes() == 0:
+                self._unannounced.discard(client)
                 client.send_announcement(self._announcement)
             if number % _WRITES_PER_TURN == 0:
                 await asyncio.sleep(0)

@@ -28,7 +28,7 @@ from containerstacks_web.sign_in.csrf import csrf_token
 from containerstacks_web.sign_in.local_path import local_path
 
 from .history import ChartRange, fleet_sparkline, present_history
-from .incidents import told
+from .incidents import published
 from .presenter import StatusPage, present_about, present_status
 
 # The public part of the page does not wait any longer for the rest.
@@ -143,7 +143,7 @@ def _parts(
     shown = {
         "page": page,
         "board": board,
-        "told": None if board is None else told(board),
+        "published": None if board is None else published(board),
         "chosen_range": chosen,
         "past": past,
         "for_admin": for_admin,

@@ -22,14 +22,14 @@ class PastDay:
 
 
 @dataclass(frozen=True)
-class Told:
+class Published:
     """What administrators have published."""
 
     current: Sequence[Incident]
     past: Sequence[PastDay]
 
 
-def told(board: Board) -> Told:
+def published(board: Board) -> Published:
     current = {incident.id for incident in board.current}
     past = [incident for incident in board.latest.incidents if incident.id not in current]
     today = board.read_at.astimezone(UTC).date()
@@ -39,7 +39,7 @@ def told(board: Board) -> Told:
         oldest = min(map(day_of, board.latest.incidents))
         days = [day for day in days if day >= oldest]
     by_day = [PastDay(day, [incident for incident in past if day_of(incident) == day]) for day in days]
-    return Told(sorted(board.current, key=_worst_first), by_day)
+    return Published(sorted(board.current, key=_worst_first), by_day)
 
 
 def day_of(incident: Incident) -> date:
