@@ -6,10 +6,8 @@ what an operator must know about a failed start is one line on standard error.
 """
 
 import asyncio
-import errno
 import gc
 import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,21 +15,20 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from types import FrameType
-from typing import Final, NoReturn
+from typing import NoReturn
 
 import structlog
 from aiohttp import web
 
 from containerstacks_shared.core import tracing
-from containerstacks_shared.core.errors import CannotListen, ConfigurationError, ContainerStacksError
+from containerstacks_shared.core.errors import ConfigurationError, ContainerStacksError
 
+from .addresses import BACKLOG, bound
 from .command_line import EXIT_CONFIGURATION, EXIT_FAILURE, complain
 from .http_connections import GuardedRunner
 from .probes import STOPPING
 from .service_manager import ServiceManager
 from .supervision import Account, report_until
-
-_BACKLOG: Final = 1024
 
 _log = structlog.get_logger(__name__)
 
@@ -109,12 +106,13 @@ async def serve(spec: ServiceSpec) -> int:
     stop = asyncio.Event()
     spec.app[STOPPING] = stop
     runner = GuardedRunner(spec.app, access_log=None, shutdown_timeout=spec.shutdown_timeout.total_seconds())
-    with stopped_by_signals(stop), _addresses(spec) as sockets:
+    # Bound first, so that a busy port is reported before anything else is touched.
+    with stopped_by_signals(stop), bound(spec.host, spec.port, variable=spec.port_variable) as sockets:
         try:
             if not await _started(runner, stop):
                 return 0
             for listening in sockets:
-                await web.SockSite(runner, listening, backlog=_BACKLOG).start()
+                await web.SockSite(runner, listening, backlog=BACKLOG).start()
             _log.info("service.started", host=spec.host, port=sockets[0].getsockname()[1])
             clean = await _supervise(_all_jobs(spec), stop, patience=spec.shutdown_timeout)
         finally:
@@ -220,70 +218,3 @@ def stopped_by_signals(stop: asyncio.Event) -> Iterator[None]:
     finally:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.remove_signal_handler(number)
-
-
-# Addresses --------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _addresses(spec: ServiceSpec) -> Iterator[list[socket.socket]]:
-    """Bind first, so that a busy port is reported at once, before anything else is touched."""
-    sockets: list[socket.socket] = []
-    absent: OSError | None = None
-    try:
-        for family, address in _resolve(spec):
-            try:
-                sockets.append(_bind(family, address))
-            except OSError as error:
-                # `localhost` may name an IPv6 address on a machine without IPv6.
-                if error.errno not in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
-                    raise CannotListen(_problem(spec, error)) from error
-                absent = error
-        if absent is not None and not sockets:
-            raise CannotListen(_problem(spec, absent)) from absent
-        yield sockets
-    finally:
-        for bound in sockets:
-            bound.close()
-
-
-def _resolve(spec: ServiceSpec) -> list[tuple[socket.AddressFamily, tuple[object, ...]]]:
-    try:
-        found = socket.getaddrinfo(
-            spec.host or None, spec.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-    except OSError as error:
-        raise CannotListen(
-            f"HOST: {spec.host!r} is not a known name ({error.strerror})"
-            " (expected an address or name of this machine)"
-        ) from error
-    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
-
-
-def _bind(family: socket.AddressFamily, address: tuple[object, ...]) -> socket.socket:
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        if sys.platform != "win32":
-            # There it would let two processes share the port.
-            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if family == socket.AF_INET6:
-            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        bound.bind(address)
-        # Listening claims the port; requests are answered once the application has started.
-        bound.listen(_BACKLOG)
-        bound.setblocking(False)
-    except OSError:
-        bound.close()
-        raise
-    return bound
-
-
-def _problem(spec: ServiceSpec, error: OSError) -> str:
-    where = f"{spec.host}:{spec.port}"
-    if error.errno == errno.EADDRINUSE:
-        return f"{spec.port_variable}: {where} is in use by another process (expected a free port)"
-    if error.errno == errno.EACCES:
-        return f"{spec.port_variable}: this user may not listen on {where} (expected a port above 1023)"
-    if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
-        return f"HOST: {spec.host!r} is not an address of this machine (expected one that is)"
-    return f"{spec.port_variable}: cannot listen on {where}: {error.strerror}"
