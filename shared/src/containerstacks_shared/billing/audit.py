@@ -1,4 +1,4 @@
-"""Audit the money on record: go on from where the last clean audit had seen everything, unless all is wanted.
+"""Audit the money on record: continue from the last clean audit, or look at everything.
 
 Ids are drawn before their rows are committed, so "everything up to this id" is only said after every transaction that
 may have drawn one of them is over. When they take too long, the audit stands, and the next one starts where it did.

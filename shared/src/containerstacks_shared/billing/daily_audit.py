@@ -1,7 +1,7 @@
 """Auditing the money once a day, by the active biller, at a quiet moment between two runs.
 
-An audit reads one snapshot and locks nothing, so it keeps no run waiting; it is cut off all the same before the next
-scheduled one, and tried again later.
+An audit reads one snapshot and locks nothing, so no run waits for it. It is still cut off before the next scheduled
+run, and repeated later.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Plans whose hours wait because of their price, until it is corrected or an operator says that it is meant."""
+"""Plans whose hours wait because of their price, until it is corrected or an operator releases it."""
 
 from dataclasses import dataclass
 from datetime import datetime

@@ -6,7 +6,7 @@ from typing import Annotated, Final
 
 import typer
 
-from containerstacks_shared.core.errors import ContainerStacksError, NotFound
+from containerstacks_shared.core.errors import ContainerStacksError
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet import permissions, users, web_sessions
 from containerstacks_shared.fleet.passwords import (
@@ -15,11 +15,11 @@ from containerstacks_shared.fleet.passwords import (
     hash_password,
 )
 from containerstacks_shared.fleet.permissions import ALLOWED, STAFF_ROLES
-from containerstacks_shared.fleet.users import Account, UserRole
+from containerstacks_shared.fleet.users import UserRole
 
 from . import api_keys
 from .database import operator, run_with_database
-from .email_option import Email
+from .email_option import Email, find_user
 from .groups import command_group
 
 
@@ -104,7 +104,7 @@ def revoke(email: Email) -> None:
 
 
 async def _set_role(connection: Connection, email: str, role: UserRole | None) -> bool:
-    user = await _find(connection, email)
+    user = await find_user(connection, email)
     if user.role is UserRole.ADMIN:
         raise ContainerStacksError(f"{email} is an administrator and may do everything; nothing was changed")
     return await permissions.set_staff_role(connection, user, role, author=operator())
@@ -125,12 +125,5 @@ def sign_out(email: Email) -> None:
 
 
 async def _sign_out(connection: Connection, email: str) -> int:
-    user = await _find(connection, email)
+    user = await find_user(connection, email)
     return await web_sessions.delete_of_user(connection, user.id)
-
-
-async def _find(connection: Connection, email: str) -> Account:
-    user = await users.find_by_email(connection, email)
-    if user is None:
-        raise NotFound(f"there is no user {email}")
-    return user

@@ -9,12 +9,12 @@ import typer
 from containerstacks_shared.core.errors import ContainerStacksError, NotFound
 from containerstacks_shared.core.lines import aligned
 from containerstacks_shared.database.db import Connection
-from containerstacks_shared.fleet import api_keys, users
+from containerstacks_shared.fleet import api_keys
 from containerstacks_shared.fleet.api_keys import NAME_CHARACTERS_MAX, ApiKeyRecord, ApiKeyScope
 from containerstacks_shared.fleet.permissions import ALLOWED
 
 from .database import operator, run_with_database
-from .email_option import OptionalEmail
+from .email_option import OptionalEmail, find_user
 from .groups import command_group
 
 DAYS_MAX = 3650
@@ -50,9 +50,7 @@ def create(
 async def _create(
     connection: Connection, email: str, scope: ApiKeyScope, name: str, expires_at: datetime | None
 ) -> str:
-    user = await users.find_by_email(connection, email)
-    if user is None:
-        raise NotFound(f"there is no user {email}")
+    user = await find_user(connection, email)
     if not ALLOWED[user.role]:
         raise ContainerStacksError(
             f"{email} is not an administrator, and has no role of this project; nothing was changed"

@@ -4,6 +4,11 @@ from typing import Annotated
 
 import typer
 
+from containerstacks_shared.core.errors import NotFound
+from containerstacks_shared.database.db import Connection
+from containerstacks_shared.fleet import users
+from containerstacks_shared.fleet.users import Account
+
 EMAIL_CHARACTERS_MAX = 255
 
 
@@ -22,3 +27,11 @@ Email = Annotated[str, typer.Option("--email", callback=_check, help="Who: the e
 OptionalEmail = Annotated[
     str | None, typer.Option("--email", callback=_check, help="Who: the e-mail address.")
 ]
+
+
+async def find_user(connection: Connection, email: str) -> Account:
+    """Raises `NotFound`."""
+    user = await users.find_by_email(connection, email)
+    if user is None:
+        raise NotFound(f"there is no user {email}")
+    return user

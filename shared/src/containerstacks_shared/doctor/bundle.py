@@ -1,8 +1,8 @@
 """An archive to send to support: what the doctor found, and what is needed to understand it.
 
-It holds no secret, no name and no amount of money. So nothing is searched for what to leave out: only what is known to
-be harmless is taken. Of a setting that takes any text that is whether it is set, of a log line a few fields, of an
-error the words that PostgreSQL and this project use for errors.
+It holds no secret, no name and no amount of money. Nothing is filtered out; only what is known to be harmless is
+taken: of a setting with free text whether it is set, of a log line a few fields, and of an error the words that
+PostgreSQL and this project use for errors.
 """
 
 import io

@@ -72,7 +72,7 @@ class DataFolder:
             os.close(handle)
 
     def say_stopping(self) -> None:
-        """Tell a next `up`, which may be there already, that waiting will help."""
+        """Let the next `up`, which may be waiting already, know that this one is stopping."""
         self._lock_file.write_text(f"{os.getpid()} {_STOPPING}", encoding="ascii")
 
     def _take(self, patience: timedelta) -> int:
@@ -122,7 +122,7 @@ class DataFolder:
             return None
 
     def write_children(self, pids: dict[str, int]) -> None:
-        """Keep who was started, for a next `up` after this one is killed."""
+        """Store which processes were started, for the next `up` if this one is killed."""
         self._write_private(self._children_file, json.dumps(pids))
 
     def read_children(self) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """Ctrl-C, SIGTERM and SIGHUP, which all mean the same: stop.
 
-While a command prepares, one raises KeyboardInterrupt wherever it is. While something runs in a loop, it
-goes to whoever can end that in order. At the end nothing interrupts the stopping.
+While a command prepares, one raises KeyboardInterrupt wherever it is. While an event loop runs, the signal goes to
+the code that can stop it in order. At the end nothing interrupts the stopping.
 """
 
 import signal

@@ -1,7 +1,7 @@
 """Keeps the services running as child processes: starts them, prints their output, restarts them.
 
-What a service says before it is ready is held back: when it refuses its settings, that one line is the
-error of the whole command, and nothing else was printed.
+A service's output is held back until it is ready: if it refuses its settings, that one line is the error of the whole
+command, and nothing else is printed.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """Ends with the terminal, also when the signal does not reach this process.
 
-A terminal that closes signals the leader of its session only. When that is `make`, it waits for its command, which has
-heard nothing, and everything would run on.
+A terminal that closes signals the leader of its session only. When that is `make`, it waits for its command, which
+got no signal, and everything keeps running.
 """
 
 import os

@@ -1,7 +1,7 @@
 """Reporting to the service manager: ready, alive and making progress, stopping.
 
-A keep-alive is evidence of two things: the event loop runs, since it sends them, and the work makes progress, which
-each service judges by its own `stuck`. The manager restarts a process that sends none. A process without a database is
+A keep-alive proves two things: the event loop runs, since it sends it, and the work makes progress, which each
+service judges by its own `stuck`. The manager restarts a process that sends none. A process without a database is
 not stuck: a restart would not bring the database back.
 """
 

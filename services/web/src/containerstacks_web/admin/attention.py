@@ -17,7 +17,7 @@ class Mood(StrEnum):
 
 
 _MOODS: Final[Mapping[Severity, Mood]] = {Severity.CRITICAL: Mood.PROBLEM, Severity.WARNING: Mood.ATTENTION}
-# Where more is to be seen, or something can be done.
+# The page, or the section of the overview, that has more about a condition.
 _PLACES: Final[Mapping[Kind, str]] = {
     Kind.APPLICATION_BILLS: "#guard",
     Kind.APPLICATION_CORRECTED: "#guard",

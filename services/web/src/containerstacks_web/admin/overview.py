@@ -1,4 +1,4 @@
-"""/admin: what to look at at three in the morning."""
+"""/admin: the overview for an administrator who was just alerted."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta

@@ -90,7 +90,7 @@ class _Cached(Generic[Value]):
         return self._last
 
     async def _take_what_others_read(self) -> None:
-        """Look for what another replica, or a request before this one, has read meanwhile."""
+        """Take what another replica, or an earlier request, has read meanwhile."""
         if self._redis is None or self._fresh() is not None:
             return
         try:

@@ -52,7 +52,7 @@ async def status(request: web.Request) -> web.StreamResponse:
         **_parts(request, page, board, for_admin=for_admin),
         "details": await _details(request) if for_admin else None,
     }
-    # Something that watches this address from outside should notice that there is nothing to see.
+    # External monitoring of this address should notice that there is no status to show.
     known = snapshot is not None
     response = await render(
         request, "status.html", context, status=HTTPStatus.OK if known else HTTPStatus.SERVICE_UNAVAILABLE

@@ -87,7 +87,8 @@ async def _is_known(request: web.Request) -> bool:
         return True
     if not await marks.knows_form(token_hash):
         return False
-    # Somebody who is about to sign in. Anybody gets such a session: the limit of strangers comes before the question.
+    # A visitor who is about to sign in. Every visitor gets such a session, so the anonymous limit is checked before
+    # the database is asked.
     await count(request, ANONYMOUS)
     return True
 
@@ -179,7 +180,7 @@ async def _by_session(request: web.Request) -> Identity:
         return ANONYMOUS
     user = request.get(SESSION_USER)
     if user is None:
-        # The session of a form, too, was looked up for nobody; everybody gets those.
+        # A form's session counts as invalid, too: every visitor gets one, and it names no user.
         await count_vain_credential(request)
         return ANONYMOUS
     return _identity(user, CredentialKind.SESSION)
