@@ -6,9 +6,9 @@ parameters, no error messages, no addresses and no amounts of money, because who
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
 from aiohttp import web
@@ -17,6 +17,8 @@ from containerstacks_shared.core.errors import ConfigurationError
 
 if TYPE_CHECKING:
     import asyncpg
+
+    from .exporting import OpenTelemetryTracer
 
 Fact = str | int
 
@@ -30,8 +32,8 @@ _PROTOCOL: Final = "http/protobuf"
 VARIABLES: Final = frozenset({*_ENDPOINTS, *_PROTOCOLS, _EXPORTER, _DISABLED})
 
 
-class Span(Protocol):
-    """A stretch of work that has begun and not ended."""
+class Span:
+    """A stretch of work that has begun and not ended. This one records nothing: traces are off."""
 
     def note(self, **facts: Fact) -> None:
         """Add what became known since it began."""
@@ -40,28 +42,12 @@ class Span(Protocol):
         """Mark the work as failed. `kind` is one word, never an error message."""
 
 
-class Tracer(Protocol):
-    """Starts spans, and exports them when they have ended."""
-
-    def span(self, name: str, facts: Mapping[str, Fact]) -> AbstractContextManager[Span]: ...
-
-    def follow(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None: ...
-
-    def follow_requests(self, app: web.Application) -> None: ...
-
-
-class _Nothing:
-    def note(self, **facts: Fact) -> None: ...
-
-    def fail(self, kind: str) -> None: ...
-
-
-_NOTHING: Final = _Nothing()
+_NOTHING: Final = Span()
 
 
 @dataclass
 class _Current:
-    tracer: Tracer | None = None
+    tracer: "OpenTelemetryTracer | None" = None
 
 
 _current: Final = _Current()

@@ -25,7 +25,7 @@ from opentelemetry.sdk.resources import (
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-from . import Fact, queries, requests
+from . import Fact, Span, queries, requests
 from .entering import entered
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ class OpenTelemetryTracer:
         app.middlewares.insert(0, requests.middleware(self._tracer))
 
 
-class _Span:
+class _Span(Span):
     def __init__(self, span: trace.Span) -> None:
         self._span = span
 
