@@ -16,7 +16,7 @@ from containerstacks_shared.core.errors import ConfigurationError
 from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.core.settings import CommonSettings, load_settings
 from containerstacks_shared.database.locks import LOCK_CLASS, Role
-from containerstacks_shared.outbox.retrying import ATTEMPTS_MAX, pause_after
+from containerstacks_shared.outbox.delivery import ATTEMPTS_MAX, pause_after
 from containerstacks_shared.process import processes
 from integration.alerts.conftest import TURN, StartWatcher
 from support import fleet

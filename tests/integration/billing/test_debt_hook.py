@@ -19,7 +19,7 @@ from containerstacks_shared.billing.documents import RunTrigger
 from containerstacks_shared.core.settings import BillingSettings, load_settings
 from containerstacks_shared.database.notify import Channel, Listener
 from containerstacks_shared.outbox import delivery, messages
-from containerstacks_shared.outbox.retrying import ATTEMPTS_MAX, pause_after
+from containerstacks_shared.outbox.delivery import ATTEMPTS_MAX, pause_after
 from containerstacks_shared.process.runtime import Job
 from support import fleet
 from support.billing import Billing

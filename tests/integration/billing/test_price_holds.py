@@ -6,7 +6,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from containerstacks_shared.billing import control
+from containerstacks_shared.billing import price_holds
 from containerstacks_shared.billing.documents import RunTrigger
 from containerstacks_shared.billing.price_holds import read_held
 from containerstacks_shared.core.errors import ChangeRefused
@@ -140,7 +140,7 @@ async def test_a_released_price_is_charged_and_not_asked_about_again(
     await set_price(connection, plan, TYPO)
     await billing.pass_hours(2)
     await billing.run()
-    assert await control.release_plan(connection, plan_id=plan.id, author="tests") is not None
+    assert await price_holds.release(connection, plan_id=plan.id, author="tests") is not None
     await billing.run()
     await billing.pass_hours(1)
     assert (await billing.run()).problems == []
@@ -167,7 +167,7 @@ async def test_what_was_changed_while_it_was_held_is_released(
         await set_price(connection, plan, price)
         await billing.pass_hours(2)
         await billing.run()
-    await control.release_plan(connection, plan_id=plan.id, author="tests")
+    await price_holds.release(connection, plan_id=plan.id, author="tests")
     assert (await billing.run()).problems == []
     assert {rate for rate, _ in await rates(billing, instance)} == charged
 
@@ -180,10 +180,10 @@ async def test_a_price_that_changed_since_the_operator_saw_it_is_not_released(
     await billing.run()
     await set_price(connection, plan, TYPO * 2)
     with pytest.raises(ChangeRefused, match="has changed"):
-        await control.release_plan(connection, plan_id=plan.id, author="ann", hourly_rate=Decimal(1))
+        await price_holds.release(connection, plan_id=plan.id, author="ann", hourly_rate=Decimal(1))
     assert await is_held(connection)
     assert await rates(billing, instance) == [(CENT, 1)]
-    assert await control.release_plan(connection, plan_id=plan.id, author="ann", hourly_rate=Decimal(2))
+    assert await price_holds.release(connection, plan_id=plan.id, author="ann", hourly_rate=Decimal(2))
     assert not await is_held(connection)
 
 

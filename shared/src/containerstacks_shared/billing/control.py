@@ -1,16 +1,13 @@
-"""Pause and resume all billing, and release plans whose price was held back."""
+"""Pause and resume all billing."""
 
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from uuid import UUID
 
-from containerstacks_shared.core.errors import BillingPaused, ChangeRefused, NotFound
+from containerstacks_shared.core.errors import BillingPaused, ChangeRefused
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.database.notify import Channel, announce
-
-from . import price_holds
 
 _QUERIES = load(__name__)
 
@@ -68,26 +65,3 @@ async def resume(connection: Connection, *, reason: str, author: str) -> bool:
     resumed = await connection.fetchval(_QUERIES["resume"], reason, author) is not None
     await announce(connection, Channel.BILLING_CHANGED)
     return resumed
-
-
-async def release_plan(
-    connection: Connection,
-    *,
-    plan_id: UUID,
-    author: str,
-    release_reason: str | None = None,
-    hourly_rate: Decimal | None = None,
-) -> str | None:
-    """Bill the hours of a held plan at its price. Returns why it was held, or None when it was not.
-
-    `hourly_rate` is the price that the operator saw. Raises `ChangeRefused` when the plan has another one by now, and
-    `NotFound` when there is no such plan.
-    """
-    async with connection.transaction():
-        reason = await price_holds.release(
-            connection, plan_id=plan_id, author=author, release_reason=release_reason, hourly_rate=hourly_rate
-        )
-        if reason is None and not await connection.fetchval(_QUERIES["plan_exists"], plan_id):
-            raise NotFound(f"there is no VPS plan {plan_id}")
-        await announce(connection, Channel.BILLING_CHANGED)
-    return reason

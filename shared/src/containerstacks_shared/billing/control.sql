@@ -21,6 +21,3 @@ update billing_control
        amount_payable = null
  where paused
 returning true as resumed;
-
--- name: plan_exists
-select exists (select from vps_plans where id = $1);

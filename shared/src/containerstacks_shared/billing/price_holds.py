@@ -8,9 +8,10 @@ from uuid import UUID
 import asyncpg
 import structlog
 
-from containerstacks_shared.core.errors import ChangeRefused
+from containerstacks_shared.core.errors import ChangeRefused, NotFound
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
+from containerstacks_shared.database.notify import Channel, announce
 
 log = structlog.get_logger(__name__)
 
@@ -70,16 +71,22 @@ async def release(
     """Let the plan's hours be billed at its price. Returns why it was held, or None when it was not.
 
     What was corrected while it was held, even if only to another unusual price, is not charged at the price before.
-    Raises `ChangeRefused` when `hourly_rate` is given and the plan costs something else by now.
+    `hourly_rate` is the price that the operator saw. Raises `ChangeRefused` when the plan has another one by now, and
+    `NotFound` when there is no such plan.
     """
-    await connection.execute(_QUERIES["correct_rates"], plan_id)
-    reason: str | None = await connection.fetchval(
-        _QUERIES["release_plan"], plan_id, author, release_reason, hourly_rate
-    )
-    if reason is None and hourly_rate is not None and await find_releasable(connection, plan_id) is not None:
-        raise ChangeRefused(
-            f"the price of plan {plan_id} has changed: it is no longer {hourly_rate:f} USD an hour"
+    async with connection.transaction():
+        await connection.execute(_QUERIES["correct_rates"], plan_id)
+        reason: str | None = await connection.fetchval(
+            _QUERIES["release_plan"], plan_id, author, release_reason, hourly_rate
         )
+        if reason is None:
+            if hourly_rate is not None and await find_releasable(connection, plan_id) is not None:
+                raise ChangeRefused(
+                    f"the price of plan {plan_id} has changed: it is no longer {hourly_rate:f} USD an hour"
+                )
+            if not await connection.fetchval(_QUERIES["plan_exists"], plan_id):
+                raise NotFound(f"there is no VPS plan {plan_id}")
+        await announce(connection, Channel.BILLING_CHANGED)
     return reason
 
 

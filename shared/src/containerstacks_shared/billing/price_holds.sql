@@ -117,3 +117,6 @@ select held.vps_plan_id, p.name, held.reason, held.since, held.hourly_rate_befor
          and c.amount > 0) as waiting on true
  order by instances desc, p.name, held.vps_plan_id
  limit $1;
+
+-- name: plan_exists
+select exists (select from vps_plans where id = $1);

@@ -5,7 +5,7 @@ from uuid import UUID
 
 import typer
 
-from containerstacks_shared.billing import control
+from containerstacks_shared.billing import control, price_holds
 from containerstacks_shared.billing.price_holds import PriceHold, read_held
 
 from . import archive, billing_lists, corrections, statement
@@ -43,7 +43,7 @@ def resume(reason: Reason) -> None:
 def release(plan: Annotated[UUID, typer.Option("--plan", help="The plan's id.")]) -> None:
     """Bill the hours of a plan that was held because of its price."""
     reason = run_with_database(
-        lambda connection: control.release_plan(connection, plan_id=plan, author=operator())
+        lambda connection: price_holds.release(connection, plan_id=plan, author=operator())
     )
     if reason is None:
         print(f"Plan {plan} is not held; nothing was changed.")

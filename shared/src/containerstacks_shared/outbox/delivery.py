@@ -18,11 +18,15 @@ from containerstacks_shared.database.db import UNAVAILABLE, Connection, Pool
 
 from . import messages as outbox
 from .messages import Message, Topic
-from .retrying import ATTEMPTS_MAX, pause_after
 
 # Longer than any call takes, or another process would deliver the message too.
 _CLAIM: Final = timedelta(seconds=30)
 _ERROR_CHARACTERS_MAX: Final = 300
+
+# With the pauses between them: nearly a day.
+ATTEMPTS_MAX: Final = 30
+_PAUSE_MIN: Final = timedelta(seconds=10)
+_PAUSE_MAX: Final = timedelta(hours=1)
 
 CALLS: Final = Counter(
     "containerstacks_outbox_calls",
@@ -144,3 +148,8 @@ class Delivery:
                 messages=len(given_up),
                 error=call.error,
             )
+
+
+def pause_after(attempts: int) -> timedelta:
+    """Twice as long after each attempt, up to an hour."""
+    return min(_PAUSE_MIN * (1 << (attempts - 1)), _PAUSE_MAX)

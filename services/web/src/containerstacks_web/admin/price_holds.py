@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from containerstacks_shared.billing import control
+from containerstacks_shared.billing import price_holds
 from containerstacks_shared.billing.price_holds import PriceHold, find_releasable
 from containerstacks_shared.core.errors import ChangeRefused
 from containerstacks_shared.core.money import format_amount
@@ -47,7 +47,7 @@ async def release(request: web.Request, identity: Identity) -> web.Response:
         return await _page(request, plan, form)
     try:
         async with database(request) as connection:
-            held_for = await control.release_plan(
+            held_for = await price_holds.release(
                 connection,
                 plan_id=plan.vps_plan_id,
                 author=identity.author,
