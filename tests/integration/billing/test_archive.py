@@ -376,7 +376,7 @@ async def test_archiving_goes_on_beside_billing_and_after_an_interruption(
 async def test_whoever_holds_the_tables_for_long_makes_it_give_up(
     billing: Billing, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("containerstacks_shared.billing.archive._LOCK_WAIT_MAX", "100ms")
+    monkeypatch.setattr("containerstacks_shared.billing.move_money._LOCK_WAIT_MAX", "100ms")
     await two_months(billing)
     async with in_the_way(database_url, "lock table vps_billing_cycles in share mode"):
         with pytest.raises(BillingBusy, match="try again"):
