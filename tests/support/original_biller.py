@@ -169,14 +169,6 @@ class OriginalBiller:
     async def top_up(self, organization: UUID, amount: float) -> bool:
         return await self._move(organization, amount, "wallet_credit", "Added funds")
 
-    async def charge_creation(self, organization: UUID, instance: UUID, rate: float, label: str) -> None:
-        if await self.deduct(organization, rate, f"VPS Creation - {label} (Initial Hour)"):
-            async with self._session() as session:
-                now = await self._now(session)
-                await session.execute(
-                    "update vps_instances set last_billed_at = $1 where id = $2", now, instance
-                )
-
     async def begin_paypal(self, organization: UUID, amount: float, *, currency: str = "USD") -> UUID:
         async with self._session() as session:
             payment: UUID = await session.fetchval(

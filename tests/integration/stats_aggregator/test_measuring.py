@@ -47,12 +47,12 @@ async def shows(name: str, expected: float) -> None:
 
 
 @pytest.mark.usefixtures("measured")
-async def test_the_last_success_and_a_pause_are_shown_whoever_bills(
-    database_url: str, pool: db.Pool, connection: asyncpg.Connection
+async def test_the_last_success_and_a_pause_are_shown_for_either_biller(
+    connection: asyncpg.Connection, billing: Billing
 ) -> None:
     await shows("last_success_timestamp_seconds", 0)
     await charges.add_due_fleet(connection, organizations=1, instances=1, hours=1)
-    await Billing(database_url, pool, connection).run()
+    await billing.run()
     finished = await connection.fetchval("select max(finished_at) from billing_runs")
     await shows("last_success_timestamp_seconds", finished.timestamp())
     await shows("billing_paused", 0)
@@ -62,13 +62,12 @@ async def test_the_last_success_and_a_pause_are_shown_whoever_bills(
 
 @pytest.mark.usefixtures("measured")
 async def test_as_many_plans_are_shown_as_held_as_operators_see(
-    database_url: str, pool: db.Pool, connection: asyncpg.Connection
+    connection: asyncpg.Connection, billing: Billing
 ) -> None:
     await fleet.add_plan(connection, base_price=Decimal(-1), markup_price=Decimal(0))
     soaring = await fleet.add_plan(connection)
     organization = await fleet.add_organization(connection, balance="100")
     await fleet.add_instance(connection, organization, soaring, hours_due=2)
-    billing = Billing(database_url, pool, connection)
     await billing.run()
     await shows("plans_held", 1)
     await connection.execute("update vps_plans set base_price = 7300 where id = $1", soaring.id)
@@ -79,10 +78,10 @@ async def test_as_many_plans_are_shown_as_held_as_operators_see(
 
 @pytest.mark.usefixtures("measured")
 async def test_damage_is_shown_until_an_audit_finds_none(
-    database_url: str, pool: db.Pool, connection: asyncpg.Connection
+    connection: asyncpg.Connection, billing: Billing
 ) -> None:
     await charges.add_due_fleet(connection, organizations=1, instances=1, hours=1)
-    await Billing(database_url, pool, connection).run()
+    await billing.run()
     assert (await audit(connection)).is_clean
     await shows("audit_findings", 0)
     async with around_the_triggers(connection):
