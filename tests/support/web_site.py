@@ -54,6 +54,26 @@ class Site:
         assert response.status == 200, await response.text()
         return await response.json()
 
+    async def page(self, path: str, **headers: str) -> str:
+        """Return the page at a path; anything but 200 fails the test."""
+        response = await self.get(path, accept="text/html", **headers)
+        text = await response.text()
+        assert response.status == 200, (path, response.status, text)
+        return text
+
+    async def send(self, method: str, path: str, document: object, **headers: str) -> aiohttp.ClientResponse:
+        """Send a document as JSON."""
+        return await self.client.request(method, path, json=document, headers=_header_names(headers))
+
+    async def send_form(self, path: str, **form: object) -> aiohttp.ClientResponse:
+        """Send a form of whoever is signed in, with their session's token; a list is several fields of one name."""
+        fields = [("csrf_token", await self.csrf_token("/account"))]
+        for name, value in form.items():
+            fields += [(name, str(each)) for each in (value if isinstance(value, list) else [value])]
+        return await self.client.post(
+            path, data=aiohttp.FormData(fields), headers={"Accept": "text/html"}, allow_redirects=False
+        )
+
     async def raw(self, request: bytes) -> bytes:
         """Send bytes as they are, and return what comes until the server closes."""
         reader, writer = await asyncio.open_connection(self.client.host, self.client.port)
@@ -64,9 +84,9 @@ class Site:
         finally:
             writer.transport.abort()
 
-    async def csrf_token(self) -> str:
-        """Open the sign-in form and return the token in it."""
-        page = await (await self.get("/login", accept="text/html")).text()
+    async def csrf_token(self, path: str = "/login") -> str:
+        """Return the token in the forms of a page."""
+        page = await self.page(path)
         found = _CSRF_FIELD.search(page)
         assert found is not None, page
         return found[1]

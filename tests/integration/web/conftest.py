@@ -4,13 +4,16 @@ import contextlib
 from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
+import asyncpg
 import pytest
 from pwdlib.hashers.argon2 import Argon2Hasher
 from pwdlib.hashers.bcrypt import BcryptHasher
 
 from containerstacks_shared.fleet import passwords
-from support import roles, web_site
+from support import fleet, roles, web_site
 from support.web_site import OpenSite, Site
+
+EMAIL = "ada@example.com"
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +39,17 @@ async def open_site(database_url: str) -> AsyncIterator[OpenSite]:
 @pytest.fixture
 async def site(open_site: OpenSite) -> Site:
     return await open_site()
+
+
+@pytest.fixture
+async def signed_in(site: Site, connection: asyncpg.Connection) -> Site:
+    """Give the site with an administrator signed in."""
+    await fleet.add_user(connection, email=EMAIL, role="admin")
+    await site.sign_in(EMAIL)
+    return site
+
+
+@pytest.fixture
+async def key(connection: asyncpg.Connection) -> str:
+    """Give an API key of an administrator."""
+    return await web_site.add_api_key(connection, role="admin")

@@ -12,7 +12,6 @@ import pytest
 
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.price_holds import read_held
-from containerstacks_shared.database import db
 from containerstacks_web.routes import ROUTES
 from support import fleet, web_site
 from support.billing import Billing, rows_of_all_tables
@@ -22,17 +21,16 @@ from support.web_site import OpenSite, Site
 
 EMAIL = "ada@example.com"
 NASTY = "<script>alert(1)</script>"
-TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
 
 
 @pytest.fixture
-async def debtor(database_url: str, pool: db.Pool, connection: asyncpg.Connection) -> Organization:
+async def debtor(connection: asyncpg.Connection, billing: Billing) -> Organization:
     """Owes three hours of an instance, after one run of billing, an incident and a key of a nasty name."""
     organization = await fleet.add_organization(connection, balance="0.02")
     await connection.execute("update organizations set name = $1", NASTY)
     plan = await fleet.add_plan(connection)
     await fleet.add_instance(connection, organization, plan, label=NASTY, hours_due=5)
-    await Billing(database_url, pool, connection).run()
+    await billing.run()
     await connection.execute(
         "with opened as (insert into incidents (kind, title, impact, status, components)"
         " values ('incident', $1, 'minor', 'monitoring', '{web}') returning id)"
@@ -46,13 +44,6 @@ async def debtor(database_url: str, pool: db.Pool, connection: asyncpg.Connectio
         NASTY,
     )
     return organization
-
-
-@pytest.fixture
-async def signed_in(site: Site, connection: asyncpg.Connection) -> Site:
-    await fleet.add_user(connection, email=EMAIL, role="admin")
-    await site.sign_in(EMAIL)
-    return site
 
 
 def addresses(method: str, organization: Organization) -> list[str]:
@@ -70,27 +61,8 @@ def addresses(method: str, organization: Organization) -> list[str]:
     return found
 
 
-async def token_of(site: Site) -> str:
-    found = TOKEN.search(await page(site, "/admin/keys"))
-    assert found is not None
-    return found[1]
-
-
-async def page(site: Site, path: str, **headers: str) -> str:
-    response = await site.get(path, accept="text/html", **headers)
-    assert response.status == 200, (path, response.status, await response.text())
-    return await response.text()
-
-
-async def send(site: Site, path: str, **form: object) -> aiohttp.ClientResponse:
-    fields = [
-        (name, each)
-        for name, value in form.items()
-        for each in (value if isinstance(value, list) else [value])
-    ]
-    return await site.client.post(
-        path, data=aiohttp.FormData(fields), headers={"Accept": "text/html"}, allow_redirects=False
-    )
+async def send_without_token(site: Site, path: str, **form: str) -> aiohttp.ClientResponse:
+    return await site.client.post(path, data=form, headers={"Accept": "text/html"}, allow_redirects=False)
 
 
 async def test_only_administrators_enter(
@@ -113,7 +85,7 @@ async def test_only_administrators_enter(
             assert "public" not in refused.headers["Cache-Control"]
     before = await rows_of_all_tables(connection)
     for path in addresses("POST", debtor):
-        assert (await send(site, path, reason="x")).status == 303
+        assert (await send_without_token(site, path, reason="x")).status == 303
         async with site.client.post(path, data={"reason": "x"}, headers={"X-API-Key": user}) as answer:
             assert answer.status == 403
     after = await rows_of_all_tables(connection)
@@ -123,14 +95,14 @@ async def test_only_administrators_enter(
     }
 
 
-async def test_hours_unpaid_since_before_any_date_of_ours_are_shown(
+async def test_hours_unpaid_since_before_the_first_representable_date_are_shown(
     signed_in: Site, connection: asyncpg.Connection, debtor: Organization
 ) -> None:
     # By hand, past the guard that keeps marks.
     await connection.execute("set containerstacks.guard = 'off'")
     await connection.execute("update vps_instances set last_billed_at = '0044-03-15 BC'")
     for path in (*addresses("GET", debtor), "/status"):
-        await page(signed_in, path)
+        await signed_in.page(path)
     daemon = (await signed_in.json("/api/health/billing-daemon"))["daemon"]
     assert daemon["oldestUnpaidHour"] == "0001-01-02T00:00:00Z"
     async with signed_in.client.ws_connect("/ws/status?topics=details") as browser:
@@ -146,8 +118,8 @@ async def test_an_instance_of_no_moment_keeps_no_page_from_being_shown(
         f"update vps_instances set created_at = '{moment}', last_billed_at = null where id = $1", instance
     )
     for path in (*addresses("GET", debtor), "/status"):
-        await page(signed_in, path)
-    assert "&lt;script&gt;" in await page(signed_in, "/admin/debts")
+        await signed_in.page(path)
+    assert "&lt;script&gt;" in await signed_in.page("/admin/debts")
 
 
 async def test_a_session_ended_elsewhere_enters_no_more(
@@ -158,12 +130,14 @@ async def test_a_session_ended_elsewhere_enters_no_more(
     for path in addresses("GET", debtor):
         assert (await signed_in.get(path)).status == 303
     for path in addresses("POST", debtor):
-        assert (await send(signed_in, path)).status == 303
+        assert (await send_without_token(signed_in, path)).status == 303
 
 
-async def test_whoever_was_sent_to_sign_in_comes_back(site: Site, connection: asyncpg.Connection) -> None:
+async def test_after_signing_in_one_returns_to_the_page_that_asked_for_it(
+    site: Site, connection: asyncpg.Connection
+) -> None:
     await fleet.add_user(connection, email=EMAIL, role="admin")
-    form = await page(site, "/login?next=/admin/runs?outcome=failed")
+    form = await site.page("/login?next=/admin/runs?outcome=failed")
     target = re.search(r'name="next" value="([^"]+)"', form)
     assert target is not None
     refused = await site.sign_in(EMAIL, "wrong", next=unescape(target[1]))
@@ -172,25 +146,24 @@ async def test_whoever_was_sent_to_sign_in_comes_back(site: Site, connection: as
     assert answer.headers["Location"] == "/admin/runs?outcome=failed"
 
 
-async def test_no_form_is_taken_without_its_token(
+async def test_no_form_is_accepted_without_its_token(
     signed_in: Site, connection: asyncpg.Connection, debtor: Organization
 ) -> None:
-    await token_of(signed_in)
     before = await rows_of_all_tables(connection)
     for path in addresses("POST", debtor):
         for form in ({}, {"csrf_token": "wrong"}):
-            assert (await send(signed_in, path, reason="x", name="x", **form)).status == 403, path
+            answer = await send_without_token(signed_in, path, reason="x", name="x", **form)
+            assert answer.status == 403, path
     assert await rows_of_all_tables(connection) == before
 
 
 async def test_a_name_is_text_on_every_page(signed_in: Site, debtor: Organization) -> None:
-    token = await token_of(signed_in)
-    await send(signed_in, "/admin/keys", csrf_token=token, name=NASTY, scopes=["status"])
-    await send(signed_in, "/admin/billing/pause", csrf_token=token, reason=NASTY)
+    await signed_in.send_form("/admin/keys", name=NASTY, scopes=["status"])
+    await signed_in.send_form("/admin/billing/pause", reason=NASTY)
     seen = set()
     for path in addresses("GET", debtor):
         if "statement" not in path:
-            text = await page(signed_in, path)
+            text = await signed_in.page(path)
             assert NASTY not in text, path
             seen |= {path} if "&lt;script&gt;alert(1)" in text else set()
     assert seen >= {"/admin", "/admin/runs/1", "/admin/debts", "/admin/billing", "/admin/incidents"}
@@ -198,20 +171,18 @@ async def test_a_name_is_text_on_every_page(signed_in: Site, debtor: Organizatio
 
 
 async def test_billing_is_paused_once_and_goes_on(signed_in: Site, connection: asyncpg.Connection) -> None:
-    token = await token_of(signed_in)
-    empty = await send(signed_in, "/admin/billing/pause", csrf_token=token, reason="  ")
+    empty = await signed_in.send_form("/admin/billing/pause", reason="  ")
     assert (empty.status, "Required." in await empty.text()) == (422, True)
-    assert (await send(signed_in, "/admin/billing/pause", csrf_token=token, reason="prices")).status == 303
-    again = await send(signed_in, "/admin/billing/pause", csrf_token=token, reason="lunch")
+    assert (await signed_in.send_form("/admin/billing/pause", reason="prices")).status == 303
+    again = await signed_in.send_form("/admin/billing/pause", reason="lunch")
     text = await again.text()
     assert (again.status, "already paused" in text, "prices" in text) == (409, True, True)
     assert (await control.read_control(connection)).reason == "prices"
-    await send(signed_in, "/admin/billing/resume", csrf_token=token, reason="all well")
+    await signed_in.send_form("/admin/billing/resume", reason="all well")
     assert not (await control.read_control(connection)).paused
 
 
 async def test_a_key_is_shown_once_and_revoked(signed_in: Site) -> None:
-    token = await token_of(signed_in)
     wishes: list[dict[str, object]] = [
         {"name": ""},
         {"scopes": []},
@@ -220,29 +191,27 @@ async def test_a_key_is_shown_once_and_revoked(signed_in: Site) -> None:
     ]
     for wrong in wishes:
         form = {"name": "deploy", "scopes": ["admin"]} | wrong
-        assert (await send(signed_in, "/admin/keys", csrf_token=token, **form)).status == 422, wrong
+        assert (await signed_in.send_form("/admin/keys", **form)).status == 422, wrong
     ends = f"{datetime.now(UTC) + timedelta(days=9):%Y-%m-%d}"
-    answer = await send(
-        signed_in, "/admin/keys", csrf_token=token, name="deploy", scopes=["admin"], expires_on=ends
-    )
+    answer = await signed_in.send_form("/admin/keys", name="deploy", scopes=["admin"], expires_on=ends)
     assert (answer.status, answer.headers["Location"]) == (303, "/admin/keys")
     following = await signed_in.get("/admin/keys", accept="text/html")
     found = re.search(r"sk_live_[0-9a-f]{64}", await following.text())
     assert found is not None
     assert following.headers["Cache-Control"] == "private, no-store"
     assert "Content-Encoding" not in following.headers
-    listed = await page(signed_in, "/admin/keys")
+    listed = await signed_in.page("/admin/keys")
     assert found[0] not in listed
     assert (await signed_in.get("/admin", x_api_key=found[0])).status == 200
     key_id = re.search(r"/admin/keys/revoke\?key_id=([0-9a-f-]+)", listed)
     assert key_id is not None
-    asked = await page(signed_in, key_id[0])
+    asked = await signed_in.page(key_id[0])
     assert "cannot be undone" in asked
     assert (await signed_in.get("/admin", x_api_key=found[0])).status == 200
-    await send(signed_in, "/admin/keys/revoke", csrf_token=token, key_id=key_id[1])
+    await signed_in.send_form("/admin/keys/revoke", key_id=key_id[1])
     assert (await signed_in.get("/admin", x_api_key=found[0])).status == 401
-    assert "Key revoked." in await page(signed_in, "/admin/keys")
-    assert "Key revoked." not in await page(signed_in, "/admin/keys")
+    assert "Key revoked." in await signed_in.page("/admin/keys")
+    assert "Key revoked." not in await signed_in.page("/admin/keys")
     for unknown in ("x", "00000000-0000-0000-0000-000000000000"):
         assert (await signed_in.get(f"/admin/keys/revoke?key_id={unknown}")).status == 404
 
@@ -250,7 +219,6 @@ async def test_a_key_is_shown_once_and_revoked(signed_in: Site) -> None:
 async def test_a_held_price_is_released_for_a_reason_at_the_price_that_was_shown(
     signed_in: Site, connection: asyncpg.Connection
 ) -> None:
-    token = await token_of(signed_in)
     organization = await fleet.add_organization(connection)
     plan = await fleet.add_plan(connection, base_price="598.60", markup_price="0")
     for _ in range(64):
@@ -261,7 +229,7 @@ async def test_a_held_price_is_released_for_a_reason_at_the_price_that_was_shown
         plan.id,
     )
     path = "/admin/billing/release"
-    asked = unescape(await page(signed_in, f"{path}?plan_id={plan.id}"))
+    asked = unescape(await signed_in.page(f"{path}?plan_id={plan.id}"))
     for told in (
         "at 0.82 USD per hour?",
         "0.0082 USD per hour (\N{MULTIPLICATION SIGN}100)",
@@ -269,85 +237,82 @@ async def test_a_held_price_is_released_for_a_reason_at_the_price_that_was_shown
         '<dd class="facts__value"><bdi>64<',
     ):
         assert told in asked
-    form: dict[str, object] = {"csrf_token": token, "plan_id": str(plan.id), "hourly_rate": "0.82000000"}
-    assert (await send(signed_in, path, **form)).status == 422
-    changed = await send(signed_in, path, **(form | {"reason": "A new tariff", "hourly_rate": "0.5"}))
+    form = {"plan_id": str(plan.id), "hourly_rate": "0.82000000"}
+    assert (await signed_in.send_form(path, **form)).status == 422
+    changed = await signed_in.send_form(path, **(form | {"reason": "A new tariff", "hourly_rate": "0.5"}))
     assert (changed.status, "has changed" in await changed.text()) == (422, True)
     assert len(await read_held(connection)) == 1
-    assert (await send(signed_in, path, reason="A new tariff", **form)).status == 303
+    assert (await signed_in.send_form(path, reason="A new tariff", **form)).status == 303
     assert await read_held(connection) == []
-    assert "Price released. 64 instances bill at the next run." in await page(signed_in, "/admin/billing")
-    again = await send(signed_in, path, reason="A new tariff", **form)
+    assert "Price released. 64 instances bill at the next run." in await signed_in.page("/admin/billing")
+    again = await signed_in.send_form(path, reason="A new tariff", **form)
     assert (again.status, again.headers["Location"]) == (303, "/admin/billing")
-    assert "no longer on hold" in await page(signed_in, "/admin/billing")
+    assert "no longer on hold" in await signed_in.page("/admin/billing")
 
 
 async def test_a_negative_price_cannot_be_released(signed_in: Site, connection: asyncpg.Connection) -> None:
     plan = await fleet.add_plan(connection, base_price="-7.30", markup_price="0")
     assert len(await read_held(connection)) == 1
-    assert f"release?plan_id={plan.id}" not in await page(signed_in, "/admin/billing")
+    assert f"release?plan_id={plan.id}" not in await signed_in.page("/admin/billing")
     assert (await signed_in.get(f"/admin/billing/release?plan_id={plan.id}")).status == 303
 
 
 async def test_signing_out_of_all_devices_asks_first_and_says_that_it_is_done(signed_in: Site) -> None:
-    asked = await page(signed_in, "/logout/everywhere")
-    token = TOKEN.search(asked)
-    assert token is not None
+    asked = await signed_in.page("/logout/everywhere")
+    assert 'action="/logout/everywhere"' in asked
     assert (await signed_in.get("/admin")).status == 200
-    done = await send(signed_in, "/logout/everywhere", csrf_token=token[1])
+    done = await signed_in.send_form("/logout/everywhere")
     assert (done.status, done.headers["Location"]) == (303, "/login?signed-out=everywhere")
-    assert "You are signed out of all devices." in await page(signed_in, done.headers["Location"])
+    assert "You are signed out of all devices." in await signed_in.page(done.headers["Location"])
     assert (await signed_in.get("/admin")).status == 303
 
 
 async def test_an_incident_is_opened_updated_and_closed(signed_in: Site) -> None:
-    token = await token_of(signed_in)
     path = "/admin/incidents/new"
-    refused = await send(signed_in, path, csrf_token=token, title="Slow disks", body="")
+    refused = await signed_in.send_form(path, title="Slow disks", body="")
     text = await refused.text()
     assert refused.status == 422
     assert 'value="Slow disks"' in text
     assert "Required." in text
     assert "Choose at least one." in text
-    opened = await send(
-        signed_in, path, csrf_token=token, title="Slow disks", body="We look.", components=["vps", "web"]
-    )
+    opened = await signed_in.send_form(path, title="Slow disks", body="We look.", components=["vps", "web"])
     incident = opened.headers["Location"]
-    silent = await send(signed_in, incident, csrf_token=token, form="update", status="investigating", body="")
+    silent = await signed_in.send_form(incident, form="update", status="investigating", body="")
     assert (silent.status, "Enter a message" in await silent.text()) == (422, True)
-    await send(signed_in, incident, csrf_token=token, form="details", title="Slow disks in eu-west")
-    await send(signed_in, incident, csrf_token=token, form="update", status="resolved", body="All well.")
-    shown = await page(signed_in, incident)
+    await signed_in.send_form(incident, form="details", title="Slow disks in eu-west")
+    await signed_in.send_form(incident, form="update", status="resolved", body="All well.")
+    shown = await signed_in.page(incident)
     assert "Slow disks in eu-west" in shown
     assert "Resolved" in shown
     assert "All well." in shown
 
 
 async def test_a_maintenance_is_planned_and_cancelled(signed_in: Site) -> None:
-    token = await token_of(signed_in)
     begins = datetime.now(UTC) + timedelta(days=1)
-    form = {"csrf_token": token, "title": "New disks", "body": "Replaced.", "components": ["database"]}
+    form = {"title": "New disks", "body": "Replaced.", "components": ["database"]}
     window = {
         "starts_at": f"{begins:%Y-%m-%dT%H:%M}",
         "ends_at": f"{begins + timedelta(hours=1):%Y-%m-%dT%H:%M}",
     }
     path = "/admin/incidents/maintenance"
     backwards = {"starts_at": window["ends_at"], "ends_at": window["starts_at"]}
-    refused = await send(signed_in, path, **form, **backwards)
+    refused = await signed_in.send_form(path, **form, **backwards)
     assert (refused.status, "ends after it begins" in await refused.text()) == (422, True)
-    planned = await send(signed_in, path, **form, **window)
+    planned = await signed_in.send_form(path, **form, **window)
     incident = planned.headers["Location"]
-    await send(signed_in, incident, csrf_token=token, form="update", status="cancelled")
-    assert "cancelled" in await page(signed_in, incident)
+    await signed_in.send_form(incident, form="update", status="cancelled")
+    assert "cancelled" in await signed_in.page(incident)
 
 
-async def test_a_run_tells_who_went_into_debt_and_why(signed_in: Site, debtor: Organization) -> None:
-    text = unescape(await page(signed_in, "/admin/runs/1"))
+async def test_the_page_of_a_run_shows_who_went_into_debt_and_why(
+    signed_in: Site, debtor: Organization
+) -> None:
+    text = unescape(await signed_in.page("/admin/runs/1"))
     assert "Insufficient balance" in text
     # Five hours at 0.01 were due, and two were paid.
     assert '>0.03<span class="table__filler" aria-hidden="true">000000</span><' in text
     assert str(debtor.id) in text
-    assert "No runs" in await page(signed_in, "/admin/runs?outcome=failed")
+    assert "No runs" in await signed_in.page("/admin/runs?outcome=failed")
     for path, status in (("/admin/runs/9", 404), ("/admin/runs/x", 404), ("/admin/runs?outcome=x", 400)):
         assert (await signed_in.get(path)).status == status
 
@@ -379,14 +344,14 @@ async def test_an_organization_is_found_by_name_id_slug_or_address(
     link = f'href="/admin/organizations/{organization.id}"'
     for typed in ("polar", "100%25", "POLAR-PRESS", str(organization.id), "grace@"):
         found = (
-            (await page(signed_in, f"/admin/debts?find={typed}"))
+            (await signed_in.page(f"/admin/debts?find={typed}"))
             .split('aria-label="Found"')[1]
             .split("</ul>")[0]
         )
         assert link in found, typed
         assert str(other.id) not in found, typed
     for typed in ("nobody", "%25%25", "_olar", "%00", NASTY):
-        shown = await page(signed_in, f"/admin/debts?find={typed}")
+        shown = await signed_in.page(f"/admin/debts?find={typed}")
         assert "No organization matches" in shown
         assert NASTY not in shown
     statement = await signed_in.get(f"/admin/organizations/{organization.id}/statement?month=2026-03")
@@ -399,7 +364,7 @@ async def test_alerts_are_listed_open_ones_first(signed_in: Site, connection: as
         " ('nobody_bills', $1, now(), null), ('price_held', 'A price', now(), now())",
         NASTY,
     )
-    shown = await page(signed_in, "/admin/alerts")
+    shown = await signed_in.page("/admin/alerts")
     assert shown.index("&lt;script&gt;") < shown.index("A price")
     assert "Open" in shown
     assert "Resolved" in shown

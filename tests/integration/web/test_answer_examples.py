@@ -8,8 +8,6 @@ import asyncpg
 import jsonschema_rs
 import pytest
 
-from containerstacks_shared.database import db
-from containerstacks_shared.fleet.users import UserRole
 from containerstacks_shared.status import components
 from containerstacks_shared.status.component_rules import Finding
 from containerstacks_shared.status.documents import Component, ComponentState
@@ -44,13 +42,12 @@ def test_each_example_is_valid_by_its_schema(name: str) -> None:
 
 
 async def test_each_example_has_the_keys_of_a_real_answer(
-    open_site: OpenSite, connection: asyncpg.Connection, database_url: str, pool: db.Pool
+    open_site: OpenSite, connection: asyncpg.Connection, billing: Billing, key: str
 ) -> None:
     site = await open_site(
         without=("builtin_billing", "alerting", "key_uses"), public_url="https://status.example.com"
     )
-    key = await web_site.add_api_key(connection, role=UserRole.ADMIN)
-    organization = await seed(site, connection, Billing(database_url, pool, connection), key)
+    organization = await seed(site, connection, billing, key)
     answers = {}
     for path, method, operation in routed(site.app.router):
         if operation.document is not None:
@@ -92,10 +89,10 @@ async def seed(site: Site, connection: asyncpg.Connection, billing: Billing, key
             "startsAt": begins.isoformat(),
             "endsAt": (begins + timedelta(hours=2)).isoformat(),
         }
-        assert (await send(site, "POST", "/api/incidents", planned, key)).status == 201
+        assert (await site.send("POST", "/api/incidents", planned, x_api_key=key)).status == 201
     for operation in ALL_OPERATIONS.values():
         if operation.operation_id == "openIncident":
-            assert (await send(site, "POST", "/api/incidents", operation.sent, key)).status == 201
+            assert (await site.send("POST", "/api/incidents", operation.sent, x_api_key=key)).status == 201
     works = dict.fromkeys(Component, Finding(ComponentState.OPERATIONAL, "It works."))
     async with connection.transaction():
         await components.record(connection, works, [])
@@ -117,14 +114,10 @@ def address(path: str, operation: Operation, organization: fleet.Organization) -
     return filled.replace(AN_ID, str(organization.id))
 
 
-async def send(site: Site, method: str, path: str, document: object, key: str | None) -> Any:
-    headers = {} if key is None else {"X-API-Key": key}
-    return await site.client.request(method, path, json=document, headers=headers)
-
-
 async def ask(site: Site, method: str, path: str, operation: Operation, key: str) -> Any:
     """Return what everybody gets, where everybody may ask."""
-    answer = await send(site, method, path, operation.sent, None if operation.is_for_all else key)
+    headers = {} if operation.is_for_all else {"x_api_key": key}
+    answer = await site.send(method, path, operation.sent, **headers)
     assert answer.status == operation.status, (path, await answer.text())
     text = await answer.text()
     assert answer.content_type == operation.content_type

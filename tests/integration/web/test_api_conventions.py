@@ -53,7 +53,7 @@ async def test_head_is_get_without_the_body(site: Site, path: str) -> None:
         assert ("ETag" in head.headers) == ("ETag" in whole.headers)
 
 
-async def test_options_tells_what_an_address_takes(site: Site) -> None:
+async def test_options_lists_the_allowed_methods(site: Site) -> None:
     async with site.client.options("/api/keys") as answer:
         assert answer.status == 204
         assert answer.headers["Allow"] == "GET, HEAD, OPTIONS, POST"
@@ -63,7 +63,7 @@ async def test_options_tells_what_an_address_takes(site: Site) -> None:
 
 
 @pytest.mark.parametrize("accept", ["text/html", "application/json;q=0", "image/*, text/plain"])
-async def test_who_does_not_take_json_is_told_so(site: Site, accept: str) -> None:
+async def test_a_client_that_does_not_accept_json_gets_406(site: Site, accept: str) -> None:
     await refused(await site.get("/api/health/stats", accept=accept), 406)
 
 
@@ -83,7 +83,7 @@ def test_accept_is_read_as_ranges(accept: str, is_accepted: bool) -> None:
 
 
 @pytest.mark.parametrize("host", ["a b", "evil.example/path", "<script>", "user@host", "host:port", ""])
-async def test_a_host_that_is_none_is_refused(site: Site, host: str) -> None:
+async def test_a_malformed_host_is_refused(site: Site, host: str) -> None:
     answer = await site.raw(f"GET /api/health HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n".encode())
     assert answer[9:13] == b"400 "
 
@@ -113,7 +113,7 @@ async def test_a_request_that_could_hide_another_is_refused(site: Site, framing:
     assert answer.count(b"HTTP/1.") == 1
 
 
-async def test_names_that_are_not_ours_are_refused_when_ours_are_known(open_site: OpenSite) -> None:
+async def test_hosts_that_are_not_allowed_are_refused(open_site: OpenSite) -> None:
     site = await open_site(allowed_hosts="status.example.com")
     await refused(await site.get("/api/health/stats"), 421)
     assert (await site.get("/api/health/stats", host="status.example.com:8080")).status == 200
@@ -159,14 +159,14 @@ async def test_a_preflight_is_answered(open_site: OpenSite) -> None:
         assert "Access-Control-Allow-Methods" not in answer.headers
 
 
-async def test_every_site_may_read_when_told_so(open_site: OpenSite) -> None:
+async def test_every_site_may_read_when_the_setting_allows_all(open_site: OpenSite) -> None:
     site = await open_site(cors_origins="*")
     for asked in ({"origin": "https://anybody.example"}, {}):
         answer = await site.get("/api/health/stats", **asked)
         assert answer.headers["Access-Control-Allow-Origin"] == "*"
 
 
-async def test_forms_and_documents_are_told_apart(site: Site, connection: Connection) -> None:
+async def test_forms_and_json_documents_are_not_interchangeable(site: Site, connection: Connection) -> None:
     async with site.client.post("/login", json={"email": "a@b.c"}) as answer:
         await refused(answer, 415)
     key = {"X-API-Key": await web_site.add_api_key(connection, role="admin")}
@@ -209,7 +209,7 @@ async def test_a_form_of_odd_bytes_is_refused_and_breaks_nothing(site: Site, bod
         ("/api/keys", "application/json", "utf-16", '{"name": "x"}'.encode("utf-16")),
     ],
 )
-async def test_what_is_not_in_utf_8_is_refused(
+async def test_a_charset_other_than_utf_8_is_refused(
     site: Site, path: str, kind: str, charset: str, body: bytes
 ) -> None:
     await site.csrf_token()
@@ -230,20 +230,18 @@ async def test_a_form_may_say_that_it_is_in_utf_8(site: Site, charset: str) -> N
     ("path", "coding", "status"),
     [("/login", "gzip", 415), ("/login", "br", 415), ("/api/keys", "gzip", 415), ("/login", "identity", 403)],
 )
-async def test_what_comes_compressed_is_refused_unread(
-    site: Site, path: str, coding: str, status: int
-) -> None:
+async def test_a_compressed_body_is_refused_unread(site: Site, path: str, coding: str, status: int) -> None:
     head = {"Content-Type": "application/x-www-form-urlencoded", "Content-Encoding": coding}
     async with site.client.post(path, data=b"csrf_token=x", headers=head, compress=False) as answer:
         await refused(answer, status)
 
 
-async def test_what_is_announced_as_too_large_is_not_waited_for(site: Site) -> None:
+async def test_a_body_that_is_announced_as_too_large_is_not_waited_for(site: Site) -> None:
     async with waited_for(site, b"Content-Length: 1000000000\r\n") as (reader, _):
         assert (await reader.readline())[9:13] == b"413 "
 
 
-async def test_a_visitor_who_leaves_is_not_taken_for_the_database(site: Site) -> None:
+async def test_a_visitor_who_disconnects_is_not_logged_as_a_database_outage(site: Site) -> None:
     with capture_logs() as logged:
         async with waited_for(site, b"Content-Length: 5\r\n") as (_, writer):
             writer.transport.abort()
@@ -276,7 +274,7 @@ async def test_a_visitor_is_told_which_limit_passed_when_an_answer_takes_too_lon
     assert problem["detail"] == "The database did not answer within 0.1 s. Try again in a few seconds."
 
 
-async def test_what_a_server_says_of_itself_is_told_to_the_log_alone(
+async def test_a_database_address_is_in_the_log_and_not_in_the_answer(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(**_: object) -> object:
@@ -303,7 +301,7 @@ async def waited_for(
         writer.transport.abort()
 
 
-async def test_an_expectation_that_cannot_be_met_is_refused_like_everything(site: Site) -> None:
+async def test_an_expectation_that_cannot_be_met_is_refused_as_a_problem(site: Site) -> None:
     async with site.client.post("/login", data={}, headers={"Expect": "<b>miracles"}) as answer:
         problem = await refused(answer, 417)
     assert "miracles" not in problem["detail"]
@@ -320,7 +318,7 @@ async def test_a_long_address_and_a_long_header_are_refused(site: Site) -> None:
         assert b"aaaa" not in answer
 
 
-async def test_what_breaks_inside_is_told_to_the_log_alone(
+async def test_the_cause_of_an_internal_error_is_in_the_log_and_not_in_the_answer(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def broken(*_: object) -> object:
@@ -350,7 +348,7 @@ async def test_an_answer_is_compressed_for_those_who_take_it(site: Site, path: s
         assert int(answer.headers["Content-Length"]) < len(await plain.read())
 
 
-async def test_figures_for_monitoring_take_the_token(open_site: OpenSite) -> None:
+async def test_metrics_need_the_token_when_one_is_set(open_site: OpenSite) -> None:
     site = await open_site(metrics_token="monitoring-0123456789")
     await refused(await site.get("/metrics"), 401)
     await refused(await site.get("/metrics", authorization="Bearer wrong"), 401)
@@ -359,7 +357,7 @@ async def test_figures_for_monitoring_take_the_token(open_site: OpenSite) -> Non
     assert (await site.get("/metrics", authorization="Bearer monitoring-0123456789")).status == 200
 
 
-async def test_figures_for_monitoring_are_for_direct_neighbours_otherwise(open_site: OpenSite) -> None:
+async def test_metrics_without_a_token_are_for_direct_connections_only(open_site: OpenSite) -> None:
     site = await open_site(trusted_proxies="127.0.0.1")
     assert (await site.get("/metrics")).status == 200
     await refused(await site.get("/metrics", x_forwarded_for="198.51.100.7"), 403)

@@ -9,7 +9,7 @@ import pytest
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.credits import credit_wallet
 from containerstacks_shared.database.db import Connection
-from support import fleet, web_site
+from support import fleet
 from support.web_site import Site
 
 EMAIL = "ada@example.com"
@@ -20,9 +20,8 @@ async def logged(site: Site, key: str, query: str = "") -> list[Any]:
 
 
 async def test_what_is_done_through_the_database_the_api_and_pages_is_logged(
-    site: Site, connection: Connection
+    site: Site, connection: Connection, key: str
 ) -> None:
-    key = await web_site.add_api_key(connection, role="admin")
     await fleet.add_user(connection, email=EMAIL, role="admin")
     await site.sign_in(EMAIL)
     await control.pause(connection, reason="Prices are checked", author="operator")
@@ -39,14 +38,12 @@ async def test_what_is_done_through_the_database_the_api_and_pages_is_logged(
             reference="invoice 7",
             author="operator",
         )
-    headers = {"X-API-Key": key}
     draft = {"kind": "incident", "title": "Slow", "body": "We look.", "components": ["vps"]}
-    async with site.client.post("/api/incidents", json=draft, headers=headers) as answer:
-        number = (await answer.json())["incident"]["id"]
-    async with site.client.post("/api/keys", json={"name": "wall"}, headers=headers) as answer:
-        made = (await answer.json())["id"]
-    async with site.client.delete(f"/api/keys/{made}", headers=headers):
-        pass
+    answer = await site.send("POST", "/api/incidents", draft, x_api_key=key)
+    number = (await answer.json())["incident"]["id"]
+    answer = await site.send("POST", "/api/keys", {"name": "wall"}, x_api_key=key)
+    made = (await answer.json())["id"]
+    await site.client.delete(f"/api/keys/{made}", headers={"X-API-Key": key})
     actions = await logged(site, key)
     assert [(done["action"], done["subject"], done["reason"]) for done in reversed(actions)][1:] == [
         ("signed in", None, None),
@@ -65,14 +62,10 @@ async def test_what_is_done_through_the_database_the_api_and_pages_is_logged(
     }
 
 
-async def test_the_log_comes_in_pages_for_administrators_only(site: Site, connection: Connection) -> None:
-    key = await web_site.add_api_key(connection, role="admin")
-    user = await web_site.add_api_key(connection, role="user")
+async def test_the_log_comes_in_pages(site: Site, connection: Connection, key: str) -> None:
     for number in range(3):
         await control.pause(connection, reason=f"Reason {number}", author="operator")
         await control.resume(connection, reason="Done", author="operator")
-    assert (await site.get("/api/audit-log")).status == 401
-    assert (await site.get("/api/audit-log", x_api_key=user)).status == 403
     first = await site.get("/api/audit-log?limit=2", x_api_key=key)
     assert len((await first.json())["actions"]) == 2
     following = first.headers["Link"].split(">")[0].removeprefix("<")
@@ -87,7 +80,7 @@ async def test_the_log_comes_in_pages_for_administrators_only(site: Site, connec
 @pytest.mark.parametrize(
     "statement", ["update action_log set actor = 'nobody'", "delete from action_log", "truncate action_log"]
 )
-async def test_nobody_takes_anything_off_the_record(connection: Connection, statement: str) -> None:
+async def test_the_action_log_is_append_only(connection: Connection, statement: str) -> None:
     await control.pause(connection, reason="Prices are checked", author="operator")
     with pytest.raises(asyncpg.RestrictViolationError):
         await connection.execute(statement)

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from support.logos import MARK_SVG, WORDMARK_DARK_SVG, WORDMARK_SVG, png
+from support.logos import WORDMARK_DARK_SVG, WORDMARK_SVG, png
 from support.web_site import OpenSite, Site
 
 
@@ -65,9 +65,7 @@ async def test_the_accent_is_in_the_stylesheet_and_in_the_icon(open_site: OpenSi
     assert "style=" not in page
 
 
-async def test_without_settings_it_is_the_projects_own(site: Site, tmp_path: Path) -> None:
-    logo = tmp_path / "logo.svg"
-    logo.write_text(MARK_SVG)
+async def test_without_settings_it_is_the_projects_own(site: Site) -> None:
     header = header_of(await page_of(site))
     assert "brand__mark" in header
     assert "<img" not in header

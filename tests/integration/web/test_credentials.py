@@ -135,7 +135,9 @@ async def test_the_role_is_read_from_the_table(open_site: OpenSite, connection: 
     assert await is_detailed(site, authorization=f"Bearer {token}")
 
 
-async def test_tokens_that_are_not_theirs_are_refused(open_site: OpenSite, connection: Connection) -> None:
+async def test_tokens_that_the_original_application_did_not_sign_are_refused(
+    open_site: OpenSite, connection: Connection
+) -> None:
     site = await open_site(jwt_secret=SECRET)
     user_id = await fleet.add_user(connection, role="admin")
     now = int(time.time())

@@ -19,7 +19,6 @@ async def test_the_widget_is_small_and_says_the_status(site: Site, connection: C
         return page if ">All Systems Operational<" in page else None
 
     page = await eventually(is_well)
-    assert page is not None
     files = re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
     assert len(files) == 2
     sizes = [len(await (await site.get(file)).read()) for file in files]

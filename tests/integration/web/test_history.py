@@ -72,7 +72,7 @@ async def test_before_the_first_reading_the_page_says_so(open_site: OpenSite) ->
     assert "The history has not been read yet." in await (await site.get("/status")).text()
 
 
-async def test_nothing_about_money_is_told(open_site: OpenSite, connection: Connection) -> None:
+async def test_the_charts_show_nothing_about_money(open_site: OpenSite, connection: Connection) -> None:
     await connection.execute(
         "insert into billing_runs (biller, trigger, holder, term, started_at, finished_at, status,"
         " instances_billed, amount_billed, instances_unpaid, hours_unpaid, error_message) values ('daemon',"

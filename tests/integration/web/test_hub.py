@@ -41,7 +41,7 @@ def a_hub() -> Hub:
     return Hub(clients_max=10_000, clients_per_address=10)
 
 
-async def test_one_that_stopped_reading_does_not_make_the_others_wait() -> None:
+async def test_a_browser_that_stopped_reading_does_not_delay_the_others() -> None:
     hub = a_hub()
     full, reading = FakeClient(1), FakeClient(2)
     full.unsent = 1
@@ -66,7 +66,7 @@ async def test_one_that_stopped_reading_does_not_make_the_others_wait() -> None:
     assert not full.cut_off
 
 
-async def test_news_are_framed_once_and_the_newest_wins() -> None:
+async def test_a_message_is_framed_once_and_the_newest_wins() -> None:
     hub = a_hub()
     clients = [FakeClient(number) for number in range(3)]
     for client in clients:
@@ -79,7 +79,7 @@ async def test_news_are_framed_once_and_the_newest_wins() -> None:
     assert frames[0] is frames[1] is frames[2]
 
 
-async def test_news_in_the_middle_of_a_round_reach_everybody() -> None:
+async def test_a_message_published_during_a_round_reaches_every_browser() -> None:
     hub = a_hub()
     clients = [FakeClient(number) for number in range(600)]
     for client in clients:
@@ -96,7 +96,7 @@ async def test_news_in_the_middle_of_a_round_reach_everybody() -> None:
     assert {client.sent[-1][1] for client in clients} == {text_frame(b"new")}
 
 
-async def test_what_says_nothing_new_goes_only_to_newcomers() -> None:
+async def test_a_renewed_message_goes_only_to_new_connections() -> None:
     hub = a_hub()
     known, newcomer = FakeClient(1), FakeClient(2)
     hub.add(known)
@@ -109,7 +109,7 @@ async def test_what_says_nothing_new_goes_only_to_newcomers() -> None:
     assert [frame for _, frame in newcomer.sent] == [text_frame(b"2")]
 
 
-async def test_who_is_clogged_is_cut_off_when_too_much_is_unsent_or_for_too_long() -> None:
+async def test_a_browser_with_a_full_send_buffer_is_disconnected_at_a_size_or_after_a_time() -> None:
     hub = a_hub()
     a_little, much, reading = (FakeClient(number) for number in range(3))
     a_little.unsent, much.unsent = 10_000, 300_000
@@ -125,7 +125,7 @@ async def test_who_is_clogged_is_cut_off_when_too_much_is_unsent_or_for_too_long
     assert a_little.sent == much.sent == []
 
 
-async def test_goodbyes_are_spread() -> None:
+async def test_close_codes_are_spread_over_time() -> None:
     hub = a_hub()
     clients = [FakeClient(number) for number in range(400)]
     for client in clients:
@@ -138,7 +138,7 @@ async def test_goodbyes_are_spread() -> None:
     assert busiest <= 100
 
 
-async def test_a_single_browser_is_let_go_at_once() -> None:
+async def test_a_single_browser_is_closed_at_once() -> None:
     hub = a_hub()
     client = FakeClient()
     hub.add(client)
@@ -148,7 +148,7 @@ async def test_a_single_browser_is_let_go_at_once() -> None:
     assert client.left_at - started < 0.5
 
 
-async def test_announcements_go_to_who_asked_when_they_are_others_and_when_they_can_be_taken() -> None:
+async def test_announcements_go_to_subscribed_browsers_when_they_differ_and_the_buffer_has_room() -> None:
     hub = a_hub()
     usual, asking, full = (FakeClient(number) for number in range(3))
     asking.wants_announcements = full.wants_announcements = True

@@ -3,10 +3,6 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import pytest
-
-from containerstacks_shared.database.db import Connection
-from support import web_site
 from support.web_site import Site
 
 DRAFT: dict[str, object] = {
@@ -18,27 +14,14 @@ DRAFT: dict[str, object] = {
 }
 
 
-@pytest.fixture
-async def key(connection: Connection) -> str:
-    return await web_site.add_api_key(connection, role="admin")
-
-
 async def publish(site: Site, key: str, **fields: object) -> Any:
-    async with site.client.post("/api/incidents", json=DRAFT | fields, headers={"X-API-Key": key}) as answer:
-        return answer.status, await answer.json()
+    answer = await site.send("POST", "/api/incidents", DRAFT | fields, x_api_key=key)
+    return answer.status, await answer.json()
 
 
 async def change(site: Site, key: str, number: int, **fields: object) -> Any:
-    async with site.client.patch(
-        f"/api/incidents/{number}", json=fields, headers={"X-API-Key": key}
-    ) as answer:
-        return answer.status, await answer.json()
-
-
-async def page(site: Site, path: str) -> str:
-    response = await site.get(path, accept="text/html")
-    assert response.status == 200, path
-    return await response.text()
+    answer = await site.send("PATCH", f"/api/incidents/{number}", fields, x_api_key=key)
+    return answer.status, await answer.json()
 
 
 async def test_an_incident_keeps_its_page_with_everything_that_was_said(site: Site, key: str) -> None:
@@ -47,7 +30,7 @@ async def test_an_incident_keeps_its_page_with_everything_that_was_said(site: Si
     await change(site, key, number, status="resolved", body="The disk was replaced.")
     status, _ = await change(site, key, number, status="postmortem", body="- what\n- why")
     assert status == 200
-    shown = await page(site, f"/incidents/{number}")
+    shown = await site.page(f"/incidents/{number}")
     assert "<bdi>Slow &lt;b&gt;disks&lt;/b&gt; \N{RIGHT-TO-LEFT OVERRIDE}</bdi>" in shown
     assert "We look into <strong>disk 7</strong>. &lt;script&gt;" in shown
     assert shown.index("Postmortem") < shown.index("The disk was replaced.") < shown.index("disk 7")
@@ -91,12 +74,12 @@ async def test_the_history_goes_by_the_month_in_which_something_began(site: Site
     began = datetime.now(UTC).replace(day=1) - timedelta(days=40)
     _, document = await publish(site, key, startedAt=began.isoformat())
     link = f'href="/incidents/{document["incident"]["id"]}"'
-    now = await page(site, "/incidents")
+    now = await site.page("/incidents")
     assert "No incidents reported." in now
     assert link not in now
     assert 'rel="prev"' in now
     assert 'rel="next"' not in now
-    then = await page(site, f"/incidents?month={began:%Y-%m}")
+    then = await site.page(f"/incidents?month={began:%Y-%m}")
     assert link in then
     assert 'rel="prev"' not in then
     assert 'rel="next"' in then

@@ -254,7 +254,7 @@ async def test_a_chosen_theme_is_in_the_page_and_nothing_else_is(site: Site) -> 
     assert Markup(await page_of(site, "/status")).all("html")[0].get("data-theme") is None
 
 
-async def test_who_is_signed_in_can_sign_out_and_needs_no_form(
+async def test_signed_in_users_can_sign_out_and_are_not_shown_the_sign_in_form(
     site: Site, connection: asyncpg.Connection
 ) -> None:
     await fleet.add_user(connection, email="ada@example.com", role="admin")

@@ -58,7 +58,7 @@ async def test_what_is_refused_before_it_is_a_request_has_a_page_too(
     assert problem["title"] == next(kind.value.title for kind in ProblemType if kind.uri == expected)
 
 
-async def test_a_program_tells_refusals_of_one_status_apart(
+async def test_refusals_with_the_same_status_have_different_problem_types(
     open_site: OpenSite, connection: Connection
 ) -> None:
     site = await open_site(allowed_hosts="status.example.com,127.0.0.1")

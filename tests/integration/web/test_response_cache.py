@@ -33,7 +33,7 @@ SHARED_HEADERS = (
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_who_has_it_already_is_told_so(site: Site, path: str) -> None:
+async def test_a_client_with_the_current_version_gets_304(site: Site, path: str) -> None:
     first = await site.get(path)
     assert first.headers["ETag"].startswith('W/"')
     assert first.headers["Vary"].startswith("Authorization, Cookie, X-API-Key")
@@ -61,7 +61,7 @@ async def test_a_new_reading_is_a_new_answer(site: Site, connection: Connection,
     assert (await site.get(path, if_none_match=first.headers["ETag"])).status == 200
 
 
-async def test_strangers_cost_no_query_and_one_rendering(
+async def test_anonymous_visitors_cost_no_query_and_one_rendering(
     open_site: OpenSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = await open_site(without=("builtin_billing", "feed", "board", "history"))
@@ -102,7 +102,7 @@ async def test_a_kept_page_is_called_fresh_no_longer_than_it_is(
 
 
 @pytest.mark.parametrize("path", PATHS)
-async def test_the_short_way_and_the_long_way_answer_alike(site: Site, path: str) -> None:
+async def test_cached_and_rendered_answers_are_alike(site: Site, path: str) -> None:
     short = await site.get(path)
     # Whoever names an origin is asked more, and goes the long way.
     long = await site.get(path, origin=str(site.client.make_url("/").origin()))
@@ -170,7 +170,7 @@ async def test_heads_are_dated_and_say_each_thing_once(site: Site) -> None:
         assert ("content-length" in names) == ("content-type" in names) == (head is whole)
 
 
-async def test_a_name_that_a_proxy_gave_is_kept_at_no_cost(
+async def test_a_request_id_of_a_proxy_is_kept_without_rendering_again(
     open_site: OpenSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = await open_site(without=("builtin_billing", "feed"))
@@ -184,7 +184,7 @@ async def test_a_name_that_a_proxy_gave_is_kept_at_no_cost(
     assert re.fullmatch("[0-9a-f]{32}", invented.headers["X-Request-ID"])
 
 
-async def test_a_site_that_goes_by_certain_names_is_served_under_them_from_memory(
+async def test_a_site_with_allowed_hosts_is_served_under_them_from_memory(
     open_site: OpenSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = await open_site(allowed_hosts="status.example.com", without=("builtin_billing", "feed"))

@@ -100,12 +100,22 @@ async def test_each_role_gets_into_what_is_for_it_and_nothing_else(
         for role, key in keys.items():
             status = await ask(site, wanted, identifier, key)
             assert (status != 403) == (role in roles), (wanted, role, status)
+        if wanted in OF_THE_API:
+            await assert_strangers_are_asked_who_they_are(site, wanted, identifier)
     # Nobody said what to do, so nothing was done, by those who may either.
     assert await rows_of_all_tables(connection) == before
 
 
+async def assert_strangers_are_asked_who_they_are(site: Site, wanted: str, identifier: str) -> None:
+    method, _, path = wanted.partition(" ")
+    answer = await site.client.request(method, path.replace("{id}", identifier))
+    assert answer.status == 401, wanted
+    assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    assert answer.content_type == "application/problem+json"
+
+
 @pytest.mark.parametrize("role", ["auditor", "billing"])
-async def test_who_may_not_do_it_does_not_see_the_form(
+async def test_a_role_sees_no_form_that_it_may_not_send(
     site: Site, connection: asyncpg.Connection, role: str
 ) -> None:
     key = await web_site.add_api_key(connection, role=role)

@@ -71,7 +71,7 @@ async def test_a_page_of_another_site_is_refused(site: Site) -> None:
         assert (await receive(browser))["type"] == "status"
 
 
-async def test_a_plain_request_is_told_what_this_is(site: Site) -> None:
+async def test_a_request_that_is_no_handshake_is_told_to_upgrade(site: Site) -> None:
     answer = await site.get(PATH)
     assert answer.status == 426
     assert (answer.headers["Upgrade"], answer.headers["Connection"]) == ("websocket", "Upgrade")
@@ -103,7 +103,7 @@ async def test_one_process_has_a_limit_of_connections(open_site: OpenSite) -> No
         assert refused.value.status == 503
 
 
-async def test_a_browser_that_sends_much_is_shown_out(site: Site) -> None:
+async def test_a_browser_that_sends_too_much_is_disconnected(site: Site) -> None:
     async with site.client.ws_connect(PATH) as large:
         await large.send_str("x" * 5000)
         assert await closed(large) == aiohttp.WSCloseCode.MESSAGE_TOO_BIG

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from containerstacks_shared.database.db import Connection
 from containerstacks_web.live.admin_sockets import ENDED
-from containerstacks_web.live.frames import text_frame
 from containerstacks_web.live.hub import HUB
 from support import fleet, web_site
 from support.examples import examples
@@ -48,7 +47,7 @@ async def test_administrators_may_ask_for_details(site: Site, connection: Connec
     assert "totalAmount" in message["daemon"]
 
 
-async def test_nobody_else_gets_details(site: Site, connection: Connection) -> None:
+async def test_only_administrators_get_details(site: Site, connection: Connection) -> None:
     user = await web_site.add_api_key(connection, role="user")
     for headers, status in (({}, 401), ({"X-API-Key": user}, 403), ({"X-API-Key": "wrong"}, 401)):
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
@@ -66,12 +65,7 @@ async def test_a_session_ended_elsewhere_ends_its_socket(open_site: OpenSite, co
     async with site.client.ws_connect(f"{PATH}?topics=details") as browser:
         await until_details(browser)
         await replica.sign_in(EMAIL)
-        page = await (await replica.get("/status", accept="text/html")).text()
-        token = page.split('name="csrf_token" value="')[1].split('"')[0]
-        async with replica.client.post(
-            "/logout/everywhere", data={"csrf_token": token}, allow_redirects=False
-        ) as answer:
-            assert answer.status == 303
+        assert (await replica.send_form("/logout/everywhere")).status == 303
         assert await closed_with(browser) == ENDED
     assert await connection.fetchval("select count(*) from web_sessions where user_id is not null") == 0
 
@@ -127,15 +121,3 @@ async def test_no_frame_breaks_the_socket_of_anybody_else(site: Site, sent: list
         await browser.close()
         assert browser.close_code in DOCUMENTED
     await eventually(lambda: len(site.app[HUB]) == 0)
-
-
-@given(st.binary(max_size=200_000))
-@examples(40)
-def test_frames_tell_their_length(message: bytes) -> None:
-    frame = text_frame(message)
-    assert frame.endswith(message)
-    assert frame[0] == 0x81
-    short = frame[1]
-    assert short < 128  # A server's frames are not masked.
-    length = {126: frame[2:4], 127: frame[2:10]}.get(short)
-    assert (short if length is None else int.from_bytes(length, "big")) == len(message)

@@ -10,7 +10,7 @@ from containerstacks_shared.database.db import Connection
 from containerstacks_shared.status import components
 from containerstacks_shared.status.component_rules import Finding
 from containerstacks_shared.status.documents import Component, ComponentState
-from support import looks, web_site
+from support import looks
 from support.waiting import eventually
 from support.web_site import OpenSite, Site
 
@@ -41,17 +41,11 @@ INCIDENT_FIELDS = {
 }
 
 
-@pytest.fixture
-async def key(connection: Connection) -> str:
-    return await web_site.add_api_key(connection, role="admin")
-
-
 async def publish(site: Site, key: str, document: dict[str, object]) -> int:
-    headers = {"X-API-Key": key}
-    async with site.client.post("/api/incidents", json=document, headers=headers) as answer:
-        assert answer.status == 201, await answer.text()
-        number: int = (await answer.json())["incident"]["id"]
-        return number
+    answer = await site.send("POST", "/api/incidents", document, x_api_key=key)
+    assert answer.status == 201, await answer.text()
+    number: int = (await answer.json())["incident"]["id"]
+    return number
 
 
 def incident(**fields: object) -> dict[str, object]:
@@ -85,7 +79,7 @@ async def until(site: Site, path: str, is_told: Any) -> Any:
     return await eventually(told)
 
 
-async def test_what_nobody_measured_is_not_operational(site: Site) -> None:
+async def test_components_without_measurements_are_not_operational(site: Site) -> None:
     summary = await site.json("/api/v2/summary.json")
     assert {component["status"] for component in summary["components"]} == {"degraded_performance"}
     assert summary["status"] == {"indicator": "minor", "description": "Status Unknown"}
@@ -111,7 +105,7 @@ async def test_every_address_has_its_shape_and_is_anybodys_to_read(
     assert {component["status"] for component in summary["components"]} <= STATUSES
 
 
-async def test_incidents_and_maintenance_are_told_apart(site: Site, key: str) -> None:
+async def test_incidents_and_maintenance_are_in_lists_of_their_own(site: Site, key: str) -> None:
     number = await publish(site, key, incident())
     planned = await publish(site, key, maintenance(timedelta(days=1)))
     active = await publish(site, key, maintenance(timedelta(0), "Now"))
@@ -132,8 +126,7 @@ async def test_incidents_and_maintenance_are_told_apart(site: Site, key: str) ->
     assert await told("/upcoming") == [(str(planned), "scheduled", "maintenance")]
     assert await told("/active") == [(str(active), "in_progress", "maintenance")]
     assert len(await told("")) == 2
-    headers = {"X-API-Key": key}
-    await site.client.patch(f"/api/incidents/{number}", json={"status": "resolved"}, headers=headers)
+    await site.send("PATCH", f"/api/incidents/{number}", {"status": "resolved"}, x_api_key=key)
     await until(site, "incidents/unresolved", lambda document: not document["incidents"])
     closed = (await site.json("/api/v2/incidents.json"))["incidents"][0]
     assert (closed["status"], closed["resolved_at"] is None) == ("resolved", False)
@@ -187,8 +180,7 @@ async def test_maintenance_is_a_calendar_with_ids_that_stay(open_site: OpenSite,
     starts, ends = event.decoded("DTSTART"), event.decoded("DTEND")
     assert ends - starts == timedelta(hours=1)
     assert timedelta(hours=23) < starts - datetime.now(UTC) < timedelta(hours=25)
-    headers = {"X-API-Key": key}
-    await site.client.patch(f"/api/incidents/{number}", json={"status": "cancelled"}, headers=headers)
+    await site.send("PATCH", f"/api/incidents/{number}", {"status": "cancelled"}, x_api_key=key)
 
     async def is_cancelled() -> bool:
         later = Calendar.from_ical(await (await site.get("/status/maintenance.ics")).text())
