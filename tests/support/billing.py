@@ -1,12 +1,13 @@
 """Billing in a test: run it as the services do, let time pass, stand in its way, and read what it wrote."""
 
+import asyncio
 import contextlib
 from asyncio import Event
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -21,6 +22,9 @@ from containerstacks_shared.database import db
 from support import databases, fleet
 from support.clock import shift_clock
 from support.fleet import Organization, Plan
+from support.waiting import session_waiting_for, time_limit
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -158,3 +162,21 @@ async def in_the_way(dsn: str, statement: str, *values: object) -> AsyncIterator
         await session.execute(statement, *values)
         yield session
         await transaction.commit()
+
+
+@contextlib.asynccontextmanager
+async def kept_waiting(
+    billing: Billing, work: Coroutine[Any, Any, Result], statement: str, *values: object
+) -> AsyncIterator[asyncio.Task[Result]]:
+    """Begin `work` while another transaction has run `statement`; the block runs while `work` waits for its locks.
+
+    When the block ends, the transaction commits, and `work` goes on to its end.
+    """
+    async with (
+        time_limit("what had to wait did not end"),
+        asyncio.TaskGroup() as group,
+        in_the_way(billing.dsn, statement, *values) as obstacle,
+    ):
+        task = group.create_task(work)
+        await session_waiting_for(billing.connection, obstacle.get_server_pid())
+        yield task

@@ -15,15 +15,15 @@ from containerstacks_shared.billing.documents import RunStatus
 from containerstacks_shared.billing.statement import Month, open_statement
 from containerstacks_shared.billing.statement_formats import StatementFormat, render
 from containerstacks_shared.core.errors import BillingBusy, ContainerStacksError
-from containerstacks_shared.database import db
 from support import fleet
-from support.billing import Billing, in_the_way
+from support.billing import Billing, in_the_way, kept_waiting
 from support.clock import clock_now
 from support.fleet import Organization, Plan
-from support.waiting import sessions_waiting, time_limit
 
 JANUARY, FEBRUARY, MARCH, APRIL = (Month(2031, month) for month in range(1, 5))
 OPERATOR = {"reason": "the machine was down", "author": "ada"}
+# The first of a month's charges, before $1, from $2 on.
+ARCHIVE = "select archive_charges($1, 1, 9999, 0, $2, '00000000-0000-0000-0000-000000000000', $1, 10)"
 
 
 @pytest.fixture(autouse=True)
@@ -130,7 +130,7 @@ async def test_billing_goes_on_behind_what_was_archived(
 
 
 @pytest.mark.usefixtures("instance")
-async def test_what_nobody_verified_stays(billing: Billing, connection: asyncpg.Connection) -> None:
+async def test_unaudited_cycles_are_not_archived(billing: Billing, connection: asyncpg.Connection) -> None:
     await billing.run()
     await verified(billing)
     await billing.pass_hours(2)
@@ -165,7 +165,7 @@ async def test_a_month_that_is_not_over_is_not_archived(billing: Billing) -> Non
         await archived(billing, FEBRUARY)
 
 
-async def test_what_nobody_paid_stays_and_is_settled_as_ever(
+async def test_unpaid_hours_are_not_archived_and_can_still_be_settled(
     billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     poor = await fleet.add_organization(connection, balance="0.01")
@@ -193,7 +193,7 @@ async def test_what_nobody_paid_stays_and_is_settled_as_ever(
         "update vps_billing_cycles set status = 'pending'",
     ],
 )
-async def test_what_was_damaged_since_it_was_verified_stays_where_it_is(
+async def test_charges_damaged_since_they_were_verified_are_not_archived(
     billing: Billing, connection: asyncpg.Connection, damage: str
 ) -> None:
     await billing.run()
@@ -246,13 +246,11 @@ async def test_an_archived_cycle_is_refunded_once(
     await two_months(billing)
     await archived(billing, MARCH)
     cycle = await connection.fetchval("select id from vps_billing_cycles_archive where billing_run_id = 1")
-    balance = await billing.balance(organization.wallet_id)
     refund = await refunds.refund_cycle(connection, cycle, **OPERATOR)
     assert (refund.cycles, refund.hours, refund.amount) == (1, 3, Decimal("0.03"))
     assert await refunds.refund_cycle(connection, cycle, **OPERATOR) == refunds.Refund()
     assert await refunds.refund_run(connection, 1, **OPERATOR) == refunds.Refund()
     assert (await refunds.refund_run(connection, 2, **OPERATOR)).cycles == 1
-    assert balance is not None
     assert await billing.balance(organization.wallet_id) == Decimal(100) - Decimal("0.02")
     assert "refund" in await statement_of(connection, organization, MARCH)
     await billing.run()
@@ -295,7 +293,7 @@ async def test_archived_hours_are_never_charged_again(
 
 
 async def test_a_charge_that_waits_for_the_archive_is_refused_all_the_same(
-    billing: Billing, database_url: str, connection: asyncpg.Connection, instance: UUID
+    billing: Billing, connection: asyncpg.Connection, instance: UUID
 ) -> None:
     """The moment between the two tables: the row is gone from the one, and not yet to be seen in the other."""
     await billing.run()
@@ -306,46 +304,24 @@ async def test_a_charge_that_waits_for_the_archive_is_refused_all_the_same(
     await connection.execute("set session_replication_role = replica")
     await connection.execute("update vps_instances set last_billed_at = null where id = $1", instance)
     await connection.execute("reset session_replication_role")
-    async with (
-        time_limit("the run did not end"),
-        asyncio.TaskGroup() as group,
-        in_the_way(
-            database_url,
-            "select archive_charges($1, 1, 9999, 0, $2, '00000000-0000-0000-0000-000000000000', $1, 10)",
-            FEBRUARY.begin,
-            JANUARY.begin,
-        ),
-    ):
-        running = group.create_task(billing.run())
-        await sessions_waiting(connection, 1)
+    async with kept_waiting(billing, billing.run(), ARCHIVE, FEBRUARY.begin, JANUARY.begin) as running:
+        pass
     assert {"problem": "mark_set_back", "count": 1} in running.result().problems
     assert await count(connection, "vps_billing_cycles_archive") == 1
     assert await count(connection, "vps_billing_cycles") == 0
 
 
 @pytest.mark.usefixtures("instance")
-async def test_a_refund_waits_until_its_cycle_has_arrived(
-    billing: Billing, database_url: str, connection: asyncpg.Connection, pool: db.Pool
-) -> None:
+async def test_a_refund_waits_until_its_cycle_has_arrived(billing: Billing) -> None:
     run = await billing.run()
     await verified(billing)
 
     async def refund() -> refunds.Refund:
-        async with pool.acquire() as session:
+        async with billing.pool.acquire() as session:
             return await refunds.refund_run(session, run.run_id, **OPERATOR)
 
-    async with (
-        time_limit("the refund did not end"),
-        asyncio.TaskGroup() as group,
-        in_the_way(
-            database_url,
-            "select archive_charges($2, 1, 9999, 0, $1, '00000000-0000-0000-0000-000000000000', $2, 10)",
-            JANUARY.begin,
-            FEBRUARY.begin,
-        ),
-    ):
-        task = group.create_task(refund())
-        await sessions_waiting(connection, 1)
+    async with kept_waiting(billing, refund(), ARCHIVE, FEBRUARY.begin, JANUARY.begin) as task:
+        pass
     assert task.result().cycles == 1
     assert await billing.verify() == []
 
@@ -373,7 +349,7 @@ async def test_archiving_goes_on_beside_billing_and_after_an_interruption(
 
 
 @pytest.mark.usefixtures("instance")
-async def test_whoever_holds_the_tables_for_long_makes_it_give_up(
+async def test_archiving_gives_up_when_the_tables_stay_locked(
     billing: Billing, database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("containerstacks_shared.billing.move_money._LOCK_WAIT_MAX", "100ms")

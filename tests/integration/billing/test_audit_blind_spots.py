@@ -47,36 +47,32 @@ async def test_a_wallet_that_is_gone_with_its_money(
     ]
 
 
-async def test_hours_of_a_deleted_instance_written_off_while_its_organization_is_there(
-    lived_in: Billing, connection: asyncpg.Connection
+@pytest.mark.parametrize(
+    ("damage", "check"),
+    [
+        pytest.param(
+            "update deleted_vps_instances set written_off_at = clock_now() returning id",
+            "written_off_by_nobody",
+            id="hours of a deleted instance, written off while its organization is there",
+        ),
+        pytest.param(
+            "update vps_debts set written_off_at = clock_now() returning vps_instance_id",
+            "written_off_by_nobody",
+            id="a debt, written off while its organization is there",
+        ),
+        pytest.param(
+            "update payment_transactions set organization_id = (select id from organizations where slug = 'poor')"
+            " where payment_method = 'wallet_credit' returning id",
+            "transactions_of_another_organization",
+            id="a credit in the books of another organization",
+        ),
+    ],
+)
+async def test_a_change_that_nobody_decided_is_named(
+    lived_in: Billing, connection: asyncpg.Connection, damage: str, check: str
 ) -> None:
-    await connection.execute("update deleted_vps_instances set written_off_at = clock_now()")
-    (instance,) = await connection.fetch("select id from deleted_vps_instances")
-    assert [(finding.check, finding.key) for finding in await lived_in.verify()] == [
-        ("written_off_by_nobody", str(instance["id"]))
-    ]
-
-
-async def test_a_debt_written_off_while_its_organization_is_there(
-    lived_in: Billing, connection: asyncpg.Connection
-) -> None:
-    await connection.execute("update vps_debts set written_off_at = clock_now()")
-    (debt,) = await connection.fetch("select vps_instance_id from vps_debts")
-    assert [(finding.check, finding.key) for finding in await lived_in.verify()] == [
-        ("written_off_by_nobody", str(debt["vps_instance_id"]))
-    ]
-
-
-async def test_a_credit_in_another_organizations_books(
-    lived_in: Billing, connection: asyncpg.Connection
-) -> None:
-    credit = await connection.fetchval(
-        "update payment_transactions set organization_id = (select id from organizations where slug = 'poor')"
-        " where payment_method = 'wallet_credit' returning id"
-    )
-    assert [(finding.check, finding.key) for finding in await lived_in.verify()] == [
-        ("transactions_of_another_organization", str(credit))
-    ]
+    ((key,),) = await connection.fetch(damage)
+    assert [(finding.check, finding.key) for finding in await lived_in.verify()] == [(check, str(key))]
 
 
 async def test_an_instance_and_its_tombstone_both_gone(

@@ -23,7 +23,7 @@ from containerstacks_shared.core.errors import (
 from containerstacks_shared.database import db
 from containerstacks_shared.database.locks import Leadership, Role
 from support import fleet
-from support.billing import Billing, another_session, in_the_way
+from support.billing import Billing, another_session, in_the_way, kept_waiting
 from support.fleet import Organization, Plan
 from support.waiting import LIMIT_SECONDS, eventually, session_waiting_for, time_limit
 
@@ -108,16 +108,10 @@ async def test_two_charges_without_any_run_lock_bill_each_hour_once(
 
 
 async def test_a_leader_replaced_before_its_first_batch_writes_nothing(
-    billing: Billing, database_url: str, connection: asyncpg.Connection, plan: Plan
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     ((organization, instance),) = await organizations_in_order(connection, plan, count=1)
-    async with (
-        time_limit("the run did not end"),
-        asyncio.TaskGroup() as group,
-        in_the_way(database_url, LOCK_WORK) as obstacle,
-    ):
-        run = group.create_task(_lost(billing))
-        await session_waiting_for(connection, obstacle.get_server_pid())
+    async with kept_waiting(billing, _lost(billing), LOCK_WORK) as run:
         await connection.execute("update leaderships set term = term + 1 where role = 'billing_run'")
     assert "led billing_run in term 1; now" in run.result()
     assert await billing.hours_billed(instance) == 0
@@ -186,7 +180,7 @@ async def test_a_paused_billing_does_not_begin(
 
 
 async def test_a_pause_in_the_middle_of_a_run_ends_it_after_the_batch_in_hand(
-    billing: Billing, database_url: str, connection: asyncpg.Connection, plan: Plan
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     fleets = await organizations_in_order(connection, plan, count=2)
 
@@ -194,13 +188,7 @@ async def test_a_pause_in_the_middle_of_a_run_ends_it_after_the_batch_in_hand(
         with pytest.raises(BillingPaused):
             await billing.run(batch_size=1, concurrency=1)
 
-    async with (
-        time_limit("the run did not end"),
-        asyncio.TaskGroup() as group,
-        in_the_way(database_url, LOCK_WALLET, fleets[0][0].wallet_id) as obstacle,
-    ):
-        group.create_task(interrupted())
-        await session_waiting_for(connection, obstacle.get_server_pid())
+    async with kept_waiting(billing, interrupted(), LOCK_WALLET, fleets[0][0].wallet_id):
         await control.pause(connection, reason="stop", author="alice")
     assert [await billing.hours_billed(instance) for _, instance in fleets] == [2, 0]
     run = await billing.last_run()
@@ -208,22 +196,21 @@ async def test_a_pause_in_the_middle_of_a_run_ends_it_after_the_batch_in_hand(
 
 
 async def test_stopping_a_run_ends_it_after_the_batch_in_hand(
-    billing: Billing, database_url: str, connection: asyncpg.Connection, plan: Plan
+    billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     fleets = await organizations_in_order(connection, plan, count=2)
     stop = asyncio.Event()
-    async with (
-        time_limit("the run did not end"),
-        asyncio.TaskGroup() as group,
-        in_the_way(database_url, LOCK_WALLET, fleets[0][0].wallet_id) as obstacle,
-    ):
-        running = group.create_task(billing.run(batch_size=1, concurrency=1, stop=stop))
-        await session_waiting_for(connection, obstacle.get_server_pid())
+    run = billing.run(batch_size=1, concurrency=1, stop=stop)
+    async with kept_waiting(billing, run, LOCK_WALLET, fleets[0][0].wallet_id) as running:
         stop.set()
     assert running.result().status == "interrupted"
     assert [await billing.hours_billed(instance) for _, instance in fleets] == [2, 0]
-    run = await billing.last_run()
-    assert (run["status"], run["instances_billed"], run["error_message"]) == ("interrupted", 1, None)
+    stopped = await billing.last_run()
+    assert (stopped["status"], stopped["instances_billed"], stopped["error_message"]) == (
+        "interrupted",
+        1,
+        None,
+    )
     assert (await billing.run()).charged.instances_billed == 1
 
 
@@ -326,7 +313,10 @@ async def test_billing_begins_while_the_application_uses_its_tables(
 ) -> None:
     ((organization, instance),) = await organizations_in_order(connection, plan, count=1)
     async with another_session(database_url) as application, application.transaction():
-        await application.execute("select * from wallets, vps_instances, vps_plans, organizations")
+        await application.execute(
+            "select count(*) from wallets, vps_instances, vps_plans, organizations, vps_billing_cycles,"
+            " payment_transactions"
+        )
         await application.execute("update organizations set name = 'Renamed' where id = $1", organization.id)
         async with asyncio.timeout(LIMIT_SECONDS):
             await billing.run()

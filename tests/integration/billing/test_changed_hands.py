@@ -68,7 +68,7 @@ async def test_a_wallet_that_is_handed_over_leaves_the_books_of_the_one_and_open
     assert [finding.check for finding in await billing.verify()] == ["unexplained_entries"]
 
 
-async def test_a_statement_names_an_instance_that_belongs_to_somebody_else_by_now(
+async def test_a_statement_names_an_instance_that_has_since_moved_to_another_organization(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
     other = await fleet.add_organization(connection)

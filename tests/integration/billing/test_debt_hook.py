@@ -103,7 +103,7 @@ def hold(tmp_path: Path) -> Hold:
     return Hold(tmp_path / "begun", tmp_path / "go-on")
 
 
-async def test_a_debt_is_told_when_it_is_older_than_the_grace_and_when_it_is_settled(
+async def test_a_debt_is_reported_when_it_is_older_than_the_grace_and_when_it_is_settled(
     billing: Billing, connection: asyncpg.Connection, debtor: Debtor
 ) -> None:
     instance = await fleet.add_instance(connection, debtor.organization, debtor.plan, hours_due=2)
@@ -141,7 +141,7 @@ async def test_a_debt_is_told_when_it_is_older_than_the_grace_and_when_it_is_set
     }
 
 
-async def test_several_processes_and_restarts_tell_each_debt_once(billing: Billing, debtor: Debtor) -> None:
+async def test_several_processes_and_restarts_report_each_debt_once(billing: Billing, debtor: Debtor) -> None:
     await debtor.go_overdue(instances=12)
     async with debtor.hook(processes=3):
         await debtor.await_outcomes(*["delivered"] * 12)
@@ -154,7 +154,7 @@ async def test_several_processes_and_restarts_tell_each_debt_once(billing: Billi
     assert len(instances) == len(set(instances)) == 24
 
 
-async def test_a_webhook_is_told_too_with_a_key_to_know_a_repetition_by(debtor: Debtor) -> None:
+async def test_a_webhook_gets_each_notice_with_an_idempotency_key(debtor: Debtor) -> None:
     await debtor.go_overdue()
     async with webhook() as receiver:
         command = debtor.command.setting
@@ -210,7 +210,7 @@ async def test_a_receiver_that_never_answers_well_is_given_up_in_the_end(
         await debtor.await_outcomes("given_up", "delivered")
 
 
-async def test_a_debt_that_is_settled_before_anybody_was_told_is_not_told_of(
+async def test_a_debt_that_is_settled_before_it_was_reported_is_not_reported(
     billing: Billing, connection: asyncpg.Connection, debtor: Debtor
 ) -> None:
     await debtor.go_overdue()
@@ -226,7 +226,9 @@ async def test_a_debt_that_is_settled_before_anybody_was_told_is_not_told_of(
     assert debtor.command.told[0]["organizationId"] != str(debtor.organization.id)
 
 
-async def test_an_alarm_that_could_not_be_given_is_withdrawn_but_its_end_is_told(debtor: Debtor) -> None:
+async def test_a_notice_that_could_not_be_delivered_is_withdrawn_but_the_settlement_is_delivered(
+    debtor: Debtor,
+) -> None:
     debtor.command.refuse()
     await debtor.go_overdue()
     async with debtor.hook():
@@ -287,15 +289,17 @@ async def test_no_transaction_is_open_while_a_receiver_is_called(
 
 async def test_a_stop_waits_for_the_call_in_hand_and_its_record(debtor: Debtor, hold: Hold) -> None:
     await debtor.go_overdue()
+    stopping = asyncio.Event()
 
     async def run_and_stop() -> None:
         async with debtor.hook(debt_hook_command=hold.setting):
             await eventually(hold.begun.exists)
+            stopping.set()
 
-    stopping = asyncio.create_task(run_and_stop())
-    await eventually(hold.begun.exists)
+    running_and_stopping = asyncio.create_task(run_and_stop())
+    await stopping.wait()
     hold.go_on.touch()
-    await stopping
+    await running_and_stopping
     assert await debtor.outcomes() == ["delivered"]
 
 

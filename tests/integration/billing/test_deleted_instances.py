@@ -178,27 +178,6 @@ async def test_an_instance_inserted_again_under_its_id_goes_on_where_it_was_bill
     assert await billing.verify() == []
 
 
-async def test_an_instance_restored_from_an_old_backup_is_never_charged_twice(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
-    other = await fleet.add_organization(connection)
-    await fleet.add_instance(connection, other, plan, hours_due=2)
-    await connection.execute(
-        "create temporary table kept as select * from vps_instances where id = $1", instance
-    )
-    await billing.run()
-    await connection.execute(DELETE_INSTANCE, instance)
-    await connection.execute("insert into vps_instances select * from kept")
-    await billing.pass_hours(3)
-    summary = await billing.run()
-    # Its hours were charged already: it waits, and nobody else does.
-    assert {"problem": "mark_set_back", "count": 1} in summary.problems
-    assert summary.charged.instances_billed == 1
-    assert await billing.hours_billed(instance) == 2
-    assert await billing.balance(organization.wallet_id) == Decimal("99.98")
-
-
 async def test_instances_billed_until_impossible_moments_can_still_be_deleted(
     connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:

@@ -40,7 +40,7 @@ async def test_no_version_charges_while_a_biller_of_ours_is_alive(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_every_version_charges_what_is_due_when_none_of_ours_is_alive(
+async def test_every_version_charges_what_is_due_when_no_biller_of_ours_is_alive(
     billing: Billing, organization: Organization, odd_plan: Plan, version: Version
 ) -> None:
     instance = await fleet.add_instance(billing.connection, organization, odd_plan, hours_due=3)
@@ -202,7 +202,7 @@ async def test_an_hour_charged_too_early_is_given_back(
     await assert_sound(billing, hours={instance: 2})
 
 
-async def test_a_failure_of_its_own_stays_on_record_while_none_of_ours_is_alive(
+async def test_the_applications_failed_cycle_stays_on_record_while_no_biller_of_ours_is_alive(
     billing: Billing, plan: Plan
 ) -> None:
     poor = await fleet.add_organization(billing.connection, balance="0")
@@ -219,7 +219,7 @@ async def test_a_failure_of_its_own_stays_on_record_while_none_of_ours_is_alive(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_a_charge_in_flight_when_ours_bills_is_given_back(
+async def test_a_charge_in_flight_when_our_biller_bills_is_given_back(
     billing: Billing, organization: Organization, odd_plan: Plan, version: Version
 ) -> None:
     instance = await fleet.add_instance(billing.connection, organization, odd_plan, hours_due=3)
@@ -238,7 +238,7 @@ async def test_a_charge_in_flight_when_ours_bills_is_given_back(
     await assert_sound(billing)
 
 
-async def test_a_charge_in_flight_is_given_back_where_ours_could_bill_only_a_part(
+async def test_a_charge_in_flight_is_given_back_where_our_biller_could_bill_only_a_part(
     billing: Billing, plan: Plan
 ) -> None:
     poor = await fleet.add_organization(billing.connection, balance="0.04")
@@ -251,7 +251,7 @@ async def test_a_charge_in_flight_is_given_back_where_ours_could_bill_only_a_par
     await assert_sound(billing, hours={instance: 3})
 
 
-async def test_equal_labels_are_told_apart_by_their_cycles(
+async def test_instances_with_equal_labels_are_distinguished_by_their_cycles(
     billing: Billing, organization: Organization, plan: Plan
 ) -> None:
     twins = [
@@ -319,7 +319,7 @@ async def test_a_mark_cut_to_milliseconds_does_not_replace_ours(
     await assert_sound(billing, hours={instance: 1})
 
 
-async def test_a_mark_that_nobody_of_ours_made_may_be_moved_back(
+async def test_a_mark_that_our_billers_did_not_make_may_be_moved_back(
     billing: Billing, organization: Organization, plan: Plan
 ) -> None:
     moment = await billing.connection.fetchval("select now()")
@@ -332,7 +332,7 @@ async def test_a_mark_that_nobody_of_ours_made_may_be_moved_back(
     ) == moment - timedelta(hours=1)
 
 
-async def test_the_applications_own_role_needs_no_right_of_ours(
+async def test_the_applications_own_role_needs_no_further_privilege(
     billing: Billing, organization: Organization, plan: Plan
 ) -> None:
     await fleet.add_instance(billing.connection, organization, plan, hours_due=1)

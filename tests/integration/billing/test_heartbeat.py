@@ -96,7 +96,7 @@ async def test_while_another_of_ours_is_active_the_heartbeat_stays_fresh(
         assert await newest_heartbeat(billing) is None
 
 
-async def test_while_somebody_stands_by_the_heartbeat_stays_and_the_standby_hands_back(
+async def test_while_a_standby_waits_the_heartbeat_stays_and_the_standby_hands_back(
     billing: Billing,
 ) -> None:
     async with Leadership(billing.dsn, Role.BUILTIN_STANDBY, service="tests") as standby:

@@ -16,7 +16,7 @@ import asyncpg
 import pytest
 
 from containerstacks_shared.billing.charge import charge_organizations
-from containerstacks_shared.billing.credits import credit_wallet
+from containerstacks_shared.billing.credits import Credit, credit_wallet
 from containerstacks_shared.billing.refunds import refund_cycle
 from containerstacks_shared.core.errors import ContainerStacksError
 from support import fleet
@@ -93,9 +93,9 @@ async def test_append_only(lived_in: Billing, connection: asyncpg.Connection) ->
 
 
 async def test_duplicate_submission_is_a_no_op(billing: Billing, organization: Organization) -> None:
-    assert await credit(billing, organization, "payment-1")
+    assert await billing.credit(organization, "5") == Credit(written=True, balance=Decimal(105))
     before = await billing.everything()
-    assert not await credit(billing, organization, "payment-1")
+    assert await billing.credit(organization, "5.00") == Credit(written=False, balance=Decimal(105))
     assert await billing.everything() == before
 
 

@@ -56,7 +56,9 @@ async def test_top_ups_at_once_all_arrive(billing: Billing, organization: Organi
     await assert_sound(billing)
 
 
-async def test_a_rounding_is_mended_and_nobodys_alarm(billing: Billing, organization: Organization) -> None:
+async def test_a_rounding_by_the_application_is_corrected_without_a_finding(
+    billing: Billing, organization: Organization
+) -> None:
     await OriginalBiller(billing.dsn).deduct(organization.id, 0.0411, "VPS Creation - web (Initial Hour)")
     assert await billing.balance(organization.wallet_id) == Decimal("99.9589")
     assert await interventions(billing.connection, "mended") == []
@@ -110,7 +112,7 @@ async def test_a_wallet_that_happens_to_hold_what_was_written_elsewhere_is_left_
     await assert_sound(billing)
 
 
-async def test_what_nobody_explains_stays_red(billing: Billing, organization: Organization) -> None:
+async def test_an_unexplained_movement_stays_a_finding(billing: Billing, organization: Organization) -> None:
     connection = billing.connection
     await connection.execute("update wallets set balance = balance + 1")
     # A payment of another amount, and one that means another balance, explain nothing.

@@ -1,6 +1,8 @@
 """Marks that somebody moved: no hour is charged twice, and the neighbours of such an instance are billed."""
 
 from datetime import timedelta
+from decimal import Decimal
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -16,20 +18,25 @@ COPY = (
 )
 
 
+async def billed_pair(
+    billing: Billing, organization: Organization, plan: Plan, *, hours_due: int
+) -> tuple[UUID, UUID]:
+    instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=hours_due)
+    return instance, await billing.bill_instance(organization, plan, hours_due=hours_due)
+
+
 async def test_a_row_that_comes_again_without_its_mark_waits_and_its_neighbours_are_billed(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
-    instance, neighbour = [
-        await fleet.add_instance(connection, organization, plan, hours_due=2) for _ in range(2)
-    ]
-    await billing.run()
+    instance, neighbour = await billed_pair(billing, organization, plan, hours_due=2)
     await connection.execute("delete from vps_instances where id = $1", instance)
     await connection.execute(COPY, instance)
     await billing.pass_hours(1)
     summary = await billing.run()
-    assert summary.status == "succeeded"
+    assert (summary.status, summary.charged.instances_billed) == ("succeeded", 1)
     assert {"problem": "mark_set_back", "count": 1} in summary.problems
     assert [await billing.hours_billed(i) for i in (instance, neighbour)] == [2, 3]
+    assert await fleet.balance_of(connection, organization) == Decimal("99.95")
     # verify names it and says until when it was charged; set right, it goes on from there.
     assert {finding.key for finding in await billing.verify()} == {str(instance)}
     await connection.execute(
@@ -51,10 +58,7 @@ async def test_a_mark_that_is_set_back_charges_no_overlapping_hour(
     *,
     is_deleted: bool,
 ) -> None:
-    instance, neighbour = [
-        await fleet.add_instance(connection, organization, plan, hours_due=3) for _ in range(2)
-    ]
-    await billing.run()
+    instance, neighbour = await billed_pair(billing, organization, plan, hours_due=3)
     # By hand, past the guard that keeps marks.
     await connection.execute("set containerstacks.guard = 'off'")
     await connection.execute(
@@ -71,12 +75,9 @@ async def test_a_mark_that_is_set_back_charges_no_overlapping_hour(
 
 
 async def test_a_mark_that_was_set_back_past_the_triggers_stops_nobody_else(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+    billing: Billing, organization: Organization, plan: Plan
 ) -> None:
-    instance, neighbour = [
-        await fleet.add_instance(connection, organization, plan, hours_due=3) for _ in range(2)
-    ]
-    await billing.run()
+    instance, neighbour = await billed_pair(billing, organization, plan, hours_due=3)
     async with another_session(billing.dsn) as session:
         await session.execute("set session_replication_role = replica")
         await session.execute("update vps_instances set last_billed_at = null where id = $1", instance)

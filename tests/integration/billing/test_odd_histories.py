@@ -16,7 +16,7 @@ from support.fleet import Organization, Plan
 RATE = Decimal("0.01")
 
 
-async def test_a_plan_that_is_deleted_and_made_anew_in_one_transaction_costs_what_it_says_then(
+async def test_a_plan_that_is_deleted_and_recreated_in_one_transaction_costs_its_new_price(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
     instance = await billing.bill_instance(organization, plan, hours_due=1)

@@ -46,7 +46,7 @@ async def instance(billing: Billing, organization: Organization, plan: Plan) -> 
     return await billing.bill_instance(organization, plan, hours_due=1)
 
 
-async def test_a_typing_error_holds_its_plan_and_nobody_else(
+async def test_a_typing_error_holds_its_plan_and_no_other(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan, instance: UUID
 ) -> None:
     other = await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
@@ -62,7 +62,7 @@ async def test_a_typing_error_holds_its_plan_and_nobody_else(
     assert "more than 10 times" in held.reason
 
 
-async def test_a_plan_that_was_deleted_and_made_anew_is_measured_by_what_the_one_before_charged(
+async def test_a_recreated_plan_is_compared_with_what_its_predecessor_charged(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
     instance = await fleet.add_instance(connection, organization, plan.provider_plan_id, hours_due=1)
@@ -106,7 +106,7 @@ async def test_a_corrected_price_ends_the_hold_and_its_hours_cost_what_corrects_
     assert await billing.verify() == []
 
 
-async def test_a_typing_error_that_no_run_saw_in_force_is_charged_to_nobody(
+async def test_a_typing_error_that_no_run_saw_in_force_is_never_charged(
     billing: Billing, connection: asyncpg.Connection, plan: Plan, instance: UUID
 ) -> None:
     await set_price(connection, plan, TYPO)

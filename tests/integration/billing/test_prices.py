@@ -90,7 +90,7 @@ async def test_touching_a_plan_row_moves_no_rate(
 
 
 @pytest.mark.parametrize("by", ["id", "provider id"])
-async def test_a_withdrawn_plan_goes_on_billing_those_who_have_it(
+async def test_a_withdrawn_plan_is_still_billed_where_it_is_used(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, by: str
 ) -> None:
     plan = await fleet.add_plan(connection, active=False)
@@ -137,7 +137,7 @@ async def test_a_plan_without_a_price_costs_the_fallback_and_is_reported(
     assert [cycle["hourly_rate"] for cycle in await billing.cycles(instance)] == [FALLBACK]
 
 
-async def test_a_negative_price_pays_nothing_out_is_reported_and_stops_nobody(
+async def test_a_negative_price_pays_nothing_out_is_reported_and_stops_no_other_billing(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
     negative = await fleet.add_plan(connection, base_price="-7.30", markup_price="0")

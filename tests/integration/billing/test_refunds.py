@@ -230,7 +230,7 @@ async def test_a_refund_settles_debts_like_any_money_that_comes_in(
     assert await billing.verify() == []
 
 
-async def test_cycles_that_nobody_paid_to_us_are_refused(
+async def test_cycles_that_were_not_paid_or_not_ours_are_not_refunded(
     billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
 ) -> None:
     with pytest.raises(NotFound, match="there is no billing cycle"):

@@ -251,7 +251,7 @@ async def test_no_text_opens_as_a_formula(
 @pytest.mark.parametrize(
     "text", ["2031", "2031-13", "2031-3", "03-2031", "2031-03-01", "9999-12", "", "٢٠٣١-٠٣"]
 )
-def test_what_is_no_month_is_refused(text: str) -> None:
+def test_a_malformed_month_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a month"):
         Month.parse(text)
 

@@ -52,23 +52,6 @@ async def test_a_credit_is_a_transaction_in_the_originals_form_with_its_ledger_e
     assert await billing.verify() == []
 
 
-async def test_the_same_reference_again_changes_nothing(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization
-) -> None:
-    await billing.credit(organization, "5")
-    before = await billing.everything()
-    again = await billing.credit(organization, "5.00")
-    assert again == Credit(written=False, balance=Decimal(105))
-    assert await billing.everything() == before
-    assert await connection.fetchval("select count(*) from payment_transactions") == 1
-
-
-async def test_many_references_at_once_are_all_credited(billing: Billing, organization: Organization) -> None:
-    await credit_at_once(billing, organization, [f"payment-{number}" for number in range(8)])
-    assert await billing.balance(organization.wallet_id) == Decimal(140)
-    assert await billing.verify() == []
-
-
 @pytest.mark.parametrize("references", [["payment-1"] * 6, [f"payment-{number}" for number in range(6)]])
 async def test_an_organization_without_wallet_gets_one_however_many_credit_it_at_once(
     billing: Billing, connection: asyncpg.Connection, references: list[str]

@@ -50,7 +50,7 @@ async def test_a_second_wallet_does_not_help_out_when_the_oldest_is_empty(
     assert await billing.balance(second) == Decimal(5)
 
 
-async def test_wallets_of_one_moment_are_told_apart_by_their_ids(
+async def test_of_wallets_created_at_the_same_moment_the_lowest_id_pays(
     billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     organization = await fleet.add_organization(connection, balance=None)
@@ -68,7 +68,7 @@ async def test_wallets_of_one_moment_are_told_apart_by_their_ids(
 
 
 @pytest.mark.parametrize("currency", [None, "EUR"])
-async def test_an_organization_without_a_usd_wallet_is_reported_and_stops_nobody(
+async def test_an_organization_without_a_usd_wallet_is_reported_and_stops_no_other(
     billing: Billing,
     connection: asyncpg.Connection,
     organization: Organization,
@@ -323,7 +323,7 @@ async def test_an_organization_that_owes_a_million_hours_is_billed_at_once_as_fa
 
 
 @pytest.mark.parametrize("is_deleted", [False, True])
-async def test_hours_that_wait_since_before_any_date_of_ours_are_told(
+async def test_hours_due_since_before_the_first_representable_date_are_reported(
     billing: Billing, connection: asyncpg.Connection, plan: Plan, *, is_deleted: bool
 ) -> None:
     organization = await fleet.add_organization(connection, balance=None)
