@@ -72,7 +72,7 @@ async def test_a_pool_without_startup_settings_works_for_a_pooler(database_url: 
     ],
     ids=["no such database", "no such server"],
 )
-async def test_an_unreachable_database_is_told_in_one_line_without_the_password(
+async def test_an_unreachable_database_is_reported_in_one_line_without_the_password(
     database_url: str, change: dict[str, object], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(db, "_START_PATIENCE_SECONDS", 0.0)
@@ -170,7 +170,7 @@ async def test_a_time_limit_ends_a_session_that_does_not_answer(
 
 
 @pytest.mark.parametrize("in_transaction", [True, False])
-async def test_work_that_is_cancelled_while_nobody_answers_stays_cancelled(
+async def test_work_that_is_cancelled_while_the_server_does_not_answer_stays_cancelled(
     proxy: DarkProxy, pool_through_proxy: db.Pool, *, in_transaction: bool
 ) -> None:
     dark = proxy.go_dark_at(b"SELECT 1")
@@ -194,7 +194,7 @@ async def test_a_statement_that_outlasts_a_limit_is_cancelled_on_the_server_too(
     assert pool.get_size() == 1
 
 
-async def test_whoever_gets_no_session_in_time_is_told_which_limit_it_was(
+async def test_waiting_too_long_for_a_session_is_refused_with_the_limit(
     pool: db.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bounded_pool, "CONNECTION_SECONDS_MAX", 0.05)
@@ -208,7 +208,7 @@ async def test_whoever_gets_no_session_in_time_is_told_which_limit_it_was(
         assert await connection.fetchval("select 1") == 1
 
 
-async def test_whoever_asked_for_too_long_is_told_which_limit_it_was(pool: db.Pool) -> None:
+async def test_a_query_that_takes_too_long_is_refused_with_its_limit(pool: db.Pool) -> None:
     with pytest.raises(DatabaseSlow, match=r"did not answer within 0\.1 s"):
         async with bounded_pool.lend(pool, within=0.1) as borrowed, borrowed.transaction():
             await borrowed.execute("select pg_sleep(60)")

@@ -49,7 +49,7 @@ async def test_equal_hints_fold_and_only_subscribed_channels_are_heard(
     assert await everything.wait(0) == frozenset()
 
 
-async def test_an_unsubscribed_listener_is_not_told(
+async def test_an_unsubscribed_listener_gets_no_hints(
     listener: Listener, connection: asyncpg.Connection
 ) -> None:
     gone, here = listener.subscribe(), listener.subscribe()

@@ -162,7 +162,7 @@ def test_a_signal_while_still_connecting_ends_the_process_cleanly() -> None:
     assert closed == ["endless"]
 
 
-def test_a_busy_port_is_told_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_busy_port_is_reported_in_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     touched: list[str] = []
 
     async def database(_app: web.Application) -> AsyncIterator[None]:
@@ -184,7 +184,9 @@ def test_a_busy_port_is_told_in_one_line(capfd: pytest.CaptureFixture[str]) -> N
     ("host", "words"),
     [("192.0.2.1", "is not an address of this machine"), ("nowhere.invalid", "is not a known name")],
 )
-def test_a_wrong_host_is_told_in_one_line(host: str, words: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_host_is_reported_in_one_line(
+    host: str, words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     spec = service()
     spec.host = host
     assert exit_code_of(spec) == 1

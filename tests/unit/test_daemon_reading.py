@@ -26,11 +26,11 @@ RUNNING = DaemonStatus(
 READING = DaemonReading(RUNNING, warns_in=timedelta(minutes=30))
 
 
-def test_for_ten_seconds_it_stays_as_it_was_read() -> None:
+def test_a_reading_of_the_daemon_holds_for_ten_seconds() -> None:
     assert READING.after(STALE_AFTER) == RUNNING
 
 
-def test_then_nobody_is_known_to_be_alive_and_what_happened_stays() -> None:
+def test_after_ten_seconds_no_biller_is_known_to_be_alive_and_the_last_run_stays() -> None:
     later = READING.after(STALE_AFTER + SECOND)
     assert later == RUNNING.model_copy(
         update={
@@ -56,7 +56,7 @@ def test_a_success_grows_too_old(warns_in: timedelta | None, age: timedelta, war
     assert DaemonReading(RUNNING, warns_in).after(age).warning_threshold_exceeded is warns
 
 
-def test_nobody_takes_over_for_ever() -> None:
+def test_switching_over_ends_after_ten_seconds() -> None:
     between = RUNNING.model_copy(update={"active_biller": ActiveBiller.NONE, "switching_over": True})
     assert DaemonReading(between).after(STALE_AFTER).switching_over
     assert not DaemonReading(between).after(STALE_AFTER + SECOND).switching_over

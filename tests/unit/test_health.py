@@ -127,7 +127,7 @@ FACTS = [pytest.param(facts, kinds, id=name) for name, facts, kinds in CASES]
 
 
 @pytest.mark.parametrize(("facts", "kinds"), FACTS)
-def test_what_holds(facts: Facts, kinds: set[Kind]) -> None:
+def test_the_conditions_that_hold_are_found(facts: Facts, kinds: set[Kind]) -> None:
     assert {condition.kind for condition in health.find(facts)} == kinds
 
 

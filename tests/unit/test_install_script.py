@@ -12,13 +12,13 @@ def install(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
 
 
-def test_what_works_is_one_line(tmp_path: Path) -> None:
+def test_a_successful_installation_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "nothing.txt").touch()
     done = install("--no-index", "-r", str(tmp_path / "nothing.txt"))
     assert (done.returncode, done.stdout, done.stderr) == (0, "things: done\n", "")
 
 
-def test_what_fails_says_what_pip_said() -> None:
+def test_a_failed_installation_shows_the_output_of_pip() -> None:
     failed = install("--no-index", "no-such-thing")
     assert failed.returncode != 0
     assert failed.stdout == "things: failed\n"

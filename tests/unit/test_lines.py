@@ -8,7 +8,7 @@ from containerstacks_shared.core.lines import parse_line
 
 
 @given(st.text(max_size=20))
-def test_what_is_taken_is_one_line_that_can_be_shown(text: str) -> None:
+def test_an_accepted_line_is_one_printable_line(text: str) -> None:
     try:
         line = parse_line(text, characters_max=10)
     except ValueError:

@@ -63,7 +63,7 @@ def test_bcrypt_looks_at_seventy_two_bytes_as_it_always_did() -> None:
         "5f4dcc3b5aa765d61d8327deb882cf99",
     ],
 )
-def test_what_is_no_hash_never_matches(stored: str | None) -> None:
+def test_a_malformed_hash_never_matches(stored: str | None) -> None:
     refused = verify_password("password", stored)
     assert (refused.matches, refused.stronger_hash) == (False, None)
 

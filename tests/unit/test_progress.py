@@ -20,7 +20,7 @@ EIGHT = datetime(2026, 3, 1, 8, tzinfo=UTC)
         (EIGHT, False, True, True),
     ],
 )
-def test_what_is_stalled_needs_a_reason(
+def test_a_stall_without_a_pause_or_a_run_is_unhealthy(
     stalled_since: datetime | None, *, paused: bool, run_is_under_way: bool, healthy: bool
 ) -> None:
     progress = Progress(

@@ -32,7 +32,7 @@ def test_the_watchdog_is_fed_when_it_is_ours(environment: dict[str, str], watchd
     assert manager.watchdog == watchdog
 
 
-def test_without_a_service_manager_there_is_nobody_to_tell() -> None:
+def test_without_a_notify_socket_there_is_no_service_manager() -> None:
     assert ServiceManager.from_environment({"WATCHDOG_USEC": "30000000"}) is None
     assert ServiceManager.from_environment({"NOTIFY_SOCKET": ""}) is None
 

@@ -167,7 +167,7 @@ def test_a_wrong_value_is_one_line_that_names_the_variable_and_never_a_secret(
     assert "sesame" not in line
 
 
-def test_every_problem_is_told_at_once(environment: pytest.MonkeyPatch) -> None:
+def test_all_wrong_settings_are_reported_at_once(environment: pytest.MonkeyPatch) -> None:
     environment.setenv("PORT", "abc")
     environment.delenv("DATABASE_URL")
     with pytest.raises(ConfigurationError) as refused:
@@ -198,7 +198,7 @@ def test_a_secret_file_that_cannot_be_read_is_named(environment: pytest.MonkeyPa
         load_settings(ExampleSettings)
 
 
-def test_what_is_no_secret_has_no_file(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_only_secrets_may_be_given_as_files(environment: pytest.MonkeyPatch, tmp_path: Path) -> None:
     environment.setenv("PORT_FILE", str(tmp_path / "missing"))
     assert load_settings(ExampleSettings).port == 8080
 

@@ -50,7 +50,7 @@ def test_traces_are_asked_for_by_somewhere_to_send_them(
         ),
     ],
 )
-def test_what_makes_no_sense_is_refused(environment: dict[str, str], line: str) -> None:
+def test_a_wrong_setting_for_traces_is_refused(environment: dict[str, str], line: str) -> None:
     with pytest.raises(ConfigurationError) as raised:
         tracing.is_enabled(environment)
     assert str(raised.value).startswith(line)

@@ -32,7 +32,7 @@ async def _outbox(connection: asyncpg.Connection) -> list[asyncpg.Record]:
     return await connection.fetch("select * from outbox_messages order by id")
 
 
-async def test_two_processes_tell_of_one_event_once(
+async def test_two_processes_send_each_alert_once(
     watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
 ) -> None:
     first, second = watcher(), watcher()
@@ -51,7 +51,7 @@ async def test_any_one_process_notices_that_nobody_bills(
     assert NOBODY in receiver.titles
 
 
-async def test_what_goes_away_in_time_is_not_told(
+async def test_a_condition_that_ends_within_the_delay_is_no_alert(
     watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
 ) -> None:
     patient = watcher(delay_minutes=5)
@@ -64,7 +64,7 @@ async def test_what_goes_away_in_time_is_not_told(
     assert NOBODY in receiver.titles
 
 
-async def test_a_pause_is_told_when_it_is_long_and_when_it_ends(
+async def test_an_alert_is_sent_when_a_pause_is_long_and_when_it_ends(
     watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
 ) -> None:
     one = watcher(delay_minutes=1440)
@@ -121,7 +121,7 @@ async def test_a_session_that_keeps_every_run_waiting_is_told_of_by_its_number(
     assert f"select pg_terminate_backend({stuck.get_server_pid()})" in receiver.bodies[0]
 
 
-async def test_damage_and_a_held_price_are_told(
+async def test_damage_and_a_held_price_are_alerts(
     watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
 ) -> None:
     one = watcher(delay_minutes=1440)
@@ -147,7 +147,7 @@ async def test_damage_and_a_held_price_are_told(
     }
 
 
-async def test_a_delta_that_nobody_folds_is_lag_and_a_new_one_is_not(
+async def test_a_delta_that_stays_unfolded_is_lag_and_a_new_one_is_not(
     watcher: StartWatcher, billing: Billing
 ) -> None:
     one = watcher()
@@ -197,7 +197,7 @@ async def test_ten_runs_below_the_threshold_are_one_alert_and_a_top_up_ends_it(
     assert receiver.titles[1:] == ["[ContainerStacks] The balance is sufficient again"]
 
 
-async def test_many_low_balances_are_told_in_one_message(
+async def test_many_low_balances_are_one_message(
     watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
 ) -> None:
     one = watcher(delay_minutes=1440)
@@ -240,7 +240,7 @@ async def test_the_aggregator_does_not_look_at_money(watcher: StartWatcher, bill
 # Receivers that fail ----------------------------------------------------------------------------
 
 
-async def test_a_receiver_that_was_down_is_told_once_when_it_is_back(
+async def test_a_receiver_that_was_down_gets_each_alert_once_when_it_is_back(
     watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
 ) -> None:
     one = watcher(sees_money=False)
@@ -279,7 +279,7 @@ async def test_a_broken_receiver_keeps_no_other_waiting(
     assert {message["attempts"] for message in failed} == {1}
 
 
-async def test_the_end_is_not_told_before_the_beginning(
+async def test_the_end_of_an_alert_is_not_sent_before_its_beginning(
     watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
 ) -> None:
     one = watcher(delay_minutes=1440)
@@ -342,6 +342,7 @@ async def test_no_part_of_a_url_is_in_logs_reprs_or_the_database(
     receiver.status = 500
     await one.look_and_tell()
     errors = [message["last_error"] for message in await _outbox(billing.connection)]
+    assert len(errors) == 2
     assert all("500" in error for error in errors)
     logged = logging_at_debug.readouterr().err
     assert "outbox.not_delivered" in logged

@@ -43,7 +43,9 @@ async def public_status(connection: asyncpg.Connection) -> DaemonStatus:
     return await read_daemon_status(connection, interval=INTERVAL)
 
 
-async def test_it_bills_at_start_and_tells_everybody(start: Start, connection: asyncpg.Connection) -> None:
+async def test_it_bills_at_start_and_reports_it_everywhere(
+    start: Start, connection: asyncpg.Connection
+) -> None:
     due = await charges.add_due_fleet(connection, organizations=2, instances=3, hours=2)
 
     async with start() as daemon:
@@ -67,7 +69,7 @@ async def test_it_bills_at_start_and_tells_everybody(start: Start, connection: a
         assert await daemon.metric("containerstacks_billing_last_success_timestamp_seconds") > 0
 
 
-async def test_its_metric_tells_of_a_pause_until_it_ends(
+async def test_its_metric_shows_a_pause_until_it_ends(
     start: Start, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(charging_loop, "_LOOK_AGAIN_SECONDS", 0.05)

@@ -90,7 +90,7 @@ def test_a_run_is_refunded(run: Run) -> None:
 
 
 @pytest.mark.usefixtures("instance")
-def test_what_cannot_be_refunded_is_told(run: Run, database: psycopg.Connection) -> None:
+def test_cycles_that_cannot_be_refunded_are_reported(run: Run, database: psycopg.Connection) -> None:
     failed = cycle_of(database, "failed")
     told = run("billing", "refund", "--cycle", failed, "--reason", "r")
     assert told.errors == f"error: billing cycle {failed} is failed: nobody paid it\n"
@@ -176,7 +176,7 @@ def test_months_that_are_over_are_archived(
 
 
 @pytest.mark.usefixtures("instance")
-def test_who_reads_only_the_beginning_of_a_statement_gets_no_error(
+def test_a_reader_who_closes_the_pipe_early_gets_no_error(
     database: psycopg.Connection, database_url: str
 ) -> None:
     for _ in range(2000):

@@ -25,7 +25,7 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_a_secret_is_made_once_and_nobody_else_may_read_it(folder: DataFolder) -> None:
+def test_a_secret_is_made_once_and_only_its_owner_may_read_it(folder: DataFolder) -> None:
     secret = folder.secret("session-secret", characters=64)
     assert len(secret) == 64
     assert folder.secret("session-secret", characters=64) == secret
@@ -34,11 +34,11 @@ def test_a_secret_is_made_once_and_nobody_else_may_read_it(folder: DataFolder) -
     assert mode_of(folder.path / "session-secret") == 0o600
 
 
-def test_nobody_else_may_list_the_folder(folder: DataFolder) -> None:
+def test_only_its_owner_may_list_the_folder(folder: DataFolder) -> None:
     assert mode_of(folder.path) & 0o066 == 0
 
 
-def test_only_one_holds_the_folder_and_the_other_is_told_who(folder: DataFolder) -> None:
+def test_only_one_process_holds_the_folder_and_another_is_refused_with_its_pid(folder: DataFolder) -> None:
     with (
         folder.held(),
         pytest.raises(ContainerStacksError, match=rf"already running as process {os.getpid()}\b"),

@@ -11,12 +11,12 @@ import pytest
 from structlog.testing import capture_logs
 
 from containerstacks_shared.core.errors import ContainerStacksError
-from containerstacks_shared.demo import simulation
+from containerstacks_shared.demo import rows, simulation
 from containerstacks_shared.demo.seeding import seed
 from containerstacks_shared.demo.simulation import simulate
 from containerstacks_shared.fleet.counts import read_platform_statistics, read_vps_details
 from support import fleet
-from support.waiting import eventually
+from support.waiting import eventually, looks_by
 
 Run = Callable[..., Any]
 
@@ -175,22 +175,16 @@ async def test_the_simulation_goes_on_after_a_change_that_failed(
 
 
 async def test_the_simulation_leaves_real_organizations_alone(
-    database_url: str, connection: asyncpg.Connection
+    database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     organization = await fleet.add_organization(connection)
     await fleet.add_instance(connection, organization, await fleet.add_plan(connection), status="real")
     with pytest.raises(ContainerStacksError, match="data of its own"):
         await seed(connection, instances=10)
+    picks = looks_by(monkeypatch, rows, "pick_instance")
     stop = asyncio.Event()
     async with asyncio.TaskGroup() as group:
         group.create_task(simulate(database_url, rate=2000, stop=stop))
-
-        async def busy() -> bool:
-            calls = await connection.fetchval(
-                "select xact_commit from pg_stat_database where datname = current_database()"
-            )
-            return bool(calls > 20)
-
-        await eventually(busy)
+        await picks.more(50)
         stop.set()
     assert await connection.fetchval("select array_agg(status::text) from vps_instances") == ["real"]

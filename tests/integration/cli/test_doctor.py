@@ -41,7 +41,7 @@ def levels(told: Any) -> dict[str, str]:
     return found
 
 
-def test_a_database_without_services_is_looked_over_and_nobody_bills(run: Run) -> None:
+def test_a_database_without_services_is_examined_and_has_no_biller(run: Run) -> None:
     told = run("doctor")
     assert told.exit_code == 1
     found = levels(told)
@@ -94,7 +94,7 @@ def test_it_changes_nothing(run: Run, database: psycopg.Connection) -> None:
         ),
     ],
 )
-def test_what_is_wrong_has_a_line_of_its_own(
+def test_each_problem_has_a_line_of_its_own(
     run: Run, database: psycopg.Connection, statement: str, subject: str, level: str
 ) -> None:
     before = levels(run("doctor"))

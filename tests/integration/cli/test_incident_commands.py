@@ -47,7 +47,7 @@ def test_a_maintenance_is_planned_listed_and_cancelled(run: Run) -> None:
     assert run("maintenance", "list").output == cancelled.output.removeprefix("Cancelled ")
 
 
-def test_what_cannot_be_meant_is_refused_in_one_line(run: Run, database: psycopg.Connection) -> None:
+def test_an_invalid_incident_is_refused_in_one_line(run: Run, database: psycopg.Connection) -> None:
     past = run(*plan(timedelta(hours=-5)))
     assert (past.exit_code, past.output) == (1, "")
     assert past.errors.startswith("error: a maintenance cannot begin in the past")

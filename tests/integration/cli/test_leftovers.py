@@ -45,6 +45,6 @@ def test_two_services_cannot_have_one_port() -> None:
         assert_free(LOCALHOST, {"PORT": port, "BILLING_DAEMON_PORT": port})
 
 
-def test_a_host_that_does_not_exist_is_told() -> None:
+def test_a_host_that_does_not_exist_is_named() -> None:
     with pytest.raises(CannotListen, match=r"^HOST: 'no such host'"):
         assert_free("no such host", {"PORT": free_port()})

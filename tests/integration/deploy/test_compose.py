@@ -132,7 +132,7 @@ def test_one_service_builds_the_image_and_no_other_looks_for_it_elsewhere() -> N
         assert service["pull_policy"] == ("build" if name == "prepare" else "never")
 
 
-def test_nobodys_log_grows_without_end() -> None:
+def test_every_log_has_a_size_limit() -> None:
     for name, service in SERVICES.items():
         assert {"max-size", "max-file"} <= service["logging"]["options"].keys(), name
 
@@ -169,7 +169,7 @@ def test_each_health_check_asks_the_port_that_the_service_listens_on(name: str) 
 
 
 @pytest.mark.parametrize("name", OURS)
-def test_each_container_of_ours_writes_nothing_and_may_nothing(name: str) -> None:
+def test_each_container_is_read_only_and_has_no_privileges(name: str) -> None:
     service = OURS[name]
     assert service["read_only"] is True
     assert service["cap_drop"] == ["ALL"]

@@ -199,7 +199,7 @@ def test_web_is_scaled_and_of_the_others_one_stands_by(manifests: list[Manifest]
         assert one(manifests, "Deployment", name)["spec"]["replicas"] == 2
 
 
-def test_nobody_talks_to_anybody_unless_it_is_said(manifests: list[Manifest]) -> None:
+def test_pods_talk_only_to_those_that_a_policy_names(manifests: list[Manifest]) -> None:
     policies = {each["metadata"]["name"]: each["spec"] for each in of_kind(manifests, "NetworkPolicy")}
     assert policies["nothing-by-default"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     (from_visitors,) = policies["visitors-to-web"]["ingress"]

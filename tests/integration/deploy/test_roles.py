@@ -301,7 +301,7 @@ async def test_a_process_looks_for_what_is_wrong_under_its_role(
 # The door to the money --------------------------------------------------------------------------
 
 
-async def test_whoever_got_into_web_can_charge_what_is_due_once_and_nothing_else(
+async def test_the_role_of_web_can_charge_what_is_due_once_and_nothing_else(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     organization = await fleet.add_organization(connection)

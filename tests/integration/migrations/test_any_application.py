@@ -56,6 +56,14 @@ async def billing_on(dsn: str) -> AsyncIterator[Billing]:
         pool.terminate()
 
 
+@pytest.fixture
+async def late(schema_b_url: str) -> AsyncIterator[Billing]:
+    """Bill on a migrated database of the later version."""
+    assert schema.migrate(schema_b_url).kind == "adopted"
+    async with billing_on(schema_b_url) as billing:
+        yield billing
+
+
 async def test_the_version_before_the_daemon_is_adopted_and_may_still_get_its_table(
     before_the_daemon_url: str,
 ) -> None:
@@ -70,11 +78,9 @@ async def test_the_version_before_the_daemon_is_adopted_and_may_still_get_its_ta
         assert [finding.check for finding in await billing.verify()] == []
 
 
-async def test_the_later_version_is_adopted_and_has_no_containers(schema_b_url: str) -> None:
-    assert schema.migrate(schema_b_url).kind == "adopted"
-    async with billing_on(schema_b_url) as billing:
-        assert (await read_platform_statistics(billing.connection)).containers.total == 0
-        assert await verify(billing.connection) == []
+async def test_the_later_version_is_adopted_and_has_no_containers(late: Billing) -> None:
+    assert (await read_platform_statistics(late.connection)).containers.total == 0
+    assert await verify(late.connection) == []
 
 
 @pytest.mark.parametrize("state", ["adopted", "suspended"])
@@ -101,88 +107,80 @@ async def rates(billing: Billing, instance: UUID) -> list[tuple[Decimal, int]]:
     ]
 
 
-async def test_backups_are_billed_and_dated_like_any_other_price(schema_b_url: str) -> None:
-    schema.migrate(schema_b_url)
-    async with billing_on(schema_b_url) as billing:
-        connection = billing.connection
-        organization = await fleet.add_organization(connection)
-        plan = await fleet.add_plan(connection)
-        await connection.execute(
-            "update vps_plans set backup_price_hourly = 0.003, backup_upcharge_hourly = 0.001"
-        )
-        # Weekly is what the column says of itself.
-        instance = await fleet.add_instance(connection, organization, plan, hours_due=1)
-        await billing.run()
-        await billing.pass_hours(1)
-        await connection.execute("update vps_instances set backup_frequency = 'none'")
-        await billing.pass_hours(1)
-        await connection.execute("update vps_instances set backup_frequency = 'daily'")
-        await billing.pass_hours(1)
-        await connection.execute("update vps_plans set backup_upcharge_hourly = 0.002")
-        await billing.pass_hours(2)
-        await billing.run()
-        # An hour costs what was in force at its start, a second before each change.
-        with_backups, without = Decimal("0.014"), Decimal("0.01")
-        charged = [rate for rate, hours in await rates(billing, instance) for _ in range(hours)]
-        assert charged == [with_backups] * 3 + [without, with_backups, Decimal("0.015")]
-        await assert_sound(billing, hours={instance: 6})
+async def test_backups_are_billed_and_dated_like_any_other_price(late: Billing) -> None:
+    connection = late.connection
+    organization = await fleet.add_organization(connection)
+    plan = await fleet.add_plan(connection)
+    await connection.execute(
+        "update vps_plans set backup_price_hourly = 0.003, backup_upcharge_hourly = 0.001"
+    )
+    # Weekly is what the column says of itself.
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=1)
+    await late.run()
+    await late.pass_hours(1)
+    await connection.execute("update vps_instances set backup_frequency = 'none'")
+    await late.pass_hours(1)
+    await connection.execute("update vps_instances set backup_frequency = 'daily'")
+    await late.pass_hours(1)
+    await connection.execute("update vps_plans set backup_upcharge_hourly = 0.002")
+    await late.pass_hours(2)
+    await late.run()
+    # An hour costs what was in force at its start, a second before each change.
+    with_backups, without = Decimal("0.014"), Decimal("0.01")
+    charged = [rate for rate, hours in await rates(late, instance) for _ in range(hours)]
+    assert charged == [with_backups] * 3 + [without, with_backups, Decimal("0.015")]
+    await assert_sound(late, hours={instance: 6})
 
 
 @pytest.mark.parametrize("wallet_first", [True, False])
-async def test_a_refund_explains_one_movement_of_its_amount(schema_b_url: str, wallet_first: bool) -> None:
-    schema.migrate(schema_b_url)
-    async with billing_on(schema_b_url) as billing:
-        connection = billing.connection
-        organization = await fleet.add_organization(connection)
-        application = OriginalBiller(schema_b_url, Version.LATE)
-        await application.refund(organization.id, "3.21", wallet_first=wallet_first)
-        await application.refund(organization.id, "3.21", wallet_first=wallet_first)
-        # What a payment explains needs no refund, though it has the same amount.
-        await application.top_up(organization.id, 3.21)
-        assert await verify(connection) == []
-        reasons = await connection.fetch("select reason, author from ledger_explanations")
-        assert [row["author"] for row in reasons] == ["guard", "guard"]
-        assert all(row["reason"].endswith(": too slow") for row in reasons)
-        # Both are used up.
-        await connection.execute("update wallets set balance = balance + 3.21")
-        assert [finding.check for finding in await verify(connection)] == ["unexplained_entries"]
+async def test_a_refund_explains_one_movement_of_its_amount(late: Billing, wallet_first: bool) -> None:
+    connection = late.connection
+    organization = await fleet.add_organization(connection)
+    application = OriginalBiller(late.dsn, Version.LATE)
+    await application.refund(organization.id, "3.21", wallet_first=wallet_first)
+    await application.refund(organization.id, "3.21", wallet_first=wallet_first)
+    # What a payment explains needs no refund, though it has the same amount.
+    await application.top_up(organization.id, 3.21)
+    assert await verify(connection) == []
+    reasons = await connection.fetch("select reason, author from ledger_explanations")
+    assert [row["author"] for row in reasons] == ["guard", "guard"]
+    assert all(row["reason"].endswith(": too slow") for row in reasons)
+    # Both are used up.
+    await connection.execute("update wallets set balance = balance + 3.21")
+    assert [finding.check for finding in await verify(connection)] == ["unexplained_entries"]
 
 
-async def test_a_refund_into_several_wallets_explains_one(schema_b_url: str) -> None:
-    schema.migrate(schema_b_url)
-    async with billing_on(schema_b_url) as billing:
-        organization = await fleet.add_organization(billing.connection)
-        await fleet.add_wallet(billing.connection, organization.id, balance="1")
-        await OriginalBiller(schema_b_url, Version.LATE).refund(organization.id, "5", wallet_first=True)
-        (finding,) = await verify(billing.connection)
-        assert finding.check == "unexplained_entries"
-        assert str(organization.wallet_id) not in finding.detail
+async def test_a_refund_into_several_wallets_explains_one(late: Billing) -> None:
+    organization = await fleet.add_organization(late.connection)
+    await fleet.add_wallet(late.connection, organization.id, balance="1")
+    await OriginalBiller(late.dsn, Version.LATE).refund(organization.id, "5", wallet_first=True)
+    (finding,) = await verify(late.connection)
+    assert finding.check == "unexplained_entries"
+    assert str(organization.wallet_id) not in finding.detail
 
 
-async def test_whoever_restores_or_changes_an_instance_cannot_change_under_what_it_is_priced(
-    schema_b_url: str,
+async def test_restoring_or_changing_an_instance_cannot_change_the_region_of_its_rate(
+    late: Billing,
 ) -> None:
-    schema.migrate(schema_b_url)
-    async with billing_on(schema_b_url) as billing:
-        connection = billing.connection
-        organization = await fleet.add_organization(connection)
-        plan = await fleet.add_plan(connection)
-        await fleet.add_instance(connection, organization, plan)
-        region = "select rate_region from vps_instances"
-        await connection.execute("create temporary table kept as select * from vps_instances")
-        for statement in (
-            "update kept set rate_region = 'elsewhere'",
-            "delete from vps_instances",
-            "insert into vps_instances select * from kept",
-            "update vps_instances set rate_region = 'elsewhere'",
-        ):
-            await connection.execute(statement)
-        assert await connection.fetchval(region) == " +backups"
-        await connection.execute("update vps_instances set backup_frequency = 'none'")
-        assert await connection.fetchval(region) == ""
+    connection = late.connection
+    organization = await fleet.add_organization(connection)
+    plan = await fleet.add_plan(connection)
+    await fleet.add_instance(connection, organization, plan)
+    region = "select rate_region from vps_instances"
+    await connection.execute("create temporary table kept as select * from vps_instances")
+    for statement in (
+        "update kept set rate_region = 'elsewhere'",
+        "delete from vps_instances",
+        "insert into vps_instances select * from kept",
+        "update vps_instances set rate_region = 'elsewhere'",
+    ):
+        await connection.execute(statement)
+    assert await connection.fetchval(region) == " +backups"
+    await connection.execute("update vps_instances set backup_frequency = 'none'")
+    assert await connection.fetchval(region) == ""
 
 
-async def test_the_later_version_and_its_row_level_security_stand_in_nobodys_way(schema_b_url: str) -> None:
+async def test_row_level_security_of_the_later_version_hinders_no_service(schema_b_url: str) -> None:
     schema.migrate(schema_b_url)
     roles.grant(schema_b_url)
     async with (

@@ -44,7 +44,7 @@ def test_a_schema_with_some_tables_missing_is_refused_by_their_names(
     refused(schema_a_url, match=f"missing: {', '.join(sorted(missing))}")
 
 
-def test_somebody_elses_database_of_the_same_table_names_is_refused(empty_database_url: str) -> None:
+def test_a_foreign_database_with_a_table_of_the_same_name_is_refused(empty_database_url: str) -> None:
     execute(empty_database_url, "create table users (id serial primary key, email text)")
     refused(empty_database_url, match="some of ContainerStacks' tables but not all")
 

@@ -211,7 +211,6 @@ async def test_drift_is_repaired_when_leadership_begins(
     async with aggregator(database_url) as client:
         await eventually(lambda: no_more_drift(connection))
         await becomes(lambda: metric(client, "containerstacks_aggregator_drift"), 1)
-        assert await metric(client, "containerstacks_aggregator_drift") == 1
 
 
 async def test_a_count_below_zero_is_repaired_long_before_the_next_recount_is_due(

@@ -129,7 +129,7 @@ async def test_it_waits_for_things_to_settle_and_then_records(
     assert not await recorded()
 
 
-async def test_what_is_well_is_recorded_before_things_have_settled(
+async def test_components_without_a_problem_are_recorded_before_things_have_settled(
     connection: asyncpg.Connection, pool: db.Pool, term: Term, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     well = Finding(ComponentState.OPERATIONAL, "")
@@ -192,7 +192,7 @@ class AwayPool:
         return self.pool.acquire()
 
 
-async def test_an_outage_is_remembered_and_told_of_when_the_database_is_back(
+async def test_an_outage_is_remembered_and_recorded_when_the_database_is_back(
     connection: asyncpg.Connection, pool: db.Pool, term: Term, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching_out, "_AWAY_AFTER_SECONDS", 0.0)
@@ -264,7 +264,7 @@ async def test_a_database_that_is_soon_back_was_not_away(pool: db.Pool) -> None:
     assert log.moments == ()
 
 
-async def test_what_this_process_slept_through_is_no_outage(
+async def test_the_time_for_which_this_process_stood_still_is_no_outage(
     pool: db.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching_out, "_AWAY_AFTER_SECONDS", 0.0)
@@ -283,7 +283,7 @@ def was_stopped(clock: WakingClock) -> None:
     clock._loop_time = lambda: loop_time() + 90.0
 
 
-async def test_a_minute_that_nobody_else_recorded_counts_as_down(
+async def test_a_minute_of_an_outage_that_has_no_other_record_counts_as_down(
     connection: asyncpg.Connection, pool: db.Pool, term: Term, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moment = await clock_now(connection) - timedelta(minutes=5)

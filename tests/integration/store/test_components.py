@@ -136,7 +136,9 @@ async def test_maintenance_is_recorded_and_shown_instead_of_what_is_measured(
     assert database.state is DOWN
 
 
-async def test_an_outage_is_told_of_late_and_only_of_the_database(connection: asyncpg.Connection) -> None:
+async def test_an_outage_is_recorded_afterwards_and_only_for_the_database(
+    connection: asyncpg.Connection,
+) -> None:
     await record_at(connection, NOON - 90 * MINUTE)
     # Somebody else recorded meanwhile, and began newer hours.
     await record_at(connection, NOON - 60 * MINUTE)

@@ -82,7 +82,7 @@ async def test_a_runway_is_what_is_left_after_what_is_due_at_the_present_burn_ra
     ("balance", "hours"),
     [("0", Decimal(0)), (None, Decimal(0)), ("-5", Decimal(0)), ("0.005", Decimal("0.5"))],
 )
-async def test_who_has_next_to_nothing_has_next_to_no_runway(
+async def test_a_balance_below_one_hour_is_a_runway_below_one_hour(
     connection: asyncpg.Connection, plan: Plan, balance: str | None, hours: Decimal
 ) -> None:
     organization = await fleet.add_organization(connection, balance=balance)
@@ -91,7 +91,7 @@ async def test_who_has_next_to_nothing_has_next_to_no_runway(
     assert runway.hours == hours
 
 
-async def test_who_burns_nothing_lasts_for_ever(connection: asyncpg.Connection) -> None:
+async def test_without_hourly_costs_there_is_no_end_of_the_runway(connection: asyncpg.Connection) -> None:
     organization = await fleet.add_organization(connection, balance="1")
     await fleet.add_instance(
         connection, organization, await fleet.add_plan(connection, base_price="0", markup_price="0")

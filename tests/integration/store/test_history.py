@@ -83,7 +83,7 @@ async def test_each_resolution_is_kept_for_its_own_time(connection: asyncpg.Conn
 @pytest.mark.parametrize(
     ("span", "points"), [(Span.DAY, 144), (Span.WEEK, 168), (Span.MONTH, 120), (Span.QUARTER, 90)]
 )
-async def test_a_series_has_every_step_and_says_where_nobody_looked(
+async def test_a_series_has_every_step_and_marks_those_without_samples(
     connection: asyncpg.Connection, span: Span, points: int
 ) -> None:
     await record_at(connection, NOON - span.step, 3)

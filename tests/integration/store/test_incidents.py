@@ -183,7 +183,7 @@ async def test_a_maintenance_is_no_incident(connection: asyncpg.Connection) -> N
             await change(connection, planned, **wanted)
 
 
-async def test_what_is_not_there_is_not_found(connection: asyncpg.Connection) -> None:
+async def test_an_unknown_incident_is_not_found(connection: asyncpg.Connection) -> None:
     with pytest.raises(NotFound):
         await incidents.read(connection, IncidentId(17))
     with pytest.raises(NotFound):
@@ -203,7 +203,9 @@ async def test_history_comes_in_pages_newest_first(connection: asyncpg.Connectio
     assert [incident.id for incident in only.incidents] == ids[-1:]
 
 
-async def test_whoever_writes_is_heard(database_url: str, connection: asyncpg.Connection) -> None:
+async def test_every_write_to_incidents_is_announced(
+    database_url: str, connection: asyncpg.Connection
+) -> None:
     opened = await incidents.publish(connection, DRAFT, author="ann")
     async with listening(database_url, Channel.INCIDENTS_CHANGED) as heard:
         await change(connection, opened, title="Disks")

@@ -105,7 +105,7 @@ async def test_rows_that_went_around_the_triggers_are_counted(
     assert (await counts.read_platform_statistics(connection)).vps.total == 1
 
 
-async def test_counts_below_zero_are_read_as_none_until_they_are_repaired(
+async def test_counts_below_zero_are_read_as_zero_until_they_are_repaired(
     connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
     await fleet.add_instance(connection, organization, plan)

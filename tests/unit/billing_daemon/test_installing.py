@@ -191,7 +191,7 @@ def test_programs_that_a_service_may_not_see_are_refused(tmp_path: Path, folder:
         (set(), "installed, not enabled, not active"),
     ],
 )
-def test_what_the_system_makes_of_the_service_is_told(
+def test_the_state_of_the_service_is_described_as_the_system_reports_it(
     tmp_path: Path, says_yes: set[str], described: str
 ) -> None:
     def ask(question: Question) -> bool:

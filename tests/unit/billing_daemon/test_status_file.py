@@ -102,7 +102,7 @@ def test_what_another_living_daemon_is_writing_is_not_removed(tmp_path: Path) ->
     assert set(tmp_path.iterdir()) == {being_written, of_another_file}
 
 
-def test_a_failed_write_keeps_the_last_document_and_is_told_once(tmp_path: Path) -> None:
+def test_a_failed_write_keeps_the_last_document_and_is_logged_once(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "status.json"
     file = StatusFile(path)
     with capture_logs() as logs:
@@ -116,7 +116,7 @@ def test_a_failed_write_keeps_the_last_document_and_is_told_once(tmp_path: Path)
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"status": "sleeping"}'])
-def test_what_cannot_be_understood_is_as_good_as_nothing(tmp_path: Path, content: str) -> None:
+def test_a_status_file_that_cannot_be_parsed_is_ignored(tmp_path: Path, content: str) -> None:
     path = tmp_path / "status.json"
     path.write_text(content, encoding="utf-8")
     assert status_file.read(path) is None
@@ -130,7 +130,7 @@ def test_the_usual_place_is_taken_when_it_can_be_written(tmp_path: Path) -> None
     assert not other.parent.exists()
 
 
-def test_another_place_is_taken_and_told_when_the_usual_one_cannot_be(tmp_path: Path) -> None:
+def test_another_place_is_taken_and_logged_when_the_usual_one_is_not_writable(tmp_path: Path) -> None:
     blocker = tmp_path / "file"
     blocker.touch()
     other = tmp_path / "state" / "status.json"
@@ -150,5 +150,7 @@ def test_a_configured_place_that_cannot_be_written_is_a_wrong_setting(tmp_path: 
         status_file.choose(tmp_path / place, [tmp_path / "other.json"])
 
 
-def test_without_a_place_nothing_is_written() -> None:
+def test_without_a_place_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     StatusFile(None).write(DOCUMENT)
+    assert list(tmp_path.iterdir()) == []

@@ -23,5 +23,5 @@ def test_a_program_is_asked_where_this_machine_reaches_it(host: str, url: str) -
 @pytest.mark.parametrize(
     ("code", "words"), [(0, "ended with code 0"), (1, "ended with code 1"), (-9, "killed by SIGKILL")]
 )
-def test_an_end_is_told_in_words(code: int, words: str) -> None:
+def test_the_end_of_a_program_is_described_in_words(code: int, words: str) -> None:
     assert how_it_ended(code) == words

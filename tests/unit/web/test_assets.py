@@ -52,7 +52,7 @@ async def test_nothing_but_the_packaged_files_is_served() -> None:
     await browser.close()
 
 
-async def test_whoever_cannot_unpack_gets_the_file_as_it_is() -> None:
+async def test_a_browser_without_gzip_gets_the_file_uncompressed() -> None:
     assets = Assets.packaged()
     browser = await client(assets)
     response = await browser.get(assets.url(STYLESHEET), headers={"Accept-Encoding": "identity"})

@@ -55,7 +55,7 @@ def test_a_bar_is_missing_where_nothing_is_known_and_flat_where_it_is_zero() -> 
     assert charts.bars([4, None, 0], FOUR) == "M0.15 400V0h0.70V400M2.15 400V400h0.70V400"
 
 
-def test_gaps_are_told_from_zeros_and_a_wide_one_has_room_for_words() -> None:
+def test_gaps_are_distinguished_from_zeros_and_a_wide_one_has_room_for_words() -> None:
     [first, last] = charts.gaps([None, None, 0, 1, 2, 3, 4, 5, 6, None])
     assert (first.x, first.width, first.middle, first.wide) == ("0%", "20%", "10%", True)
     assert (last.x, last.width, last.wide) == ("90%", "10%", False)

@@ -105,7 +105,7 @@ def test_before_the_first_reading_nothing_is_claimed() -> None:
     assert {part.width for part in page.bar} == {"0%"}
 
 
-def test_before_the_components_were_read_nobody_is_said_to_watch_them() -> None:
+def test_before_the_components_were_read_monitoring_is_said_to_be_interrupted() -> None:
     page = present_status(snapshot(running=1), None, age_seconds=0.0, now=NOW)
     assert page.rule.headline == "Monitoring is interrupted"
 
