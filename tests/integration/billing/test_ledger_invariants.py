@@ -241,13 +241,16 @@ async def test_state_rebuilds_from_the_log(lived_in: Billing, connection: asyncp
 
 
 async def test_per_account_order_monotonic(lived_in: Billing, connection: asyncpg.Connection) -> None:
-    for wallet in await connection.fetch("select id from wallets"):
+    wallets = await connection.fetch("select id, balance from wallets")
+    assert len(wallets) > 1
+    for wallet in wallets:
         balance, recorded_at = Decimal(0), None
         for entry in await lived_in.entries(wallet["id"]):
             balance += entry["amount"]
             assert entry["balance_after"] == balance
             assert recorded_at is None or entry["recorded_at"] >= recorded_at
             recorded_at = entry["recorded_at"]
+        assert balance == wallet["balance"]
 
 
 async def test_a_duplicate_of_a_refused_transaction_is_not_reported_as_applied(

@@ -395,12 +395,10 @@ async def test_what_web_writes_itself_is_dated_by_the_databases_clock_too(
         "  from pg_attrdef join pg_attribute on attrelid = adrelid and attnum = adnum"
         " where pg_get_expr(adbin, adrelid) like '%clock_%'"
     )
+    assert defaults
     for owner, name in defaults:
         shifted = f"select {name} from {owner} where abs(extract(epoch from {name} - now())) > 100 * 3600"
         assert not await connection.fetch(shifted), (owner, name)
-
-
-# The script -------------------------------------------------------------------------------------
 
 
 async def test_the_aggregator_delivers_alerts_and_sees_no_notice_of_a_debt(
@@ -418,6 +416,9 @@ async def test_the_aggregator_delivers_alerts_and_sees_no_notice_of_a_debt(
     ):
         async with another_session(roles.as_role(database_url, role)) as session:
             assert [row["topic"] for row in await session.fetch(seen)] == topics
+
+
+# The script -------------------------------------------------------------------------------------
 
 
 async def test_running_it_again_takes_back_what_is_not_in_it(

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from containerstacks_shared.core.errors import LeadershipLost
 from containerstacks_shared.database import db
 from containerstacks_shared.database.db import ADVISORY_LOCK_CLASS, HINT_LOCK
-from containerstacks_shared.database.locks import Leadership, Role
+from containerstacks_shared.database.locks import Term
 from containerstacks_shared.database.notify import Channel, Listener
 from containerstacks_shared.fleet import counts
 from containerstacks_shared.process.runtime import Job
@@ -101,27 +101,28 @@ async def test_a_backlog_longer_than_a_batch_is_folded_to_its_end(
 
 
 async def test_a_lost_hint_costs_latency_only(
-    database_url: str, connection: asyncpg.Connection, pool: db.Pool, monkeypatch: pytest.MonkeyPatch
+    database_url: str,
+    connection: asyncpg.Connection,
+    pool: db.Pool,
+    term: Term,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(folding, "_IDLE_SECONDS", 0.05)
     deaf = Listener(database_url, [Channel.COUNT_DELTAS], service="tests")
-    async with Leadership(database_url, Role.STATS_AGGREGATOR, service="tests") as leadership:
-        term = await leadership.try_acquire()
-        assert term is not None
 
-        async def fold(halt: asyncio.Event) -> None:
-            await fold_until(
-                halt,
-                pool=pool,
-                term=term,
-                subscription=deaf.subscribe(),
-                progress=FoldProgress(WakingClock()),
-            )
+    async def fold(halt: asyncio.Event) -> None:
+        await fold_until(
+            halt,
+            pool=pool,
+            term=term,
+            subscription=deaf.subscribe(),
+            progress=FoldProgress(WakingClock()),
+        )
 
-        async with running(Job("folding", fold)):
-            await becomes(lambda: counts.pending_deltas(connection), 0)
-            await fleet.add_user(connection)
-            await becomes(lambda: counts.pending_deltas(connection), 0)
+    async with running(Job("folding", fold)):
+        await becomes(lambda: counts.pending_deltas(connection), 0)
+        await fleet.add_user(connection)
+        await becomes(lambda: counts.pending_deltas(connection), 0)
 
 
 async def test_a_writer_beside_one_that_notifies_is_found_and_announced(
@@ -234,12 +235,9 @@ async def no_more_drift(connection: asyncpg.Connection) -> bool:
 
 
 async def test_a_replaced_leader_neither_folds_nor_repairs(
-    database_url: str, connection: asyncpg.Connection, pool: db.Pool
+    database_url: str, connection: asyncpg.Connection, pool: db.Pool, term: Term
 ) -> None:
     await fleet.add_user(connection)
-    async with Leadership(database_url, Role.STATS_AGGREGATOR, service="tests") as leadership:
-        term = await leadership.try_acquire()
-        assert term is not None
     await connection.execute("update leaderships set term = term + 1 where role = 'stats_aggregator'")
     subscription = Listener(database_url, [Channel.COUNT_DELTAS], service="tests").subscribe()
 

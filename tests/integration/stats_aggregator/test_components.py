@@ -1,7 +1,7 @@
 """The aggregator as the one who watches: what it measures, and what it tells of a database that was away."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 import asyncpg
@@ -27,14 +27,6 @@ from support.jobs import running
 from support.waiting import eventually, listening, looks_by
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-async def term(database_url: str) -> AsyncIterator[Term]:
-    async with Leadership(database_url, Role.STATS_AGGREGATOR, service="tests") as leadership:
-        term = await leadership.try_acquire()
-        assert term is not None
-        yield term
 
 
 async def watch_once(pool: db.Pool, term: Term, outages: OutageLog | None = None) -> None:
