@@ -101,7 +101,7 @@ async def test_failed_runs_in_a_row_are_one_alert(
     assert "disk full" in receiver.bodies[0]
 
 
-async def test_a_session_that_keeps_every_run_waiting_is_told_of_by_its_number(
+async def test_an_alert_names_the_session_that_keeps_every_run_waiting(
     watcher: StartWatcher, receiver: AlertReceiver, billing: Billing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one = watcher(delay_minutes=1440)
@@ -212,7 +212,7 @@ async def test_many_low_balances_are_one_message(
 
 
 @pytest.mark.parametrize("moment", ["infinity", "-infinity"])
-async def test_an_instance_of_no_moment_keeps_nobody_from_being_told(
+async def test_an_instance_with_an_infinite_date_delays_no_low_balance_alert(
     watcher: StartWatcher, receiver: AlertReceiver, billing: Billing, moment: str
 ) -> None:
     one = watcher(delay_minutes=1440)

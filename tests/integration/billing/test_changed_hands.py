@@ -103,7 +103,7 @@ async def test_dollars_are_not_refunded_into_a_wallet_of_another_currency(
     assert await billing.verify() == []
 
 
-async def test_a_refund_is_in_the_books_of_whoever_holds_the_wallet_that_paid(
+async def test_a_refund_is_in_the_books_of_the_organization_that_holds_the_paying_wallet(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
     other = await fleet.add_organization(connection, balance=None)

@@ -180,7 +180,7 @@ async def test_an_instance_billed_into_the_future_is_charged_nothing_and_named(
 
 
 @pytest.mark.parametrize("moment", ["-infinity", "infinity"])
-async def test_an_instance_billed_until_no_moment_at_all_is_named_and_keeps_nobody_waiting(
+async def test_an_instance_billed_until_an_infinite_date_is_named_and_delays_no_other(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan, moment: str
 ) -> None:
     odd = await fleet.add_instance(connection, organization, plan, hours_due=1)

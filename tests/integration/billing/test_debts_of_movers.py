@@ -12,7 +12,7 @@ from support.fleet import Plan
 MOVE = "update vps_instances set organization_id = $2 where id = $1"
 
 
-async def test_no_debt_opens_in_the_name_of_whoever_is_giving_the_instance_away(
+async def test_a_debt_that_opens_while_its_instance_moves_is_the_new_organizations(
     billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     giver, taker = [await fleet.add_organization(connection, balance="0") for _ in range(2)]

@@ -280,7 +280,7 @@ async def test_an_instance_deleted_between_debit_and_cycle_is_paid_once(
     await assert_sound(billing, hours={instance: 2})
 
 
-async def test_a_debit_whose_cycle_never_comes_is_given_back_by_the_next_run_but_one(
+async def test_a_debit_without_its_cycle_is_given_back_by_the_second_run_after_it(
     billing: Billing, organization: Organization, plan: Plan
 ) -> None:
     instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=1)

@@ -81,7 +81,7 @@ async def test_a_session_cannot_date_what_it_does_by_a_clock_of_its_own(
     assert max(moments.values()) == moments["present"]
 
 
-async def test_what_a_clock_that_stood_ahead_has_dated_counts_from_when_it_is_noticed(
+async def test_changes_dated_by_a_clock_that_was_ahead_count_from_when_that_is_noticed(
     billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
     await billing.run()

@@ -211,7 +211,7 @@ def test_runs_debts_and_runways_are_listed(run: Run, instance: UUID) -> None:
 
 
 @pytest.mark.parametrize("moment", ["infinity", "-infinity"])
-def test_an_instance_of_no_moment_is_named_and_all_others_are_listed(
+def test_an_instance_with_an_infinite_date_is_named_and_all_others_are_listed(
     run: Run, database: psycopg.Connection, instance: UUID, moment: str
 ) -> None:
     row = database.execute(

@@ -110,7 +110,7 @@ async def test_hours_unpaid_since_before_the_first_representable_date_are_shown(
 
 
 @pytest.mark.parametrize("moment", ["infinity", "-infinity"])
-async def test_an_instance_of_no_moment_keeps_no_page_from_being_shown(
+async def test_an_instance_with_an_infinite_date_leaves_the_pages_as_they_are(
     signed_in: Site, connection: asyncpg.Connection, debtor: Organization, moment: str
 ) -> None:
     instance = await fleet.add_instance(connection, debtor, "g6-nanode-1")

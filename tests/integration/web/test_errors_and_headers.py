@@ -65,7 +65,7 @@ async def test_every_answer_is_guarded(site: Site, path: str) -> None:
 
 
 @pytest.mark.parametrize(("path", "policy"), [("/status", None), ("/about", None), ("/login", "same-origin")])
-async def test_only_pages_that_are_somebodys_own_get_a_process_of_their_own(
+async def test_only_personal_pages_are_isolated_from_the_windows_of_other_sites(
     site: Site, path: str, policy: str | None
 ) -> None:
     answer = await site.get(path, accept="text/html")

@@ -69,7 +69,7 @@ async def test_anonymous_visitors_are_sent_to_sign_in(site: Site) -> None:
     assert (await site.client.post("/account/password", data=form, allow_redirects=False)).status == 303
 
 
-async def test_beside_an_application_passwords_are_its_own(
+async def test_beside_the_application_passwords_are_changed_in_it_alone(
     signed_in: Site, connection: asyncpg.Connection
 ) -> None:
     # What the application's schema has and this project's does not; the embedded server has no such extension.

@@ -40,7 +40,7 @@ def test_levels_are_labelled_shortly_from_the_ground_up() -> None:
     assert [tick.at for tick in charts.level_ticks(FOUR)] == ["100%", "75%", "50%", "25%", "0%"]
 
 
-def test_steps_go_down_to_the_ground_at_a_gap_and_never_through_it() -> None:
+def test_an_area_drops_to_zero_at_a_gap_instead_of_crossing_it() -> None:
     assert charts.silhouette([1, 1, 2, None, 4, 0], FOUR) == "M0 400V300H2V200H3V400M4 400V0H5V400H6V400"
     assert charts.silhouette([None, None], FOUR) == ""
     assert charts.silhouette([0], FOUR) == "M0 400V400H1V400"
