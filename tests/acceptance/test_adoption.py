@@ -59,8 +59,7 @@ async def test_an_adopted_database_keeps_every_row_and_is_billed_by_the_rule(
     model = await model_of(connection)
 
     for _ in range(2):
-        migrated = await processes.run("containerstacks", "migrate", database_url=schema_a_url)
-        assert migrated.exit_code == 0, migrated.errors
+        await processes.succeed("containerstacks", "migrate", database_url=schema_a_url)
         roles.grant(schema_a_url)
     migrated_rows = await read_rows(connection, columns)
     assert_kept(before, migrated_rows, except_for={})
@@ -74,28 +73,23 @@ async def test_an_adopted_database_keeps_every_row_and_is_billed_by_the_rule(
     assert "more than a day" in paused.output + paused.errors
     assert await charges.hours_billed(connection) == {}
 
-    resumed = await processes.run(
+    await processes.succeed(
         "containerstacks", "billing", "resume", "--reason", "looked at it", database_url=schema_a_url
     )
-    assert resumed.exit_code == 0, resumed.errors
     for _ in range(2):
-        once = await processes.run("containerstacks-billing-daemon", "once", database_url=schema_a_url)
-        assert once.exit_code == 0, once.errors
+        await processes.bill_once(schema_a_url)
 
     model.run(await connection.fetchval("select clock_now()"))
     await assert_charged_like(connection, model)
     assert_kept(before, await read_rows(connection, columns), except_for=CHANGED_BY_BILLING)
-    audit = await processes.run("containerstacks", "verify", "--full", database_url=schema_a_url)
-    assert audit.exit_code == 0, audit.output + audit.errors
+    await processes.find_no_damage(schema_a_url)
     await connection.close()
 
 
 async def test_the_later_version_is_adopted(schema_b_url: str, processes: Processes) -> None:
-    adopted = await processes.run("containerstacks", "migrate", database_url=schema_b_url)
-    assert adopted.exit_code == 0, adopted.errors
+    await processes.succeed("containerstacks", "migrate", database_url=schema_b_url)
     roles.grant(schema_b_url)
-    once = await processes.run("containerstacks-billing-daemon", "once", database_url=schema_b_url)
-    assert once.exit_code == 0, once.errors
+    await processes.bill_once(schema_b_url)
     connection = await asyncpg.connect(schema_b_url)
     # The single run was there for the guard, and left no heartbeat behind.
     assert await connection.fetch("select from billing_daemon_status") == []

@@ -98,7 +98,7 @@ async def test_pages_and_api_are_answered_over_tls_with_a_secure_cookie(balancer
             assert moved.headers["Location"].startswith("https://localhost")
 
 
-async def test_the_visitors_address_is_told_by_the_proxy_alone(
+async def test_the_visitors_address_comes_from_the_proxy_alone(
     balancer: Balancer, webs: list[Service]
 ) -> None:
     async with balancer.visitor(VISITOR) as client, client.get("/about?through", headers=INVENTIONS) as page:

@@ -55,8 +55,7 @@ async def test_a_top_up_settles_a_debt_within_a_second_whoever_bills(
     took = []
     for biller in ("daemon", "builtin"):
         organization = await add_debtor(connection)
-        ran = await processes.run("containerstacks-billing-daemon", "once", database_url=database_url)
-        assert ran.exit_code == 0, ran.errors
+        await processes.bill_once(database_url)
         await eventually(lambda: in_debt(connection))
         took.append(await seconds_to_settle(connection, organization))
         assert await fleet.balance_of(connection, organization) == Decimal("4.97")
@@ -111,7 +110,7 @@ async def test_a_pause_holds_the_daemon_and_the_builtin_biller_until_it_ends(
 ) -> None:
     due = await charges.add_due_fleet(connection, organizations=2)
     pause = ("billing", "pause", "--reason", "stocktaking")
-    assert (await processes.run("containerstacks", *pause, database_url=database_url)).exit_code == 0
+    await processes.succeed("containerstacks", *pause, database_url=database_url)
     daemon = await processes.start_billing_daemon(database_url)
     web = await processes.start_web(database_url)
     await eventually(lambda: obeys(daemon, "charging.paused"))
@@ -127,7 +126,7 @@ async def test_a_pause_holds_the_daemon_and_the_builtin_biller_until_it_ends(
     assert await connection.fetchval("select count(*) from billing_runs") == 0
 
     resume = ("billing", "resume", "--reason", "done")
-    assert (await processes.run("containerstacks", *resume, database_url=database_url)).exit_code == 0
+    await processes.succeed("containerstacks", *resume, database_url=database_url)
     await becomes(lambda: charges.hours_billed(connection), due.expected)
     await eventually(lambda: goes_on(web))
 

@@ -98,8 +98,7 @@ async def test_a_row_written_the_originals_way_is_counted_billed_and_shown(
         message = await page.next_with(running=1)
     assert message["vps"]["resources"] == {"totalVCPUs": 2, "totalMemoryGB": 4, "totalDiskGB": 80}
 
-    once = await processes.run("containerstacks-billing-daemon", "once", database_url=database_url)
-    assert once.exit_code == 0, once.output + once.errors
+    await processes.bill_once(database_url)
 
     cycle = await connection.fetchrow("select * from vps_billing_cycles where vps_instance_id = $1", instance)
     assert cycle is not None

@@ -39,10 +39,8 @@ async def test_all_services_and_commands_work_through_it(
         await becomes(lambda: charges.hours_billed(connection), due.expected)
         await eventually(lambda: folded(connection))
 
-        async def run(command: str, *arguments: str) -> str:
-            done = await processes.run(command, *arguments, database_url=pooled, **direct)
-            assert done.exit_code == 0, (command, arguments, done.output, done.errors)
-            return done.output
+        async def run(*command: str) -> str:
+            return await processes.succeed(*command, database_url=pooled, **direct)
 
         organization = str(due.organizations[0].id)
         await run("containerstacks", "migrate")
@@ -68,10 +66,9 @@ async def test_all_services_and_commands_work_through_it(
 @needs("pgbouncer")
 async def test_an_empty_database_is_migrated_past_it(empty_database_url: str, processes: Processes) -> None:
     async with pgbouncer(empty_database_url) as pooled:
-        done = await processes.run(
+        await processes.succeed(
             "containerstacks", "migrate", database_url=pooled, DATABASE_LISTEN_URL=empty_database_url
         )
-    assert done.exit_code == 0, done.errors
 
 
 @needs("pgbouncer")

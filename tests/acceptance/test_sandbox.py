@@ -67,7 +67,7 @@ async def test_a_service_is_ready_and_stops_in_its_sandbox(
     assert await service.terminate() == 0
 
 
-async def test_the_daemon_bills_and_tells_of_it_in_its_sandbox(
+async def test_the_daemon_bills_and_writes_its_status_file_in_its_sandbox(
     database_url: str, connection: asyncpg.Connection, processes: Processes
 ) -> None:
     due = await charges.add_due_fleet(connection, organizations=2, instances=2)

@@ -51,7 +51,9 @@ async def test_stopping_ends_every_service_cleanly_and_leaves_no_session(
     assert await connection.fetchval("select max(heartbeat_at) from billing_daemon_status") is None
 
 
-async def test_the_daemon_tells_its_state_in_its_file(database_url: str, processes: Processes) -> None:
+async def test_the_daemon_writes_its_state_into_its_status_file(
+    database_url: str, processes: Processes
+) -> None:
     # What a daemon left that was killed while it wrote.
     leftover = processes.status_file.with_name(f".{processes.status_file.name}.x")
     leftover.touch()

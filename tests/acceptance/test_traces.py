@@ -114,7 +114,7 @@ async def test_folding_is_a_trace(
         assert await aggregator.terminate() == 0
 
 
-async def test_neither_secrets_nor_what_somebody_typed_is_in_any_span(
+async def test_no_span_holds_a_secret_or_what_a_visitor_typed(
     database_url: str, connection: asyncpg.Connection, processes: Processes
 ) -> None:
     due = await charges.add_due_fleet(connection, organizations=1, instances=1)
@@ -191,9 +191,7 @@ async def test_nothing_is_imported_unless_traces_are_asked_for(
         assert collector.named("billing.run")
 
 
-async def test_a_setting_that_makes_no_sense_is_told_in_a_line(
-    database_url: str, processes: Processes
-) -> None:
+async def test_an_invalid_setting_is_reported_in_one_line(database_url: str, processes: Processes) -> None:
     for variable, value, line in [
         (
             "OTEL_EXPORTER_OTLP_ENDPOINT",

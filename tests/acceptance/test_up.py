@@ -136,7 +136,7 @@ async def test_a_killed_up_leaves_nothing_that_stops_the_next_one(up: Up) -> Non
     await up.nothing_is_left()
 
 
-async def test_what_a_killed_up_started_ends_by_itself(up: Up) -> None:
+async def test_programs_of_a_killed_up_end_by_themselves(up: Up) -> None:
     await up.start("--no-demo")
     os.kill(up.pid, signal.SIGKILL)
     await up.nothing_is_left()
@@ -197,7 +197,9 @@ async def test_the_runbooks_commands_work_as_they_stand(up: Up) -> None:
     below = up.folder / "below"
     below.mkdir()
     failed = {}
-    for command in runbook_commands():
+    commands = runbook_commands()
+    assert commands
+    for command in commands:
         ended = await up.shell(command, folder=below)
         # Nobody set a receiver, and that is what it says.
         expected = 2 if command == "containerstacks alerts test" else 0

@@ -8,7 +8,7 @@ from playwright.async_api import Locator, Page, expect
 
 from containerstacks_shared.billing import control
 from support import fleet, told
-from support.chromium import Chromium, refused_by_policy
+from support.chromium import Chromium, assert_fits, refused_by_policy, sign_in
 from support.processes import Processes, Service
 
 EMAIL = "ada@example.com"
@@ -47,10 +47,7 @@ async def test_every_page_keeps_its_policy_and_fits_every_width(
     for path in (*PAGES, f"/incidents/{incident}"):
         await page.goto(f"{web.url}/admin{path}")
         assert await refused_by_policy(page) == []
-        for width in WIDTHS:
-            await page.set_viewport_size({"width": width, "height": 900})
-            wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            assert wider <= 0, f"{path} at {width}"
+        await assert_fits(page, WIDTHS)
     assert chromium.complaints == []
     assert {address for address in chromium.addresses if not address.startswith(web.url)} == set()
 
@@ -143,9 +140,7 @@ async def test_what_was_typed_survives_a_session_that_ends(
     await page.get_by_label("Database").check()
     await connection.execute("delete from web_sessions")
     await page.get_by_role("button", name="Publish incident").click()
-    await page.get_by_label("E-mail").fill(EMAIL)
-    await page.get_by_label("Password").fill(fleet.PASSWORD)
-    await page.keyboard.press("Enter")
+    await sign_in(page, EMAIL)
     await page.wait_for_url("**/admin/incidents/new")
     await expect(page.get_by_label("Message")).to_have_value("A long text that took ten minutes.")
     await expect(page.get_by_label("Database")).to_be_checked()

@@ -61,7 +61,7 @@ async def test_an_incident_appears_changes_the_verdict_and_closes_without_a_relo
     assert await page.evaluate("window.loadedOnce")
 
 
-async def test_while_nobody_looks_at_the_components_the_page_is_not_green(
+async def test_while_the_components_are_not_watched_the_page_is_not_green(
     database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
 ) -> None:
     page = await open_without_aggregator(database_url, processes, chromium)

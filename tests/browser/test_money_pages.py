@@ -6,12 +6,11 @@ import asyncpg
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from containerstacks_shared.database import db
 from containerstacks_shared.fleet import permissions, users
 from containerstacks_shared.fleet.users import UserId, UserRole
 from support import accessibility, fleet
 from support.billing import Billing
-from support.chromium import Chromium, refused_by_policy
+from support.chromium import Chromium, assert_fits, refused_by_policy, sign_in
 from support.fleet import Organization
 from support.processes import Processes, Service
 
@@ -25,14 +24,14 @@ LOOKS: Final[list[dict[str, Any]]] = [
 
 
 @pytest.fixture
-async def debtor(connection: asyncpg.Connection, database_url: str, pool: db.Pool) -> Organization:
+async def debtor(connection: asyncpg.Connection, billing: Billing) -> Organization:
     """Paid for two hours, and owes three."""
     organization = await fleet.add_organization(connection, balance="0.02")
     await connection.execute("update organizations set name = 'Polar Press'")
     await fleet.add_instance(
         connection, organization, await fleet.add_plan(connection), label="web-1", hours_due=5
     )
-    await Billing(database_url, pool, connection).run()
+    await billing.run()
     return organization
 
 
@@ -54,9 +53,7 @@ async def web(
 
 async def enter(chromium: Chromium, web: Service, path: str, **context: Any) -> Page:
     page = await chromium.open(web.url + path, **context)
-    await page.get_by_label("E-mail").fill(EMAIL)
-    await page.get_by_label("Password").fill(fleet.PASSWORD)
-    await page.keyboard.press("Enter")
+    await sign_in(page, EMAIL)
     await page.wait_for_url(f"**{path}")
     return page
 
@@ -107,10 +104,7 @@ async def test_the_pages_of_money_can_be_used_by_everybody(
             await page.emulate_media(**{"media": "screen", "forced_colors": "none", **look})
             await page.goto(web.url + path)
             assert await accessibility.findings(page) == [], (path, look)
-        for width in (320, 390, 820, 1440):
-            await page.set_viewport_size({"width": width, "height": 900})
-            wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            assert wider <= 0, f"{path} at {width}"
+        await assert_fits(page, (320, 390, 820, 1440))
         assert await refused_by_policy(page) == []
     assert chromium.complaints == []
 
@@ -129,8 +123,7 @@ async def test_sums_and_ages_open_without_a_mouse_or_a_script(
     await page.goto(f"{web.url}/admin/organizations/{debtor.id}")
     cell = page.locator("[data-label='Open since']")
     await open_by(cell.locator("details"), " UTC", touched=touched)
-    wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
-    assert wider <= 0
+    await assert_fits(page, [390])
 
 
 async def open_by(details: Locator, text: str, *, touched: bool) -> None:

@@ -5,7 +5,7 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from support import fleet, looks, told
-from support.chromium import Chromium, layout_shifts, refused_by_policy
+from support.chromium import Chromium, assert_fits, layout_shifts, refused_by_policy
 from support.demo_past import add_past, add_past_runs
 from support.processes import Processes, Service
 from support.waiting import eventually
@@ -29,7 +29,7 @@ async def add_instance(connection: asyncpg.Connection) -> None:
     await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
 
 
-async def test_no_page_breaks_its_policy_or_asks_anybody_else(
+async def test_no_page_breaks_its_policy_or_asks_another_server(
     database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
 ) -> None:
     await add_instance(connection)
@@ -70,10 +70,7 @@ async def test_every_page_fits_every_width(
     await until_everything_is_read(web)
     for path in PAGES:
         page = await chromium.open(web.url + path)
-        for width in WIDTHS:
-            await page.set_viewport_size({"width": width, "height": 900})
-            wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
-            assert wider <= 0, f"{path} at {width}"
+        await assert_fits(page, WIDTHS)
 
 
 @pytest.mark.parametrize("width", [320, 390, 430, 820])

@@ -6,7 +6,7 @@ import pytest
 from playwright.async_api import expect
 
 from support import accessibility
-from support.chromium import Chromium, layout_shifts, refused_by_policy
+from support.chromium import Chromium, assert_fits, layout_shifts, refused_by_policy
 from support.logos import MARK_SVG, WORDMARK_DARK_SVG, WORDMARK_SVG
 from support.processes import Processes
 
@@ -72,7 +72,7 @@ async def test_a_mark_of_any_size_leaves_the_header_as_high_as_it_is(
     )
     page = await chromium.open(f"{web.url}/about", width=320)
     await page.wait_for_load_state("networkidle")
-    assert await page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
+    await assert_fits(page, [320])
     box = await page.locator(".brand img").bounding_box()
     assert box is not None
     assert 24 <= box["height"] == box["width"] <= 48

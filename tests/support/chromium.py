@@ -1,10 +1,12 @@
 """Pages in a real Chromium, and what went wrong while they were open."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
 from playwright.async_api import Browser, Page, Request, expect
 
+from support import fleet
 from support.packages import find_program
 from support.waiting import LIMIT_SECONDS
 
@@ -72,6 +74,21 @@ class Chromium:
 async def refused_by_policy(page: Page) -> list[str]:
     refused: list[str] = await page.evaluate("window.refused")
     return refused
+
+
+async def sign_in(page: Page, email: str) -> None:
+    """Fill in the form that the page shows, and send it by keyboard."""
+    await page.get_by_label("E-mail").fill(email)
+    await page.get_by_label("Password").fill(fleet.PASSWORD)
+    await page.keyboard.press("Enter")
+
+
+async def assert_fits(page: Page, widths: Iterable[int], what: str = "") -> None:
+    """Nobody has to scroll sideways at any of these widths."""
+    for width in widths:
+        await page.set_viewport_size({"width": width, "height": HEIGHT})
+        wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        assert wider <= 0, f"{what or page.url} at {width}"
 
 
 async def layout_shifts(page: Page) -> list[str]:

@@ -72,6 +72,10 @@ class Service:
         ):
             return await response.json(content_type=None)
 
+    async def is_stopping(self) -> bool:
+        """Not ready any more is the first thing that a stopping service says."""
+        return "stopping" in str(await self.get_json("/readyz"))
+
     async def get_text(self, path: str, **headers: str) -> str:
         async with (
             aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10)) as session,
@@ -192,6 +196,20 @@ class Processes:
             raise
         assert process.returncode is not None
         return Finished(process.returncode, output.decode(), errors.decode())
+
+    async def bill_once(self, database_url: str) -> None:
+        """Let the daemon's command bill all that is due."""
+        await self.succeed("containerstacks-billing-daemon", "once", database_url=database_url)
+
+    async def find_no_damage(self, database_url: str) -> None:
+        """Let all money be audited."""
+        await self.succeed("containerstacks", "verify", "--full", database_url=database_url)
+
+    async def succeed(self, command: str, *arguments: str, database_url: str, **environment: str) -> str:
+        """Run a console script to its end, which is a good one, and return what it says."""
+        finished = await self.run(command, *arguments, database_url=database_url, **environment)
+        assert finished.exit_code == 0, (command, arguments, finished.output, finished.errors)
+        return finished.output
 
     async def end_all(self) -> None:
         for service in self._started:

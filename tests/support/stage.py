@@ -163,9 +163,7 @@ class Stage:
     async def sign_in(self, *, at: str | None = None) -> Page:
         """Open the status page as an administrator."""
         page = await self.open("/login", at=at)
-        await page.get_by_label("E-mail").fill(ADMIN)
-        await page.get_by_label("Password").fill(fleet.PASSWORD)
-        await page.keyboard.press("Enter")
+        await browsers.sign_in(page, ADMIN)
         await page.wait_for_url("**/status")
         return page
 
