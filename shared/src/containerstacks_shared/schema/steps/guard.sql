@@ -10,8 +10,8 @@
 -- `alter database … set containerstacks.guard = 'off'` leaves the application alone, from each session's next start on.
 
 alter table wallet_ledger_entries
-    -- By these two the running transaction finds its own entries. Another cluster counts from the beginning again, and only that
-    -- transaction began then.
+    -- By these two a transaction recognises its own entries. The id alone would not do: in a database that was restored into
+    -- another server, the ids begin again.
     add column transaction_id xid8,
     add column transaction_began_at timestamptz;
 alter table wallet_ledger_entries
@@ -20,17 +20,16 @@ alter table wallet_ledger_entries
 
 -- Hourly debits of the application whose cycle has not come yet. Nearly always empty: the cycle follows within milliseconds,
 -- unless the application died in between; then its money is given back, and the row says so to a cycle that comes after all.
+-- Every charge writes a row and deletes it again, by its key. So there is no second index: a row is hardly ever looked for by label.
 create table application_debits (
     payment_transaction_id uuid primary key,
     organization_id uuid not null,
     wallet_id uuid,
     label text not null,
-    hours integer not null,
     amount numeric(18, 8) not null,
     debited_at timestamptz not null default clock_timestamp(),
     given_back_at timestamptz
 );
-create index application_debits_label on application_debits (organization_id, label);
 
 -- What the guard did to the application's writes. Charges that it refused leave no row, because their transaction is rolled
 -- back; sequences are not, so two of them say how many there were, and when the last one was (seconds since 1970).
@@ -61,17 +60,15 @@ create function guard_is_on() returns boolean
     language sql stable
     return coalesce(current_setting('containerstacks.guard', true), '') <> 'off';
 
--- Whoever bills writes its heartbeat before its first charge, and every few seconds. In PL/pgSQL, as all that the guard asks
--- of each charge: a function in SQL is planned again in each transaction. For the same reason such a charge is few statements,
--- and its functions are called by assignment: PERFORM makes a query of a call.
-create function biller_is_alive(moment timestamptz) returns boolean
-    language plpgsql stable
+-- The heartbeats of billers of ours that are alive. Whoever bills writes its own before its first charge, and every few seconds.
+-- One SELECT of a stable function with nothing set is inlined where it stands in FROM.
+create function living_billers(moment timestamptz) returns setof timestamptz
+    language sql stable
     as $$
-begin
-    return exists (select from billing_daemon_status
-                    where metadata ? 'biller'
-                      and heartbeat_at > moment - interval '10 seconds');
-end;
+    select heartbeat_at
+      from billing_daemon_status
+     where metadata ? 'biller'
+       and heartbeat_at > moment - interval '10 seconds'
 $$;
 
 create function note_refused_charge() returns void
@@ -83,4 +80,4 @@ begin
 end;
 $$;
 
-revoke execute on function biller_is_alive(timestamptz), note_refused_charge() from public;
+revoke execute on function living_billers(timestamptz), note_refused_charge() from public;

@@ -1,9 +1,9 @@
--- The guard on cycles: what was charged for hours that are billed already is given back, and an instance stays billed until where it
--- was.
+-- The guard on cycles: money charged for hours that are billed already is given back, and last_billed_at does not move back.
 
 -- Give back -----------------------------------------------------------------------------------------
 
--- Money of a debit goes back to the wallet that paid. The caller holds the organization's wallets. NULL where there is none.
+-- Gives a debit's money back to the wallet that paid it. The caller has locked the organization's wallets. Returns the id of the
+-- payment that says so; NULL where there is no wallet, or no money.
 create function give_back(debit application_debits, instance uuid, reference uuid, reason text) returns uuid
     language plpgsql
     as $$
@@ -64,7 +64,7 @@ begin
         debit.amount := cycle.total_amount;
         debit.payment_transaction_id := cycle.payment_transaction_id;
     elsif debit.given_back_at is not null then
-        -- Which undoes the deletion, too.
+        -- The exception undoes the deletion, too.
         raise exception 'hourly cycle refused: its debit was given back at %', debit.given_back_at
             using errcode = 'object_not_in_prerequisite_state';
     end if;
@@ -93,8 +93,10 @@ begin
           from vps_instances i
          where i.id = new.vps_instance_id
            for no key update;
-    else
+    elsif new.status = 'failed' then
         select i.last_billed_at, i.label into billed_until, instance_label from vps_instances i where i.id = new.vps_instance_id;
+    else
+        return new;
     end if;
     lives := found;
     if not lives then
@@ -103,7 +105,7 @@ begin
          where d.id = new.vps_instance_id
            for no key update;
     end if;
-    -- Once the rows are held.
+    -- Read after the locks, since the wait for them may have been long.
     present := clock_present();
     if new.billing_period_start < billed_until - interval '1 millisecond' then
         reason := 'already billed';
@@ -112,7 +114,7 @@ begin
     end if;
     if new.status = 'failed' then
         -- What follows from a charge that was refused, or would have been: the customer must not be chased for it.
-        if reason is not null or biller_is_alive(present) then
+        if reason is not null or exists (select from living_billers(present)) then
             perform note_refused_charge() where new.metadata ->> 'reason' is distinct from 'wallet_deduction_failed';
             return null;
         end if;
@@ -147,7 +149,7 @@ end;
 $$;
 
 create trigger containerstacks_guard_inserted before insert on vps_billing_cycles
-    for each row when (new.billing_run_id is null and new.billing_correction_id is null and new.status in ('billed', 'failed')
+    for each row when (new.billing_run_id is null and new.billing_correction_id is null
                        and new.total_amount is not null and new.hourly_rate is not null)
     execute function guard_application_cycle();
 
@@ -196,7 +198,7 @@ begin
 end;
 $$;
 
--- A run of ours only moves it forward.
+-- A run of ours only moves the mark forward, so this never fires for it.
 create trigger containerstacks_guard_mark before update of last_billed_at on vps_instances
     for each row
     when (old.last_billed_at is not null and (new.last_billed_at is null or new.last_billed_at < old.last_billed_at)

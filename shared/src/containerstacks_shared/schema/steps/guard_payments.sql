@@ -1,7 +1,7 @@
 -- The guard on payments: an hourly charge that is not the application's to make is refused, and every other payment moves its wallet
 -- by its amount, whatever the application wrote there.
 
--- The number under a key, or NULL: whatever else stands there is not the application's. An administrator's adjustment writes text.
+-- The number under a key, or NULL if something else is there. An administrator's adjustment writes the number as text.
 create function metadata_amount(metadata jsonb, key text) returns numeric
     language sql immutable parallel safe
     return case jsonb_typeof(metadata -> key)
@@ -13,40 +13,50 @@ create function metadata_amount(metadata jsonb, key text) returns numeric
 
 -- Refuse --------------------------------------------------------------------------------------------
 
--- Raises where an hourly charge is not the application's to make, else returns true. The charge waited for our batch to write its
--- wallet, so what it sees here are our marks.
-create function allow_application_charge(organization uuid, label text, hours integer) returns boolean
+create function refuse_charge(we_are_alive boolean, label text, hours integer) returns void
     language plpgsql
     as $$
-declare
-    -- Of this statement, not of its transaction, which may have waited for a run of ours; and the database's, not the session's.
-    present constant timestamptz := clock_present();
 begin
-    if biller_is_alive(present) then
-        perform note_refused_charge();
+    perform note_refused_charge();
+    if we_are_alive then
         raise exception 'hourly charge refused: ContainerStacks bills this database'
             using errcode = 'object_not_in_prerequisite_state',
                   hint = 'alter database … set containerstacks.guard = ''off'' lets the application charge.';
     end if;
-    -- One hour less will do, because an early version rounds hours up: if that was one too many, its cycle shows it.
-    -- The application reads times in milliseconds, and its clock need not be the database's to the second.
-    if not exists (
-        select from vps_instances i
-         where i.organization_id = organization
-           and i.label = allow_application_charge.label
-           and date_trunc('milliseconds', coalesce(i.last_billed_at, i.created_at))
-               + greatest(hours - 1, 1) * interval '1 hour' <= present + interval '1 minute'
-    ) then
-        perform note_refused_charge();
-        raise exception 'hourly charge refused: % hours of % are not due', hours, label
-            using errcode = 'object_not_in_prerequisite_state',
-                  hint = 'ContainerStacks has billed them, or the instance was renamed or deleted meanwhile.';
-    end if;
-    return true;
+    raise exception 'hourly charge refused: % hours of % are not due', hours, label
+        using errcode = 'object_not_in_prerequisite_state',
+              hint = 'ContainerStacks has billed them, or the instance was renamed or deleted meanwhile.';
 end;
 $$;
 
 -- Mend and explain ----------------------------------------------------------------------------------
+
+-- Whether a payment says that the application set a wallet to this balance: what it read plus the amount is what it wrote, up to
+-- its rounding to cents. Else its metadata mean something else.
+create function wrote_balance(metadata jsonb, amount numeric, balance numeric) returns boolean
+    language plpgsql immutable
+    as $$
+declare
+    written constant numeric := metadata_amount(metadata, 'balance_after');
+begin
+    return coalesce(balance = round(written, 8)
+                    and abs(written - metadata_amount(metadata, 'balance_before') - amount) < 0.01, false);
+end;
+$$;
+
+-- The wallet gets the balance that the ledger gives it already.
+create function mend_wallet(wallet uuid, payment payment_transactions, written numeric, meant numeric) returns void
+    language plpgsql
+    as $$
+begin
+    update wallets set balance = meant where id = wallet;
+    -- Half a cent is the application's rounding; more would have been real money.
+    if abs(meant - written) > 0.005 then
+        insert into guard_interventions (kind, organization_id, wallet_id, payment_transaction_id, amount)
+        values ('mended', payment.organization_id, wallet, payment.id, meant - written);
+    end if;
+end;
+$$;
 
 -- A payment says what the application read, what it meant and what it wrote. Where this transaction moved a wallet of its
 -- organization, that wallet gets the payment's amount on top of what it held before, and its ledger entry becomes the
@@ -56,10 +66,6 @@ create function settle_application_payment(payment payment_transactions, out ent
     language plpgsql
     as $$
 declare
-    written constant numeric := metadata_amount(payment.metadata, 'balance_after');
-    -- What was read plus the amount is what was written, up to its rounding to cents; else it means something else.
-    is_absolute constant boolean := coalesce(
-        abs(written - metadata_amount(payment.metadata, 'balance_before') - payment.amount) < 0.01, false);
     touched record;
     is_first boolean := true;
     balance_meant numeric;
@@ -79,10 +85,9 @@ begin
                 and moved.transaction_began_at = now()
          where w.organization_id = payment.organization_id
            and (moved.amount = payment.amount
-                or is_absolute
-                   and wallet_balance(w.balance) = round(written, 8)
-                   -- Written to what it holds is written, too: two equal top-ups at once look like that.
-                   and (moved.id is not null or w.xmin = pg_current_xact_id()::xid))
+                -- Written to what it holds is written, too: two equal top-ups at once look like that.
+                or (moved.id is not null or w.xmin = pg_current_xact_id()::xid)
+                   and wrote_balance(payment.metadata, payment.amount, wallet_balance(w.balance)))
          order by w.currency is not distinct from payment.currency desc, w.created_at, w.id
     loop
         balance_meant := touched.balance_before + case when is_first then payment.amount else 0 end;
@@ -102,13 +107,7 @@ begin
             delete from wallet_ledger_entries where id = touched.moved_by;
         end if;
         if balance_meant <> touched.balance then
-            -- The ledger says so already.
-            update wallets set balance = balance_meant where id = touched.id;
-        end if;
-        -- Half a cent is the application's rounding; more would have been real money.
-        if abs(balance_meant - touched.balance) > 0.005 then
-            insert into guard_interventions (kind, organization_id, wallet_id, payment_transaction_id, amount)
-            values ('mended', touched.organization_id, touched.id, payment.id, balance_meant - touched.balance);
+            perform mend_wallet(touched.id, payment, written => touched.balance, meant => balance_meant);
         end if;
         is_first := false;
     end loop;
@@ -142,66 +141,85 @@ create function explain_earlier_movement(payment payment_transactions) returns b
     returning wallet_ledger_entry_id;
 $$;
 
+-- A charge of the application waits for all of this, so one that passes is three statements: each costs more than what it does,
+-- because a transaction runs it once. A function in SQL would cost more still: it is planned again in each transaction.
 create function guard_application_payment() returns trigger
     language plpgsql security definer set search_path = public, pg_temp set plan_cache_mode = force_generic_plan
     as $$
 declare
     is_hourly constant boolean := tg_op = 'INSERT' and new.description like 'VPS Hourly Billing - %';
-    label text;
+    -- Of this statement, not of its transaction, which may have waited for a run of ours; and the database's, not the session's.
+    present constant timestamptz := clock_present();
+    instance_label text;
     last_word text;
-    hours integer;
-    allowed boolean;
-    settled record;
+    hours integer := 1;
+    we_are_alive boolean;
+    are_due boolean;
     paying_wallet_id uuid;
+    balance_written numeric;
+    balance_meant numeric;
 begin
     if not guard_is_on() then
         return new;
     end if;
     if new.amount = 'NaN' then
-        -- A price that is missing makes it so, and the wallet 0.
+        -- A plan without a price makes it so, and the application would set the wallet to 0.
         raise exception 'payment refused: its amount is not a number' using errcode = 'numeric_value_out_of_range';
     end if;
     if is_hourly then
         -- `VPS Hourly Billing - <label> (<hours>h)`; a regular expression takes longer than all the rest of this.
-        label := substr(new.description, 22);
-        hours := 1;
-        last_word := split_part(label, ' (', -1);
+        instance_label := substr(new.description, 22);
+        last_word := split_part(instance_label, ' (', -1);
         if right(last_word, 2) = 'h)' and translate(last_word, '0123456789', '') = 'h)' and length(last_word) between 3 and 8 then
             hours := left(last_word, -2)::integer;
-            label := left(label, -length(last_word) - 2);
+            instance_label := left(instance_label, -length(last_word) - 2);
         end if;
-        allowed := allow_application_charge(new.organization_id, label, hours);
+        -- To write its wallet, the charge has waited for a batch of ours that held it. So it sees the marks of that batch here.
+        -- One hour less will do, because an early version rounds hours up: if that was one too many, its cycle shows it.
+        -- The application reads times in milliseconds, and its clock need not be the database's to the second.
+        select exists (select from living_billers(present)),
+               exists (select from vps_instances i
+                        where i.organization_id = new.organization_id
+                          and i.label = instance_label
+                          and date_trunc('milliseconds', coalesce(i.last_billed_at, i.created_at))
+                              + greatest(hours - 1, 1) * interval '1 hour' <= present + interval '1 minute')
+          into we_are_alive, are_due;
+        if we_are_alive or not are_due then
+            perform refuse_charge(we_are_alive, instance_label, hours);
+        end if;
     end if;
     if new.status is distinct from 'completed' or new.metadata ->> 'wallet_type' = 'hosting' then
         return new;
     end if;
-    -- Nearly always the organization has one wallet, and this transaction moved it by just that amount.
-    update wallet_ledger_entries
-       set kind = 'application'
-     where id = (select latest.id
-                   from wallet_ledger_entries latest
-                  where latest.wallet_id = (select (array_agg(w.id))[1]
-                                              from wallets w
-                                             where w.organization_id = new.organization_id
-                                            having count(*) = 1)
-                  order by latest.id desc
-                  limit 1)
-       and kind = 'unexplained'
-       and transaction_id = pg_current_xact_id()
-       and transaction_began_at = now()
-       and amount = new.amount
-    returning id, wallet_id into new.wallet_ledger_entry_id, paying_wallet_id;
+    -- Nearly always the organization has one wallet, and this transaction moved it: by the amount, or to what it computed.
+    update wallet_ledger_entries e
+       set kind = 'application', amount = new.amount, balance_after = moved.balance_after - moved.amount + new.amount
+      from (select latest.id, latest.amount, latest.balance_after
+              from wallet_ledger_entries latest
+             where latest.wallet_id = (select (array_agg(w.id))[1]
+                                         from wallets w
+                                        where w.organization_id = new.organization_id
+                                       having count(*) = 1)
+             order by latest.id desc
+             limit 1) as moved
+     where e.id = moved.id
+       and e.kind = 'unexplained'
+       and e.transaction_id = pg_current_xact_id()
+       and e.transaction_began_at = now()
+       and (e.amount = new.amount or wrote_balance(new.metadata, new.amount, e.balance_after))
+    returning e.id, e.wallet_id, moved.balance_after, e.balance_after
+         into new.wallet_ledger_entry_id, paying_wallet_id, balance_written, balance_meant;
     if not found then
-        settled := settle_application_payment(new);
-        new.wallet_ledger_entry_id := settled.entry_id;
-        paying_wallet_id := settled.wallet_id;
+        select entry_id, wallet_id into new.wallet_ledger_entry_id, paying_wallet_id from settle_application_payment(new);
+    elsif balance_meant <> balance_written then
+        perform mend_wallet(paying_wallet_id, new, balance_written, balance_meant);
     end if;
     if new.wallet_ledger_entry_id is null and tg_op = 'INSERT' and new.metadata ? 'balance_after' then
         new.wallet_ledger_entry_id := explain_earlier_movement(new);
     end if;
     if is_hourly then
-        insert into application_debits (payment_transaction_id, organization_id, wallet_id, label, hours, amount)
-        values (new.id, new.organization_id, paying_wallet_id, label, hours, -new.amount);
+        insert into application_debits (payment_transaction_id, organization_id, wallet_id, label, amount)
+        values (new.id, new.organization_id, paying_wallet_id, instance_label, -new.amount);
     end if;
     return new;
 end;
@@ -218,6 +236,6 @@ create trigger containerstacks_guard_updated before update of status, metadata o
     execute function guard_application_payment();
 
 revoke execute on function
-    allow_application_charge(uuid, text, integer), settle_application_payment(payment_transactions),
-    explain_earlier_movement(payment_transactions)
+    refuse_charge(boolean, text, integer), mend_wallet(uuid, payment_transactions, numeric, numeric),
+    settle_application_payment(payment_transactions), explain_earlier_movement(payment_transactions)
     from public;

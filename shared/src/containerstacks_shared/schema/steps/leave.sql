@@ -58,8 +58,8 @@ alter table vps_plans
     drop column vcpus, drop column memory_mb, drop column disk_mb, drop column specifications_problem;
 
 drop function application_changes, keep_rate_region, guard_application_payment, guard_application_cycle, keep_last_billed_at, guard_completed_refund, explain_by_refund, give_back_lost_debits, take_application_debit,
-              give_back, explain_earlier_movement, settle_application_payment, allow_application_charge, note_refused_charge,
-              biller_is_alive, guard_is_on, metadata_amount;
+              give_back, explain_earlier_movement, settle_application_payment, mend_wallet, wrote_balance, refuse_charge, note_refused_charge,
+              living_billers, guard_is_on, metadata_amount;
 drop table application_debits, guard_interventions, guard_installation;
 drop sequence application_charges_refused, application_charge_refused_at;
 drop function credit_wallet, refund_cycles, write_off_hours;
