@@ -116,7 +116,8 @@ def _up(port: int | None, interruption: Interruption, *, with_demo: bool) -> Non
         with ExitStack() as stack:
             local = None
             if is_given:
-                say(f"Using the database at {describe(settings.dsn)}.")
+                say(f"Using the database at {describe(settings.dsn)}, which DATABASE_URL names.")
+                say("Unset it, and `up` starts a PostgreSQL of its own.")
             else:
                 local = stack.enter_context(local_database(folder, interruption))
                 settings = settings.model_copy(update={"database_url": SecretStr(local.dsn)})
