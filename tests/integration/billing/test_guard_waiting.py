@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from decimal import Decimal
-from uuid import UUID
 
 import pytest
 
@@ -14,13 +13,15 @@ from support.clock import SETTING
 from support.fleet import Organization, Plan
 from support.guard import assert_sound, interventions
 from support.original_biller import OriginalBiller, Payment, once
-from support.waiting import sessions_waiting
+from support.waiting import sessions_waiting, time_limit
+
+HOLD = "select from vps_instances where id = $1 for update"
 
 
 @contextlib.asynccontextmanager
-async def a_run_of_ours(billing: Billing, instance: UUID) -> AsyncIterator[None]:
-    """It holds the wallet, has charged, and moves the mark when the block ends."""
-    async with in_the_way(billing.dsn, "select from vps_instances where id = $1 for update", instance):
+async def a_run_of_ours(billing: Billing, statement: str, *values: object) -> AsyncIterator[None]:
+    """It holds the wallet, has charged, and moves the mark when the block ends; `statement` keeps it waiting."""
+    async with in_the_way(billing.dsn, statement, *values):
         ours = asyncio.create_task(billing.run())
         await sessions_waiting(billing.connection, 1)
         yield
@@ -33,7 +34,7 @@ async def test_a_debit_that_waits_for_our_run_is_refused(
     instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=2)
     application = OriginalBiller(billing.dsn)
     (due,) = await application.read_due()
-    async with a_run_of_ours(billing, instance):
+    async with a_run_of_ours(billing, HOLD, instance):
         debit = asyncio.create_task(application.debit(due))
         await sessions_waiting(billing.connection, 2)
     assert not await debit
@@ -48,11 +49,34 @@ async def test_a_cycle_that_waits_for_our_run_is_given_back(
     application = OriginalBiller(billing.dsn)
     (due,) = await application.read_due()
     assert await application.debit(due)
-    async with a_run_of_ours(billing, instance):
+    async with a_run_of_ours(billing, HOLD, instance):
         cycle = asyncio.create_task(application.record(due))
         await sessions_waiting(billing.connection, 2)
     await cycle
     assert await interventions(billing.connection, "given_back") == [Decimal("0.02")]
+    await assert_sound(billing, hours={instance: 2})
+
+
+async def test_a_cycle_that_overtakes_our_run_is_the_one_that_counts(
+    billing: Billing, organization: Organization, plan: Plan
+) -> None:
+    connection = billing.connection
+    # Our run waits when it has read the marks, and before it holds the first of them.
+    await connection.execute(
+        "create function wait_here() returns trigger language plpgsql"
+        " as 'begin perform pg_advisory_xact_lock(4711); return null; end'"
+    )
+    await connection.execute(
+        "create trigger wait_here before update on vps_instances for each statement"
+        " when (current_setting('application_name') like 'containerstacks%') execute function wait_here()"
+    )
+    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
+    application = OriginalBiller(billing.dsn)
+    (due,) = await application.read_due()
+    assert await application.debit(due)
+    async with a_run_of_ours(billing, "select pg_advisory_xact_lock(4711)"), time_limit("the cycle waited"):
+        await application.record(due)
+    assert await interventions(connection, "given_back") == []
     await assert_sound(billing, hours={instance: 2})
 
 

@@ -81,32 +81,44 @@ declare
     lives boolean;
     debit application_debits;
     reason text;
-    present timestamptz;
+    present timestamptz := clock_present();
 begin
     if not guard_is_on() then
         return new;
     end if;
     if new.status = 'billed' then
-        -- The wallets first, as a run locks them; then the instance, whose mark a run may be moving.
-        perform from wallets where organization_id = new.organization_id order by id for no key update;
+        -- Nearly always those hours are due, and nobody holds the instance. Whoever gets it without waiting needs no wallet: a run of ours
+        -- that holds one, and comes to this instance later, finds its mark moved and begins again.
         select i.last_billed_at, i.label into billed_until, instance_label
           from vps_instances i
          where i.id = new.vps_instance_id
-           for no key update;
+           and (i.last_billed_at is null or i.last_billed_at - interval '1 millisecond' <= new.billing_period_start)
+           and new.billing_period_end <= present + interval '1 minute'
+           for no key update skip locked;
+        lives := found;
+        if not lives then
+            -- The wallets first, as a run locks them: money may have to go back. Then the instance, whose mark a run may be moving.
+            perform from wallets where organization_id = new.organization_id order by id for no key update;
+            select i.last_billed_at, i.label into billed_until, instance_label
+              from vps_instances i
+             where i.id = new.vps_instance_id
+               for no key update;
+            lives := found;
+            -- The wait for these locks may have been long.
+            present := clock_present();
+        end if;
     elsif new.status = 'failed' then
         select i.last_billed_at, i.label into billed_until, instance_label from vps_instances i where i.id = new.vps_instance_id;
+        lives := found;
     else
         return new;
     end if;
-    lives := found;
     if not lives then
         select d.last_billed_at, d.label into billed_until, instance_label
           from deleted_vps_instances d
          where d.id = new.vps_instance_id
            for no key update;
     end if;
-    -- Read after the locks, since the wait for them may have been long.
-    present := clock_present();
     if new.billing_period_start < billed_until - interval '1 millisecond' then
         reason := 'already billed';
     elsif new.billing_period_end > present + interval '1 minute' then
