@@ -8,12 +8,12 @@ import asyncio
 import contextlib
 import tempfile
 from asyncio.subprocess import DEVNULL
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 import pytest
@@ -71,28 +71,17 @@ class World:
         await self.operate("verify", "--full")
 
 
-@pytest.fixture(scope="module")
-def three_nodes() -> Iterator[Cluster]:
-    # pytest closes its own folders to others, and PostgreSQL does not run as root.
-    with tempfile.TemporaryDirectory() as folder, cluster(Path(folder)) as made:
-        yield made
-
-
 @pytest.fixture
-async def nodes(three_nodes: Cluster) -> Cluster:
-    """Mend what the test before did to them, and give them a migrated database of its own."""
-    for node in three_nodes.nodes:
-        node.mend()
-    primary = await three_nodes.become_whole()
-    connection = await three_nodes.connect()
-    nodes = Cluster(three_nodes.nodes, database=f"test_{uuid4().hex}")
-    await connection.execute(f"create database {nodes.database}")
-    await connection.close()
-    await asyncio.to_thread(migrate, primary.dsn(nodes.database))
-    connection = await nodes.connect()
-    await fleet.add_user(connection)
-    await connection.close()
-    return nodes
+async def nodes() -> AsyncIterator[Cluster]:
+    """Three nodes of a test's own, with a migrated database and a user in it."""
+    # pytest closes its own folders to others, and PostgreSQL does not run as root.
+    with tempfile.TemporaryDirectory() as folder, cluster(Path(folder)) as nodes:
+        primary = await nodes.become_whole()
+        await asyncio.to_thread(migrate, primary.dsn)
+        connection = await nodes.connect()
+        await fleet.add_user(connection)
+        await connection.close()
+        yield nodes
 
 
 @pytest.mark.timeout(900)
@@ -148,7 +137,7 @@ async def test_a_switchover_and_a_minor_upgrade_fail_no_run(
 async def test_the_primary_dies_behind_pgbouncer(
     nodes: Cluster, processes: Processes, tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    async with haproxy(tmp_path, nodes.database) as through, pgbouncer(through) as pooled:
+    async with haproxy(tmp_path) as through, pgbouncer(through) as pooled:
         world = World(nodes, pooled, processes)
         web = await processes.start_web(pooled, DATABASE_LISTEN_URL=nodes.dsn)
         await processes.start_stats_aggregator(pooled, DATABASE_LISTEN_URL=nodes.dsn)
@@ -260,12 +249,12 @@ def read_at(message: dict[str, Any]) -> datetime:
 
 
 @contextlib.asynccontextmanager
-async def haproxy(folder: Path, database: str) -> AsyncIterator[str]:
+async def haproxy(folder: Path) -> AsyncIterator[str]:
     """Give the DSN of whoever is primary, by one address."""
     settings = folder / "haproxy.cfg"
     settings.write_text((SHIPPED / "haproxy.cfg").read_text(encoding="utf-8"), encoding="utf-8")
     process = await asyncio.create_subprocess_exec("/usr/sbin/haproxy", "-db", "-f", settings, stderr=DEVNULL)
-    dsn = f"postgresql://postgres:{PASSWORD}@127.0.0.1:5000/{database}"
+    dsn = f"postgresql://postgres:{PASSWORD}@127.0.0.1:5000/postgres"
 
     # HAProxy takes all three for primaries until it has asked each twice, and passes connections on to them in turn.
     async def leads_to_the_primary_alone() -> bool:

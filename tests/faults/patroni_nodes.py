@@ -43,8 +43,9 @@ class Node:
     def address(self) -> str:
         return f"10.0.0.1{self.number}"
 
-    def dsn(self, database: str) -> str:
-        return f"postgresql://postgres:{PASSWORD}@{self.address}:5432/{database}"
+    @property
+    def dsn(self) -> str:
+        return f"postgresql://postgres:{PASSWORD}@{self.address}:5432/postgres"
 
     @property
     def settings(self) -> Path:
@@ -156,12 +157,11 @@ class Node:
 @dataclass(frozen=True)
 class Cluster:
     nodes: list[Node]
-    database: str = "postgres"
 
     @property
     def dsn(self) -> str:
         hosts = ",".join(f"{node.address}:5432" for node in self.nodes)
-        return f"postgresql://postgres:{PASSWORD}@{hosts}/{self.database}"
+        return f"postgresql://postgres:{PASSWORD}@{hosts}/postgres"
 
     async def primary(self) -> Node | None:
         for node in self.nodes:
@@ -172,7 +172,7 @@ class Cluster:
     async def connect(self) -> asyncpg.Connection:
         """Give a session on whoever is the primary now."""
         primary = await eventually(self.primary, PATIENCE_SECONDS)
-        return await asyncpg.connect(primary.dsn(self.database), timeout=10)
+        return await asyncpg.connect(primary.dsn, timeout=10)
 
     async def is_whole(self) -> bool:
         """Whether there is one primary, and both others follow it, one of them in sync."""
@@ -185,6 +185,8 @@ class Cluster:
         return (
             [each["state"] for each in following] == ["streaming", "streaming"]
             and [each["sync_state"] for each in following].count("sync") == 1
+            # Patroni promotes nobody else, and knows it a moment later.
+            and [each.get("sync_standby") for each in told].count(True) == 1
             and len({each.get("timeline") for each in told}) == 1
         )
 
@@ -221,8 +223,11 @@ class Cluster:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        assert process.returncode == 0, said.decode()
-        return said.decode()
+        text = said.decode()
+        assert process.returncode == 0, text
+        # It ends with 0 all the same.
+        assert "failed" not in text.lower(), text
+        return text
 
     def logs(self) -> str:
         tails = []
