@@ -11,7 +11,7 @@ from containerstacks_shared.core.waiting import race, wait_for_event
 from containerstacks_shared.database import locks
 from containerstacks_shared.database.db import Pool
 from containerstacks_shared.database.locks import Term
-from containerstacks_shared.database.notify import Subscription
+from containerstacks_shared.database.notify import Channel, Subscription, announce
 from containerstacks_shared.fleet import counts
 
 from . import metrics
@@ -90,7 +90,7 @@ async def _hint_for_all(halt: asyncio.Event, pool: Pool) -> None:
     async with pool.acquire() as connection, connection.transaction():
         if await counts.hold_hints(connection, wait_max=timedelta(seconds=_STORM_SECONDS)):
             await wait_for_event(halt, _STORM_SECONDS)
-            await counts.announce_deltas(connection)
+            await announce(connection, Channel.COUNT_DELTAS)
 
 
 async def _is_due(pool: Pool, progress: FoldProgress) -> bool:
@@ -109,7 +109,7 @@ async def _fold(pool: Pool, term: Term, progress: FoldProgress) -> int:
                 await locks.assert_term(connection, term)
                 folded = await counts.fold_deltas(connection, BATCH_DELTAS)
                 if folded:
-                    await counts.announce_counts(connection)
+                    await announce(connection, Channel.COUNTS_CHANGED)
             pending = await counts.pending_deltas(connection) if folded >= BATCH_DELTAS else 0
         span.note(deltas=folded, pending=pending)
     progress.note_step()

@@ -16,6 +16,7 @@ from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.database import locks
 from containerstacks_shared.database.db import Pool
 from containerstacks_shared.database.locks import Term
+from containerstacks_shared.database.notify import Channel, announce
 from containerstacks_shared.fleet import counts
 from containerstacks_shared.fleet.counts import Drift
 
@@ -51,7 +52,7 @@ async def _reconcile(pool: Pool, term: Term) -> list[Drift]:
         await locks.assert_term(connection, term)
         drifts = await counts.reconcile(connection)
         if drifts:
-            await counts.announce_counts(connection)
+            await announce(connection, Channel.COUNTS_CHANGED)
     return drifts
 
 

@@ -11,7 +11,7 @@ import structlog
 
 from containerstacks_shared.core.errors import describe
 from containerstacks_shared.core.queries import load
-from containerstacks_shared.database.db import Connection, Pool
+from containerstacks_shared.database.db import Connection, Pool, limit_transaction
 from containerstacks_shared.database.locks import Term, assert_term
 
 from . import batches
@@ -68,8 +68,7 @@ async def notice_set_back(connection: Connection, organization: UUID) -> int:
 async def _compare(pool: Pool, term: Term, organizations: Sequence[UUID]) -> list[asyncpg.Record]:
     async with pool.acquire() as connection, connection.transaction():
         await assert_term(connection, term)
-        await connection.execute(
-            f"set local lock_timeout = '{_LOCK_WAIT_MAX}';"
-            f" set local statement_timeout = '{_STATEMENT_SECONDS_MAX * 1000:.0f}ms'"
+        await limit_transaction(
+            connection, lock_wait_max=_LOCK_WAIT_MAX, statement_seconds_max=_STATEMENT_SECONDS_MAX
         )
         return await connection.fetch(_QUERIES["compare"], organizations, timeout=_STATEMENT_SECONDS_MAX + 5)

@@ -6,7 +6,7 @@ import structlog
 from containerstacks_shared.core.errors import ContainerStacksError
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.core.settings import BillingSettings
-from containerstacks_shared.database.db import Connection
+from containerstacks_shared.database.db import Connection, limit_transaction
 
 from . import price_holds, run_records
 
@@ -31,9 +31,8 @@ async def prepare(connection: Connection, settings: BillingSettings) -> list[dic
             " nothing is billed until it is right"
         )
     # Limits what all of this waits for: one open session must not stop everybody's billing.
-    await connection.execute(
-        f"set local lock_timeout = '{_LOCK_WAIT_MAX}';"
-        f" set local statement_timeout = '{_STATEMENT_SECONDS_MAX * 1000:.0f}ms'"
+    await limit_transaction(
+        connection, lock_wait_max=_LOCK_WAIT_MAX, statement_seconds_max=_STATEMENT_SECONDS_MAX
     )
     problems = [
         *await _withdraw_future_moments(connection),

@@ -28,7 +28,7 @@ from containerstacks_shared.core.errors import (
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.core.settings import BillingSettings
 from containerstacks_shared.core.waiting import all_of
-from containerstacks_shared.database.db import UNAVAILABLE, Connection, Pool
+from containerstacks_shared.database.db import UNAVAILABLE, Connection, Pool, limit_transaction
 from containerstacks_shared.database.locks import Leadership, Role, Term, assert_term
 from containerstacks_shared.database.notify import Channel, announce
 from containerstacks_shared.database.suitability import read_application_changes
@@ -311,10 +311,7 @@ class _Run:
             seconds = _BATCH_SECONDS + _BATCH_SECONDS_PER_INSTANCE * sum(
                 map(self.work.__getitem__, organizations)
             )
-            await connection.execute(
-                f"set local lock_timeout = '{_LOCK_WAIT_MAX}';"
-                f" set local statement_timeout = '{seconds * 1000:.0f}ms'"
-            )
+            await limit_transaction(connection, lock_wait_max=_LOCK_WAIT_MAX, statement_seconds_max=seconds)
             now = await self._assert_mine(connection)
             charged = await charge_organizations(
                 connection, organizations, now=now, run_id=self.summary.run_id, seconds_max=seconds

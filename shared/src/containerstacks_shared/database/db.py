@@ -196,6 +196,16 @@ async def _create_pool(
     return pool
 
 
+async def limit_transaction(
+    connection: Connection, *, lock_wait_max: str, statement_seconds_max: float
+) -> None:
+    """Until the caller's transaction ends, let no statement take longer, nor wait longer for a lock ("2s")."""
+    await connection.execute(
+        f"set local lock_timeout = '{lock_wait_max}';"
+        f" set local statement_timeout = '{statement_seconds_max * 1000:.0f}ms'"
+    )
+
+
 async def close_pool(pool: Pool) -> None:
     """Close the pool once every session is returned, or after a few seconds regardless."""
     try:

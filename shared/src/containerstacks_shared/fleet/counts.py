@@ -45,11 +45,9 @@ _ALL_TIME_TOTALS = QUERIES["all_time_totals"]
 _OFFERS = QUERIES["offers"]
 _PLATFORM_DETAILS = QUERIES["platform_details"]
 _FOLD_DELTAS = QUERIES["fold_deltas"]
-_ANNOUNCE_COUNTS = QUERIES["announce_counts"]
 _PENDING_DELTAS = QUERIES["pending_deltas"]
 _HAS_DELTAS = QUERIES["has_deltas"]
 _HOLD_HINTS = QUERIES["hold_hints"]
-_ANNOUNCE_DELTAS = QUERIES["announce_deltas"]
 _HOLD_BASE_TABLES = QUERIES["hold_base_tables"]
 _RECONCILE = QUERIES["reconcile"]
 _IS_BELOW_ZERO = QUERIES["is_below_zero"]
@@ -147,11 +145,6 @@ async def fold_deltas(connection: Connection, limit: int) -> int:
     return folded
 
 
-async def announce_counts(connection: Connection) -> None:
-    """Notify every web process, when the caller's transaction commits, to read again."""
-    await connection.execute(_ANNOUNCE_COUNTS)
-
-
 async def pending_deltas(connection: Connection) -> int:
     pending: int = await connection.fetchval(_PENDING_DELTAS)
     return pending
@@ -176,11 +169,6 @@ async def hold_hints(connection: Connection, *, wait_max: timedelta) -> bool:
     except asyncpg.LockNotAvailableError:
         return False
     return True
-
-
-async def announce_deltas(connection: Connection) -> None:
-    """Send, when the caller's transaction commits, the hint that writers send."""
-    await connection.execute(_ANNOUNCE_DELTAS)
 
 
 async def reconcile(connection: Connection) -> list[Drift]:

@@ -113,9 +113,6 @@ select set_config('lock_timeout', $1, true),
        set_config('synchronous_commit', 'off', true),
        pg_advisory_xact_lock($2, $3);
 
--- name: announce_deltas
-select pg_notify('count_deltas', '');
-
 -- name: hold_base_tables
 select hold_base_tables();
 
@@ -190,7 +187,3 @@ select metric,
 select exists (select from vps_counts_now where amount < 0
                 union all
                select from totals_now where amount < 0);
-
--- name: announce_counts
--- In the transaction that changed the counts, so that its listeners read what it is about.
-select pg_notify('counts_changed', '');
