@@ -157,13 +157,13 @@ async def has_deltas(connection: Connection) -> bool:
 
 
 async def hold_hints(connection: Connection, *, wait_max: timedelta) -> bool:
-    """Keep writers from sending hints until the caller's transaction ends; who holds them owes the listeners one.
+    """Keep writers from sending hints until the caller's transaction ends; the caller then sends one in their stead.
 
     Return False when one writer kept the lock for longer than `wait_max`.
     """
     milliseconds = f"{wait_max / timedelta(milliseconds=1):.0f}ms"
     try:
-        # A savepoint, so that who waited in vain can go on.
+        # A savepoint: after a wait in vain the caller's transaction goes on.
         async with connection.transaction():
             await connection.execute(_HOLD_HINTS, milliseconds, ADVISORY_LOCK_CLASS, HINT_LOCK)
     except asyncpg.LockNotAvailableError:

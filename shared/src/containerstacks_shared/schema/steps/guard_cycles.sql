@@ -87,8 +87,8 @@ begin
         return new;
     end if;
     if new.status = 'billed' then
-        -- Nearly always those hours are due, and nobody holds the instance. Whoever gets it without waiting needs no wallet: a run of ours
-        -- that holds one, and comes to this instance later, finds its mark moved and begins again.
+        -- Nearly always those hours are due, and nobody holds the instance. A cycle that locks it without waiting needs no lock on the
+        -- wallet. A run of ours that has that lock, and comes to this instance later, finds its mark moved and begins its batch again.
         select i.last_billed_at, i.label into billed_until, instance_label
           from vps_instances i
          where i.id = new.vps_instance_id
