@@ -105,7 +105,7 @@ begin
         create policy billers on outbox_messages to containerstacks_web, containerstacks_billing_daemon using (true);
         create policy alerts on outbox_messages to containerstacks_stats_aggregator using (topic = 'alert');
     end if;
-    grant select, update on alert_looks
+    grant select, update on alert_checks
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
 
     -- What the guard did, but for the amounts.

@@ -44,3 +44,16 @@ def test_each_table_that_is_named_is_made() -> None:
     named = first_column("Tables and their one writer")
     assert {"counts", "count_deltas", "vps_history"} <= named
     assert named - INHERITED <= made
+
+
+def test_a_name_that_leads_into_a_file_stands_there() -> None:
+    rows = TEXT.split("\n## Where to look\n")[1].split("\n| --- | --- |\n")[1].split("\n\n")[0].splitlines()
+    for row in rows:
+        quoted = re.findall(r"`([^`]+)`", row)
+        patterns = [name for name in quoted if name.endswith((".py", ".sql", ".js"))]
+        files = [path for path in SOURCES if any(Path(path).match(pattern) for pattern in patterns)]
+        text = "".join(Path(path).read_text(encoding="utf-8") for path in files)
+        assert files, row
+        for name in set(quoted) - set(patterns):
+            # Of `Hub.refusal` each part.
+            assert all(re.search(rf"\b{part}\b", text) for part in re.findall(r"\w+", name)), (name, row)

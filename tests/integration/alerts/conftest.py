@@ -25,8 +25,8 @@ class Watcher:
     watch: Watch
     deliveries: list[Delivery]
 
-    async def look(self) -> None:
-        await self.watch.look()
+    async def check(self) -> None:
+        await self.watch.check()
 
     async def tell(self) -> None:
         for delivery in self.deliveries:
@@ -34,7 +34,7 @@ class Watcher:
                 pass
 
     async def look_and_tell(self) -> None:
-        await self.look()
+        await self.check()
         await self.tell()
 
 

@@ -37,7 +37,7 @@ async def test_two_processes_send_each_alert_once(
 ) -> None:
     first, second = watcher(), watcher()
     for _ in range(3):
-        await asyncio.gather(first.look(), second.look())
+        await asyncio.gather(first.check(), second.check())
         await asyncio.gather(first.tell(), second.tell())
         await billing.pass_time(TURN)
     assert sorted(receiver.titles) == [NOBODY, BEHIND]
@@ -55,9 +55,9 @@ async def test_a_condition_that_ends_within_the_delay_is_no_alert(
     watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
 ) -> None:
     patient = watcher(delay_minutes=5)
-    await patient.look()
+    await patient.check()
     await billing.pass_time(timedelta(minutes=4))
-    await patient.look()
+    await patient.check()
     assert await _outbox(billing.connection) == []
     await billing.pass_time(timedelta(minutes=2))
     await patient.look_and_tell()
@@ -69,9 +69,9 @@ async def test_an_alert_is_sent_when_a_pause_is_long_and_when_it_ends(
 ) -> None:
     one = watcher(delay_minutes=1440)
     await control.pause(billing.connection, reason="prices\nchange", author="an operator")
-    await one.look()
+    await one.check()
     await billing.pass_time(timedelta(hours=2, seconds=1))
-    await one.look()
+    await one.check()
     await billing.pass_time(TURN)
     await control.resume(billing.connection, reason="done", author="an operator")
     await one.look_and_tell()
@@ -132,7 +132,7 @@ async def test_damage_and_a_held_price_are_alerts(
     await billing.connection.execute(
         "insert into price_holds (vps_plan_id, reason, hourly_rate) values ($1, 'too dear', 9)", plan.id
     )
-    await one.look()
+    await one.check()
     await billing.pass_time(TURN)
     await billing.connection.execute("update price_holds set released_at = clock_now()")
     await billing.connection.execute(
@@ -155,15 +155,15 @@ async def test_a_delta_that_stays_unfolded_is_lag_and_a_new_one_is_not(
         "select pg_advisory_lock($1, $2)", LOCK_CLASS, Role.STATS_AGGREGATOR.number
     )
     await billing.connection.execute("insert into count_deltas (metric, amount) values ('users_total', 1)")
-    await one.look()
+    await one.check()
     kinds = "select array_agg(kind) from alerts where resolved_at is null"
     assert await billing.connection.fetchval(kinds) == ["nobody_bills"]
     await billing.pass_time(TURN)
-    await one.look()
+    await one.check()
     assert "counts_behind" in await billing.connection.fetchval(kinds)
     await billing.pass_time(TURN)
     await billing.connection.execute("delete from count_deltas")
-    await one.look()
+    await one.check()
     assert await billing.connection.fetchval(kinds) == ["nobody_bills"]
 
 
@@ -232,7 +232,7 @@ async def test_the_aggregator_does_not_look_at_money(watcher: StartWatcher, bill
         billing.connection, organization, await fleet.add_plan(billing.connection), hours_due=0
     )
     await billing.run()
-    await watcher(sees_money=False).look()
+    await watcher(sees_money=False).check()
     found = await billing.connection.fetch("select kind from alerts")
     assert "low_balance" not in {row["kind"] for row in found}
 
@@ -261,7 +261,7 @@ async def test_a_receiver_that_stays_away_is_given_up(
     watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
 ) -> None:
     one = watcher()
-    await one.look()
+    await one.check()
     receiver.status = 404
     await billing.connection.execute("update outbox_messages set attempts = $1", ATTEMPTS_MAX - 1)
     await one.tell()
@@ -285,7 +285,7 @@ async def test_the_end_of_an_alert_is_not_sent_before_its_beginning(
     one = watcher(delay_minutes=1440)
     await control.pause(billing.connection, reason="a test", author="an operator")
     await billing.pass_time(timedelta(hours=3))
-    await one.look()
+    await one.check()
     receiver.status = 503
     await one.tell()
     await control.resume(billing.connection, reason="done", author="an operator")
@@ -303,7 +303,7 @@ async def test_billing_does_not_wait_for_a_receiver_that_hangs(
     watcher: StartWatcher, receiver: AlertReceiver, billing: Billing
 ) -> None:
     one = watcher()
-    await one.look()
+    await one.check()
     receiver.open.clear()
     telling = asyncio.create_task(one.tell())
     await eventually(lambda: receiver.calls == 1)

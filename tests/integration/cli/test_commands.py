@@ -247,14 +247,14 @@ def test_a_held_plan_is_released(run: Run, database: psycopg.Connection) -> None
         "insert into vps_plans (name, provider_plan_id, base_price) values ('Nano', 'nano', 5) returning id",
     )
     release = ("billing", "release", "--plan", str(plan))
-    assert run(*release).output == f"Plan {plan} is not held; nothing was changed.\n"
+    assert run(*release).output == f"The price of plan {plan} is not held; nothing was changed.\n"
     database.execute(
         "insert into price_holds (vps_plan_id, reason, hourly_rate) values (%s, 'far too dear', 9)",
         [plan],
     )
     assert run("billing", "held").output.startswith(f"{plan} (Nano), 0 instances, since ")
-    assert run(*release).output == f"Released plan {plan}, held because: far too dear.\n"
-    assert run("billing", "held").output == "No plan is held.\n"
+    assert run(*release).output == f"Released the price of plan {plan}, held because: far too dear.\n"
+    assert run("billing", "held").output == "No price is on hold.\n"
     told = run("billing", "release", "--plan", "00000000-0000-0000-0000-000000000000")
     assert told.errors == "error: there is no VPS plan 00000000-0000-0000-0000-000000000000\n"
 

@@ -19,7 +19,7 @@ OpenPool = Callable[[str], AbstractAsyncContextManager[db.Pool]]
 
 # What a service may write, by table; of some only the columns that follow.
 BILLS: Final = {"billing_runs", "billing_audits", "billing_daemon_status", "price_holds"}
-ALERTS: Final = {"alerts", "outbox_messages", "alert_looks"}
+ALERTS: Final = {"alerts", "outbox_messages", "alert_checks"}
 WRITES: Final = {
     roles.WEB: {
         *(BILLS | ALERTS),
@@ -290,7 +290,7 @@ async def test_a_process_looks_for_what_is_wrong_under_its_role(
         CommonSettings, database_url=database_url, alert_delay_minutes=0, alert_pause_minutes=0
     )
     async with open_pool(role) as pool:
-        assert await Watch(pool, settings, receivers=["x"], sees_money=sees_money).look()
+        assert await Watch(pool, settings, receivers=["x"], sees_money=sees_money).check()
     opened = {
         row["kind"]: row["summary"] for row in await connection.fetch("select kind, summary from alerts")
     }

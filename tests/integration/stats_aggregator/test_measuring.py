@@ -69,10 +69,10 @@ async def test_as_many_plans_are_shown_as_held_as_operators_see(
     organization = await fleet.add_organization(connection, balance="100")
     await fleet.add_instance(connection, organization, soaring, hours_due=2)
     await billing.run()
-    await shows("plans_held", 1)
+    await shows("price_holds", 1)
     await connection.execute("update vps_plans set base_price = 7300 where id = $1", soaring.id)
     await billing.run()
-    await shows("plans_held", 2)
+    await shows("price_holds", 2)
     assert len(await read_held(connection)) == 2
 
 

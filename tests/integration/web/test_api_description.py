@@ -91,7 +91,7 @@ async def test_every_answer_is_as_described(
 ) -> None:
     endless = "100000000/minute"
     # The checks try many invalid credentials, too.
-    monkeypatch.setattr(request_limits, "VAIN_CREDENTIALS", RateLimit.parse(endless))
+    monkeypatch.setattr(request_limits, "INVALID_CREDENTIALS", RateLimit.parse(endless))
     site = await open_site(
         rate_limit_public=endless,
         rate_limit_anonymous=endless,

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from containerstacks_shared.database.db import Connection
-from containerstacks_web.http.request_limits import VAIN_CREDENTIALS
+from containerstacks_web.http.request_limits import INVALID_CREDENTIALS
 from containerstacks_web.sign_in.credential_marks import CREDENTIAL_MARKS
 from support import fleet, web_site
 from support.processes import free_port
@@ -95,7 +95,7 @@ async def test_each_class_has_its_own_limit(open_site: OpenSite, connection: Con
 
 async def test_wrong_credentials_run_out_and_use_up_nothing_that_visitors_need(open_site: OpenSite) -> None:
     site = await open_site(rate_limit_anonymous="2/hour")
-    times = VAIN_CREDENTIALS.amount
+    times = INVALID_CREDENTIALS.amount
     assert await statuses(site, times + 1, x_api_key="sk_live_guess") == [401] * times + [429]
     assert await statuses(site, 3) == [200, 200, 429]
 
@@ -120,7 +120,7 @@ async def test_invalid_credentials_run_out_and_are_no_longer_looked_up(
     status: int,
 ) -> None:
     site = await open_site(rate_limit_anonymous="1000/hour")
-    for _ in range(VAIN_CREDENTIALS.amount):
+    for _ in range(INVALID_CREDENTIALS.amount):
         assert (await site.get(path, **credential())).status == status
     # The first one that is too many looks once, for all that come in the next seconds.
     assert (await site.get(path, **credential())).status == 429
@@ -138,7 +138,7 @@ async def test_invalid_credentials_run_out_and_are_no_longer_looked_up(
 async def test_the_session_of_a_form_is_looked_up_no_more_often_than_anonymous_visitors_may_ask(
     open_site: OpenSite, connection: Connection
 ) -> None:
-    times = VAIN_CREDENTIALS.amount + 10
+    times = INVALID_CREDENTIALS.amount + 10
     site = await open_site(rate_limit_anonymous=f"{times}/hour")
     await site.csrf_token()
     # The form itself was one of them.
@@ -163,7 +163,7 @@ async def test_invalid_credentials_shut_out_no_valid_one_at_the_same_address(
     claims = {"userId": str(admin), "exp": datetime.now(UTC) + timedelta(hours=1)}
     token = jwt.encode(claims, SECRET, algorithm="HS256")
     session = {"cookie": f"{web_site.SESSION_COOKIE}={site.session_cookie}"}
-    for _ in range(VAIN_CREDENTIALS.amount + 5):
+    for _ in range(INVALID_CREDENTIALS.amount + 5):
         await site.get(PATH, **some_key())
     forged = jwt.encode(claims, "guessed-" * 5, algorithm="HS256")
     for wrong in (some_key(), some_session(), {"x_api_key": revoked}, {"authorization": f"Bearer {forged}"}):
@@ -192,7 +192,7 @@ async def test_good_credentials_use_up_nothing_that_others_need(
 ) -> None:
     site = await open_site(rate_limit_user="1000/hour")
     key = await web_site.add_api_key(connection, role="user")
-    times = VAIN_CREDENTIALS.amount + 1
+    times = INVALID_CREDENTIALS.amount + 1
     assert await statuses(site, times, x_api_key=key) == [200] * times
 
 

@@ -16,7 +16,7 @@ from containerstacks_web.http.headers import PUBLIC_CACHING
 from containerstacks_web.live import freshness as live_freshness
 from containerstacks_web.live.feed import SNAPSHOT_FEED
 from containerstacks_web.pages import handlers
-from containerstacks_web.rendering.templates import render_for_strangers
+from containerstacks_web.rendering.templates import render_anonymous
 from support import fleet
 from support.waiting import LIMIT_SECONDS, eventually, time_limit
 from support.web_site import OpenSite, Site
@@ -71,9 +71,9 @@ async def test_anonymous_visitors_cost_no_query_and_one_rendering(
     async def counted(*arguments: Any) -> bytes:
         nonlocal rendered
         rendered += 1
-        return await render_for_strangers(*arguments)
+        return await render_anonymous(*arguments)
 
-    monkeypatch.setattr(handlers, "render_for_strangers", counted)
+    monkeypatch.setattr(handlers, "render_anonymous", counted)
     page = response_cache._ADDRESSES["/status"]
     monkeypatch.setitem(response_cache._ADDRESSES, "/status", replace(page, seconds=LIMIT_SECONDS))
     # Whoever asked the database now would fail.

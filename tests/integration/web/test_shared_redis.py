@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from containerstacks_shared.database.db import Connection
-from containerstacks_web.http.request_limits import VAIN_CREDENTIALS
+from containerstacks_web.http.request_limits import INVALID_CREDENTIALS
 from support import fleet
 from support.packages import find_program, needs
 from support.processes import LOCALHOST, free_port
@@ -61,7 +61,7 @@ async def test_replicas_look_up_no_more_when_credentials_ran_out_elsewhere(
     open_site: OpenSite, redis_url: str
 ) -> None:
     one, another = await open_site(redis_url=redis_url), await open_site(redis_url=redis_url)
-    for _ in range(VAIN_CREDENTIALS.amount):
+    for _ in range(INVALID_CREDENTIALS.amount):
         assert (await one.get("/api/health", x_api_key="sk_live_guess")).status == 401
     refused = await another.get("/api/health", x_api_key="sk_live_guess")
     assert (refused.status, refused.headers["RateLimit"].split(";")[:2]) == (429, ['"credentials"', "r=0"])

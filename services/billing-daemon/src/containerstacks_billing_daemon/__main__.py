@@ -55,7 +55,7 @@ def run_once(
 
 @cli.command()
 def status() -> None:
-    """Tell how the daemon is doing. Exit code 0 when it is alive, 3 when not."""
+    """Show the state of the daemon. Exit code 0 when it is alive, 3 when not."""
     here = _system_here()
     service = f"service           {installing.describe(_installation(here, here))}"
     try:
@@ -71,9 +71,11 @@ def status() -> None:
 @cli.command()
 def install(
     *,
-    platform: Annotated[System | None, typer.Option(help="Another platform than this one, to print.")] = None,
+    platform: Annotated[
+        System | None, typer.Option(help="The platform; one other than this can only be printed.")
+    ] = None,
     only_print: Annotated[
-        bool, typer.Option("--print", help="Show the definition and what else it takes; install nothing.")
+        bool, typer.Option("--print", help="Print the definition and the other steps; install nothing.")
     ] = False,
 ) -> None:
     """Make the daemon a service of this operating system."""

@@ -31,7 +31,9 @@ OWED_SINCE: Final = Gauge(
     "containerstacks_billing_owed_since_timestamp_seconds",
     "Where the oldest unbilled hour starts; 0 when nothing is owed.",
 )
-SECONDS_UNPAID: Final = Gauge("containerstacks_billing_unpaid_seconds", "Those of them that wait for money.")
+SECONDS_UNPAID: Final = Gauge(
+    "containerstacks_billing_unpaid_seconds", "The whole hours that are due and wait for money, in seconds."
+)
 UNPAID_SINCE: Final = Gauge(
     "containerstacks_billing_unpaid_since_timestamp_seconds",
     "Where the oldest unpaid hour starts; 0 when nothing waits for money.",

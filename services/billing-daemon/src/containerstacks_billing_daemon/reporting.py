@@ -51,7 +51,7 @@ class Reporter(TermObserver):
         metrics.LEADER.set(0)
 
     async def stopped(self) -> None:
-        """At the end of the process. One that only stood by leaves the file to the daemon that bills."""
+        """At the end of the process. A standby leaves the file to the daemon that bills."""
         if self._has_led:
             await self._report(FileStatus.STOPPED, next_run=None)
 

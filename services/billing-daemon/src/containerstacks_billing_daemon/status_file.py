@@ -1,8 +1,7 @@
 """The status file: what monitoring reads without a database.
 
-Written whole or not at all: a reader never meets half a document, and after a crash the last complete one
-stands. What the crash left beside it goes at the next start. A file that cannot be written costs its readers the
-news and billing nothing.
+It is replaced as a whole: a reader never sees half a document, and after a crash the last complete one stands.
+Leftovers of a crash are removed at the next start. When the file cannot be written, billing goes on.
 """
 
 import os

@@ -49,7 +49,7 @@ async def _measure(pool: Pool) -> Measurements:
     last_success_at = measured.last_success_at
     metrics.LAST_SUCCESS_AT.set(last_success_at.timestamp() if last_success_at is not None else 0)
     metrics.AUDIT_FINDINGS.set(measured.audit_findings)
-    metrics.PLANS_HELD.set(measured.plans_held)
+    metrics.PRICE_HOLDS.set(measured.price_holds)
     metrics.CHARGES_REFUSED.set(measured.charges_refused)
     metrics.CHARGES_GIVEN_BACK.set(measured.charges_given_back)
     metrics.WRITES_MENDED.set(measured.writes_mended)

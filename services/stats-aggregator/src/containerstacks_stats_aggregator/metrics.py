@@ -39,7 +39,7 @@ CONNECTIONS: Final = Gauge(
     "containerstacks_database_connections", "Sessions on the server, of all its databases."
 )
 CONNECTIONS_MAX: Final = Gauge(
-    "containerstacks_database_connections_max", "How many the server takes at most."
+    "containerstacks_database_connections_max", "The most sessions that the server allows."
 )
 BILLING_PAUSED: Final = Gauge(
     "containerstacks_database_billing_paused", "1 while the database says that billing is paused."
@@ -52,8 +52,8 @@ AUDIT_FINDINGS: Final = Gauge(
     "containerstacks_database_audit_findings",
     "Rows that the last audit, by any process, found to break an invariant of ours.",
 )
-PLANS_HELD: Final = Gauge(
-    "containerstacks_database_plans_held", "Plans whose hours wait because of their price."
+PRICE_HOLDS: Final = Gauge(
+    "containerstacks_database_price_holds", "Plans whose hours wait because their price is held."
 )
 CHARGES_REFUSED: Final = Gauge(
     "containerstacks_database_application_charges_refused",

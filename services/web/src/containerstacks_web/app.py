@@ -80,7 +80,7 @@ def create_app(settings: WebSettings) -> web.Application:
     app[SESSION_STORAGE] = DatabaseSessionStorage(settings.session_secret)
     app.middlewares.extend(
         (
-            response_cache.answer_strangers,
+            response_cache.answer_anonymous,
             middlewares.log_request,
             middlewares.answer_errors,
             enforce_policy,

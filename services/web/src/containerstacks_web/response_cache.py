@@ -138,14 +138,14 @@ RESPONSE_CACHE: Final = web.AppKey("response_cache", ResponseCache)
 
 
 @web.middleware
-async def answer_strangers(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def answer_anonymous(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Stands before all other middlewares."""
     address = _ADDRESSES.get(request.path)
     if address is None and not _is_counted(request.path):
         return await handler(request)
     app = request.app
     visitor = visitor_of(request)
-    if not _is_anybodys(request, visitor):
+    if not _is_anonymous(request, visitor):
         return await handler(request)
     result = await app[RATE_LIMITER].hit_as(RequestRole.ANONYMOUS, visitor.limit_key, path=request.path)
     # The request is counted here; later handlers use this result.
@@ -153,16 +153,16 @@ async def answer_strangers(request: web.Request, handler: Handler) -> web.Stream
     snapshot = app[SNAPSHOT_FEED].snapshot
     response: web.StreamResponse
     if not result.allowed and not wants_page(request):
-        _introduce(request)
+        _identify(request)
         # At the least cost, also to the log: a flood is a figure there, not a page of lines.
         RATE_LIMITED.labels(result.name).inc()
         response = PreparedResponse(await app[RESPONSE_CACHE].refuse(request, result))
     elif not result.allowed or address is None or snapshot is None or request.method not in _READING:
         return await handler(request)
     else:
-        _introduce(request)
+        _identify(request)
         answer = await app[RESPONSE_CACHE].find(request, address, snapshot)
-        response = PreparedResponse(_form(request, answer))
+        response = PreparedResponse(_variant(request, answer))
         if _plain_log.isEnabledFor(logging.DEBUG):
             _log.debug(
                 "request.served_ready",
@@ -175,13 +175,13 @@ async def answer_strangers(request: web.Request, handler: Handler) -> web.Stream
     return response
 
 
-def _introduce(request: web.Request) -> None:
-    """Note what the headers of the answer are made from."""
+def _identify(request: web.Request) -> None:
+    """Set what the response's headers are made from."""
     request[REQUEST_ID] = request_id_of(request)
     request[IDENTITY] = ANONYMOUS
 
 
-def _form(request: web.Request, answer: _Answer) -> KeptResponse:
+def _variant(request: web.Request, answer: _Answer) -> KeptResponse:
     if is_known(request, answer.etag):
         return answer.unchanged
     return answer.zipped if takes_gzip(request) else answer.whole
@@ -217,7 +217,7 @@ def _is_counted(path: str) -> bool:
     return path not in PROBES and path != SOCKET_PATH and not path.startswith(STATIC_PREFIX)
 
 
-def _is_anybodys(request: web.Request, visitor: Visitor) -> bool:
+def _is_anonymous(request: web.Request, visitor: Visitor) -> bool:
     headers = request.headers
     if hdrs.AUTHORIZATION in headers or API_KEY_HEADER in headers or not is_plain(request, visitor):
         return False

@@ -58,11 +58,12 @@ LogoFile = Annotated[Logo | None, NoDecode, BeforeValidator(_logo), _LOGO_FORM]
 class WebSettings(BillingSettings):
     port: Port = Field(default=8080, description="Where pages, API and WebSocket are served.")
     session_secret: OptionalSessionSecret = Field(
-        default=None, description="Keys the stored session tokens: another value signs everybody out."
+        default=None,
+        description="The key that session tokens are hashed with: a new value signs everybody out.",
     )
     jwt_secret: OptionalSecret = Field(
         default=None,
-        description="The original application's secret: its tokens are accepted when this is set.",
+        description="The original application's secret. When it is set, that application's tokens are accepted.",
     )
     redis_url: OptionalRedisUrl = Field(
         default=None, description="A Redis in which web replicas count requests together."
@@ -88,11 +89,11 @@ class WebSettings(BillingSettings):
         default=(), description="Other sites whose pages may read the API, or * for every one."
     )
     allowed_hosts: Words = Field(
-        default=(), description="The names that this site is asked for by; any, when unset."
+        default=(), description="The host names that this site answers to. Unset: any."
     )
     metrics_token: OptionalSecret = Field(
         default=None,
-        description="Who asks for /metrics must bear it; unset, only private addresses are answered, directly.",
+        description="The bearer token for /metrics. Unset: only direct requests from private addresses are answered.",
     )
     ws_clients_max: PositiveInteger = Field(
         default=10_000, description="Browsers that one process keeps connected."

@@ -60,7 +60,7 @@ class Alerting:
     async def _look(self) -> bool:
         try:
             async with asyncio.timeout(_LOOK_SECONDS_MAX):
-                return await self._watch.look()
+                return await self._watch.check()
         except UNAVAILABLE as error:
             _log.info("alert.database_away", error=describe(error))
         except Exception as error:  # noqa: BLE001 - a failed check must not stop billing

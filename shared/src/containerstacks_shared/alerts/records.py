@@ -54,20 +54,20 @@ class AlertRecord:
     last_error: str | None
 
 
-# Looking ----------------------------------------------------------------------------------------
+# Checking ---------------------------------------------------------------------------------------
 
 
-async def claim_look(connection: Connection, name: str, *, every: timedelta) -> int | None:
-    """Up to where the last look saw; None when another process looks, or did a moment ago.
+async def claim_check(connection: Connection, name: str, *, every: timedelta) -> int | None:
+    """Return up to where the last check saw; None when another process checks now, or did within `every`.
 
     The claim is a lock to the end of the transaction, which the caller owns.
     """
-    seen: int | None = await connection.fetchval(_QUERIES["claim_look"], name, every)
+    seen: int | None = await connection.fetchval(_QUERIES["claim_check"], name, every)
     return seen
 
 
-async def end_look(connection: Connection, name: str, *, seen: int) -> None:
-    await connection.execute(_QUERIES["end_look"], name, seen)
+async def finish_check(connection: Connection, name: str, *, seen: int) -> None:
+    await connection.execute(_QUERIES["finish_check"], name, seen)
 
 
 @dataclass(frozen=True)
@@ -91,13 +91,13 @@ async def read_last_run(connection: Connection) -> LastRun | None:
 
 
 async def read_last_audit(connection: Connection) -> LastAudit | None:
-    """Without what it found: rows about money are not for every process that looks."""
+    """Without its findings: not every process that checks may see rows about money."""
     row = await connection.fetchrow(_QUERIES["last_audit"])
     return None if row is None else LastAudit(**dict(row))
 
 
 async def read_deltas(connection: Connection, *, seen: int) -> tuple[bool, int]:
-    """Whether one of those up to `seen` still waits to be folded; and the newest one now."""
+    """Return whether a delta up to `seen` is still unfolded, and which is the newest now."""
     row = await connection.fetchrow(_QUERIES["deltas"], seen)
     assert row is not None
     return row["some_waited"], row["newest"]
@@ -143,7 +143,7 @@ def _draft(alert: Change | asyncpg.Record, receiver: str) -> Draft:
         "opened_at": values["opened_at"].isoformat(),
         "resolved_at": values["resolved_at"] and values["resolved_at"].isoformat(),
     }
-    # Those of one kind that begin or end together are one message to people.
+    # Alerts of one kind that begin or end together share one message.
     return Draft(values["id"], receiver, payload, batch=values["kind"])
 
 
@@ -160,7 +160,7 @@ async def forget(connection: Connection, *, older_than: timedelta) -> None:
 
 
 async def read_recent(connection: Connection, *, limit: int) -> list[AlertRecord]:
-    """The newest first, what is open before what is over."""
+    """Open alerts before resolved ones, each newest first."""
     return await _read(connection, limit, None, True)
 
 

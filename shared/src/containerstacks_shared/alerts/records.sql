@@ -1,17 +1,17 @@
 -- Alerts: whose turn it is to check, what is open, and what is to be sent.
 
--- name: claim_look
--- The row's lock makes this process the one that looks, until its transaction ends; the others do not wait for it. A clock that was
--- set back must not end all looking.
+-- name: claim_check
+-- The row's lock makes this process the one that checks, until its transaction ends; the others do not wait for it. A clock that
+-- was set back must not end all checks.
 select seen
-  from alert_looks
+  from alert_checks
  where name = $1
-   and (looked_at <= clock_now() - $2::interval or looked_at > clock_now())
+   and (checked_at <= clock_now() - $2::interval or checked_at > clock_now())
    for update skip locked;
 
--- name: end_look
-update alert_looks
-   set looked_at = clock_now(), seen = $2
+-- name: finish_check
+update alert_checks
+   set checked_at = clock_now(), seen = $2
  where name = $1;
 
 -- name: last_run
@@ -31,7 +31,7 @@ select id, finished_at, findings_own
  limit 1;
 
 -- name: deltas
--- Whether one still waits that an earlier look has seen, and when the newest one was appended: what the next look goes by. In
+-- Whether a delta that an earlier check saw is still unfolded, and when the newest was appended, for the next check. In
 -- microseconds since 1970.
 select coalesce(min(appended) <= $1, false) as some_waited, coalesce(max(appended), $1) as newest
   from (select (extract(epoch from appended_at) * 1000000)::bigint as appended from count_deltas) as waiting;

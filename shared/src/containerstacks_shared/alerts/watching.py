@@ -46,16 +46,16 @@ class Watch:
         self._receivers = receivers
         self._sees_money = sees_money
 
-    async def look(self) -> bool:
-        """Check what it is this process's turn to check. Returns whether there is something new to send."""
-        news = await self._look_at_services()
+    async def check(self) -> bool:
+        """Make the checks that are due. Returns whether there is something new to send."""
+        news = await self._check_services()
         if self._sees_money:
-            news = await self._look_at_runways() or news
+            news = await self._check_runways() or news
         return news
 
-    async def _look_at_services(self) -> bool:
+    async def _check_services(self) -> bool:
         async with self._pool.acquire() as connection, connection.transaction():
-            seen = await records.claim_look(connection, _SERVICES, every=self._every)
+            seen = await records.claim_check(connection, _SERVICES, every=self._every)
             if seen is None:
                 return False
             waited, newest = await records.read_deltas(connection, seen=seen)
@@ -72,7 +72,7 @@ class Watch:
                 billing_interval=self._interval,
                 billing_paused=details.pause.paused,
                 audit_findings=None if details.last_audit is None else details.last_audit.findings_own,
-                prices_held=len(details.waiting),
+                price_holds=len(details.waiting),
                 schema_changed=await read_application_changes(connection) is not None,
                 application_refused=guard.refused_lately,
                 application_corrected=guard.corrected_lately,
@@ -83,13 +83,13 @@ class Watch:
             )
             news = await self._note(connection, find(facts, details, self._delays), OF_SERVICES)
             await records.forget(connection, older_than=_KEPT)
-            await records.end_look(connection, _SERVICES, seen=newest)
+            await records.finish_check(connection, _SERVICES, seen=newest)
         return news
 
-    async def _look_at_runways(self) -> bool:
+    async def _check_runways(self) -> bool:
         """Check every organization after each run, and between runs only whether a low balance has recovered."""
         async with self._pool.acquire() as connection, connection.transaction():
-            seen = await records.claim_look(connection, _RUNWAYS, every=self._every)
+            seen = await records.claim_check(connection, _RUNWAYS, every=self._every)
             if seen is None:
                 return False
             run = await records.read_last_run(connection)
@@ -104,7 +104,7 @@ class Watch:
                 connection, organizations=organizations, hours_below=self._runway_hours
             )
             news = await self._note(connection, low(runways), {Kind.LOW_BALANCE})
-            await records.end_look(connection, _RUNWAYS, seen=newest)
+            await records.finish_check(connection, _RUNWAYS, seen=newest)
         return news
 
     async def _note(

@@ -1,4 +1,4 @@
--- Archiving months of settled, audited charges; migrations/steps/archive.sql says what that means.
+-- Archiving months of settled, audited charges; schema/steps/archive.sql says what that means.
 
 -- name: clock
 select clock_now();

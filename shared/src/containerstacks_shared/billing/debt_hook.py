@@ -72,7 +72,7 @@ class DebtHook:
         await halt.wait()
 
     async def _note(self) -> bool:
-        """Whether nothing is left to note for now."""
+        """Store the notices that are due. Returns whether none is left for now."""
         receivers = [delivery.receiver for delivery in self._deliveries]
         try:
             async with self._pool.acquire() as connection, connection.transaction():

@@ -25,7 +25,7 @@ class OpenDebt:
     """What one instance owes and its organization cannot pay now, in USD.
 
     It opened at `opened_at`; the first unpaid hour starts at `since`. `hours` can be 0: money came in, and the next
-    run settles it. With `is_held`, hours of a held plan are owed beside these. Names are None when the thing is gone.
+    run settles it. With `is_held`, hours of a held price are owed beside these. Names are None for what was deleted.
     """
 
     id: int

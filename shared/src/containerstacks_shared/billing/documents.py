@@ -106,7 +106,7 @@ class BillingRunRecord(Document):
 
 
 class AuditSummary(Document):
-    """How the last `verify` ended; `inherited` findings are damage that another biller of this database did."""
+    """How the last `verify` ended; `inherited` findings are another biller's damage."""
 
     finished_at: Timestamp
     full: bool

@@ -14,12 +14,12 @@ _QUERIES = load(__name__)
 
 
 async def explain(connection: Connection, entries: Sequence[int] | None, *, reason: str, author: str) -> int:
-    """Explain these ledger entries, or (None) all that are unexplained now. Returns how many had not been before.
+    """Explain these ledger entries, or (None) all that are unexplained now. Returns how many are newly explained.
 
-    Raises `NotFound` when one of them is no unexplained entry; then none is explained.
+    Raises `NotFound`, and explains none, when one of them is not an unexplained entry.
     """
     if entries is not None:
-        strangers = await connection.fetch(_QUERIES["not_unexplained"], entries)
-        if strangers:
-            raise NotFound(f"ledger entry {strangers[0]['id']} is not an unexplained one")
+        wrong = await connection.fetch(_QUERIES["not_unexplained"], entries)
+        if wrong:
+            raise NotFound(f"ledger entry {wrong[0]['id']} is not an unexplained one")
     return len(await connection.fetch(_QUERIES["explain"], entries, reason, author))

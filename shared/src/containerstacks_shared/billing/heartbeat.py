@@ -98,7 +98,7 @@ class Heartbeat:
             await connection.execute(_QUERIES["record_failure"], self._term.holder, message)
 
     async def deregister(self) -> None:
-        """Call it after the role was released: of several that stop at once, one then sees that it is the last."""
+        """Call it after the role was released: of several billers that stop at once, exactly one is the last."""
         async with self._pool.acquire() as connection, connection.transaction():
             await connection.execute(_QUERIES["lock_rows"])
             await connection.execute(_QUERIES["stop"], self._term.holder)

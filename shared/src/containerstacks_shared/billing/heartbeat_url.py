@@ -1,7 +1,7 @@
 """Call HEARTBEAT_URL after each run, so that a monitor elsewhere notices when the calls stop.
 
-That is what shows when the whole machine is away, and nothing here is left to raise an alert. A call never keeps
-billing waiting: it is made beside it, is cut off after a few seconds, and only the newest outcome is worth one.
+This also covers the loss of the whole machine, when nothing is left here to raise an alert. A call never keeps
+billing waiting: it is made beside it, is cut off after a few seconds, and reports the newest outcome only.
 """
 
 import asyncio

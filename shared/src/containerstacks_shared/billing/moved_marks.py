@@ -60,7 +60,7 @@ async def compare(pool: Pool, term: Term, *, batch_size: int, stop: asyncio.Even
 
 
 async def notice_set_back(connection: Connection, organization: UUID) -> int:
-    """Make the instances wait whose hours were charged before; how many there are."""
+    """Make instances wait whose hours were charged before. Returns how many."""
     count: int = await connection.fetchval(_QUERIES["notice_set_back"], organization)
     return count
 

@@ -20,7 +20,7 @@ _QUERIES = load(__name__)
 
 @dataclass(frozen=True)
 class PriceHold:
-    """`hourly_rate` is the price in force; the plan row may be gone, and `since` is None when it always was so."""
+    """`hourly_rate` is the price in force; `since` is None when it was always negative. The plan row may be gone."""
 
     vps_plan_id: UUID
     name: str | None
@@ -38,7 +38,7 @@ class PriceHold:
 
 @dataclass(frozen=True)
 class WaitingPlan:
-    """A held plan, for readers who may not see prices."""
+    """A plan whose price is held, for readers who may not see prices."""
 
     vps_plan_id: UUID
     name: str | None
@@ -46,18 +46,18 @@ class WaitingPlan:
 
 
 async def hold_and_lift(connection: Connection, *, factor_max: Decimal) -> None:
-    """Hold what is out of proportion, and let go what was corrected since. At the beginning of every run."""
-    for held in await connection.fetch(_QUERIES["hold_plans"], factor_max):
-        log.error("plan.held", vps_plan_id=str(held["vps_plan_id"]), reason=held["reason"])
+    """Hold prices out of proportion, and end the holds of corrected ones. Every run begins with it."""
+    for held in await connection.fetch(_QUERIES["hold_prices"], factor_max):
+        log.error("price.held", vps_plan_id=str(held["vps_plan_id"]), reason=held["reason"])
     try:
         async with connection.transaction():
             await connection.execute(_QUERIES["correct_rates"], None)
             lifted = await connection.fetch(_QUERIES["lift_corrected"])
     except asyncpg.LockNotAvailableError:
-        # The price is being changed at this moment: held plans stay held until the next run.
+        # Somebody is changing a price at this moment: holds last until the next run.
         return
     for plan in lifted:
-        log.warning("plan.corrected", vps_plan_id=str(plan["vps_plan_id"]), held_because=plan["reason"])
+        log.warning("price.corrected", vps_plan_id=str(plan["vps_plan_id"]), held_because=plan["reason"])
 
 
 async def release(
@@ -68,7 +68,7 @@ async def release(
     release_reason: str | None = None,
     hourly_rate: Decimal | None = None,
 ) -> str | None:
-    """Let the plan's hours be billed at its price. Returns why it was held, or None when it was not.
+    """Let the plan's hours be billed at its price. Returns why that was held, or None when it was not.
 
     What was corrected while it was held, even if only to another unusual price, is not charged at the price before.
     `hourly_rate` is the price that the operator saw. Raises `ChangeRefused` when the plan has another one by now, and

@@ -1,6 +1,6 @@
 -- Plans whose hours wait because of their price: out of proportion to what they charged, or negative.
 
--- name: hold_plans
+-- name: hold_prices
 -- A price out of proportion to what the plan last charged is more likely a typing error than a tariff. $1 the factor.
 -- A plan that has charged nothing is measured by the one whose instances it got: a row that was deleted and created again is another plan.
 -- A price that an operator has released is not asked about again; a corrected one is, when it comes back.

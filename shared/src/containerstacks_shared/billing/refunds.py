@@ -26,7 +26,7 @@ _CYCLES_AT_ONCE = 5000
 
 @dataclass(frozen=True)
 class Refund:
-    """What was given back just now, in USD. `left_over` cycles had no wallet any more, or no debit."""
+    """What was given back just now, in USD. `left_over` cycles have no debit, or their wallet is gone."""
 
     cycles: int = 0
     hours: int = 0

@@ -15,7 +15,7 @@ _OPENED_IN_RUN = load(__name__)["opened_in_run"]
 
 @dataclass(frozen=True)
 class RunDebt:
-    """An instance that went into debt: what could not be paid then, in USD. Names are None when the thing is gone."""
+    """An instance that went into debt: what could not be paid then, in USD. Names are None for what was deleted."""
 
     vps_instance_id: UUID
     label: str | None

@@ -1,4 +1,4 @@
-"""Watching whether billing gets anywhere while this process leads: for the log, readiness, a watchdog, and metrics."""
+"""Watches whether billing makes progress while this process leads: for log, readiness, watchdog and metrics."""
 
 import asyncio
 from datetime import timedelta
@@ -16,7 +16,7 @@ from .term_observer import TermObserver
 
 # No notification says that hours became due, or stayed so.
 _LOOK_SECONDS: Final = 60.0
-# Looking means reading every instance: however often runs end, it takes a twentieth of the time at most.
+# A look reads every instance: however often runs end, looks take a twentieth of the time at most.
 _PAUSE_SECONDS_MIN: Final = 1.0
 _PAUSE_PER_LOOK: Final = 19.0
 
@@ -49,7 +49,7 @@ class StallWatch:
 
     @property
     def stuck(self) -> str | None:
-        """Why this process should be ended, so that another biller has its turn, or itself a new one.
+        """Why this process should be ended, so that another biller takes over, or it starts afresh.
 
         A leader has a connection to the database. If it cannot read for so long all the same, the fault is its own.
         """

@@ -16,7 +16,7 @@ from .heartbeat import ROLES, STALE_AFTER
 from .owed_hours import OwedHours, read_owed_hours
 from .schedule import read_next_run
 
-# So long without a successful run is worth a warning, unless the interval is longer.
+# A longer time without a successful run is a warning; with a long interval, interval plus half an hour.
 _OVERDUE_MIN: Final = timedelta(minutes=90)
 _OVERDUE_BEYOND_INTERVAL: Final = timedelta(minutes=30)
 _CLOCK_SLACK: Final = timedelta(minutes=1)
@@ -31,7 +31,7 @@ def overdue_after(interval: timedelta) -> timedelta:
 
 @dataclass(frozen=True)
 class DaemonReading:
-    """The public part as it was read. `warns_in` is until when its last success is recent; None: not even then."""
+    """The public part as it was read. `warns_in` is how long its last success stays recent; None: it is too old."""
 
     status: DaemonStatus
     warns_in: timedelta | None = None
@@ -40,7 +40,7 @@ class DaemonReading:
         """Return what still holds after `age`, during which the database could not be asked."""
         changes: dict[str, Any] = {}
         if age > STALE_AFTER:
-            # However fresh a beat was then, it is not now.
+            # Even the newest beat that was read is stale by now.
             changes = {
                 "status": DaemonState.UNKNOWN
                 if self.status.status is DaemonState.UNKNOWN
@@ -72,7 +72,7 @@ async def read_daemon_status(connection: Connection, *, interval: timedelta) -> 
 
 
 async def read_daemon(connection: Connection, *, interval: timedelta) -> DaemonReading:
-    """Read the public part for a caller that may serve it for longer."""
+    """Read the public part for a caller that keeps it for a while."""
     facts = await _read_facts(connection, interval)
     return DaemonReading(DaemonStatus(**_public(facts)), _warns_in(facts))
 
@@ -127,7 +127,7 @@ class LastRuns:
 
 
 async def read_last_runs(connection: Connection) -> LastRuns:
-    """Read these alone, which costs no look at any instance."""
+    """Read the runs alone, without reading any instance."""
     return _last_runs(await _read_runs(connection))
 
 
@@ -173,7 +173,7 @@ async def _read_facts(connection: Connection, interval: timedelta) -> _Facts:
         scheduled = await read_next_run(
             connection, interval=timedelta(minutes=minutes) if minutes else interval
         )
-        # Past or never: at once.
+        # A run that is overdue, or the first one, begins at once.
         next_run = max(scheduled.at, now) if scheduled else now
     return _Facts(
         now=now,

@@ -1,8 +1,8 @@
-"""Being the active biller: all that the billing daemon and web's built-in biller do while they lead.
+"""The work of the active biller: what the billing daemon and web's built-in biller do while they lead.
 
 They differ in when they want to lead, and in what they observe. A term registers the biller, beats, charges, calls the
-debt hook and HEARTBEAT_URL, audits once a day, and watches whether billing gets on. Money is safe whoever bills, and
-even when two do: charging once is the database's promise.
+debt hook and HEARTBEAT_URL, audits once a day, and watches whether billing makes progress. Money is safe whoever bills,
+and even when two do: charging once is the database's promise.
 """
 
 import asyncio
@@ -85,7 +85,7 @@ class BillingTerm:
                 hook = DebtHook(pool, self._settings, for_hook)
                 audit = DailyAudit(pool, observer, interval=self._settings.billing_interval)
                 async with asyncio.TaskGroup() as group:
-                    # The heart beats on until the batch in hand is finished.
+                    # Beats go on until the batch in hand is finished.
                     idle = asyncio.Event()
                     group.create_task(heartbeat.beat_until(idle))
                     group.create_task(heartbeat_url.call_until(halt))

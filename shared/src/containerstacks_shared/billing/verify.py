@@ -1,6 +1,6 @@
 """Prove the billing invariants on the rows themselves, or name each row that breaks one.
 
-A few passes over the rows in question find out, by sums, where to look; what is to be found there is then decided row
+A few passes over the rows in question find suspects by sums; whether a suspect breaks an invariant is then decided row
 by row. `Scope` says which rows are in question: all of them, or those since the last clean audit.
 """
 
@@ -34,7 +34,7 @@ _TRANSACTION_MAX: Final = timedelta(days=1)
 
 
 class Severity(StrEnum):
-    """`own`: an invariant of ours is broken. `inherited`: another biller of this database left it so."""
+    """`own`: an invariant of ours is broken. `inherited`: the damage is another biller's."""
 
     OWN = "own"
     INHERITED = "inherited"

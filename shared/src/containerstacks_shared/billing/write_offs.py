@@ -34,7 +34,7 @@ class WriteOff:
 class Owed:
     """What a write-off would forgive now, in USD. Hours that the wallet pays for are billed before that.
 
-    `label` is the instance's, where one was asked for that owes anything.
+    `label` is that of the instance that was asked for, if it owes anything.
     """
 
     hours_payable: int

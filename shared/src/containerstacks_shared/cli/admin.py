@@ -42,7 +42,7 @@ def create(
     password_stdin: Annotated[
         bool, typer.Option("--password-stdin", help="Read the password from standard input.")
     ] = False,
-    role: Annotated[StaffRole | None, typer.Option(help="Not an administrator, but this.")] = None,
+    role: Annotated[StaffRole | None, typer.Option(help="The role, instead of administrator.")] = None,
 ) -> None:
     """Create an administrator, an auditor or a member of billing, who may sign in."""
     password = _read_password(from_stdin=password_stdin)

@@ -53,7 +53,7 @@ async def _send(found: Sequence[Receiver], text: Text) -> list[str | None]:
 
 @app.command("list")
 def list_(
-    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many at most.")] = 50,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="The most entries to list.")] = 50,
 ) -> None:
     """List alerts, what is open before what is over, and whether they were delivered."""
     alerts = run_with_database(lambda connection: read_recent(connection, limit=limit))

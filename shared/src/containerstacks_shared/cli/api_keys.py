@@ -28,12 +28,14 @@ def create(
     context: typer.Context,
     email: OptionalEmail = None,
     scope: Annotated[
-        ApiKeyScope, typer.Option(help="What for: everything, or only to read the status.")
+        ApiKeyScope, typer.Option(help="What the key may do: everything, or only read the status.")
     ] = ApiKeyScope.ADMIN,
-    name: Annotated[str, typer.Option(help="What to call it in lists.")] = "containerstacks admin api-key",
+    name: Annotated[str, typer.Option(help="The key's name in lists.")] = "containerstacks admin api-key",
     expires_days: Annotated[
         int | None,
-        typer.Option(min=1, max=DAYS_MAX, help="After how many days it ends; never, if not given."),
+        typer.Option(
+            min=1, max=DAYS_MAX, help="Days until the key expires; without this option it never does."
+        ),
     ] = None,
 ) -> None:
     """Make an API key for an administrator, an auditor or a member of billing, and print it, this once."""
@@ -65,7 +67,7 @@ async def _create(
 
 @app.command("list")
 def list_keys(email: OptionalEmail = None) -> None:
-    """List the keys, newest first: how each begins, what for, when last used."""
+    """List the keys, newest first: how each begins, its scopes, its last use."""
     records = run_with_database(lambda connection: api_keys.list_all(connection, email=email))
     for line in aligned([_HEADINGS, *map(_line, records)]):
         print(line)
@@ -85,7 +87,9 @@ def _line(record: ApiKeyRecord) -> tuple[str, ...]:
 
 
 @app.command()
-def revoke(key_id: Annotated[UUID, typer.Argument(metavar="ID", help="The id in the list.")]) -> None:
+def revoke(
+    key_id: Annotated[UUID, typer.Argument(metavar="ID", help="The key's id, as `list` shows it.")],
+) -> None:
     """End a key: the next request with it is refused."""
     if not run_with_database(lambda connection: api_keys.revoke(connection, key_id, author=operator())):
         raise NotFound(f"there is no active key {key_id}")

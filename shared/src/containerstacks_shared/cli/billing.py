@@ -41,24 +41,24 @@ def resume(reason: Reason) -> None:
 
 @app.command()
 def release(plan: Annotated[UUID, typer.Option("--plan", help="The plan's id.")]) -> None:
-    """Bill the hours of a plan that was held because of its price."""
+    """Release a held price: the plan's hours are billed at it."""
     reason = run_with_database(
         lambda connection: price_holds.release(connection, plan_id=plan, author=operator())
     )
     if reason is None:
-        print(f"Plan {plan} is not held; nothing was changed.")
+        print(f"The price of plan {plan} is not held; nothing was changed.")
     else:
-        print(f"Released plan {plan}, held because: {reason}.")
+        print(f"Released the price of plan {plan}, held because: {reason}.")
 
 
 @app.command()
 def held() -> None:
-    """List the plans whose hours wait because of their price."""
+    """List the held prices, whose plans' hours wait."""
     plans = run_with_database(read_held)
     for plan in plans:
         print(_describe(plan))
     if not plans:
-        print("No plan is held.")
+        print("No price is on hold.")
 
 
 def _describe(plan: PriceHold) -> str:

@@ -15,7 +15,7 @@ from .database import run_with_database
 
 _DAY_HOURS = 24
 
-Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="How many at most.")]
+Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="The most entries to list.")]
 
 
 def runs(limit: Limit = 24) -> None:
@@ -58,7 +58,7 @@ def runs(limit: Limit = 24) -> None:
 
 
 def open_debts(limit: Limit = 100) -> None:
-    """List what is owed and cannot be paid now, the oldest debts first."""
+    """List open debts, the oldest first."""
     found = run_with_database(lambda connection: debts.read_open(connection, limit=limit))
     _print_table(
         ("opened (UTC)", "unpaid since (UTC)", "hours", "amount", "instance", "label", "organization", "why"),
@@ -84,7 +84,10 @@ def open_debts(limit: Limit = 100) -> None:
 
 def runway(
     below: Annotated[
-        int | None, typer.Option("--below", min=1, metavar="HOURS", help="Only whose money ends sooner.")
+        int | None,
+        typer.Option(
+            "--below", min=1, metavar="HOURS", help="List only organizations whose money lasts for less."
+        ),
     ] = None,
     limit: Limit = 100,
 ) -> None:

@@ -17,9 +17,9 @@ from .line_options import Reason
 def refund(
     reason: Reason,
     run: Annotated[
-        int | None, typer.Option("--run", min=1, help="Everything that this billing run charged.")
+        int | None, typer.Option("--run", min=1, help="Refund everything that this billing run charged.")
     ] = None,
-    cycle: Annotated[UUID | None, typer.Option("--cycle", help="This billing cycle alone.")] = None,
+    cycle: Annotated[UUID | None, typer.Option("--cycle", help="Refund this billing cycle alone.")] = None,
 ) -> None:
     """Refund a run or a cycle, once per cycle; its hours stay covered and are never billed again."""
 
@@ -36,19 +36,19 @@ def refund(
     elif not done.left_over:
         print("Nothing is left to refund; nothing was changed.")
     if done.left_over:
-        print(
-            f"{done.left_over} cycles stay as they are: no wallet is there to refund them into, or no debit."
-        )
+        print(f"{done.left_over} cycles were not refunded: they have no debit, or the wallet is gone.")
         raise typer.Exit(1)
 
 
 def write_off(
     reason: Reason,
     instance: Annotated[
-        UUID | None, typer.Option("--instance", help="What this VPS instance owes; it may be deleted.")
+        UUID | None,
+        typer.Option("--instance", help="Forgive what this VPS instance owes; it may be a deleted one."),
     ] = None,
     organization: Annotated[
-        str | None, typer.Option("--organization", help="All that this organization owes: an id or a slug.")
+        str | None,
+        typer.Option("--organization", help="Forgive all that this organization owes: an id or a slug."),
     ] = None,
 ) -> None:
     """Forgive the unpaid whole hours owed now; no money moves, and the debt is closed."""

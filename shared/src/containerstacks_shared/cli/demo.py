@@ -19,7 +19,7 @@ app = command_group("The demo fleet.")
 @app.command()
 def seed(
     vps: Annotated[
-        int, typer.Option("--vps", min=1, help="How many instances there shall be.")
+        int, typer.Option("--vps", min=1, help="The number of instances to have.")
     ] = seeding.INSTANCES_DEFAULT,
 ) -> None:
     """Fill an empty database with a demo fleet, or enlarge one."""

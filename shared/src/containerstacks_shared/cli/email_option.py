@@ -23,9 +23,9 @@ def _check(email: str | None) -> str | None:
     return email
 
 
-Email = Annotated[str, typer.Option("--email", callback=_check, help="Who: the e-mail address.")]
+Email = Annotated[str, typer.Option("--email", callback=_check, help="The user's e-mail address.")]
 OptionalEmail = Annotated[
-    str | None, typer.Option("--email", callback=_check, help="Who: the e-mail address.")
+    str | None, typer.Option("--email", callback=_check, help="The user's e-mail address.")
 ]
 
 

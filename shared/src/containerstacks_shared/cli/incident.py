@@ -22,10 +22,10 @@ from .groups import command_group
 app = command_group("Incidents on the status page.")
 
 IncidentNumber = Annotated[int, typer.Argument(metavar="ID", min=1, help="The incident's number.")]
-Title = Annotated[str, typer.Option("--title", help="What is wrong, in a few words.")]
-Body = Annotated[str, typer.Option("--body", help="What everybody should know.")]
+Title = Annotated[str, typer.Option("--title", help="The title: what is wrong, in a few words.")]
+Body = Annotated[str, typer.Option("--body", help="The text that everybody reads.")]
 Affected = Annotated[
-    list[Component], typer.Option("--component", help="What is affected; say it once for each.")
+    list[Component], typer.Option("--component", help="An affected component; repeat the option for each.")
 ]
 
 
@@ -34,7 +34,7 @@ def open_(
     title: Title,
     body: Body,
     components: Affected,
-    impact: Annotated[Impact, typer.Option("--impact", help="How bad it is.")] = Impact.MINOR,
+    impact: Annotated[Impact, typer.Option("--impact", help="The impact.")] = Impact.MINOR,
 ) -> None:
     """Open an incident; every open page shows it at once."""
     draft = checked(
@@ -52,9 +52,9 @@ def open_(
 @app.command()
 def update(
     number: IncidentNumber,
-    body: Annotated[str | None, typer.Option("--body", help="What everybody should know.")] = None,
-    status: Annotated[IncidentStatus | None, typer.Option("--status", help="How far it is.")] = None,
-    impact: Annotated[Impact | None, typer.Option("--impact", help="How bad it is.")] = None,
+    body: Annotated[str | None, typer.Option("--body", help="The text that everybody reads.")] = None,
+    status: Annotated[IncidentStatus | None, typer.Option("--status", help="The status.")] = None,
+    impact: Annotated[Impact | None, typer.Option("--impact", help="The impact.")] = None,
     title: Annotated[str | None, typer.Option("--title", help="Another title.")] = None,
 ) -> None:
     """Add to an incident, or change it."""
@@ -71,7 +71,7 @@ def resolve(
 
 @app.command("list")
 def list_(
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="The most entries to list.")] = 20,
 ) -> None:
     """List incidents and maintenance, the newest first."""
     print_page(None, limit)

@@ -16,7 +16,7 @@ def _line(characters_max: int) -> Callable[[str], str]:
 
 
 _REASON: Final = typer.Option(
-    "--reason", parser=_line(REASON_CHARACTERS_MAX), metavar="TEXT", help="Why, for the record."
+    "--reason", parser=_line(REASON_CHARACTERS_MAX), metavar="TEXT", help="The reason, for the record."
 )
 Reason = Annotated[str, _REASON]
 OptionalReason = Annotated[str | None, _REASON]
@@ -26,6 +26,6 @@ PaymentReference = Annotated[
         "--reference",
         parser=_line(REFERENCE_CHARACTERS_MAX),
         metavar="TEXT",
-        help="Names this payment: the same reference is credited once, however often it is said.",
+        help="The payment's reference: each is credited once, however often the command is repeated.",
     ),
 ]

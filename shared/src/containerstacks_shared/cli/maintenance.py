@@ -29,7 +29,7 @@ def _parse_moment(text: str) -> datetime:
 
 @app.command()
 def plan(
-    title: Annotated[str, typer.Option("--title", help="What is planned, in a few words.")],
+    title: Annotated[str, typer.Option("--title", help="The title: what is planned, in a few words.")],
     body: Body,
     components: Affected,
     starts: Annotated[
@@ -66,7 +66,7 @@ def cancel(
 
 @app.command("list")
 def list_(
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="How many at most.")] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="The most entries to list.")] = 20,
 ) -> None:
     """List maintenance, the newest first."""
     print_page(IncidentKind.MAINTENANCE, limit)

@@ -16,13 +16,13 @@ from .database import run_with_database
 
 
 def statement(
-    organization: Annotated[str, typer.Option("--organization", help="Whose: an id or a slug.")],
+    organization: Annotated[str, typer.Option("--organization", help="The organization: an id or a slug.")],
     month: Annotated[
         Month,
-        typer.Option("--month", parser=parser(Month.parse), metavar="YYYY-MM", help="Which one, in UTC."),
+        typer.Option("--month", parser=parser(Month.parse), metavar="YYYY-MM", help="The month, in UTC."),
     ],
     wanted: Annotated[
-        StatementFormat, typer.Option("--format", help="For spreadsheets or for programs.")
+        StatementFormat, typer.Option("--format", help="CSV for spreadsheets, JSON for programs.")
     ] = StatementFormat.CSV,
 ) -> None:
     """Print each hour that was charged and every other movement; it adds up to the digit."""

@@ -20,7 +20,7 @@ def verify(
         bool,
         typer.Option(
             "--full",
-            help="Audit all of history, however long: otherwise a long one from the last clean audit on.",
+            help="Audit all of history. Without this option a long history is audited from the last clean audit on.",
         ),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Speak JSON.")] = False,

@@ -19,11 +19,14 @@ app = command_group("Wallets.")
 
 @app.command()
 def credit(
-    organization: Annotated[str, typer.Option("--organization", help="Whose: an id or a slug.")],
+    organization: Annotated[str, typer.Option("--organization", help="The organization: an id or a slug.")],
     amount: Annotated[
         Decimal,
         typer.Option(
-            "--amount", parser=parser(parse_amount), metavar="AMOUNT", help="USD, like 25 or 25.50."
+            "--amount",
+            parser=parser(parse_amount),
+            metavar="AMOUNT",
+            help="The amount in USD, like 25 or 25.50.",
         ),
     ],
     reference: PaymentReference,
@@ -49,9 +52,11 @@ def explain(
     reason: Reason,
     entries: Annotated[
         list[int] | None,
-        typer.Option("--entry", min=1, help="The ledger entry's number; say it once for each."),
+        typer.Option("--entry", min=1, help="The number of a ledger entry; repeat the option for each."),
     ] = None,
-    everything: Annotated[bool, typer.Option("--all", help="Every entry that nobody explained yet.")] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help="Explain every entry that is still unexplained.")
+    ] = False,
 ) -> None:
     """Say why a wallet moved without a transaction behind it; `verify` then leaves that entry alone."""
     if bool(entries) == everything:

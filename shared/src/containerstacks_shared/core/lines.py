@@ -10,8 +10,8 @@ REFERENCE_CHARACTERS_MAX: Final = 255
 def parse_line(text: str, *, characters_max: int) -> str:
     """Return the line without the space around it.
 
-    Raises `ValueError` for nothing but space, for more than `characters_max` characters, and for what cannot be shown
-    in one line, such as a line break or a mark that turns the writing round.
+    Raises `ValueError` for an empty line, for more than `characters_max` characters, and for what cannot be shown
+    in one line, such as a line break or a mark of right-to-left text.
     """
     line = text.strip()
     if not line or len(line) > characters_max or not line.isprintable():

@@ -16,7 +16,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 _PASSWORD_IN_URL: Final = re.compile(r"(?<=://)([^\s:/@]*):[^\s@]+@")
 # Characters that would start a new line, or control the reader's terminal.
 _CONTROL_CHARACTERS: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-# Tracebacks: written by us, and more than one line by nature.
+# Tracebacks have more than one line.
 _TRACEBACKS: Final = frozenset({"exception", "stack"})
 
 

@@ -1,4 +1,4 @@
-"""Waiting that has a limit, or more than one end."""
+"""Waiting with a limit, or for the first of several events."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine

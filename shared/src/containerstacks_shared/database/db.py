@@ -2,7 +2,7 @@
 
 The pool resets what it takes back, which ends LISTEN and unlocks, so those two live on connections of
 their own. asyncpg has no keepalive: a half-open socket is only noticed by talking over it, which the
-owners of dedicated connections do every `HEARTBEAT` seconds. The server does its part, too: it drops
+owners of dedicated connections do every `HEARTBEAT_SECONDS`. The server does its part, too: it drops
 sessions that fell silent, so that a stopped process loses its locks and its open transactions.
 """
 
@@ -71,7 +71,7 @@ _CONNECT_TIMEOUT_SECONDS: Final = 3.0
 _CLOSE_SECONDS_MAX: Final = 1.0
 _CLOSE_POOL_SECONDS_MAX: Final = 5.0
 _STANDBY_CONNECTIONS_MAX: Final = 5
-# A pooled session is replaced after so many queries.
+# Queries until a pooled session is replaced.
 _SESSION_QUERIES_MAX: Final = 50_000
 _SESSION_IDLE_MAX: Final = timedelta(minutes=5)
 _START_PATIENCE_SECONDS: Final = 10.0

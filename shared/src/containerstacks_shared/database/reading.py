@@ -1,8 +1,8 @@
 """Reads that may be a little old: from a hot standby while it keeps up, else from the primary.
 
 How far the standby has come is measured before each reading, against the primary, so that a reading knows how old it
-is. One that is too far behind, or away, is left alone for a few seconds; nobody who reads waits for it twice. With the
-primary away the standby still answers, for as long as what it has is young enough.
+is. One that is too far behind, or away, is not asked again for a few seconds, so that reads do not wait for it. While
+the primary is away the standby still answers, as long as its data are recent enough.
 """
 
 import asyncio
@@ -43,7 +43,7 @@ class Reading(Generic[Value]):
 
 
 class Reader:
-    """Reads in one snapshot, from wherever it is young enough."""
+    """Reads in one snapshot, from the standby if its data are recent enough."""
 
     def __init__(self, primary: db.Pool, standby: db.Pool | None, *, behind_max: timedelta) -> None:
         self._primary = primary

@@ -1,8 +1,8 @@
 """The fleet by status, the all-time totals, and the two writers of `counts`: folding and reconciling.
 
 Readers add counts and unfolded deltas, so they are right whether anybody folds or not. Each function that
-reads runs the statements it needs one after the other: who wants one picture of several calls holds them
-in a repeatable-read transaction.
+reads runs the statements it needs one after the other: for one consistent picture, make several calls in a
+repeatable-read transaction.
 """
 
 from collections.abc import Iterable

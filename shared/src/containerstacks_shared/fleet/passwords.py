@@ -13,7 +13,7 @@ from pwdlib.hashers.bcrypt import BcryptHasher
 # Longer input would only cost time.
 PASSWORD_CHARACTERS_MAX = 1024
 PASSWORD_CHARACTERS_MIN = 8
-# All that bcrypt ever looked at. The original application's library cuts here in silence; ours refuses more.
+# The bytes that bcrypt reads. The original application's library ignores the rest; ours refuses more.
 _BCRYPT_BYTES_MAX = 72
 
 _ARGON2: Final = Argon2Hasher()
@@ -51,7 +51,7 @@ def _is_matched(hasher: HasherProtocol, password: str, stored_hash: str) -> bool
     try:
         return hasher.verify(_seen_by(hasher, password), stored_hash)
     except ValueError:
-        # In the form of a hash, but none: how some lock an account.
+        # Looks like a hash and is not one: a common way to lock an account.
         return False
 
 

@@ -14,7 +14,7 @@ UserId = NewType("UserId", UUID)
 
 
 class UserRole(StrEnum):
-    """Administrators and users are the application's; what the others may do stands in `permissions`."""
+    """Administrators and users are the application's. What each role may do: `permissions`."""
 
     ADMIN = "admin"
     BILLING = "billing"

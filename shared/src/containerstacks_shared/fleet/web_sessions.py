@@ -62,6 +62,6 @@ async def delete_expired(connection: Connection) -> None:
 
 
 async def delete_of_user(connection: Connection, user_id: UserId) -> int:
-    """Sign a user out everywhere; how many sessions that ended."""
+    """Sign a user out everywhere. Returns how many sessions ended."""
     status = await connection.execute(QUERIES["delete_of_user"], user_id)
     return int(status.rpartition(" ")[2])

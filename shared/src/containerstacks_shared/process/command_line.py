@@ -1,4 +1,4 @@
-"""What the four commands have in common: how they explain themselves, `--version`, and exit codes."""
+"""What the four commands have in common: help, `--version`, and exit codes."""
 
 import sys
 from collections.abc import Callable

@@ -38,7 +38,7 @@ def _gets_on(_app: web.Application, _allowed: timedelta) -> str | None:
 
 @dataclass(frozen=True)
 class Account:
-    """What a service says of itself.
+    """What a service reports.
 
     `activity` is a line for operators. `stuck` says why the process should be ended, if so; work that goes on step by
     step is stuck when no step has ended for as long as `allowed`.

@@ -1,7 +1,7 @@
 """What can be wrong, in one table.
 
 The states of the components, the first line of the status page, the notices to administrators and the alerts are
-views of it: none of them decides on its own what is wrong, from when on, or what it is called.
+views of it: none of them has a threshold, a delay or a name of its own.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -63,13 +63,13 @@ class AlertDelay(Enum):
     NONE = "none"
     SERVICE = "service"
     PAUSE = "pause"
-    # A fresh installation has the time of a run before its first success is missed.
+    # A fresh installation may take until its first run is overdue.
     FIRST_RUN = "first_run"
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What one check measured. A value that it does not measure keeps its default, at which nothing is wrong."""
+    """What one check measured. The default of each value means that nothing is wrong."""
 
     now: datetime
     daemon: DaemonStatus
@@ -87,7 +87,7 @@ class Facts:
     stuck_session: StuckSession | None = None
     # Of the last audit; None: there never was one.
     audit_findings: int | None = 0
-    prices_held: int = 0
+    price_holds: int = 0
     # What an upgrade of the application changed under us.
     schema_changed: bool = False
     application_refused: bool = False
@@ -294,8 +294,8 @@ CONDITIONS: Final = (
         Kind.SESSION_STUCK,
         lambda facts: facts.stuck_session is not None,
         "A database session is stuck",
-        "It has been in one transaction for more than five minutes, and until it ends nobody can bill, or fold, in its"
-        " place. `containerstacks doctor` says which.",
+        "It has been in one transaction for more than five minutes, and until it ends no other process can bill, or"
+        " fold, instead. `containerstacks doctor` says which.",
         severity=Severity.CRITICAL,
         alert_delay=AlertDelay.NONE,
         recovered="No database session is stuck any more",
@@ -338,7 +338,7 @@ CONDITIONS: Final = (
     ),
     Condition(
         Kind.PRICE_HELD,
-        lambda facts: facts.prices_held > 0,
+        lambda facts: facts.price_holds > 0,
         "A price is on hold",
         "Prices are negative or out of proportion; their hours wait until they are corrected or released.",
         severity=Severity.WARNING,

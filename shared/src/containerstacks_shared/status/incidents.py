@@ -1,7 +1,7 @@
 """Incidents and planned maintenance: opened, changed and closed by administrators, read by everybody.
 
-A maintenance needs nobody to begin and end: its status follows from its window and the database's time, and
-so do the two updates that tell of it. The caller of a function that writes owns the transaction.
+A maintenance begins and ends by itself: its status, and two updates that say so, follow from its window and the
+database's time. The caller of a function that writes owns the transaction.
 """
 
 from collections.abc import Sequence

@@ -19,7 +19,7 @@ class Measurements:
     billing_paused: bool
     last_success_at: datetime | None
     audit_findings: int
-    plans_held: int
+    price_holds: int
     charges_refused: int
     charges_given_back: int
     writes_mended: int

@@ -18,7 +18,7 @@ select pg_notification_queue_usage() as notification_queue_usage,
                   order by id desc
                   limit 1), 0)::bigint as audit_findings,
        (select count(*) from price_holds where released_at is null)
-       + (select count(distinct vps_plan_id) from hourly_rates where problem = 'negative_price') as plans_held,
+       + (select count(distinct vps_plan_id) from hourly_rates where problem = 'negative_price') as price_holds,
        (select case when is_called then last_value else 0 end from application_charges_refused) as charges_refused,
        (select count(*) from guard_interventions where kind = 'given_back') as charges_given_back,
        (select count(*) from guard_interventions where kind = 'mended') as writes_mended,

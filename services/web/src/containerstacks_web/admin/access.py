@@ -48,7 +48,7 @@ async def database(request: web.Request) -> AsyncIterator[Connection]:
 
 
 async def _enter(request: web.Request, permission: Permission) -> Identity:
-    """Return who asks, if they have the permission; strangers are sent to the sign-in form."""
+    """Return who asks, if they have the permission; anonymous visitors are sent to the sign-in form."""
     identity = request[IDENTITY]
     if identity.role is RequestRole.ANONYMOUS:
         # Raises when the session could not be looked up: the error page says that the database is away.

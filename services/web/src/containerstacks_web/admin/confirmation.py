@@ -15,7 +15,7 @@ from containerstacks_web.rendering.templates import render
 from .forms import Form
 
 _NOT_GRANTED: Final = (
-    "Here the command line alone moves money: the role of this site in the database may not."
+    "On this installation only the command line moves money: this site's database role may not."
 )
 
 

@@ -57,7 +57,7 @@ async def refund(request: web.Request, identity: Identity) -> web.Response:
                 with allowed_to_move_money():
                     done = await refund_cycle(connection, charge.id, reason=reason, author=identity.author)
                 if done.left_over:
-                    form = form.with_problem("", "No wallet is there to refund into.")
+                    form = form.with_problem("", "There is no wallet to refund into.")
             except ContainerStacksError as error:
                 form = form.with_problem("", as_sentence(error))
         if form.problems:

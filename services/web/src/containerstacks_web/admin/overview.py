@@ -57,7 +57,7 @@ async def show(request: web.Request, _identity: Identity) -> web.Response:
         counts_behind=timedelta(0) if lag.since is None else now - lag.since,
         aggregator_leads=any(leader.is_held for leader in leaders if leader.role == Role.STATS_AGGREGATOR),
         audit_findings=None if daemon.audit is None else daemon.audit.findings,
-        prices_held=len(held),
+        price_holds=len(held),
         schema_changed=changes is not None,
         application_refused=guard.refused_lately,
         application_corrected=guard.corrected_lately,

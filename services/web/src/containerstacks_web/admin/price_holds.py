@@ -37,7 +37,7 @@ async def show(request: web.Request, _identity: Identity) -> web.Response:
 
 
 async def release(request: web.Request, identity: Identity) -> web.Response:
-    """Bill a held plan's hours at the price that was shown. Done twice, it is done once."""
+    """Release the held price that was shown. Sent twice, it is released once."""
     form = await read_form(request)
     plan = await _find(request, form.value("plan_id"))
     reason, form = read_reason(form)

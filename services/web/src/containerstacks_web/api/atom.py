@@ -8,7 +8,7 @@ from typing import Final
 
 from aiohttp import web
 
-from containerstacks_web.http.conditional import named_answer
+from containerstacks_web.http.conditional import answer_with_etag
 from containerstacks_web.live.board import STATUS_BOARD
 from containerstacks_web.settings import SETTINGS
 
@@ -23,4 +23,4 @@ async def feed(request: web.Request) -> web.Response:
     body = write(
         board, company_name=settings.company_name, path=FEED_PATH, public_url=settings.public_address
     )
-    return named_answer(request, body, content_type="application/atom+xml", is_for_all=True)
+    return answer_with_etag(request, body, content_type="application/atom+xml", is_for_other_sites=True)

@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from containerstacks_shared.status.documents import Component, ComponentState
-from containerstacks_web.http.conditional import named_answer
+from containerstacks_web.http.conditional import answer_with_etag
 from containerstacks_web.http.problem_types import ProblemType
 from containerstacks_web.http.problems import RequestRefused
 from containerstacks_web.live.board import STATUS_BOARD
@@ -44,7 +44,9 @@ async def badge(request: web.Request) -> web.Response:
         title, state = "Status", board.overall
     else:
         title, state = next((each.name, each.state) for each in board.components if each.component == name)
-    return named_answer(request, draw(title, state).encode(), content_type="image/svg+xml", is_for_all=True)
+    return answer_with_etag(
+        request, draw(title, state).encode(), content_type="image/svg+xml", is_for_other_sites=True
+    )
 
 
 def draw(title: str, state: ComponentState) -> str:

@@ -8,7 +8,7 @@ from uuid import UUID, uuid5
 from aiohttp import web
 
 from containerstacks_shared.status.documents import Incident, IncidentKind, IncidentStatus
-from containerstacks_web.http.conditional import named_answer
+from containerstacks_web.http.conditional import answer_with_etag
 from containerstacks_web.live.board import STATUS_BOARD
 from containerstacks_web.settings import SETTINGS
 
@@ -24,7 +24,7 @@ async def calendar(request: web.Request) -> web.Response:
     body = write(
         board.latest.incidents, company_name=settings.company_name, public_url=settings.public_address
     )
-    return named_answer(request, body, content_type="text/calendar", is_for_all=True)
+    return answer_with_etag(request, body, content_type="text/calendar", is_for_other_sites=True)
 
 
 def write(incidents: Iterable[Incident], *, company_name: str, public_url: str) -> bytes:

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 
 from containerstacks_web.http.problem_types import BY_NAME, PROBLEMS_PREFIX, ProblemType
 from containerstacks_web.http.problems import FieldError, RequestRefused, describe_problem
-from containerstacks_web.rendering.templates import render_named, render_part
+from containerstacks_web.rendering.templates import render_part, render_with_etag
 from containerstacks_web.settings import SETTINGS
 
 from .examples import PYTHON_SETUP, SHELL_SETUP, curl_call, example_answers, python_call
@@ -71,7 +71,7 @@ async def docs_page(request: web.Request) -> web.Response:
     contents = _contents(request.app[API_DESCRIPTION], request.app[SETTINGS].public_address or _SOMEWHERE)
     # Large, and the same as long as this process runs.
     body = render_part(request, "parts/api_docs.html", contents, subject=contents)
-    return await render_named(request, "api_docs.html", {"body": body})
+    return await render_with_etag(request, "api_docs.html", {"body": body})
 
 
 async def problem_page(request: web.Request) -> web.Response:
@@ -80,7 +80,7 @@ async def problem_page(request: web.Request) -> web.Response:
     if problem is None:
         raise web.HTTPNotFound
     context = {"problem": problem.value, "uri": problem.uri, "with_code": with_code}
-    return await render_named(request, "problem.html", context)
+    return await render_with_etag(request, "problem.html", context)
 
 
 async def problems_index(_request: web.Request) -> web.Response:

@@ -15,7 +15,7 @@ from containerstacks_shared.core.version import application_version
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import counts
 from containerstacks_web.database import POOL
-from containerstacks_web.http.conditional import conditional, named_answer
+from containerstacks_web.http.conditional import answer_with_etag, conditional
 from containerstacks_web.http.exchange import JSON
 from containerstacks_web.http.identity import IDENTITY
 from containerstacks_web.live.feed import SNAPSHOT_FEED
@@ -34,11 +34,11 @@ async def health(request: web.Request) -> web.Response:
         timestamp=datetime.now(UTC),
         version=application_version(),
     )
-    return named_answer(
+    return answer_with_etag(
         request,
         _serialized(document),
         content_type=JSON,
-        says=document.model_dump_json(exclude={"timestamp"}).encode(),
+        etag_source=document.model_dump_json(exclude={"timestamp"}).encode(),
     )
 
 

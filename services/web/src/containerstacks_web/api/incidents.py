@@ -13,7 +13,7 @@ from containerstacks_shared.status.incident_drafts import IncidentChange, Incide
 from containerstacks_web.actions import incidents as actions
 from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import assert_may
-from containerstacks_web.http.conditional import named_answer
+from containerstacks_web.http.conditional import answer_with_etag
 from containerstacks_web.http.exchange import (
     JSON,
     answer,
@@ -40,8 +40,10 @@ async def read_components(request: web.Request) -> web.Response:
         overall=board.overall,
         components=list(board.components),
     )
-    says = document.model_dump_json(include={"stale", "overall", "components"}).encode()
-    return named_answer(request, document.model_dump_json().encode(), content_type=JSON, says=says)
+    etag_source = document.model_dump_json(include={"stale", "overall", "components"}).encode()
+    return answer_with_etag(
+        request, document.model_dump_json().encode(), content_type=JSON, etag_source=etag_source
+    )
 
 
 async def list_incidents(request: web.Request) -> web.Response:
@@ -56,11 +58,11 @@ async def list_incidents(request: web.Request) -> web.Response:
             cursor = None if before is None else IncidentId(before)
             page = await incidents.read_page(connection, limit=limit, before=cursor, kind=kind)
     document = IncidentsDocument(incidents=page.incidents)
-    response = named_answer(
+    response = answer_with_etag(
         request,
         document.model_dump_json().encode(),
         content_type=JSON,
-        says=document.model_dump_json(include={"incidents"}).encode(),
+        etag_source=document.model_dump_json(include={"incidents"}).encode(),
     )
     if page.next_before is not None:
         chosen = {} if kind is None else {"kind": kind.value}
@@ -72,7 +74,7 @@ async def read_incident(request: web.Request) -> web.Response:
     async with lend(request.app[POOL]) as connection:
         incident = await incidents.read(connection, IncidentId(number_in_path(request)))
     document = IncidentDocument(incident=incident)
-    return named_answer(request, document.model_dump_json().encode(), content_type=JSON)
+    return answer_with_etag(request, document.model_dump_json().encode(), content_type=JSON)
 
 
 async def open_incident(request: web.Request) -> web.Response:

@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 from pydantic import TypeAdapter
 
 from containerstacks_shared.core.version import application_version
-from containerstacks_web.http.conditional import named_answer
+from containerstacks_web.http.conditional import answer_with_etag
 from containerstacks_web.http.exchange import JSON
 from containerstacks_web.http.problems import CONTENT_TYPE, Problem
 from containerstacks_web.live.messages import DetailsMessage, IncidentsMessage, StatusMessage
@@ -58,7 +58,7 @@ _IF_NONE_MATCH: Final = {
 
 
 async def openapi_document(request: web.Request) -> web.Response:
-    return named_answer(request, request.app[API_DESCRIPTION].serialized, content_type=JSON)
+    return answer_with_etag(request, request.app[API_DESCRIPTION].serialized, content_type=JSON)
 
 
 class ApiDescription:

@@ -9,7 +9,7 @@ from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.status import incidents
 from containerstacks_shared.status.documents import Incident, IncidentKind, IncidentStatus
 from containerstacks_web.database import POOL
-from containerstacks_web.http.conditional import named_answer
+from containerstacks_web.http.conditional import answer_with_etag
 from containerstacks_web.http.exchange import JSON
 from containerstacks_web.live.board import STATUS_BOARD
 from containerstacks_web.settings import SETTINGS
@@ -100,6 +100,6 @@ async def _history(request: web.Request, kind: IncidentKind) -> list[Incident]:
 
 def _answer(request: web.Request, document: BaseModel) -> web.Response:
     body = document.model_dump_json().encode()
-    response = named_answer(request, body, content_type=JSON, is_for_all=True)
+    response = answer_with_etag(request, body, content_type=JSON, is_for_other_sites=True)
     response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
     return response

@@ -11,24 +11,24 @@ from .headers import PUBLIC_CACHING, RESOURCE_POLICY
 from .identity import IDENTITY
 
 
-def named_answer(
+def answer_with_etag(
     request: web.Request,
     body: bytes,
     *,
     content_type: str,
-    says: bytes | None = None,
-    is_for_all: bool = False,
+    etag_source: bytes | None = None,
+    is_for_other_sites: bool = False,
 ) -> web.Response:
-    """Answer with an ETag of `says` (else of the body), or with 304.
+    """Answer with an ETag of `etag_source` (else of the body), or with 304.
 
-    `is_for_all`: pictures and feeds, which other sites show; a browser may keep them for half a minute, too.
+    `is_for_other_sites`: pictures and feeds, which other sites may show and a browser may keep for half a minute.
     """
     if request[IDENTITY].sees_details:
         # As everywhere in the API: nothing for administrators may be cached.
         return _whole(request, body, content_type)
-    name = sha256(body if says is None else says).hexdigest()[:24]
+    name = sha256(body if etag_source is None else etag_source).hexdigest()[:24]
     response = conditional(request, name, lambda: _whole(request, body, content_type))
-    if is_for_all:
+    if is_for_other_sites:
         response.headers["Cache-Control"] = PUBLIC_CACHING.replace("max-age=0", "max-age=30")
         response.headers[RESOURCE_POLICY] = "cross-origin"
     return response

@@ -1,6 +1,6 @@
 """What happens around every request: an id, a log line, and an answer to every error.
 
-From the outside in: `answer_strangers` (in `response_cache.py`), `log_request`, `answer_errors`, `enforce_policy`
+From the outside in: `answer_anonymous` (in `response_cache.py`), `log_request`, `answer_errors`, `enforce_policy`
 (in `policy.py`), the session, `admit`. The headers that every response carries are set when it is sent
 (`response_headers.py`), so that no path to a response can miss them.
 """

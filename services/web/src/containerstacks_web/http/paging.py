@@ -1,6 +1,6 @@
 """Lists in pages, everywhere alike: `limit`, a cursor that names the last one seen, and the next page in `Link`.
 
-What is added or gone meanwhile shifts no page.
+Rows that are added or deleted meanwhile shift no page.
 """
 
 from collections.abc import Callable, Sequence

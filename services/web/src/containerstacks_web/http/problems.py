@@ -41,7 +41,7 @@ class Problem(Document):
     `success` is there for front ends that look for it in every answer; `errors` only where a document is wrong.
     """
 
-    # Of all documents the only one that leaves something away.
+    # The only document that omits fields.
     model_config = ConfigDict(json_schema_serialization_defaults_required=False)
 
     type: Annotated[

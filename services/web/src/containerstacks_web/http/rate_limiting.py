@@ -87,7 +87,7 @@ class RateLimiter:
         self._redis_retry_at = 0.0
 
     def hit_as(self, role: RequestRole, key: str, *, path: str = "") -> Awaitable[RateLimitResult]:
-        """Count one request of a class of visitors; for strangers the public status has a limit of its own."""
+        """Count one request of a class of visitors; anonymous ones have another limit for the public status."""
         name = _PUBLIC if role is RequestRole.ANONYMOUS and is_public_status(path) else role.value
         return self.hit(name, self._rates[name], key)
 

@@ -19,8 +19,8 @@ from .rate_limiting import RATE_LIMIT_RESULT, RATE_LIMITER, RateLimitResult, in_
 
 # Few for the database, and more than a household with expired sessions sends. Visitors with a valid credential at the
 # same address wait a minute at most.
-VAIN_CREDENTIALS: Final = RateLimit.parse("100/1 minute")
-_VAIN_CREDENTIALS_NAME: Final = "credentials"
+INVALID_CREDENTIALS: Final = RateLimit.parse("100/1 minute")
+_INVALID_CREDENTIALS_NAME: Final = "credentials"
 
 
 async def count(request: web.Request, identity: Identity) -> None:
@@ -39,12 +39,14 @@ async def count_preflight(request: web.Request) -> None:
     _go_by(request, result)
 
 
-async def look_at_vain_credentials(request: web.Request) -> RateLimitResult:
+async def look_at_invalid_credentials(request: web.Request) -> RateLimitResult:
     """Tell what is left of the address's budget, and count nothing."""
-    return await request.app[RATE_LIMITER].look(_VAIN_CREDENTIALS_NAME, VAIN_CREDENTIALS, _address(request))
+    return await request.app[RATE_LIMITER].look(
+        _INVALID_CREDENTIALS_NAME, INVALID_CREDENTIALS, _address(request)
+    )
 
 
-def refuse_vain_credential(request: web.Request, spent: RateLimitResult) -> None:
+def refuse_invalid_credential(request: web.Request, spent: RateLimitResult) -> None:
     _go_by(
         request,
         spent,
@@ -54,8 +56,10 @@ def refuse_vain_credential(request: web.Request, spent: RateLimitResult) -> None
     )
 
 
-async def count_vain_credential(request: web.Request) -> RateLimitResult:
-    return await request.app[RATE_LIMITER].hit(_VAIN_CREDENTIALS_NAME, VAIN_CREDENTIALS, _address(request))
+async def count_invalid_credential(request: web.Request) -> RateLimitResult:
+    return await request.app[RATE_LIMITER].hit(
+        _INVALID_CREDENTIALS_NAME, INVALID_CREDENTIALS, _address(request)
+    )
 
 
 def _go_by(

@@ -31,8 +31,8 @@ async def set_headers(request: web.Request, response: web.StreamResponse) -> Non
 
 
 def set_common_headers(request: web.Request, headers: MutableMapping[str, str]) -> None:
-    """Set what every answer to a request like this one has."""
-    # Only this one may have been decided by who made the response.
+    """Set the headers that are the same for every response to a request like this one."""
+    # Only this one may be set by a handler.
     resource_policy = headers.get(RESOURCE_POLICY, SECURITY_HEADERS[RESOURCE_POLICY])
     headers.update(SECURITY_HEADERS)
     headers[RESOURCE_POLICY] = resource_policy
@@ -47,7 +47,7 @@ def set_common_headers(request: web.Request, headers: MutableMapping[str, str]) 
         else:
             headers.setdefault(hdrs.CACHE_CONTROL, PUBLIC_CACHING if hdrs.ETAG in headers else "no-cache")
         if headers[hdrs.CACHE_CONTROL] == PUBLIC_CACHING:
-            # Nothing here is anybody's own, and Chromium would begin another process for it: a fifth of first paint.
+            # It holds nothing private, and with this header Chromium starts another process: a fifth of first paint.
             del headers[OPENER_POLICY]
     add_cors_headers(
         headers,
@@ -63,7 +63,7 @@ def kind_of_address(path: str) -> tuple[bool, bool]:
 
 
 def own_headers(request: web.Request) -> dict[str, str]:
-    """Return what differs from one answer to the next."""
+    """Return the headers that differ from response to response."""
     headers = request[RATE_LIMIT_RESULT].headers if RATE_LIMIT_RESULT in request else {}
     if visitor_of(request).secure:
         headers["Strict-Transport-Security"] = TRANSPORT_SECURITY

@@ -1,4 +1,4 @@
-"""Whether what is known is new enough to be shown as what is."""
+"""Whether a reading is recent enough to be shown as the present."""
 
 from enum import StrEnum
 from typing import Final

@@ -27,7 +27,7 @@ _ROUND_SECONDS = 0.05
 _BEHIND_SECONDS_MAX = 10.0
 # Far above one message: only what piles up on a dead connection comes near.
 _UNSENT_BYTES_MAX = 256 * 1024
-# After so many writes the loop may serve somebody else.
+# Writes until other tasks of the loop get a turn.
 _WRITES_PER_TURN = 250
 _CLOSE_SECONDS_MAX = 3.0
 # Closing is spread out, so that the browsers do not all reconnect at the same moment.

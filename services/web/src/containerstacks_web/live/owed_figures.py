@@ -1,4 +1,4 @@
-"""What is owed, for everything that administrators look at: it costs a look at every instance, not at each glance."""
+"""What is owed, for administrators' pages. Reading it reads every instance, so the figures are kept for a while."""
 
 import asyncio
 from datetime import timedelta

@@ -5,7 +5,7 @@ from aiohttp import web
 from containerstacks_shared.core.errors import DatabaseUnavailable
 from containerstacks_shared.status.indicator import indicate
 from containerstacks_web.live.board import STATUS_BOARD
-from containerstacks_web.rendering.templates import render_named
+from containerstacks_web.rendering.templates import render_with_etag
 
 
 async def widget(request: web.Request) -> web.Response:
@@ -14,4 +14,4 @@ async def widget(request: web.Request) -> web.Response:
     except DatabaseUnavailable:
         components = ()
     status = indicate(component.state for component in components)
-    return await render_named(request, "embed.html", {"status": status}, says=status)
+    return await render_with_etag(request, "embed.html", {"status": status}, etag_source=status)

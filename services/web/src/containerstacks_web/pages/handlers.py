@@ -23,7 +23,7 @@ from containerstacks_web.live.history import HISTORY
 from containerstacks_web.live.platform_statistics import PLATFORM_STATISTICS, PlatformFigures
 from containerstacks_web.live.snapshot import StatusSnapshot
 from containerstacks_web.rendering.details import Details, present_details
-from containerstacks_web.rendering.templates import render, render_for_strangers, render_named, render_part
+from containerstacks_web.rendering.templates import render, render_anonymous, render_part, render_with_etag
 from containerstacks_web.sign_in.csrf import csrf_token
 from containerstacks_web.sign_in.local_path import local_path
 
@@ -63,12 +63,12 @@ async def status(request: web.Request) -> web.StreamResponse:
 
 
 async def public_status(request: web.Request, snapshot: StatusSnapshot) -> bytes:
-    """Render the page as every stranger sees it."""
+    """Render the page as anonymous visitors see it."""
     age_seconds = request.app[SNAPSHOT_FEED].age_seconds()
     board = request.app[STATUS_BOARD].board
     page = present_status(snapshot, board, age_seconds=age_seconds, now=datetime.now(UTC))
     context = {**_parts(request, page, board, for_admin=False), "details": None}
-    return await render_for_strangers(request, "status.html", context)
+    return await render_anonymous(request, "status.html", context)
 
 
 async def about(request: web.Request) -> web.StreamResponse:
@@ -86,11 +86,11 @@ async def about(request: web.Request) -> web.StreamResponse:
     }
     if figures is None:
         return await render(request, "about.html", context, status=HTTPStatus.SERVICE_UNAVAILABLE)
-    return await render_named(
+    return await render_with_etag(
         request,
         "about.html",
         context,
-        says=(figures.taken_at, figures.stale, None if past is None else past.as_of),
+        etag_source=(figures.taken_at, figures.stale, None if past is None else past.as_of),
     )
 
 

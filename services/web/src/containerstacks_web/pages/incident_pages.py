@@ -10,7 +10,7 @@ from containerstacks_shared.status import incidents
 from containerstacks_shared.status.documents import IncidentId
 from containerstacks_web.database import POOL
 from containerstacks_web.http.exchange import number_in_path
-from containerstacks_web.rendering.templates import render_named
+from containerstacks_web.rendering.templates import render_with_etag
 
 _SECONDS_MAX: Final = 3.0
 
@@ -28,13 +28,13 @@ async def show_month(request: web.Request) -> web.Response:
         "earlier": _before(month) if first is not None and first < month else None,
         "later": _following(month) if _following(month) <= now else None,
     }
-    return await render_named(request, "incidents.html", context, says=context)
+    return await render_with_etag(request, "incidents.html", context, etag_source=context)
 
 
 async def show(request: web.Request) -> web.Response:
     async with lend(request.app[POOL], within=_SECONDS_MAX) as connection:
         incident = await incidents.read(connection, IncidentId(number_in_path(request)))
-    return await render_named(request, "incident.html", {"incident": incident}, says=incident)
+    return await render_with_etag(request, "incident.html", {"incident": incident}, etag_source=incident)
 
 
 def _month(text: str | None, now: datetime) -> datetime:

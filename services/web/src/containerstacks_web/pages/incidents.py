@@ -8,7 +8,7 @@ from typing import Final
 from containerstacks_shared.status.documents import Impact, Incident, IncidentKind, IncidentStatus
 from containerstacks_web.live.board import Board
 
-# So many days stand on the status page, those without an incident too.
+# Days on the status page, including those without an incident.
 _DAYS: Final = 7
 _IMPACTS: Final = tuple(Impact)
 

@@ -1,6 +1,6 @@
 """The one line that sums the platform up, and the rule behind it.
 
-The rule is a list, and the first entry that applies decides. The page prints the list for its readers, with
+The rule is a list: the first entry that applies decides. The page prints the list for its readers, with
 each condition in data- attributes; the page's script evaluates that printed list when newer figures arrive.
 So there is one rule, and what is explained is what decides. An open incident gives the headline its title.
 """

@@ -10,7 +10,7 @@ from containerstacks_shared.fleet.vps import VpsDetails, VpsPlanCount
 
 @dataclass(frozen=True)
 class Details:
-    """What only administrators see. Rows are a name and an amount."""
+    """What only administrators see. Each row has a name and a number."""
 
     daemon: DaemonDetails
     control: BillingControl

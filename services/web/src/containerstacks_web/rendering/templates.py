@@ -104,10 +104,10 @@ async def render(
     return response
 
 
-async def render_named(
-    request: web.Request, template: str, context: Mapping[str, object], *, says: object = ""
+async def render_with_etag(
+    request: web.Request, template: str, context: Mapping[str, object], *, etag_source: object = ""
 ) -> web.Response:
-    """Render a page that is the same for every stranger, for them with an ETag of what it `says`.
+    """Render a page that is the same for every anonymous visitor: for them with an ETag of `etag_source`.
 
     A new minute is another version: browsers tell ages by the time at which a page was rendered.
     """
@@ -115,7 +115,7 @@ async def render_named(
         return await render(request, template, context)
     minute = int(time.time() // 60)
     digest = request.app[ASSETS].digest
-    parts = (template, request.path_qs, says, minute, theme_of(request), digest, application_version())
+    parts = (template, request.path_qs, etag_source, minute, theme_of(request), digest, application_version())
     name = sha256(repr(parts).encode()).hexdigest()[:24]
     if is_known(request, name):
         response = web.Response(status=HTTPStatus.NOT_MODIFIED)
@@ -125,7 +125,7 @@ async def render_named(
     return response
 
 
-async def render_for_strangers(request: web.Request, template: str, context: Mapping[str, object]) -> bytes:
+async def render_anonymous(request: web.Request, template: str, context: Mapping[str, object]) -> bytes:
     """Render a page as an anonymous visitor sees it."""
     shared = await _shared_context(request)
     return aiohttp_jinja2.render_string(template, request, {**shared, **context}).encode()

@@ -1,8 +1,8 @@
-"""Which credentials exist, by marks in memory: so that many invalid ones from an address shut out no valid one there.
+"""Which credentials exist, by marks in memory: invalid ones from an address then cannot shut out a valid one there.
 
-Read only while an address has spent its budget of invalid credentials, and then once in ten seconds for all addresses
-together: however many invalid ones come, the database is not asked for them. A mark is a part of a hash: it tells
-that asking is worth it, and never that a credential is good.
+A mark is a part of a credential's hash: it says that the credential may exist, and never that it is valid. Marks are
+read only while an address has spent its budget of invalid credentials, and then every ten seconds for all addresses
+together. So however many invalid credentials come, the database is not asked about them.
 """
 
 import asyncio
@@ -52,7 +52,7 @@ class CredentialMarks:
         return token_hash in (await self._current()).forms
 
     def note_session(self, token_hash: str, *, signed_in: bool) -> None:
-        """Know a session at once that this process has begun, while marks are in use: a reading has it anyway."""
+        """Add a session that this process began, while marks are in use: the next reading has it anyway."""
         if self._is_old():
             return
         (self._marks.signed_in if signed_in else self._marks.forms).add(token_hash)

@@ -28,9 +28,9 @@ from containerstacks_web.http.identity import ANONYMOUS, CredentialKind, Identit
 from containerstacks_web.http.rate_limiting import RATE_LIMIT_RESULT
 from containerstacks_web.http.request_limits import (
     count,
-    count_vain_credential,
-    look_at_vain_credentials,
-    refuse_vain_credential,
+    count_invalid_credential,
+    look_at_invalid_credentials,
+    refuse_invalid_credential,
 )
 from containerstacks_web.settings import SETTINGS
 
@@ -51,14 +51,14 @@ async def identify(request: web.Request) -> Identity:
     """Raises `WrongCredential`; `RequestRefused` after too many; one of `db.UNAVAILABLE`."""
     if not _has_credential(request):
         return ANONYMOUS
-    left = await look_at_vain_credentials(request)
+    left = await look_at_invalid_credentials(request)
     if not left.allowed and not await _is_known(request):
-        refuse_vain_credential(request, left)
+        refuse_invalid_credential(request, left)
     try:
         identity = await _by_headers(request)
     except WrongCredential:
         # Under this limit alone: invalid keys use up nothing that visitors from the same address need.
-        request[RATE_LIMIT_RESULT] = await count_vain_credential(request)
+        request[RATE_LIMIT_RESULT] = await count_invalid_credential(request)
         raise
     return await _by_session(request) if identity is None else identity
 
@@ -181,7 +181,7 @@ async def _by_session(request: web.Request) -> Identity:
     user = request.get(SESSION_USER)
     if user is None:
         # A form's session counts as invalid, too: every visitor gets one, and it names no user.
-        await count_vain_credential(request)
+        await count_invalid_credential(request)
         return ANONYMOUS
     return _identity(user, CredentialKind.SESSION)
 

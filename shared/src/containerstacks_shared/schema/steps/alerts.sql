@@ -15,10 +15,10 @@ create table alerts (
 create unique index alerts_once on alerts (kind, subject) where resolved_at is null;
 create index alerts_resolved on alerts (resolved_at) where resolved_at is not null;
 
--- Whose turn it is to look, and up to where the last look saw: when a delta was appended, a run's id.
-create table alert_looks (
+-- When each check was last made, and up to where it saw: when a delta was appended, a run's id. The row's lock decides who checks.
+create table alert_checks (
     name text primary key,
-    looked_at timestamptz not null default '-infinity',
+    checked_at timestamptz not null default '-infinity',
     seen bigint not null default 0
 );
-insert into alert_looks (name) values ('services'), ('runways');
+insert into alert_checks (name) values ('services'), ('runways');

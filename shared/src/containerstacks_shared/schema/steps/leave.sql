@@ -74,7 +74,7 @@ drop function vps_plans_changed, count_vps_instances, count_all_time, announce_c
               time_ordered_uuid, find_api_key, list_api_keys, api_key_marks, revoke_api_key, note_api_key_uses,
               billed_until_before;
 drop table own_triggers, counts, count_deltas, charges_at_work, vps_history, leaderships, billing_control, billing_runs, hourly_rates, price_holds, last_charged_prices,
-           vps_plan_changes, vps_plan_edits, vps_plan_versions, vps_plan_references, moved_marks, deleted_vps_instances, vps_debts, outbox_messages, alerts, alert_looks, wallet_ledger_entries, billing_corrections, ledger_explanations, billing_audits,
+           vps_plan_changes, vps_plan_edits, vps_plan_versions, vps_plan_references, moved_marks, deleted_vps_instances, vps_debts, outbox_messages, alerts, alert_checks, wallet_ledger_entries, billing_corrections, ledger_explanations, billing_audits,
            web_sessions, staff_roles;
 drop domain ledger_entry_kind;
 drop function role_of;

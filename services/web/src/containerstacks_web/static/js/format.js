@@ -1,4 +1,4 @@
-// How values look on the pages: the same as pages/formats.py, held to it by tests/support/format_cases.py.
+// How values look on the pages: the same as rendering/formats.py, held to it by tests/support/format_cases.py.
 
 export const NOT_KNOWN = "–";
 
