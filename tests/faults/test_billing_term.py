@@ -75,7 +75,11 @@ async def test_a_run_that_another_one_kept_waiting_begins_as_soon_as_that_ends(
             async with start():
                 await eventually(lambda: any(entry["event"] == "charging.busy" for entry in logs))
                 await other.release()
-                await becomes(lambda: charges.hours_billed(connection), due.expected)
+                await becomes(
+                    lambda: charges.hours_billed(connection),
+                    due.expected,
+                    promises.BILLED_AFTER_ANOTHER_SECONDS,
+                )
     assert (await runs(connection))[1:] == [(kind, "start", "succeeded")]
 
 
@@ -114,6 +118,29 @@ async def test_it_beats_on_while_a_run_is_held_up(
             await eventually(lambda: beaten_since(connection, first))
             await session_waiting_for(connection, holder)
         await becomes(lambda: charges.hours_billed(connection), due.expected)
+
+
+async def test_beats_that_are_missed_in_a_row_are_logged_once(
+    start: Start, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    beats = 0
+    beat = heartbeat.Heartbeat.beat
+
+    async def counted(beating: heartbeat.Heartbeat) -> None:
+        nonlocal beats
+        beats += 1
+        await beat(beating)
+
+    monkeypatch.setattr(heartbeat, "BEAT_INTERVAL", timedelta(seconds=0.02))
+    monkeypatch.setattr(heartbeat.Heartbeat, "beat", counted)
+    with capture_logs() as logs:
+        async with start():
+            await eventually(lambda: beats)
+            await connection.execute("alter table billing_daemon_status rename to elsewhere")
+            beats = 0
+            await eventually(lambda: beats >= 5)
+            await connection.execute("alter table elsewhere rename to billing_daemon_status")
+    assert [entry["event"] for entry in logs].count("heartbeat.missed") == 1
 
 
 async def beaten_since(connection: asyncpg.Connection, moment: datetime) -> bool:

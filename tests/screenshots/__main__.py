@@ -92,7 +92,7 @@ def _distance(one: tuple[int, int, int], other: tuple[int, int, int]) -> int:
 
 async def play(scenes: Sequence[Scene]) -> str:
     """Take the pictures, and return the text of docs/pages.md."""
-    sections: dict[str, str] = {}
+    sections: list[tuple[int, str]] = []
     with tempfile.TemporaryDirectory() as folder:
         async with open_stage(Path(folder)) as stage:
             await stage.grow_older()
@@ -101,16 +101,16 @@ async def play(scenes: Sequence[Scene]) -> str:
                 async with aclosing(scene.play(stage)) as sights:
                     async for sight in sights:
                         await take(sight)
-                        sections |= _sections(sight)
+                        sections += _sections(sight)
                 await stage.chromium.close_pages()
-    return "\n".join([_INTRODUCTION, *(sections[name] for name in SHOWN if name in sections)])
+    return "\n".join([_INTRODUCTION, *(text for _, text in sorted(sections))])
 
 
-def _sections(sight: Sight) -> dict[str, str]:
+def _sections(sight: Sight) -> list[tuple[int, str]]:
+    """Return the section with the sight's pictures, if any are shown, and its place on the page."""
     names = [name for name in SHOWN if name.rsplit("-", 2)[0] == sight.name]
-    return {
-        name: f"## {sight.title}\n\n{sight.tells}\n\n![{sight.title}](images/{name}.png)\n" for name in names
-    }
+    pictures = "\n\n".join(f"![{sight.title}](images/{name}.png)" for name in names)
+    return [(SHOWN.index(names[0]), f"## {sight.title}\n\n{sight.tells}\n\n{pictures}\n")] if names else []
 
 
 def main() -> int:

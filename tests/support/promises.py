@@ -14,6 +14,8 @@ SUCCEEDED_SECONDS: Final = 10.0
 RECOVERED_SECONDS: Final = 5.0
 # docs/operations.md: nobody is without an answer for longer during a rolling restart.
 BACK_SECONDS: Final = 5.0
+# docs/billing.md: a run that another one kept waiting begins when that one ends.
+BILLED_AFTER_ANOTHER_SECONDS: Final = 5.0
 # docs/debts.md: money that arrives pays what is owed.
 SETTLED_SECONDS: Final = 1.0
 # docs/status-rules.md: a state is known for so long; an outage is on record, and silence is told, no later.

@@ -98,6 +98,9 @@ async def test_every_address_has_its_shape_and_is_anybodys_to_read(
         assert set(document["page"]) == {"id", "name", "url", "time_zone", "updated_at"}
         again = await site.get(f"/api/v2/{path}.json", if_none_match=response.headers["ETag"])
         assert again.status == 304
+    # A refusal is readable too: a page has to know why.
+    wrong = await site.get("/api/v2/status.json", origin="https://elsewhere.example", x_api_key="sk_live_no")
+    assert (wrong.status, wrong.headers["Access-Control-Allow-Origin"]) == (401, "*")
     summary = await site.json("/api/v2/summary.json")
     assert set(summary) == {"page", "components", "incidents", "scheduled_maintenances", "status"}
     assert summary["status"] == {"indicator": "none", "description": "All Systems Operational"}

@@ -102,7 +102,7 @@ class ResponseCache:
 
     def __init__(self) -> None:
         self._answers: dict[tuple[str, str | None, str], _Answer] = {}
-        self._refusals: dict[tuple[str, tuple[bool, bool]], tuple[str, KeptResponse]] = {}
+        self._refusals: dict[tuple[str, tuple[bool, ...]], tuple[str, KeptResponse]] = {}
 
     async def refuse(self, request: web.Request, result: RateLimitResult) -> KeptResponse:
         kind, detail = (result.name, kind_of_address(request.path)), result.refusal

@@ -68,10 +68,7 @@ with rate as materialized (
             and r.hourly_rate = c.rate_lowest
             and r.effective_from <= c.first_start
             and r.effective_to > c.last_end - interval '1 hour'
-      left join (select vps_instance_id, max(changed_at) as changed_at
-                   from vps_plan_changes
-                  group by vps_instance_id) as moved on moved.vps_instance_id = c.vps_instance_id
-      left join deleted_vps_instances earlier on earlier.id = i.id and (earlier.plan_id, earlier.region) <> (i.plan_id, i.region)
+      -- include: moved_plans
 ), idle as materialized (
     -- Few, and known before anything is looked up for each of them.
     select i.id, i.organization_id, i.created_at, i.last_billed_at
@@ -130,10 +127,7 @@ select distinct piece.vps_instance_id as id
         and r.hourly_rate = piece.hourly_rate
         and r.effective_from <= piece.first_start
         and r.effective_to > piece.last_end - interval '1 hour'
-  left join (select vps_instance_id, max(changed_at) as changed_at
-               from vps_plan_changes
-              group by vps_instance_id) as moved on moved.vps_instance_id = piece.vps_instance_id
-  left join deleted_vps_instances earlier on earlier.id = i.id and (earlier.plan_id, earlier.region) <> (i.plan_id, i.region)
+  -- include: moved_plans
  where r.plan_id is null
     or greatest(moved.changed_at, earlier.deleted_at) > piece.first_start;
 

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated
 
 import typer
 
@@ -17,6 +16,7 @@ from containerstacks_shared.status.health import BY_KIND, Kind
 
 from .database import read_settings, run_with_database
 from .groups import command_group
+from .options import Limit
 
 app = command_group("Alerts by mail, chat or webhook.")
 
@@ -52,9 +52,7 @@ async def _send(found: Sequence[Receiver], text: Text) -> list[str | None]:
 
 
 @app.command("list")
-def list_(
-    limit: Annotated[int, typer.Option("--limit", min=1, max=100_000, help="The most entries to list.")] = 50,
-) -> None:
+def list_(limit: Limit = 50) -> None:
     """List alerts, what is open before what is over, and whether they were delivered."""
     alerts = run_with_database(lambda connection: read_recent(connection, limit=limit))
     for record in alerts:

@@ -11,7 +11,7 @@ from containerstacks_shared.billing.price_holds import PriceHold, read_held
 from . import archive, billing_lists, corrections, statement
 from .database import operator, run_with_database
 from .groups import command_group
-from .line_options import Reason
+from .options import Reason
 
 app = command_group("Hourly billing.")
 app.command("refund")(corrections.refund)

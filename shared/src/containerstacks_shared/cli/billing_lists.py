@@ -12,10 +12,9 @@ from containerstacks_shared.core.lines import aligned, one_line
 from containerstacks_shared.core.money import format_amount
 
 from .database import run_with_database
+from .options import Limit
 
 _DAY_HOURS = 24
-
-Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="The most entries to list.")]
 
 
 def runs(limit: Limit = 24) -> None:

@@ -11,7 +11,7 @@ from containerstacks_shared.core.money import format_amount
 from containerstacks_shared.database.db import Connection
 
 from .database import operator, run_with_database
-from .line_options import Reason
+from .options import Reason
 
 
 def refund(

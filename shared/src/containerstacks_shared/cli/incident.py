@@ -18,6 +18,7 @@ from containerstacks_shared.status.incident_drafts import IncidentChange, Incide
 from .checked import checked
 from .database import operator, run_with_database
 from .groups import command_group
+from .options import Limit
 
 app = command_group("Incidents on the status page.")
 
@@ -70,9 +71,7 @@ def resolve(
 
 
 @app.command("list")
-def list_(
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="The most entries to list.")] = 20,
-) -> None:
+def list_(limit: Limit = 20) -> None:
     """List incidents and maintenance, the newest first."""
     print_page(None, limit)
 

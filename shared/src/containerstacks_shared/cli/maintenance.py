@@ -13,6 +13,7 @@ from .checked import checked
 from .database import operator, run_with_database
 from .groups import command_group
 from .incident import Affected, Body, IncidentNumber, change, describe, print_page
+from .options import Limit
 
 app = command_group("Planned maintenance on the status page.")
 
@@ -65,8 +66,6 @@ def cancel(
 
 
 @app.command("list")
-def list_(
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help="The most entries to list.")] = 20,
-) -> None:
+def list_(limit: Limit = 20) -> None:
     """List maintenance, the newest first."""
     print_page(IncidentKind.MAINTENANCE, limit)

@@ -12,7 +12,7 @@ from containerstacks_shared.core.money import format_amount, parse_amount
 from .checked import parser
 from .database import operator, run_with_database
 from .groups import command_group
-from .line_options import OptionalReason, PaymentReference, Reason
+from .options import OptionalReason, PaymentReference, Reason
 
 app = command_group("Wallets.")
 

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from aiohttp import hdrs, web
+from aiohttp import web
 from pydantic import BaseModel
 
 from containerstacks_shared.database.bounded_pool import lend
@@ -100,6 +100,4 @@ async def _history(request: web.Request, kind: IncidentKind) -> list[Incident]:
 
 def _answer(request: web.Request, document: BaseModel) -> web.Response:
     body = document.model_dump_json().encode()
-    response = answer_with_etag(request, body, content_type=JSON, is_for_other_sites=True)
-    response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*"
-    return response
+    return answer_with_etag(request, body, content_type=JSON, is_for_other_sites=True)

@@ -18,7 +18,7 @@ from .client_address import Visitor, visitor_of
 from .compression import ZERO_QUALITY
 from .headers import RESOURCE_POLICY
 from .identity import ANONYMOUS, IDENTITY
-from .paths import API_PREFIX, METRICS_PATH, PAGES_OF_API, PROBES
+from .paths import API_PREFIX, METRICS_PATH, PAGES_OF_API, PROBES, STATUSPAGE_PREFIX
 from .problem_types import ProblemType
 from .problems import RequestRefused
 from .request_limits import count, count_preflight
@@ -88,9 +88,10 @@ def add_cors_headers(
     headers: MutableMapping[str, str], settings: WebSettings, *, path: str, origin: str
 ) -> None:
     """Let the pages of other sites read the API, if they may. Never with cookies: such a page brings its own key."""
-    if not settings.cors_origins or not path.startswith(API_PREFIX):
+    is_for_everybody = path.startswith(STATUSPAGE_PREFIX)
+    if not path.startswith(API_PREFIX) or not (settings.cors_origins or is_for_everybody):
         return
-    if ANY_ORIGIN in settings.cors_origins:
+    if is_for_everybody or ANY_ORIGIN in settings.cors_origins:
         headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = ANY_ORIGIN
     else:
         vary = headers.get(hdrs.VARY)

@@ -18,7 +18,7 @@ from .headers import (
     VARY,
 )
 from .identity import IDENTITY, RequestRole
-from .paths import API_PREFIX, EMBED_PATH
+from .paths import API_PREFIX, EMBED_PATH, STATUSPAGE_PREFIX
 from .policy import add_cors_headers
 from .rate_limiting import RATE_LIMIT_RESULT
 from .request_ids import REQUEST_ID, REQUEST_ID_HEADER
@@ -57,9 +57,9 @@ def set_common_headers(request: web.Request, headers: MutableMapping[str, str]) 
     )
 
 
-def kind_of_address(path: str) -> tuple[bool, bool]:
+def kind_of_address(path: str) -> tuple[bool, ...]:
     """Return what the common headers depend on in a path: paths of one kind get the same headers."""
-    return path == EMBED_PATH, path.startswith(API_PREFIX)
+    return path == EMBED_PATH, path.startswith(API_PREFIX), path.startswith(STATUSPAGE_PREFIX)
 
 
 def own_headers(request: web.Request) -> dict[str, str]:

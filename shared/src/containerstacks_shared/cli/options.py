@@ -1,4 +1,4 @@
-"""Options that take one line of text."""
+"""Options that several commands share."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,6 +9,8 @@ import typer
 from containerstacks_shared.core.lines import REASON_CHARACTERS_MAX, REFERENCE_CHARACTERS_MAX, parse_line
 
 from .checked import parser
+
+Limit = Annotated[int, typer.Option("--limit", min=1, max=100_000, help="The most entries to list.")]
 
 
 def _line(characters_max: int) -> Callable[[str], str]:
