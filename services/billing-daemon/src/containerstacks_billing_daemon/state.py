@@ -40,7 +40,7 @@ async def read_from_database(settings: BillingDaemonSettings) -> State:
 
 
 def read_from_file(candidates: Iterable[Path]) -> State | None:
-    """Judge by the first status file there is, and by whether its process is."""
+    """Judge by the first status file that exists, and by whether its process runs."""
     for path in candidates:
         document = status_file.read(path)
         if document is not None:

@@ -73,9 +73,9 @@ def read(path: Path) -> StatusDocument | None:
 
 
 def is_running(pid: int) -> bool:
-    """Whether the writer of a document, or of a half one, is there."""
+    """Whether the process that wrote a document, or a part of one, still runs."""
     if sys.platform == "win32":
-        # There, signal 0 ends the process. The file's word must do.
+        # There, signal 0 would end the process, so the file is believed.
         return True
     try:
         os.kill(pid, 0)

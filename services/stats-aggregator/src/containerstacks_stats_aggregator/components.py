@@ -23,10 +23,10 @@ from .folding import FoldProgress
 from .outages import OutageLog
 from .waking import WakingClock
 
-# Services that start together, or a machine that comes up, are not down because they are not there yet.
+# Services that start together, or with their machine, are not down because they are not up yet.
 SETTLE: Final = timedelta(seconds=30)
 _SETTLING_LOOK_EVERY: Final = timedelta(seconds=1)
-# What is down, or is up again, stands on the page no later than this; the minute counts as it began.
+# How late a change of state may be on the page. A minute counts as it began.
 LOOK_EVERY: Final = timedelta(seconds=10)
 
 _log = structlog.get_logger(__name__)

@@ -72,7 +72,7 @@ def _line(message: AlertMessage, *, recovered: bool) -> str:
     # The number lets a reader see that a message came twice.
     began = f"{message.opened_at:%Y-%m-%d %H:%M} UTC: {_shortened(message.summary)}"
     if recovered and message.resolved_at is not None:
-        return f"Alert {message.alert_id} is over since {message.resolved_at:%Y-%m-%d %H:%M} UTC. It began {began}"
+        return f"Alert {message.alert_id} ended at {message.resolved_at:%Y-%m-%d %H:%M} UTC. It began {began}"
     return f"Alert {message.alert_id}, {began}"
 
 

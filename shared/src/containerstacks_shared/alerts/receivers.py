@@ -42,7 +42,7 @@ class Receiver:
     async def send(self, text: Text) -> None:
         """Raises `NotDelivered`. Returns in time also when the receiver never answers."""
         if self._call is not None and self._call.is_alive():
-            raise NotDelivered("the call before has not ended yet")
+            raise NotDelivered("the previous call has not ended yet")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[str | None] = loop.create_future()
 
@@ -64,7 +64,7 @@ class Receiver:
             raise NotDelivered(error)
 
     def _notify(self, text: Text) -> str | None:
-        """In a thread of its own. Why it was not accepted; None when it was."""
+        """Call it, in a thread of its own. Returns why it did not accept; None when it did."""
         from apprise import Apprise, NotifyFormat  # noqa: PLC0415 - slow to import
 
         sender = Apprise(asset=self._plugin.asset)

@@ -128,9 +128,9 @@ async def note(
         "opened",
         [_draft(change, receiver) for change in opened for receiver in receivers],
     )
-    told_of = await connection.fetch(_QUERIES["told_of"], [change.id for change in resolved])
+    receivers_notified = await connection.fetch(_QUERIES["notified_of"], [change.id for change in resolved])
     await messages.put(
-        connection, Topic.ALERT, "recovered", [_draft(row, row["receiver"]) for row in told_of]
+        connection, Topic.ALERT, "recovered", [_draft(row, row["receiver"]) for row in receivers_notified]
     )
     return opened, resolved
 

@@ -48,14 +48,15 @@ select kind, subject, summary, coalesce(since, clock_now())
     on conflict (kind, subject) where resolved_at is null do nothing;
 
 -- name: drop_unopened
--- Of the kinds $1, which were looked for, what is not among the found ones ($2 kinds, $3 subjects) went away in time.
+-- The kinds $1 were looked for: of these, noticed conditions that are not among the found ones ($2 kinds, $3 subjects) ended
+-- before they became alerts.
 delete from alerts
  where opened_at is null
    and kind = any ($1::text[])
    and (kind, subject) not in (select * from unnest($2::text[], $3::text[]));
 
 -- name: open
--- What has been so for long enough: $1 kinds, $2 subjects, $3 summaries, $4 how long is long enough.
+-- Conditions that have held for long enough: $1 kinds, $2 subjects, $3 summaries, $4 how long each must hold.
 update alerts a
    set opened_at = clock_now(), summary = found.summary
   from unnest($1::text[], $2::text[], $3::text[], $4::interval[]) as found (kind, subject, summary, delay)
@@ -74,7 +75,7 @@ update alerts
    and (kind, subject) not in (select * from unnest($2::text[], $3::text[]))
 returning id, kind, subject, summary, opened_at;
 
--- name: told_of
+-- name: notified_of
 -- The receivers that got, or will get, the opening of the alerts $1: only they get the end.
 select a.id, a.kind, a.summary, a.opened_at, a.resolved_at, m.receiver
   from alerts a
@@ -102,7 +103,7 @@ delete from outbox_messages
    and subject_id in (select id from forgotten);
 
 -- name: alerts
--- The newest first; $1 how many, $2 only those below that id, $3 whether what is open stands before what is over.
+-- The newest first; $1 how many, $2 only those below that id, $3 whether open alerts stand before resolved ones.
 select a.id, a.kind, a.subject, a.summary, a.noticed_at, a.opened_at, a.resolved_at,
        count(m.id) filter (where m.outcome = 'delivered') as delivered,
        count(m.id) filter (where m.outcome = 'given_up') as given_up,

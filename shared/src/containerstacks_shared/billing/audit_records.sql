@@ -16,7 +16,7 @@ update billing_audits
 
 -- name: last_clean
 -- What the next audit goes on from: nothing, while the last one found damage, which may lie anywhere. An entry that nobody
--- explained yet is no such sign: an original application beside us leaves some every day. (Of the findings the first hundred
+-- has explained yet is no damage: an original application beside us leaves some every day. (Of the findings the first hundred
 -- are kept, so more than that is damage.)
 select id, started_at, covered_run_id, covered_ledger_entry_id, covered_correction_id, findings_inherited,
        (select max(r.id) - 1
@@ -36,7 +36,7 @@ select id, started_at, covered_run_id, covered_ledger_entry_id, covered_correcti
  limit 1;
 
 -- name: is_history_short
--- Whether looking at everything costs no more than a glance. $1 how many cycles that may be.
+-- Whether everything can be audited in a moment: there are at most $1 cycles.
 select count(*) <= $1::bigint
   from (select from all_vps_billing_cycles() limit $1::bigint + 1) as cycle;
 

@@ -49,7 +49,7 @@ select d.id, d.vps_instance_id, d.organization_id, o.name as organization, insta
 -- How long each organization's wallet lasts if nothing changes. $1 organizations, or NULL for all that have instances; $2
 -- only those with less than so many hours, or NULL; $3 how many, the shortest first; $4 only those after that organization,
 -- or NULL, which had $5 hours, NULL for ever, when it was read: it may be gone by now. A sequential scan when all are asked
--- for: for a page that is seldom looked at, and an alarm that looks once per run.
+-- for: a page does so seldom, and the alert once per run.
 with instance as (
     select i.organization_id, 1 as running,
            i.rate_region as region, i.plan_id,

@@ -1,7 +1,7 @@
 -- Rows of billing_daemon_status, in the original application's columns and meaning. Ours carry metadata.biller.
 
 -- name: lock_rows
--- All of ours, in one order: of two that start or stop at once, one waits, and neither is a deadlock's victim.
+-- All of ours, in one order: of two that start or stop at once one waits, and they cannot deadlock.
 select daemon_instance_id
   from billing_daemon_status
  where metadata ? 'biller'

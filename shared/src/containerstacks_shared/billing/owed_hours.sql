@@ -1,6 +1,6 @@
 -- What is due and not billed. Sequential scans on purpose, like the run's own: asked now and then, not per request.
--- Rows of the original may be dated before Christ, where Python has no date: what waits since then is told as waiting since
--- the beginning of year 1, a day later, so that every time zone can say it.
+-- Rows of the original may be dated before Christ, where Python has no date: what waits since then is shown as waiting since
+-- the second day of year 1, which every time zone can express.
 
 -- name: owed_hours
 -- Whole hours that lie behind and are not billed, and since when the oldest of them waits; likewise those that wait
@@ -72,7 +72,7 @@ select min(greatest(w.since, '0001-01-02 00:00+00')) as since
                       and c.changed_at > w.since);
 
 -- name: run_is_under_way
--- One that began no longer ago than $1: what still says `running` after that hangs, or its process is dead.
+-- A run that began within $1: one that is still `running` after that hangs, or its process is dead.
 select exists (select from billing_runs
                 where status = 'running'
                   and started_at > clock_now() - $1::interval) as under_way;

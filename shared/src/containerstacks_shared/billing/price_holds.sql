@@ -41,7 +41,7 @@ select distinct on (r.vps_plan_id)
 returning vps_plan_id, reason;
 
 -- name: correct_rates
--- $1 one plan, NULL for all that are held.
+-- $1 one plan, NULL for all held prices.
 select correct_held_rates($1);
 
 -- name: lift_corrected
@@ -61,7 +61,7 @@ update price_holds q
 returning vps_plan_id, reason;
 
 -- name: release_plan
--- The operator approves the price in force, also when it rose since it was held; where $4 is given, only that one.
+-- The operator approves the price in force, also when it rose since it was held. With $4, only if it is that price.
 update price_holds q
    set released_at = clock_now(),
        released_by = $2,

@@ -27,7 +27,7 @@ select id
  limit $4;
 
 -- name: still_billed
--- What a refund of these could not give back: no wallet to give it to, or no debit that took it.
+-- Cycles that the refund left over: without a wallet to refund into, or without a debit.
 select count(*)
   from all_vps_billing_cycles()
  where id = any ($1::uuid[])

@@ -43,9 +43,9 @@ _BILLING = load(__name__, "billing")
 _ATTEMPTS_MAX = 5
 _LOCK_WAIT_MAX = "10s"
 _BATCH_SECONDS = 30.0
-# A hundred times the usual.
+# A hundred times what one usually takes.
 _BATCH_SECONDS_PER_INSTANCE = 0.002
-# Contention is over by itself; anything else in a batch would only happen again.
+# These end by themselves; any other error of a batch would happen again.
 _CONTENTION = (
     asyncpg.DeadlockDetectedError,
     asyncpg.SerializationError,

@@ -1,7 +1,7 @@
 -- name: next_run
 -- An interval after the last run that was meant for everybody began, whichever process began it: a takeover
--- keeps the schedule. No row while there was no such run yet. One that lies in the future, because the clock was set right
--- since, puts nothing off.
+-- keeps the schedule. No row before the first such run. A run in the future, from before the clock was set right, postpones
+-- nothing.
 select next_run_at, next_run_at - clock_now() as due_in
   from (select case when started_at <= clock_now() + interval '1 minute' then started_at + $1::interval
                     else clock_now() end as next_run_at

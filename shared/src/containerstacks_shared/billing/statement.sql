@@ -1,5 +1,5 @@
--- A statement is what moved an organization's wallets in a month, taken apart. It adds up by construction: of each ledger
--- entry every transaction is listed, and whatever they leave unexplained as a line of its own.
+-- A statement is what moved an organization's wallets in a month, taken apart. It adds up by construction: every transaction of
+-- each ledger entry is a line, and so is what they leave unexplained.
 
 -- name: known_by_its_ledger
 -- An organization that was deleted still has its statements.

@@ -75,7 +75,7 @@ async def _as_json(statement: Statement) -> AsyncIterator[str]:
     yield json.dumps(head)[:-1] + ', "lines": ['
     separator = "\n"
     async for line in statement.lines:
-        # The head says these.
+        # The balances stand in the head.
         if line.kind not in (LineKind.OPENING_BALANCE, LineKind.CLOSING_BALANCE):
             values = _values(line)
             yield separator + json.dumps(

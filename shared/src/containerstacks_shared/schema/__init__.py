@@ -80,7 +80,7 @@ def migrate(dsn: str) -> Migration:
 
 
 def preview(dsn: str) -> Preview:
-    """Tell what `migrate` would do, and change nothing: it is done and rolled back, so it cannot be wrong about it.
+    """Return what `migrate` would do, and change nothing: the migration is made and rolled back.
 
     Raises what `migrate` raises. It locks what `migrate` locks, for as long.
     """

@@ -56,7 +56,7 @@ async def record(
 ) -> None:
     """Write down what this minute is like, add hours and days up, and forget what is too old.
 
-    `measured` is what the rules say; what `incidents` (those not over) make of it is what the minute counts as.
+    `measured` is by the rules; the minute counts as what `incidents` (those not over) make of it.
     Runs in a transaction that has checked its term.
     """
     await save_states(connection, measured)

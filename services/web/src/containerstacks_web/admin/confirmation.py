@@ -21,11 +21,11 @@ _NOT_GRANTED: Final = (
 
 @dataclass(frozen=True)
 class Confirmation:
-    """`facts` are names and values; `sent` are the form's hidden fields; without a `button` there is no way on."""
+    """`facts` are names and values; `sent` are the form's hidden fields; without a `button` the page only informs."""
 
     question: str
     about: str
-    # What comes after that in the question.
+    # The end of the question, after `about`.
     rest: str = field(default="", kw_only=True)
     facts: Sequence[tuple[str, str]]
     note: str

@@ -19,7 +19,7 @@ _SEARCH_CHARACTERS_MAX: Final = 255
 async def show_list(request: web.Request, _identity: Identity) -> web.Response:
     """Show the most urgent organizations, and those that were searched for."""
     typed = request.query.get("find", "").strip()[:_SEARCH_CHARACTERS_MAX]
-    # Nobody's name has what PostgreSQL does not take.
+    # No name has characters that PostgreSQL refuses.
     wanted = typed if typed.isprintable() else ""
     async with database(request) as connection:
         found = await organizations.search(connection, wanted, limit=_FOUND_MAX) if wanted else []

@@ -40,7 +40,7 @@ async def show(request: web.Request, _identity: Identity) -> web.Response:
     async with database(request) as connection:
         run = await run_records.find(connection, number_in_path(request))
         debts = await run_debts.read_opened(connection, run.record, limit=_DEBTS_SHOWN)
-        # Costs a look at every instance, so only for who watches a run that goes on.
+        # Reads every instance, so only while the run goes on.
         goes_on = run.record.status is RunStatus.RUNNING
         owed = await read_owed_hours(connection) if goes_on else None
     context = {

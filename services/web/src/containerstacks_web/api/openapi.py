@@ -162,8 +162,8 @@ def _describe_options(path: str, operation: Operation) -> dict[str, Any]:
     return {
         "operationId": f"options-{name}",
         "tags": [operation.tag.value],
-        "summary": "What this address takes",
-        # It answers whatever stands there.
+        "summary": "The methods of this address",
+        # Any value is answered.
         "parameters": [
             parameter | {"schema": {"type": "string"}}
             for parameter in _parameters(operation)
@@ -172,7 +172,7 @@ def _describe_options(path: str, operation: Operation) -> dict[str, Any]:
         "responses": {
             "204": {
                 "description": "The methods, and whether another site's page may use them.",
-                "headers": _headers({"Allow": "The methods that this address takes."} | _REQUEST_ID),
+                "headers": _headers({"Allow": "The methods of this address."} | _REQUEST_ID),
             },
             **_common_problems(),
         },
@@ -193,10 +193,10 @@ def _describe_itself() -> dict[str, Any]:
                 "content": {"application/json": {"schema": {"type": "object"}}},
             },
             "304": {
-                "description": "It is as it was.",
+                "description": "Not modified.",
                 "headers": _headers(_LIMIT_HEADERS | _REQUEST_ID | _ETAG),
             },
-            "406": _problem("The header Accept rules JSON out."),
+            "406": _problem("The header Accept excludes JSON."),
             **_common_problems(),
         },
     }
@@ -225,7 +225,7 @@ def _responses(operation: Operation, received: Any) -> dict[str, Any]:
     if received is not None:
         example = example_answers()[operation.operation_id]
         success["content"] = {operation.content_type: {"schema": received, "example": example}}
-    responses = {str(operation.status): success, "406": _problem("The header Accept rules JSON out.")}
+    responses = {str(operation.status): success, "406": _problem("The header Accept excludes JSON.")}
     if operation.cached:
         responses["304"] = {
             "description": "The ETag that was sent is current.",

@@ -79,7 +79,7 @@ def number_in_path(request: web.Request) -> int:
 
 
 def parse_id(text: str) -> UUID:
-    """Raises `HTTPNotFound` for what is no id: nothing has it."""
+    """Raises `HTTPNotFound` for text that is no id."""
     try:
         return UUID(text)
     except ValueError:

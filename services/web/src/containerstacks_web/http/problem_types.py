@@ -98,7 +98,7 @@ class ProblemType(Enum):
         "not-acceptable",
         HTTPStatus.NOT_ACCEPTABLE,
         "Not acceptable",
-        "The header `Accept` rules JSON out, which is what the API answers with.",
+        "The header `Accept` excludes JSON, and the API answers with nothing else.",
         "Send `Accept: application/json`, or no such header.",
     )
     REQUEST_TIMEOUT = Meaning(

@@ -161,7 +161,7 @@ class StatusBoard:
             incidents=list(board.current),
             billing_paused=board.billing_paused,
         )
-        # When something was last looked at changes with every look, and says nothing else.
+        # `checked_at` changes with every look, and is no news.
         content = (
             [(each.component, each.state, each.because) for each in now],
             board.current,

@@ -157,13 +157,13 @@ def _user_id_of_token(request: web.Request, token: str) -> UserId:
         raise WrongCredential
     try:
         with warnings.catch_warnings():
-            # How long its secret is, is the original application's matter.
+            # The original application chose the length of its secret.
             warnings.simplefilter("ignore", jwt.warnings.InsecureKeyLengthWarning)
             claims: dict[str, Any] = jwt.decode(
                 token,
                 secret.get_secret_value(),
                 algorithms=["HS256"],
-                # Issued by another machine: its clock may be ahead of ours. Theirs all end.
+                # The clock of the machine that issued it may be ahead of ours. Every token of theirs expires.
                 options={"verify_iat": False, "require": ["exp"]},
             )
         return UserId(UUID(str(claims["userId"])))

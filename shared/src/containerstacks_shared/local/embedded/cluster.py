@@ -66,7 +66,7 @@ def place_of(data_dir: Path, account: Account) -> Path:
 
 
 def find_again(data_dir: Path, account: Account) -> None:
-    """Link to the data that an earlier folder of the same path had: it was removed, and they were not."""
+    """Link to the data of an earlier folder at this path, which was removed while its data were not."""
     if data_dir.exists() or data_dir.is_symlink():
         return
     place = place_of(data_dir, account)

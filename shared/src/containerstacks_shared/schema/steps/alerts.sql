@@ -1,5 +1,5 @@
--- What operators are alerted to. An alert is noticed, opened when it has been so for long enough, and resolved when it is
--- so no more; what was noticed and went away in time is deleted.
+-- Alerts. A condition is noticed, opened as an alert when it has held for long enough, and resolved when it ends. One that
+-- ends before that is deleted.
 create table alerts (
     id bigint generated always as identity primary key,
     kind text not null,
