@@ -51,7 +51,7 @@ async def test_an_incident_appears_changes_the_verdict_and_closes_without_a_relo
     shown = page.locator(f".incidents__list--current #incident-{incident}")
     await expect(shown).to_contain_text("<script>Slow disks", timeout=10_000)
     await expect(page.locator("#component-vps .component__state")).to_have_attribute("data-state", "down")
-    await expect(page.locator("[data-told]")).to_contain_text("Slow disks")
+    await expect(page.locator("[data-announced]")).to_contain_text("Slow disks")
     await expect(page.locator("[data-verdict-headline]")).to_have_text("Major outage: <script>Slow disks")
     await connection.execute(
         "update incidents set status = 'resolved', closed_at = clock_now() where id = $1", incident

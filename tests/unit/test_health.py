@@ -1,7 +1,9 @@
 """The table of what can be wrong, as cases: components, notices, alerts and verdict are views of it."""
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from importlib.resources import files
 
 import pytest
 
@@ -9,6 +11,7 @@ from containerstacks_shared.alerts.conditions import OF_SERVICES, Delays, Detail
 from containerstacks_shared.alerts.records import LastAudit, LastRun
 from containerstacks_shared.billing.control import Pause
 from containerstacks_shared.billing.documents import ActiveBiller, DaemonState, DaemonStatus
+from containerstacks_shared.billing.heartbeat import STALE_AFTER
 from containerstacks_shared.billing.status import overdue_after
 from containerstacks_shared.process.processes import StuckSession
 from containerstacks_shared.status import health
@@ -211,3 +214,9 @@ def test_the_headlines_of_the_page_are_the_titles_of_the_table() -> None:
         Kind.VPS_ELEVATED_ERRORS,
     }
     assert {(c.title, c.sentence) for c in CONDITIONS if c.kind in shown} <= headlines
+
+
+def test_an_open_page_expects_another_biller_for_as_long_as_the_server_does() -> None:
+    script = files("containerstacks_web").joinpath("static/js/live.js").read_text("utf-8")
+    (milliseconds,) = re.findall(r"^const SWITCHING_OVER = ([0-9_]+);$", script, re.MULTILINE)
+    assert timedelta(milliseconds=int(milliseconds)) == STALE_AFTER

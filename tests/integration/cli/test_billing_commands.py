@@ -97,7 +97,7 @@ def test_cycles_that_cannot_be_refunded_are_reported(run: Run, database: psycopg
     database.execute("delete from organizations")
     told = run("billing", "refund", "--run", "1", "--reason", "r")
     assert told.exit_code == 1
-    assert told.output.startswith("1 cycles stay as they are")
+    assert told.output.startswith("1 cycles were not refunded")
 
 
 def test_hours_are_written_off(run: Run, instance: UUID) -> None:

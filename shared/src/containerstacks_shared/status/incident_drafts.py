@@ -8,7 +8,6 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    RootModel,
     StringConstraints,
 )
 
@@ -82,10 +81,6 @@ class MaintenanceDraft(_Sent):
     components: Components
     starts_at: Moment
     ends_at: Moment
-
-
-class IncidentRequest(RootModel[Annotated[IncidentDraft | MaintenanceDraft, Field(discriminator="kind")]]):
-    """An incident to open, or a maintenance to plan."""
 
 
 class IncidentChange(_Sent):

@@ -7,13 +7,13 @@ from aiohttp.typedefs import Handler
 
 from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_shared.status.documents import Component, IncidentKind
-from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentRequest
+from containerstacks_shared.status.incident_drafts import IncidentChange
 from containerstacks_web.live.board import PAGE_INCIDENTS
 
 from . import atom, badges, calendar, incidents
 from . import statuspage_handlers as v2
 from .documents import ComponentsDocument, IncidentDocument, IncidentsDocument
-from .incidents import INCIDENTS_MAX
+from .incidents import INCIDENTS_MAX, IncidentRequest
 from .operation import Operation, Parameter, Tag, below, in_pages, number_in_path
 from .statuspage import ComponentsAnswer, IncidentsAnswer, MaintenancesAnswer, StatusAnswer, SummaryAnswer
 

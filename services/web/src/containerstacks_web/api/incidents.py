@@ -1,15 +1,16 @@
 """/api/incidents and /api/status/components: everybody reads, administrators open, update and close."""
 
 from http import HTTPStatus
-from typing import Final
+from typing import Annotated, Final
 
 from aiohttp import web
+from pydantic import Field, RootModel
 
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet.permissions import Permission
 from containerstacks_shared.status import incidents
 from containerstacks_shared.status.documents import IncidentId, IncidentKind
-from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentRequest
+from containerstacks_shared.status.incident_drafts import IncidentChange, IncidentDraft, MaintenanceDraft
 from containerstacks_web.actions import incidents as actions
 from containerstacks_web.database import POOL
 from containerstacks_web.http.authorization import assert_may
@@ -29,6 +30,10 @@ from .documents import ComponentsDocument, IncidentDocument, IncidentsDocument
 
 INCIDENTS_MAX: Final = 100
 _PATH: Final = "/api/incidents"
+
+
+class IncidentRequest(RootModel[Annotated[IncidentDraft | MaintenanceDraft, Field(discriminator="kind")]]):
+    """An incident to open, or a maintenance to plan."""
 
 
 async def read_components(request: web.Request) -> web.Response:

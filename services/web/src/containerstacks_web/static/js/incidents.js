@@ -79,7 +79,7 @@ export class Incidents {
     if (section.id !== "incidents") return;
     const titles = [...section.querySelectorAll(".incident__title")];
     const said = titles.map((title) => title.textContent).join(", ");
-    this.#root.querySelector("[data-told]").textContent = said ? `Incidents and maintenance: ${said}` : "All incidents are resolved.";
+    this.#root.querySelector("[data-announced]").textContent = said ? `Incidents and maintenance: ${said}` : "All incidents are resolved.";
   }
 }
 
