@@ -28,7 +28,7 @@ def moving_money() -> Iterator[None]:
     try:
         yield
     except asyncpg.InsufficientPrivilegeError as error:
-        raise MoneyNotGranted("money is moved by the command line alone here") from error
+        raise MoneyNotGranted("on this installation only the command line moves money") from error
     except asyncpg.NumericValueOutOfRangeError as error:
         raise ChangeRefused(f"the balance would reach {AMOUNT_LIMIT:,} {CURRENCY}") from error
 
