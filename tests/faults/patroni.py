@@ -196,32 +196,30 @@ async def fail_over(
         holder, watcher = await nodes.connect(), await nodes.connect()
         await holder.execute("begin")
         await holder.execute("select from wallets where id = $1 for update", due.organizations[6].wallet_id)
-        storming = asyncio.create_task(storm.blow())
-        daemon = await world.processes.launch(
-            "containerstacks-billing-daemon",
-            world.dsn,
-            BILLING_BATCH_INSTANCES="4",
-            DATABASE_LISTEN_URL=nodes.dsn,
-        )
-        await daemon.ready()
-        await world.operate("billing", "resume", "--reason", "the test holds a wallet")
-        await session_waiting_for(watcher, holder.get_server_pid(), PATIENCE_SECONDS)
-        await eventually(lambda: storm.committed > 10, PATIENCE_SECONDS)
-        reported = {row["id"] for row in await watcher.fetch(CYCLES)}
-        assert reported
+        async with storm.blowing():
+            daemon = await world.processes.launch(
+                "containerstacks-billing-daemon",
+                world.dsn,
+                BILLING_BATCH_INSTANCES="4",
+                DATABASE_LISTEN_URL=nodes.dsn,
+            )
+            await daemon.ready()
+            await world.operate("billing", "resume", "--reason", "the test holds a wallet")
+            await session_waiting_for(watcher, holder.get_server_pid(), PATIENCE_SECONDS)
+            await eventually(lambda: storm.committed > 10, PATIENCE_SECONDS)
+            reported = {row["id"] for row in await watcher.fetch(CYCLES)}
+            assert reported
 
-        fail(primary)
-        failed_at = loop.time()
-        await nodes.next_primary(primary)
-        promoted_at, promoted = loop.time(), datetime.now(UTC)
-        await eventually(lambda: any(read_at(message) >= promoted for message in seen), within)
-        true_at = loop.time()
+            fail(primary)
+            failed_at = loop.time()
+            await nodes.next_primary(primary)
+            promoted_at, promoted = loop.time(), datetime.now(UTC)
+            await eventually(lambda: any(read_at(message) >= promoted for message in seen), within)
+            true_at = loop.time()
 
-        # A writer's own statement may wait for its answer from a frozen server for longer.
-        before = storm.committed
-        await eventually(lambda: storm.committed > before, PATIENCE_SECONDS)
-        storm.stop.set()
-        await storming
+            # A writer's own statement may wait for its answer from a frozen server for longer.
+            before = storm.committed
+            await eventually(lambda: storm.committed > before, PATIENCE_SECONDS)
         ended_at = datetime.now(UTC)
         connection = await nodes.connect()
         truth = await statuses(connection)

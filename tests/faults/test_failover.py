@@ -47,22 +47,20 @@ async def test_the_primary_dies_in_a_billing_run_and_a_status_storm(
             await holder.execute(
                 "select from wallets where id = $1 for update", due.organizations[6].wallet_id
             )
-            storming = asyncio.create_task(storm.blow())
-            daemon = await processes.start_billing_daemon(pair.dsn(), BILLING_BATCH_INSTANCES="4")
-            watcher = await asyncpg.connect(pair.primary.dsn())
-            await session_waiting_for(watcher, holder.get_server_pid())
-            await eventually(lambda: storm.committed > 10)
-            reported = {row["id"] for row in await watcher.fetch(CYCLES)}
-            assert reported
+            async with storm.blowing():
+                daemon = await processes.start_billing_daemon(pair.dsn(), BILLING_BATCH_INSTANCES="4")
+                watcher = await asyncpg.connect(pair.primary.dsn())
+                await session_waiting_for(watcher, holder.get_server_pid())
+                await eventually(lambda: storm.committed > 10)
+                reported = {row["id"] for row in await watcher.fetch(CYCLES)}
+                assert reported
 
-            pair.primary.stop("immediate")
-            promoted_at = asyncio.get_running_loop().time()
-            pair.promote()
+                pair.primary.stop("immediate")
+                promoted_at = asyncio.get_running_loop().time()
+                pair.promote()
 
-            before = storm.committed
-            await eventually(lambda: storm.committed > before)
-            storm.stop.set()
-            await storming
+                before = storm.committed
+                await eventually(lambda: storm.committed > before)
             ended_at = datetime.now(UTC)
             connection = await asyncpg.connect(pair.dsn())
             await shows(page, await statuses(connection), since=ended_at)

@@ -26,12 +26,20 @@ class Storm:
         # What each instance may be: one status, or two where the answer to the last change was lost.
         self._possible: dict[UUID, set[str]] = {instance: {"running"} for instance in instances}
         self.committed = 0
-        self.stop = asyncio.Event()
 
-    async def blow(self) -> None:
+    @asynccontextmanager
+    async def blowing(self) -> AsyncIterator[None]:
+        """Change statuses for as long as the block goes on; nothing of it outlives the block, however that ends."""
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._blow(stop))
+            yield
+            stop.set()
+
+    async def _blow(self, stop: asyncio.Event) -> None:
         changes = zip(itertools.cycle(self._instances), itertools.cycle(STATUSES), strict=False)
         async with databases.open_pool(self._dsn, service="storm", size_max=1) as pool:
-            while not self.stop.is_set():
+            while not stop.is_set():
                 instance, status = next(changes)
                 self._possible[instance].add(status)
                 try:
