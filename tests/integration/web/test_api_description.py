@@ -1,6 +1,7 @@
 """The whole API against its own description, with what a machine thinks of: as anybody, a user, an administrator."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -28,35 +29,36 @@ CASES_TOTAL_MIN: Final = 1_500
 ROLES: Final = ("anonymous", "user", "auditor", "billing", "admin")
 
 
-class Trial:
-    """Sends cases of one role, and counts them."""
+@pytest.fixture(scope="module")
+def cases() -> list[Case[Any]]:
+    """What the machine thinks of, once for every role: to think of it takes longer than to send it."""
+    found: list[Case[Any]] = []
+    for operation in _operations(web_site.api_description()):
+        for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
+            if mode is GenerationMode.POSITIVE or _can_be_wrong(operation):
+                found += _cases(operation, mode)
+    return found
 
-    def __init__(self, base_url: str, headers: dict[str, str]) -> None:
-        self._base_url = base_url
-        self._headers = headers
-        self._session = requests.Session()
-        self.cases = 0
-        self.answers: dict[int, int] = {}
 
-    def run(self, description: dict[str, Any]) -> None:
-        with self._session:
-            for operation in _operations(description):
-                for mode in (GenerationMode.POSITIVE, GenerationMode.NEGATIVE):
-                    if mode is GenerationMode.POSITIVE or _can_be_wrong(operation):
-                        self._try(operation, mode)
+def _cases(operation: Operation, mode: GenerationMode) -> list[Case[Any]]:
+    found: list[Case[Any]] = []
 
-    def _try(self, operation: Operation, mode: GenerationMode) -> None:
-        @hypothesis_settings(examples(CASES), phases=[Phase.explicit, Phase.generate])
-        @given(case=operation.as_strategy(generation_mode=mode))
-        def holds(case: Case[Any]) -> None:
-            self.cases += 1
-            # With every check that there is.
-            answer = case.call_and_validate(
-                base_url=self._base_url, session=self._session, headers=self._headers
-            )
-            self.answers[answer.status_code] = self.answers.get(answer.status_code, 0) + 1
+    @hypothesis_settings(examples(CASES), phases=[Phase.explicit, Phase.generate])
+    @given(case=operation.as_strategy(generation_mode=mode))
+    def keep(case: Case[Any]) -> None:
+        found.append(case)
 
-        holds()
+    keep()
+    return found
+
+
+def send(cases: list[Case[Any]], base_url: str, headers: dict[str, str]) -> Counter[int]:
+    """Send each with every check that there is, and count the answers by their status."""
+    with requests.Session() as session:
+        return Counter(
+            case.call_and_validate(base_url=base_url, session=session, headers=headers).status_code
+            for case in cases
+        )
 
 
 # That a moment has to be in the future is nothing that a schema can say.
@@ -87,7 +89,11 @@ def _can_be_wrong(operation: Operation) -> bool:
 @pytest.mark.hypothesis
 @pytest.mark.parametrize("role", ROLES)
 async def test_every_answer_is_as_described(
-    open_site: OpenSite, connection: Connection, monkeypatch: pytest.MonkeyPatch, role: str
+    open_site: OpenSite,
+    connection: Connection,
+    monkeypatch: pytest.MonkeyPatch,
+    cases: list[Case[Any]],
+    role: str,
 ) -> None:
     endless = "100000000/minute"
     # The checks try many invalid credentials, too.
@@ -103,9 +109,8 @@ async def test_every_answer_is_as_described(
         # Either way of showing a key, so that what the machine thinks of as a credential does not stand in for it.
         key = await web_site.add_api_key(connection, role=role)
         headers |= {"X-API-Key": key, "Authorization": f"Bearer {key}"}
-    trial = Trial(str(site.client.make_url("")).rstrip("/"), headers)
     # In a thread: the server answers on this one.
-    await asyncio.to_thread(trial.run, web_site.api_description())
-    print(f"{role}: {trial.cases} cases, {dict(sorted(trial.answers.items()))}")  # noqa: T201
-    assert trial.cases * len(ROLES) >= CASES_TOTAL_MIN
-    assert not [status for status in trial.answers if status >= 500]
+    answers = await asyncio.to_thread(send, cases, str(site.client.make_url("")).rstrip("/"), headers)
+    print(f"{role}: {len(cases)} cases, {dict(sorted(answers.items()))}")  # noqa: T201
+    assert answers.total() * len(ROLES) >= CASES_TOTAL_MIN
+    assert not [status for status in answers if status >= 500]
