@@ -58,7 +58,7 @@ def build() -> ServiceSpec:
     settings = load_settings(BillingDaemonSettings)
     configure_logging(settings.log_level, settings.log_format, service=SERVICE)
     detection = platforms.detect(sys.platform)
-    _tell(detection)
+    _log_platform(detection)
     path = status_file.choose(settings.status_file_path, status_file_candidates(detection.system))
     if path is not None:
         status_file.remove_leftovers(path)
@@ -143,7 +143,7 @@ def _stuck(app: web.Application, _allowed: timedelta) -> str | None:
     return app[TERM].stall_watch.stuck
 
 
-def _tell(detection: platforms.Detection) -> None:
+def _log_platform(detection: platforms.Detection) -> None:
     if detection.recognised:
         _log.info("platform.detected", os=detection.system.value)
     else:

@@ -29,7 +29,7 @@ async def measure_until(stop: asyncio.Event, *, pool: Pool) -> None:
         try:
             async with asyncio.timeout(_ANSWER_SECONDS_MAX):
                 measured = await _measure(pool)
-            _tell(measured, seen)
+            _log_changes(measured, seen)
             seen = measured
             away = False
         except FAILURES as error:
@@ -58,7 +58,7 @@ async def _measure(pool: Pool) -> Measurements:
     return measured
 
 
-def _tell(measured: Measurements, seen: Measurements | None) -> None:
+def _log_changes(measured: Measurements, seen: Measurements | None) -> None:
     """Log what is new; what an earlier process saw is not."""
     if measured.application_changes is not None and (
         seen is None or seen.application_changes != measured.application_changes

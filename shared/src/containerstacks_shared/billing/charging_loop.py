@@ -177,7 +177,7 @@ class ChargingLoop:
                     )
             except FAILURES as error:
                 _log.warning("charging.not_recorded", error=describe(error))
-        await self._tell_schedule(failed=False)
+        await self._report_schedule(failed=False)
 
     async def _record_failure(self, message: str) -> None:
         self.heartbeat_url.note(succeeded=False)
@@ -186,9 +186,9 @@ class ChargingLoop:
                 await self.heartbeat.record_failure(message)
         except FAILURES as error:
             _log.warning("charging.not_recorded", error=describe(error))
-        await self._tell_schedule(failed=True)
+        await self._report_schedule(failed=True)
 
-    async def _tell_schedule(self, *, failed: bool) -> None:
+    async def _report_schedule(self, *, failed: bool) -> None:
         due = await self._next_run()
         estimate = datetime.now(UTC) + self.settings.billing_interval
         await self.observer.scheduled(due.at if due is not None else estimate, failed=failed)

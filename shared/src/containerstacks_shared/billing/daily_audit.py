@@ -51,7 +51,7 @@ class DailyAudit:
 
     async def _audit_when_due(self) -> None:
         async with self._pool.acquire() as connection:
-            await self._tell(connection)
+            await self._report(connection)
             if not await audit_records.is_due(connection, every=EVERY, again_after=_AGAIN_AFTER):
                 return
             limit = await self._quiet_time(connection)
@@ -62,7 +62,7 @@ class DailyAudit:
                     await audit(connection)
             except TimeoutError:
                 _log.warning("audit.cut_off", after_seconds=round(limit.total_seconds()))
-            await self._tell(connection)
+            await self._report(connection)
 
     async def _quiet_time(self, connection: Connection) -> timedelta | None:
         """Time until the next run; None when it is too short for an audit."""
@@ -73,7 +73,7 @@ class DailyAudit:
             return None
         return min(scheduled.due_in, _LASTS_MAX)
 
-    async def _tell(self, connection: Connection) -> None:
+    async def _report(self, connection: Connection) -> None:
         last = await audit_records.read_last(connection)
         if last is not None:
             self._observer.audit_read(last)

@@ -41,18 +41,18 @@ update outbox_messages n
 -- name: settled_debts
 -- Closed debts whose receiver knows, or may know, that they were open: an attempt that failed can have had its
 -- effect. At most $1.
-select d.id as vps_debt_id, d.vps_instance_id, d.organization_id, d.opened_at, told.receiver,
+select d.id as vps_debt_id, d.vps_instance_id, d.organization_id, d.opened_at, notice.receiver,
        greatest(coalesce(failed.billing_period_start, d.opened_at), '0001-01-02 00:00+00') as since,
        case when d.settled_at is null then 'write_off' else 'payment' end as settled_by
-  from outbox_messages told
-  join vps_debts d on d.id = told.subject_id
+  from outbox_messages notice
+  join vps_debts d on d.id = notice.subject_id
   left join vps_billing_cycles failed on failed.id = d.vps_billing_cycle_id
- where told.topic = 'debt'
-   and told.awaits_end
-   and told.outcome is not null
-   and told.attempts > 0
+ where notice.topic = 'debt'
+   and notice.awaits_end
+   and notice.outcome is not null
+   and notice.attempts > 0
    and (d.settled_at is not null or d.written_off_at is not null)
- order by d.id, told.receiver
+ order by d.id, notice.receiver
  limit $1;
 
 -- name: close

@@ -125,11 +125,11 @@ async def run_hourly_billing(
                     )
                     await run.bill_everybody()
             finally:
-                _tell(span, summary)
+                _annotate(span, summary)
     return summary
 
 
-def _tell(span: tracing.Span, summary: RunSummary) -> None:
+def _annotate(span: tracing.Span, summary: RunSummary) -> None:
     span.note(
         run_id=summary.run_id,
         status=summary.status.value,

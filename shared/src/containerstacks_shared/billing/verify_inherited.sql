@@ -1,5 +1,5 @@
 -- Damage in the rows of other billers on this database (neither a run nor a correction): what an adopted database
--- brought along. It is listed by a full audit and is nobody's alarm: nothing of it is ours, and nothing here mends it.
+-- brought along. A full audit lists it, and it raises no alert: it is not ours, and nothing here repairs it.
 
 -- name: inherited_double_charges
 -- Two billers at once charged an hour twice. The original cuts periods to milliseconds.

@@ -64,7 +64,7 @@ def list_(limit: Limit = 50) -> None:
 def _describe(record: AlertRecord) -> str:
     severity = BY_KIND[Kind(record.kind)].severity
     return one_line(
-        f"{record.id}  {_state(record)}  {severity}  {record.kind}: {record.summary}  [{_told(record)}]"
+        f"{record.id}  {_state(record)}  {severity}  {record.kind}: {record.summary}  [{_deliveries(record)}]"
     )
 
 
@@ -75,7 +75,7 @@ def _state(record: AlertRecord) -> str:
     return opened if record.resolved_at is None else f"{opened}, over {_moment(record.resolved_at)}"
 
 
-def _told(record: AlertRecord) -> str:
+def _deliveries(record: AlertRecord) -> str:
     words = [f"{record.delivered} delivered"]
     if record.waiting:
         error = f": {record.last_error}" if record.last_error else ""

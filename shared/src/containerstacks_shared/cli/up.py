@@ -222,7 +222,7 @@ class _Running:
         stop, hurry = asyncio.Event(), asyncio.Event()
         loop = asyncio.get_running_loop()
 
-        def told_to_stop() -> None:
+        def on_stop_signal() -> None:
             # The first signal asks; a second one, from a user who does not want to wait, kills.
             if stop.is_set():
                 hurry.set()
@@ -232,7 +232,7 @@ class _Running:
             stop.set()
 
         # A signal's handler runs beside the loop, not in it.
-        interruption.divert(lambda: loop.call_soon_threadsafe(told_to_stop))
+        interruption.divert(lambda: loop.call_soon_threadsafe(on_stop_signal))
         supervisor = Supervisor(
             self.programs,
             environment=_environment(self.folder, self.settings),

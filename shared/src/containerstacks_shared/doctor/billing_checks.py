@@ -154,7 +154,7 @@ async def versions(connection: Connection, settings: BillingSettings) -> list[Fi
                 "versions",
                 f"a biller goes by an interval of {', '.join(map(str, sorted(intervals)))} minutes,"
                 f" and BILLING_INTERVAL_MINUTES is {settings.billing_interval_minutes} here",
-                "Set it alike for daemon, web and aggregator: thresholds follow from it.",
+                "Set the same value for daemon, web and aggregator: thresholds follow from it.",
             )
         )
     return found or [ok("versions", f"{application_version()} everywhere that can be seen")]

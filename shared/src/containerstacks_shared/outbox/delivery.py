@@ -111,7 +111,7 @@ class Delivery:
         fields = {
             "topic": self.topic.value,
             "receiver": self.name,
-            "told": messages[0].event,
+            "message_event": messages[0].event,
             "messages": len(messages),
             "first": messages[0].id,
         }

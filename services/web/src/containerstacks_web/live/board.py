@@ -142,12 +142,12 @@ class StatusBoard:
                 billing_paused=(await read_control(connection)).paused,
             )
         self._board, self._read_at = board, loop_time
-        self._tell_browsers(version, board)
+        self._send_to_browsers(version, board)
         return min(
             _LOOK, _to_next_turn(current, clock.now), _to_expiry(board.components, clock.now)
         ).total_seconds()
 
-    def _tell_browsers(self, version: int, board: Board) -> None:
+    def _send_to_browsers(self, version: int, board: Board) -> None:
         fields = set(ComponentNow.model_fields)
         now = [
             ComponentNow(**component.model_dump(include=fields, by_alias=False))

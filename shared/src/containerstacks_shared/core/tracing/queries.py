@@ -23,14 +23,14 @@ def follow(connection: "asyncpg.Connection[asyncpg.Record]", tracer: trace.Trace
     # The pool's reset would follow every query.
     reset = connection.get_reset_query()
 
-    def tell(query: "LoggedQuery") -> None:
+    def record(query: "LoggedQuery") -> None:
         if query.query != reset:
-            _tell(tracer, query)
+            _record(tracer, query)
 
-    connection.add_query_logger(tell)
+    connection.add_query_logger(record)
 
 
-def _tell(tracer: trace.Tracer, query: "LoggedQuery") -> None:
+def _record(tracer: trace.Tracer, query: "LoggedQuery") -> None:
     # A moment after the query, in the context that it was made in, whose span may have ended with it.
     if not trace.get_current_span().get_span_context().trace_flags.sampled:
         return

@@ -39,7 +39,7 @@ create function list_api_keys()
            coalesce(k.active, false)
       from user_api_keys k;
 $$;
--- Of each valid key a part of its hash, which tells that looking the key up is worth it, and opens nothing.
+-- Of each valid key a part of its hash, which says that the key may exist, and opens nothing.
 create function api_key_marks(most bigint) returns setof text
     language sql stable security definer set search_path = public, pg_temp
     as $$
@@ -73,7 +73,7 @@ create function note_api_key_uses(api_key_ids uuid[]) returns void
                      for no key update skip locked);
 $$;
 
--- What passes by row-level security, or writes what its caller may not write, is nobody's to call but its owner's, and
+-- Functions that bypass row-level security, or write what their callers may not write, may be called by their owner only, and
 -- those whom deploy/postgres/roles.sql names.
 revoke execute on function
     find_api_key(text), list_api_keys(), api_key_marks(bigint), revoke_api_key(uuid), note_api_key_uses(uuid[]),

@@ -88,12 +88,12 @@ class Chart {
       cursor.setAttribute("x2", `${100 * x}%`);
       this.#plots[index].append(cursor);
     });
-    this.#tip.replaceChildren(...this.#tell(this.#points[step]));
+    this.#tip.replaceChildren(...this.#describe(this.#points[step]));
     this.#plots[0].append(this.#place);
     this.#placeAwayFrom(x);
   }
 
-  #tell({ when, cells, known, incidents }) {
+  #describe({ when, cells, known, incidents }) {
     const heads = [element("p", `${when} UTC`, "chart__when")];
     if (incidents) heads.push(element("p", incidents, "chart__during"));
     if (!known) return [...heads, element("p", cells[0])];

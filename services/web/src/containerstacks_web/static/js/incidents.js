@@ -34,11 +34,11 @@ export class Incidents {
   }
 
   take(incidents) {
-    const told = JSON.stringify(incidents);
-    if (told === this.#shown) return;
+    const newest = JSON.stringify(incidents);
+    if (newest === this.#shown) return;
     // The page was rendered a moment ago, and mostly says the same already.
     const isThere = this.#shown === null && this.#isRendered(incidents);
-    this.#shown = told;
+    this.#shown = newest;
     if (!isThere) this.#fetchWithin(SPREAD);
   }
 
@@ -55,8 +55,8 @@ export class Incidents {
     const section = this.#root.querySelector("#incidents");
     if (section.hidden && section.dataset.none === undefined) return false;
     const rendered = [...section.querySelectorAll(".incident")].map(({ id, dataset }) => `${id} ${dataset.updates}`);
-    const told = incidents.map(({ id, updates }) => `incident-${id} ${updates.length}`);
-    return JSON.stringify(rendered.sort()) === JSON.stringify(told.sort());
+    const newest = incidents.map(({ id, updates }) => `incident-${id} ${updates.length}`);
+    return JSON.stringify(rendered.sort()) === JSON.stringify(newest.sort());
   }
 
   #fetchWithin(longest) {
