@@ -1,4 +1,4 @@
--- The demo fleet: made-up organizations with everything that hangs on them, told apart by the mark
+-- The demo fleet: made-up organizations with everything that hangs on them, known by the mark
 -- {"demo": true} in organizations.settings. Set-based, so that a million instances take a minute.
 --
 -- Every choice follows from a row's number: hashint8extended(number, n) % m is the n-th die, with m faces.

@@ -1,4 +1,4 @@
--- It waits for delivery, and for no earlier message to its receiver about the same subject.
+-- Not delivered yet, and no earlier message to its receiver about the same subject waits.
 m.outcome is null
 and m.next_attempt_at <= clock_now()
 and coalesce(m.claimed_until, '-infinity') <= clock_now()

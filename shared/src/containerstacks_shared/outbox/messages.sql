@@ -9,9 +9,9 @@ select $1, subject_id, $3, receiver, payload, batch, $7
     on conflict (topic, subject_id, event, receiver) do nothing;
 
 -- name: claim
--- The oldest message of the topic $1 that the receiver $2 can have now, and what the same call can deliver, at most $3: for
--- the time that a call may take ($4), so that one of several processes makes it; one that dies in the middle leaves its
--- claim to run out. What another process has its hands on is passed over.
+-- Claims the oldest deliverable message of the topic $1 for the receiver $2, and up to $3 in all that the same call can
+-- deliver. The claim lasts as long as a call may take ($4), so that only one process makes it; when that dies, the claim
+-- expires. Messages that another process holds are skipped.
 with oldest as (
     select m.id, m.event, m.batch
       from outbox_messages m

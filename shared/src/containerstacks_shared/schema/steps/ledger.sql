@@ -89,7 +89,7 @@ $$;
 create trigger containerstacks_ledger_truncated before truncate on wallets
     for each statement execute function record_wallets_truncated();
 
--- What the running transaction wrote itself is nobody's history yet: the guard completes such entries (guard.sql).
+-- Entries of the running transaction may still change: the guard completes them (guard.sql).
 create function refuse_ledger_change() returns trigger
     language plpgsql
     as $$

@@ -1,6 +1,6 @@
 -- Messages to other systems: alerts to their receivers, debts to the debt hook. One row per
 -- subject, event and receiver, written in the transaction that makes it true. Whichever process claims a row for a moment
--- delivers it, outside any transaction, and writes down what came of it.
+-- delivers it, outside any transaction, and records the outcome.
 create table outbox_messages (
     id bigint generated always as identity primary key,
     topic text not null check (topic in ('alert', 'debt')),
@@ -12,7 +12,7 @@ create table outbox_messages (
     payload jsonb not null,
     -- Messages of one batch and event may be delivered by one call.
     batch text,
-    -- The receiver is to hear how the subject ends, which nobody has noted yet.
+    -- The receiver is to be notified of the subject's end, which is not noted yet.
     awaits_end boolean not null default false,
     created_at timestamptz not null default now() + clock_offset(),
     attempts integer not null default 0,

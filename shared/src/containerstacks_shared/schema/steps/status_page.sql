@@ -8,7 +8,7 @@ create table component_states (
     checked_at timestamptz not null
 );
 
--- A row stands for so many minutes from started_at on, and tells how many of them were spent in each state: an hour is
+-- A row stands for so many minutes from started_at on, and says how many of them were spent in each state: an hour is
 -- its minutes added up, a day its hours. A minute without a look is in no row.
 create table component_history (
     started_at timestamptz not null,
