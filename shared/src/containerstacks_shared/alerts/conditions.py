@@ -94,7 +94,8 @@ def _say(found: health.Condition, facts: Facts, details: Details) -> Iterator[_S
             # A run that was interrupted by a stop is not worth an alert.
             if run is not None and run.status == RunStatus.FAILED:
                 yield _Said(
-                    f"Run {run.id} of the {run.biller} biller failed: {run.error_message}. {found.sentence}"
+                    f"Run {run.id} of the {run.biller} biller failed: {run.error_message}."
+                    " The next one bills its hours too, so no hour is lost."
                 )
         case Kind.BILLING_PAUSED:
             pause = details.pause

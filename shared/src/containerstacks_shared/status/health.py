@@ -171,7 +171,7 @@ CONDITIONS: Final = (
         Kind.RUN_FAILED,
         lambda facts: facts.daemon.last_run_success is False,
         "The last billing run failed",
-        "The next run bills its hours too; no hour is lost.",
+        "The last run failed. The next one bills its hours too, so no hour is lost.",
         component=Component.BILLING,
         state=_DEGRADED,
         severity=Severity.WARNING,
