@@ -294,8 +294,8 @@ CONDITIONS: Final = (
         Kind.SESSION_STUCK,
         lambda facts: facts.stuck_session is not None,
         "A database session is stuck",
-        "It has been in one transaction for more than five minutes, and until it ends no other process can bill, or"
-        " fold, instead. `containerstacks doctor` says which.",
+        "A database session has been in one transaction for more than five minutes. Until it ends, no other process can"
+        " bill, or fold. `containerstacks doctor` names it.",
         severity=Severity.CRITICAL,
         alert_delay=AlertDelay.NONE,
         recovered="No database session is stuck any more",
@@ -322,7 +322,7 @@ CONDITIONS: Final = (
         Kind.APPLICATION_BILLS,
         lambda facts: facts.application_refused,
         "The application's own hourly billing is running",
-        "The database refused its charges in the last two hours. No hour is charged twice.",
+        "The database refused hourly charges of the application in the last two hours. No hour is charged twice.",
         severity=Severity.WARNING,
         alert_delay=AlertDelay.NONE,
         recovered="The application no longer charges hours itself",
