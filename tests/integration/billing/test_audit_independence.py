@@ -40,7 +40,13 @@ DERIVED = {
     "vps_counts_now",
 }
 # The time, and the rows of both the live tables and the archive.
-COMMON_GROUND = {"clock_now", "clock_offset", "clock_present", "all_vps_billing_cycles"}
+COMMON_GROUND = {
+    "clock_now",
+    "clock_offset",
+    "database_clock_offset",
+    "clock_present",
+    "all_vps_billing_cycles",
+}
 
 NAMES = """
 select proname as name, string_agg(pg_get_functiondef(oid), ' ') as definition

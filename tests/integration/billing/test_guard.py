@@ -104,6 +104,24 @@ async def test_an_instance_that_changed_since_the_application_read_it_is_paid_on
     await assert_sound(billing, hours={instance: 2})
 
 
+@pytest.mark.parametrize(
+    ("status", "metadata"), [("failed", "{}"), ("completed", '{"wallet_type": "hosting"}')]
+)
+async def test_a_charge_that_takes_nothing_from_a_wallet_gives_nothing_back(
+    billing: Billing, organization: Organization, plan: Plan, status: str, metadata: str
+) -> None:
+    await fleet.add_instance(billing.connection, organization, plan, hours_due=1, label="shop")
+    await billing.connection.execute(
+        "insert into payment_transactions (organization_id, amount, payment_method, payment_provider, status,"
+        " description, metadata)"
+        " values ($1, -0.01, 'wallet_debit', 'internal', $2, 'VPS Hourly Billing - shop (1h)', $3::text::jsonb)",
+        organization.id,
+        status,
+        metadata,
+    )
+    assert await billing.connection.fetchval("select count(*) from application_debits") == 0
+
+
 async def test_the_guard_can_be_turned_off(billing: Billing, organization: Organization, plan: Plan) -> None:
     await fleet.add_instance(billing.connection, organization, plan, hours_due=1)
     await beat(billing.connection)

@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from support import fleet
-from support.billing import Billing
+from support.billing import Billing, another_session
 from support.fleet import Organization, Plan
 from support.guard import assert_sound, interventions
 from support.original_biller import OriginalBiller, Payment, Version, once
@@ -120,6 +120,33 @@ async def test_an_unexplained_movement_stays_a_finding(billing: Billing, organiz
         payment = Payment(organization.id, amount, "manual_adjustment", "Goodwill", {"balance_after": after})
         await OriginalBiller(billing.dsn).insert_payment(connection, payment)
     assert [finding.check for finding in await billing.verify()] == ["unexplained_entries"]
+
+
+async def test_a_forged_setting_explains_no_movement_and_moves_no_money(
+    billing: Billing, organization: Organization
+) -> None:
+    connection = billing.connection
+    forge = "select set_config('containerstacks.moved_entry', min(id)::text, true) from wallet_ledger_entries"
+    metadata = {"balance_before": 100.004, "balance_after": 90}
+    payment = Payment(organization.id, -10.004, "wallet_debit", "VPS Creation", metadata)
+    # An entry of this transaction, but not the last one of its wallet; then one of an earlier transaction.
+    async with connection.transaction():
+        for balance in (90, 50):
+            await connection.execute("update wallets set balance = $1", balance)
+        await connection.execute(f"{forge} where kind = 'unexplained'")
+        await OriginalBiller(billing.dsn).insert_payment(connection, payment)
+    async with another_session(billing.dsn) as session:
+        await session.execute("update wallets set balance = balance - 1")
+        async with session.transaction():
+            await session.execute(f"{forge} where kind = 'unexplained'")
+            await OriginalBiller(billing.dsn).insert_payment(session, payment)
+        # Its own last one, of an earlier transaction.
+        await session.execute(forge.replace("min", "max").replace("true", "false"))
+        payment = Payment(organization.id, -1.0, "wallet_debit", "VPS Creation")
+        with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
+            await OriginalBiller(billing.dsn).insert_payment(session, payment)
+    assert await billing.balance(organization.wallet_id) == 49
+    assert [finding.check for finding in await billing.verify()] == ["unexplained_entries"] * 3
 
 
 async def test_a_payment_that_is_not_a_number_empties_no_wallet(

@@ -9,22 +9,12 @@
 -- Payments are refused and mended by guard_payments.sql, cycles given back and marks kept by guard_cycles.sql.
 -- `alter database … set containerstacks.guard = 'off'` leaves the application alone, from each session's next start on.
 
-alter table wallet_ledger_entries
-    -- By these two a transaction recognises its own entries. The id alone would not do: in a database that was restored into
-    -- another server, the ids begin again.
-    add column transaction_id xid8,
-    add column transaction_began_at timestamptz;
-alter table wallet_ledger_entries
-    alter column transaction_id set default pg_current_xact_id(),
-    alter column transaction_began_at set default now();
-
 -- Hourly debits of the application whose cycle has not come yet. Nearly always empty: the cycle follows within milliseconds,
 -- unless the application died in between; then its money is given back, and the row says so to a cycle that comes after all.
 -- Every charge writes a row and deletes it again, by its key. So there is no second index: a row is hardly ever looked for by label.
 create table application_debits (
     payment_transaction_id uuid primary key,
     organization_id uuid not null,
-    wallet_id uuid,
     label text not null,
     amount numeric(18, 8) not null,
     debited_at timestamptz not null default clock_timestamp(),

@@ -8,15 +8,19 @@ create function give_back(debit application_debits, instance uuid, reference uui
     language plpgsql
     as $$
 declare
+    paid_by constant uuid := (select e.wallet_id
+                                from payment_transactions t
+                                join wallet_ledger_entries e on e.id = t.wallet_ledger_entry_id
+                               where t.id = debit.payment_transaction_id);
     payer record;
     entry bigint;
     refund constant uuid := time_ordered_uuid();
 begin
     select w.id, w.organization_id, wallet_balance(w.balance) as balance, coalesce(w.currency, 'USD') as currency into payer
       from wallets w
-     where w.id = debit.wallet_id
+     where w.id = paid_by
         or (w.organization_id = debit.organization_id and w.currency = 'USD')
-     order by w.id is not distinct from debit.wallet_id desc, w.created_at, w.id
+     order by w.id is not distinct from paid_by desc, w.created_at, w.id
      limit 1
        for no key update;
     if not found or debit.amount = 0 then
@@ -132,14 +136,14 @@ begin
         end if;
         return new;
     end if;
-    -- Nearly always the application links the right one.
+    -- Nearly always the hours count, and the application links the right debit: then nobody needs to read it.
     delete from application_debits d
-     where d.payment_transaction_id = new.payment_transaction_id
+     where reason is null
+       and d.payment_transaction_id = new.payment_transaction_id
        and d.organization_id = new.organization_id
        and d.label = instance_label
        and d.given_back_at is null
-       and abs(d.amount - new.total_amount) < 0.00005
-    returning * into debit;
+       and abs(d.amount - new.total_amount) < 0.00005;
     if not found then
         debit := take_application_debit(new, instance_label);
     end if;
@@ -214,7 +218,7 @@ $$;
 create trigger containerstacks_guard_mark before update of last_billed_at on vps_instances
     for each row
     when (old.last_billed_at is not null and (new.last_billed_at is null or new.last_billed_at < old.last_billed_at)
-          or coalesce(current_setting('containerstacks.given_back', true), '') <> '')
+          or current_setting('containerstacks.given_back', true) <> '')
     execute function keep_last_billed_at();
 
 revoke execute on function

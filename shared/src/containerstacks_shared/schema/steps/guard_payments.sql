@@ -13,12 +13,12 @@ create function metadata_amount(metadata jsonb, key text) returns numeric
 
 -- Refuse --------------------------------------------------------------------------------------------
 
-create function refuse_charge(we_are_alive boolean, label text, hours integer) returns void
+create function refuse_charge(label text, hours integer, present timestamptz) returns void
     language plpgsql
     as $$
 begin
     perform note_refused_charge();
-    if we_are_alive then
+    if exists (select from living_billers(present)) then
         raise exception 'hourly charge refused: ContainerStacks bills this database'
             using errcode = 'object_not_in_prerequisite_state',
                   hint = 'alter database … set containerstacks.guard = ''off'' lets the application charge.';
@@ -45,11 +45,19 @@ end;
 $$;
 
 -- The wallet gets the balance that the ledger gives it already.
-create function mend_wallet(wallet uuid, payment payment_transactions, written numeric, meant numeric) returns void
+create function mend_wallet(wallet uuid, payment payment_transactions, meant numeric) returns void
     language plpgsql
     as $$
+declare
+    written numeric;
 begin
-    update wallets set balance = meant where id = wallet;
+    update wallets w
+       set balance = meant
+      from wallets before
+     where w.id = wallet
+       and before.id = wallet
+       and wallet_balance(w.balance) <> meant
+    returning wallet_balance(before.balance) into written;
     -- Half a cent is the application's rounding; more would have been real money.
     if abs(meant - written) > 0.005 then
         insert into guard_interventions (kind, organization_id, wallet_id, payment_transaction_id, amount)
@@ -61,12 +69,13 @@ $$;
 -- A payment says what the application read, what it meant and what it wrote. Where this transaction moved a wallet of its
 -- organization, that wallet gets the payment's amount on top of what it held before, and its ledger entry becomes the
 -- payment's. The application sets all wallets of an organization at once: one is meant, the others get back what they held.
--- Returns the entry, and the wallet; nothing where no movement of this transaction is explained by this payment.
-create function settle_application_payment(payment payment_transactions, out entry_id bigint, out wallet_id uuid)
+-- Returns the entry; nothing where no movement of this transaction is explained by this payment.
+create function settle_application_payment(payment payment_transactions) returns bigint
     language plpgsql
     as $$
 declare
     touched record;
+    entry_id bigint;
     is_first boolean := true;
     balance_meant numeric;
 begin
@@ -92,7 +101,6 @@ begin
     loop
         balance_meant := touched.balance_before + case when is_first then payment.amount else 0 end;
         if is_first then
-            wallet_id := touched.id;
             if touched.moved_by is null then
                 insert into wallet_ledger_entries (wallet_id, organization_id, kind, amount, balance_after, recorded_at)
                 values (touched.id, touched.organization_id, 'application', payment.amount, balance_meant, clock_present())
@@ -106,11 +114,10 @@ begin
         elsif touched.moved_by is not null then
             delete from wallet_ledger_entries where id = touched.moved_by;
         end if;
-        if balance_meant <> touched.balance then
-            perform mend_wallet(touched.id, payment, written => touched.balance, meant => balance_meant);
-        end if;
+        perform mend_wallet(touched.id, payment, balance_meant);
         is_first := false;
     end loop;
+    return entry_id;
 end;
 $$;
 
@@ -141,7 +148,7 @@ create function explain_earlier_movement(payment payment_transactions) returns b
     returning wallet_ledger_entry_id;
 $$;
 
--- A charge of the application waits for all of this, so one that passes is three statements: each costs more than what it does,
+-- A charge of the application waits for all of this, so one that passes is two statements: each costs more than what it does,
 -- because a transaction runs it once. A function in SQL would cost more still: it is planned again in each transaction.
 create function guard_application_payment() returns trigger
     language plpgsql security definer set search_path = public, pg_temp set plan_cache_mode = force_generic_plan
@@ -153,10 +160,7 @@ declare
     instance_label text;
     last_word text;
     hours integer := 1;
-    we_are_alive boolean;
-    are_due boolean;
     paying_wallet_id uuid;
-    balance_written numeric;
     balance_meant numeric;
 begin
     if not guard_is_on() then
@@ -177,49 +181,44 @@ begin
         -- To write its wallet, the charge has waited for a batch of ours that held it. So it sees the marks of that batch here.
         -- One hour less will do, because an early version rounds hours up: if that was one too many, its cycle shows it.
         -- The application reads times in milliseconds, and its clock need not be the database's to the second.
-        select exists (select from living_billers(present)),
-               exists (select from vps_instances i
+        insert into application_debits (payment_transaction_id, organization_id, label, amount)
+        select new.id, new.organization_id, instance_label, -new.amount
+         where not exists (select from living_billers(present))
+           and exists (select from vps_instances i
                         where i.organization_id = new.organization_id
                           and i.label = instance_label
                           and date_trunc('milliseconds', coalesce(i.last_billed_at, i.created_at))
-                              + greatest(hours - 1, 1) * interval '1 hour' <= present + interval '1 minute')
-          into we_are_alive, are_due;
-        if we_are_alive or not are_due then
-            perform refuse_charge(we_are_alive, instance_label, hours);
+                              + greatest(hours - 1, 1) * interval '1 hour' <= present + interval '1 minute');
+        if not found then
+            perform refuse_charge(instance_label, hours, present);
         end if;
     end if;
     if new.status is distinct from 'completed' or new.metadata ->> 'wallet_type' = 'hosting' then
+        -- It takes nothing from a wallet of ours, so there is nothing to give back.
+        delete from application_debits where payment_transaction_id = new.id;
         return new;
     end if;
-    -- Nearly always the organization has one wallet, and this transaction moved it: by the amount, or to what it computed.
+    -- Nearly always the organization has one wallet, and this transaction moved it last: by the amount, or to what it computed.
+    -- A session can forge the setting. But the ledger refuses to change an entry of another transaction; and what is the last entry of
+    -- this session is the last one of its wallet, whose row this transaction holds.
     update wallet_ledger_entries e
-       set kind = 'application', amount = new.amount, balance_after = moved.balance_after - moved.amount + new.amount
-      from (select latest.id, latest.amount, latest.balance_after
-              from wallet_ledger_entries latest
-             where latest.wallet_id = (select (array_agg(w.id))[1]
-                                         from wallets w
-                                        where w.organization_id = new.organization_id
-                                       having count(*) = 1)
-             order by latest.id desc
-             limit 1) as moved
-     where e.id = moved.id
+       set kind = 'application', amount = new.amount, balance_after = e.balance_after - e.amount + new.amount
+     where e.id = nullif(current_setting('containerstacks.moved_entry', true), '')::bigint
        and e.kind = 'unexplained'
-       and e.transaction_id = pg_current_xact_id()
-       and e.transaction_began_at = now()
+       and e.id = currval('wallet_ledger_entries_id_seq')
+       and e.organization_id = new.organization_id
        and (e.amount = new.amount or wrote_balance(new.metadata, new.amount, e.balance_after))
-    returning e.id, e.wallet_id, moved.balance_after, e.balance_after
-         into new.wallet_ledger_entry_id, paying_wallet_id, balance_written, balance_meant;
+       and not exists (select from wallets other
+                        where other.organization_id = new.organization_id
+                          and other.id <> e.wallet_id)
+    returning e.id, e.wallet_id, e.balance_after into new.wallet_ledger_entry_id, paying_wallet_id, balance_meant;
     if not found then
-        select entry_id, wallet_id into new.wallet_ledger_entry_id, paying_wallet_id from settle_application_payment(new);
-    elsif balance_meant <> balance_written then
-        perform mend_wallet(paying_wallet_id, new, balance_written, balance_meant);
-    end if;
-    if new.wallet_ledger_entry_id is null and tg_op = 'INSERT' and new.metadata ? 'balance_after' then
-        new.wallet_ledger_entry_id := explain_earlier_movement(new);
-    end if;
-    if is_hourly then
-        insert into application_debits (payment_transaction_id, organization_id, wallet_id, label, amount)
-        values (new.id, new.organization_id, paying_wallet_id, instance_label, -new.amount);
+        new.wallet_ledger_entry_id := settle_application_payment(new);
+        if new.wallet_ledger_entry_id is null and tg_op = 'INSERT' and new.metadata ? 'balance_after' then
+            new.wallet_ledger_entry_id := explain_earlier_movement(new);
+        end if;
+    elsif to_jsonb(balance_meant) is distinct from new.metadata -> 'balance_after' then
+        perform mend_wallet(paying_wallet_id, new, balance_meant);
     end if;
     return new;
 end;
@@ -236,6 +235,6 @@ create trigger containerstacks_guard_updated before update of status, metadata o
     execute function guard_application_payment();
 
 revoke execute on function
-    refuse_charge(boolean, text, integer), mend_wallet(uuid, payment_transactions, numeric, numeric),
+    refuse_charge(text, integer, timestamptz), mend_wallet(uuid, payment_transactions, numeric),
     settle_application_payment(payment_transactions), explain_earlier_movement(payment_transactions)
     from public;

@@ -81,7 +81,7 @@ drop function role_of;
 drop table action_log;
 drop table incident_templates, incident_updates, incidents, component_history, component_states;
 drop sequence status_versions;
-drop function guard_refunded_wallet, refuse_ledger_change, refuse_log_change, log_actions, log_action, announce_incidents, end_stuck_sessions, stuck_session, clock_present, clock_offset, clock_now, bring_plan_edits_into_force;
+drop function guard_refunded_wallet, refuse_ledger_change, refuse_log_change, log_actions, log_action, announce_incidents, end_stuck_sessions, stuck_session, clock_present, clock_offset, database_clock_offset, clock_now, bring_plan_edits_into_force;
 
 -- Beats of ours would keep the original's own billing paused for up to 90 minutes.
 delete from billing_daemon_status where metadata ? 'biller';

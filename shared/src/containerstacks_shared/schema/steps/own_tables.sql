@@ -7,14 +7,10 @@ comment on function clock_now() is
     'The time that every rule about money and leadership reads: now() plus the setting containerstacks.clock_offset.';
 
 -- A session can set its own offset. What a customer or an operator must not be able to shift reads the database's.
-create function clock_offset() returns interval
+create function database_clock_offset() returns interval
     language plpgsql stable
     as $$
 begin
-    -- A session that began under a shifted clock, or set an offset of its own, has this setting ever after.
-    if current_setting('containerstacks.clock_offset', true) is null then
-        return '0';
-    end if;
     if not exists (select from pg_catalog.pg_db_role_setting s
                     where s.setrole = 0
                       and s.setdatabase <> 0
@@ -29,6 +25,12 @@ begin
                         and setting like 'containerstacks.clock_offset=_%'), '0');
 end;
 $$;
+-- A session that began under a shifted clock, or set an offset of its own, has this setting ever after. Else there is nothing to look
+-- up, and the expression is inlined where it stands.
+create function clock_offset() returns interval
+    language sql stable
+    return case when current_setting('containerstacks.clock_offset', true) is null then interval '0'
+                else database_clock_offset() end;
 create function clock_present() returns timestamptz
     language sql volatile
     as $$ select clock_timestamp() + clock_offset() $$;
@@ -322,7 +324,11 @@ create table wallet_ledger_entries (
     written_by text not null default session_user,
     application_name text not null default current_setting('application_name'),
     -- When the wallet's row was held, not when its transaction began: so a run that came later has seen it.
-    recorded_at timestamptz not null default clock_present()
+    recorded_at timestamptz not null default clock_present(),
+    -- By these two a transaction recognises its own entries. The id alone would not do: in a database that was restored into
+    -- another server, the ids begin again.
+    transaction_id xid8 default pg_current_xact_id(),
+    transaction_began_at timestamptz default now()
 );
 create index wallet_ledger_entries_wallet on wallet_ledger_entries (wallet_id, id);
 
