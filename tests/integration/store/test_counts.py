@@ -253,3 +253,79 @@ async def test_two_folds_at_once_count_nothing_twice(
 
     assert folded == pending
     assert await counts.read_vps_statistics(connection) == before
+
+
+# Operators, functions, tables and a type in front of the real ones. None does what its name says.
+IN_FRONT = """
+create schema in_front;
+create function in_front.refuse() returns boolean language plpgsql as
+    $$ begin raise exception 'this is not the operator that was meant'; end $$;
+create function in_front.refuse(text, text) returns boolean return in_front.refuse();
+create function in_front.refuse(bigint, integer) returns boolean return in_front.refuse();
+create function in_front.refuse(numeric, integer) returns boolean return in_front.refuse();
+create function in_front.refuse(xid8, xid8) returns boolean return in_front.refuse();
+create function in_front.refuse(bigint) returns bigint return in_front.refuse()::integer;
+create operator in_front.= (function = in_front.refuse, leftarg = text, rightarg = text);
+create operator in_front.= (function = in_front.refuse, leftarg = xid8, rightarg = xid8);
+create operator in_front.<> (function = in_front.refuse, leftarg = text, rightarg = text);
+create operator in_front.<> (function = in_front.refuse, leftarg = numeric, rightarg = integer);
+create operator in_front.> (function = in_front.refuse, leftarg = bigint, rightarg = integer);
+create operator in_front.- (function = in_front.refuse, rightarg = bigint);
+create aggregate in_front.count(*) (sfunc = int8inc, stype = bigint, initcond = '1000');
+create aggregate in_front.sum(bigint) (sfunc = int8pl, stype = bigint, initcond = '1000');
+create aggregate in_front.array_agg(text) (sfunc = array_append, stype = text[], initcond = '{in front}');
+create function in_front.pg_current_xact_id() returns xid8 return case when in_front.refuse() then '0'::xid8 end;
+create function in_front.configured_region(jsonb) returns text return 'in front';
+create function in_front.stays_where_it_is(text, jsonb, text, jsonb) returns boolean return in_front.refuse();
+create function in_front.announce_count_deltas() returns boolean return in_front.refuse();
+create function in_front.note_counted(text[], text[]) returns boolean return in_front.refuse();
+create domain in_front.text as pg_catalog.text check (value = 'in front');
+create table in_front.count_deltas (like public.count_deltas);
+create table in_front.charges_at_work (like public.charges_at_work including defaults);
+-- Somebody else charges meanwhile.
+insert into public.charges_at_work default values;
+"""
+
+
+async def test_names_of_a_writers_own_do_not_stand_in_for_those_of_the_trigger(
+    database_url: str, connection: asyncpg.Connection, organization: Organization, plan: Plan
+) -> None:
+    one, _, _ = [await fleet.add_instance(connection, organization, plan) for _ in range(3)]
+    await connection.execute(IN_FRONT)
+    async with another_session(database_url) as writer:
+        await writer.execute("set search_path = in_front, public, pg_catalog")
+        await writer.execute("update vps_instances set status = 'failed' where id = $1", one)
+        appended = await connection.fetchval("select count(*) from count_deltas")
+        await writer.execute("update vps_instances set label = 'renamed' where id = $1", one)
+        await writer.execute("update vps_instances set label = 'renamed'")
+        assert await connection.fetchval("select count(*) from count_deltas") == appended
+        async with writer.transaction():
+            await writer.execute("insert into in_front.charges_at_work default values")
+            await writer.execute("update vps_instances set status = 'offline'")
+    assert await connection.fetchval("select count(*) from in_front.count_deltas") == 0
+    counted = await connection.fetchrow("select status, plan_id, region, amount from vps_counts_now")
+    assert counted is not None
+    assert tuple(counted) == ("offline", plan.reference, "us-east", 3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "label = 'renamed'",
+        'configuration = configuration || \'{"image": "another"}\'',
+        'configuration = configuration || \'{"region": "eu-west"}\'',
+        "configuration = null",
+        "plan_id = 'another'",
+    ],
+)
+@pytest.mark.parametrize("rows", ["where label = 'the one'", ""])
+async def test_a_status_is_counted_whatever_changes_with_it(
+    connection: asyncpg.Connection, organization: Organization, plan: Plan, change: str, rows: str
+) -> None:
+    for label in ("the one", "another"):
+        await fleet.add_instance(connection, organization, plan, label=label)
+    await connection.execute(f"update vps_instances set status = 'offline', {change} {rows}")
+    await connection.execute(f"update vps_instances set {change} {rows}")
+    assert await connection.fetchval("select count(*) from vps_instances where status = 'offline'") > 0
+    async with connection.transaction():
+        assert await counts.reconcile(connection) == []

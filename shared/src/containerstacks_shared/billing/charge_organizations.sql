@@ -252,7 +252,7 @@ begin
        and d.written_off_at is null;
     perform write_off_gone_organizations(organizations);
 
-    -- The counts need not look at what the next statement updates (count_vps_instances).
+    -- The counts need not look at what the next statement updates (count_vps_updates).
     insert into charges_at_work default values;
     with queue as materialized (
         select * from billing_queue(organizations, moment)

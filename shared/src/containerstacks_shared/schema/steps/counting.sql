@@ -10,60 +10,32 @@ create function announce_count_deltas() returns boolean
     -- One expression, so that plpgsql takes it for its own and calls nothing.
     return case when pg_try_advisory_xact_lock(1129534539, 101) then pg_notify('count_deltas', '') is not null else false end;
 
+-- Tells of what was counted, and keeps a rate for each plan and region that instances have now. They are taken from the sums:
+-- the rows may be many, their plans and regions are few.
+create function note_counted(plan_ids text[], regions text[]) returns void
+    language plpgsql volatile set search_path = public, pg_temp
+    as $$
+begin
+    perform announce_count_deltas();
+    perform register_rates(array_agg(used.plan_id), array_agg(used.region))
+       from unnest(plan_ids, regions) as used (plan_id, region)
+      where not exists (select from hourly_rates known
+                         where known.plan_id = used.plan_id
+                           and known.region = rate_region(used.plan_id, used.region))
+     having count(*) > 0;
+end;
+$$;
+revoke execute on function note_counted(text[], text[]) from public;
+
 create function count_vps_instances() returns trigger
     language plpgsql security definer set search_path = public, pg_temp
     as $$
 declare
     changed boolean;
-    announced boolean;
     plan_ids text[];
     regions text[];
 begin
-    if tg_op = 'UPDATE' then
-        -- Most updates change the status of one row. With many writers each statement here costs as much as a part of the update
-        -- itself, and so does each variable that it fills: one statement does for it.
-        if not exists (select from new_rows offset 1) then
-            insert into count_deltas (metric, status, plan_id, region, amount, status_before)
-            select 'vps_instances', coalesce(n.status, ''), n.plan_id, configured_region(n.configuration), 1, coalesce(o.status, '')
-              from old_rows o
-             cross join new_rows n
-             where coalesce(n.status, '') <> coalesce(o.status, '')
-               and n.plan_id = o.plan_id
-               and configured_region(n.configuration) = configured_region(o.configuration);
-            if found then
-                -- An assignment, because PERFORM runs a query.
-                announced := announce_count_deltas();
-                return null;
-            end if;
-            if exists (select
-                         from old_rows o
-                        cross join new_rows n
-                        where n.plan_id = o.plan_id
-                          and configured_region(n.configuration) = configured_region(o.configuration)) then
-                return null;
-            end if;
-        end if;
-        if exists (select from charges_at_work where transaction_id = pg_current_xact_id()) then
-            return null;
-        end if;
-        with appended as (
-            insert into count_deltas (metric, status, plan_id, region, amount)
-            -- Each side is summed by itself, so that few sums are added up instead of all rows.
-            select 'vps_instances', coalesce(status, ''), plan_id, region, sum(amount)
-              from (select status, plan_id, configured_region(configuration) as region, count(*) as amount
-                      from new_rows
-                     group by 1, 2, 3
-                     union all
-                    select status, plan_id, configured_region(configuration), -count(*)
-                      from old_rows
-                     group by 1, 2, 3) as moved
-             group by 2, 3, 4
-            having sum(amount) <> 0
-            returning plan_id, region, amount)
-        select count(*) > 0, array_agg(plan_id) filter (where amount > 0), array_agg(region) filter (where amount > 0)
-          into changed, plan_ids, regions
-          from appended;
-    elsif tg_op = 'INSERT' then
+    if tg_op = 'INSERT' then
         -- One that was deleted and comes again has a mark from who knows when. An old snapshot need not show that it was.
         insert into moved_marks (vps_instance_id)
         select n.id
@@ -102,14 +74,75 @@ begin
         changed := found;
     end if;
     if changed then
-        perform announce_count_deltas();
-        -- Taken from the sums: the rows may be many, their plans and regions are few.
-        perform register_rates(array_agg(used.plan_id), array_agg(used.region))
-           from unnest(plan_ids, regions) as used (plan_id, region)
-          where not exists (select from hourly_rates known
-                             where known.plan_id = used.plan_id
-                               and known.region = rate_region(used.plan_id, used.region))
-         having count(*) > 0;
+        perform note_counted(plan_ids, regions);
+    end if;
+    return null;
+end;
+$$;
+
+-- Whether plan and region stay for certain; with another configuration the region may be another one.
+create function stays_where_it_is(plan_before text, configuration_before jsonb, plan text, configuration jsonb) returns boolean
+    language sql immutable parallel safe
+    return plan = plan_before and configuration is not distinct from configuration_before;
+
+-- Every writer of a single row pays for this one, and for each name and operator in it. It sets no search_path, which would be
+-- a fifth of its cost. So each name and operator says its schema: it acts with the owner's rights, and nothing of the caller's may
+-- stand in.
+create function count_vps_updates() returns trigger
+    language plpgsql security definer
+    as $$
+declare
+    announced boolean;
+    plan_ids pg_catalog.text[];
+    regions pg_catalog.text[];
+begin
+    -- Most updates change the status of one row. With many writers each statement here costs as much as a part of the update
+    -- itself, and so does each variable that it fills: one statement does for it.
+    if not exists (select from new_rows offset 1) then
+        insert into public.count_deltas (metric, status, plan_id, region, amount, status_before)
+        select 'vps_instances', coalesce(n.status, ''), n.plan_id, public.configured_region(n.configuration), 1, coalesce(o.status, '')
+          from old_rows o
+         cross join new_rows n
+         where coalesce(n.status, '') operator(pg_catalog.<>) coalesce(o.status, '')
+           and public.stays_where_it_is(o.plan_id, o.configuration, n.plan_id, n.configuration);
+        if found then
+            -- An assignment, because PERFORM runs a query.
+            announced := public.announce_count_deltas();
+            return null;
+        end if;
+        if exists (select
+                     from old_rows o
+                    cross join new_rows n
+                    where public.stays_where_it_is(o.plan_id, o.configuration, n.plan_id, n.configuration)) then
+            return null;
+        end if;
+    end if;
+    if exists (select
+                 from public.charges_at_work
+                where transaction_id operator(pg_catalog.=) pg_catalog.pg_current_xact_id()) then
+        return null;
+    end if;
+    with appended as (
+        insert into public.count_deltas (metric, status, plan_id, region, amount)
+        -- Each side is summed by itself, so that few sums are added up instead of all rows.
+        select 'vps_instances', coalesce(status, ''), plan_id, region, pg_catalog.sum(amount)
+          from (select status, plan_id, public.configured_region(configuration) as region, pg_catalog.count(*) as amount
+                  from new_rows
+                 group by 1, 2, 3
+                 union all
+                select status, plan_id, public.configured_region(configuration), operator(pg_catalog.-) pg_catalog.count(*)
+                  from old_rows
+                 group by 1, 2, 3) as moved
+         group by 2, 3, 4
+        having pg_catalog.sum(amount) operator(pg_catalog.<>) 0
+        returning plan_id, region, amount)
+    select pg_catalog.array_agg(plan_id) filter (where amount operator(pg_catalog.>) 0),
+           pg_catalog.array_agg(region) filter (where amount operator(pg_catalog.>) 0)
+      into plan_ids, regions
+      from appended;
+    -- Where one count goes down, another goes up.
+    if plan_ids is not null then
+        perform public.note_counted(plan_ids, regions);
     end if;
     return null;
 end;
@@ -118,7 +151,7 @@ $$;
 create trigger containerstacks_count_inserted after insert on vps_instances
     referencing new table as new_rows for each statement execute function count_vps_instances();
 create trigger containerstacks_count_updated after update on vps_instances
-    referencing old table as old_rows new table as new_rows for each statement execute function count_vps_instances();
+    referencing old table as old_rows new table as new_rows for each statement execute function count_vps_updates();
 create trigger containerstacks_count_deleted after delete on vps_instances
     referencing old table as old_rows for each statement execute function count_vps_instances();
 

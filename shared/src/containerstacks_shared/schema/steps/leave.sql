@@ -66,7 +66,7 @@ drop function credit_wallet, refund_cycles, write_off_hours;
 drop function charge_organizations, billing_queue, lock_paying_wallets, correct_held_rates, hold_base_tables;
 drop function withdraw_future_moments, compare_moved_marks, notice_marks_set_back, record_plan_versions, notice_moved_mark,
               refuse_blind_truncate;
-drop function vps_plans_changed, count_vps_instances, count_all_time, announce_count_deltas, remember_vps_plan, record_plan_change, move_vps_debt, bury_vps_instances,
+drop function vps_plans_changed, count_vps_instances, count_vps_updates, stays_where_it_is, note_counted, count_all_time, announce_count_deltas, remember_vps_plan, record_plan_change, move_vps_debt, bury_vps_instances,
               truncate_vps_instances, record_deleted_organizations, write_off_gone_organizations, write_off_organizations, record_wallet_movement, record_wallets_truncated, wallet_balance,
               heal_rates, refresh_rates, register_rates, current_hourly_rates, backup_hourly_price, hourly_rate, monthly_price, match_vps_plan, rate_region,
               configured_region, offered_region,
