@@ -1,6 +1,6 @@
 """The release before this tree, as source: what goes on running while the schema is already this tree's.
 
-Before the first release there is none. What is committed stands for it then: so a change of the schema that the code
+Before the first release there is none. The last commit takes its place then: so a change of the schema that the code
 before it does not survive shows while it is being made, and the way to run a release is tried every day.
 """
 
@@ -89,7 +89,7 @@ def check_out(folder: Path) -> Release:
     tag = newest_before((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"))
     ref = os.environ.get("PREVIOUS_RELEASE") or tag
     if ref is None:
-        # Sources without history, from an archive, are nobody's change: they stand for themselves.
+        # Sources without history, from an archive, are their own previous release.
         if not (ROOT / ".git").exists():
             return Release("this tree", ROOT)
         ref = "HEAD"

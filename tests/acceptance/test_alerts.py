@@ -1,4 +1,4 @@
-"""Three real processes and one webhook: each event is told once, and so is its end."""
+"""Three real processes and one webhook: each event is sent once, and so is its end."""
 
 from decimal import Decimal
 
@@ -21,7 +21,7 @@ TITLES = LOW, DAMAGE, MENDED, LOW_OVER, DOWN, BACK = (
 )
 
 
-async def told(receiver: AlertReceiver, *titles: str) -> None:
+async def received(receiver: AlertReceiver, *titles: str) -> None:
     def all_of_them() -> bool:
         missing = {f"{PREFIX}{title}" for title in titles} - set(receiver.titles)
         assert not missing, f"{missing} not among {receiver.titles}"
@@ -44,7 +44,7 @@ async def test_three_processes_send_each_alert_of_a_bad_night_once(
         daemon = await processes.start_billing_daemon(database_url, **settings)
         aggregator = await processes.start_stats_aggregator(database_url, **settings)
 
-        await told(receiver, LOW)
+        await received(receiver, LOW)
         body = receiver.bodies[receiver.titles.index(PREFIX + LOW)]
         assert "the balance lasts for 20.0 hours, 1 instances." in body
         for _ in range(3):
@@ -56,25 +56,25 @@ async def test_three_processes_send_each_alert_of_a_bad_night_once(
         )
         found = await processes.run("containerstacks", "verify", "--full", database_url=database_url)
         assert found.exit_code == 1
-        await told(receiver, DAMAGE)
+        await received(receiver, DAMAGE)
         await connection.execute(
             "update vps_billing_cycles set total_amount = total_amount - 1 where organization_id = $1",
             poor.id,
         )
         await processes.find_no_damage(database_url)
-        await told(receiver, MENDED)
+        await received(receiver, MENDED)
 
         await processes.succeed(
             *("containerstacks", "wallet", "credit", "--organization", str(poor.id)),
             *("--amount", str(Decimal(100)), "--reference", "paid"),
             database_url=database_url,
         )
-        await told(receiver, LOW_OVER)
+        await received(receiver, LOW_OVER)
 
         await daemon.kill()
-        await told(receiver, DOWN)
+        await received(receiver, DOWN)
         await processes.start_billing_daemon(database_url, **settings)
-        await told(receiver, BACK)
+        await received(receiver, BACK)
         assert (web.running, aggregator.running) == (True, True)
-        # Nobody is patient here, so what lasts for a moment at a start is told as well.
+        # Without a delay, conditions of a moment at the start are sent as well.
         assert {title: receiver.titles.count(PREFIX + title) for title in TITLES} == dict.fromkeys(TITLES, 1)

@@ -41,7 +41,7 @@ def backup(request: pytest.FixtureRequest, folder: Path) -> Backup:
 
 
 @pytest.mark.timeout(240)
-async def test_services_go_on_from_a_restored_backup_and_bill_what_it_holds_once(
+async def test_services_continue_from_a_restored_backup_and_bill_each_hour_once(
     backup: Backup, processes: Processes
 ) -> None:
     with embedded_postgres(backup.settings) as server:
@@ -68,7 +68,7 @@ async def live_through_a_backup(
     connection = await asyncpg.connect(dsn)
     due = await charges.add_due_fleet(connection, organizations=6)
     async with statuses_change(dsn):
-        # Locked before anybody can bill: where the daemon is slow to start, web begins the run.
+        # Locked before billing can begin: where the daemon is slow to start, web begins the run.
         async with charges.wallet_locked(dsn, due.organizations[3]) as holder:
             services = [
                 await processes.start_web(dsn, **ONE_ORGANIZATION),

@@ -63,7 +63,7 @@ async def balancer(
 async def test_nginx_takes_the_shipped_settings(tmp_path: Path, site: Path) -> None:
     assert NGINX is not None
     certificate = await Certificate.signed_by_itself(tmp_path)
-    # The name of the origin is asked for as nginx starts, and nobody here knows it.
+    # nginx resolves the origin's name at its start, which is not possible here.
     known = {"origin.example.com": LOCALHOST} if site == NGINX_EDGE else {}
     main = write_nginx(tmp_path, site, certificate.places | known)
     # "-t" binds nothing: ports 80 and 443 stay whose they are.
@@ -105,7 +105,7 @@ async def test_the_visitors_address_comes_from_the_proxy_alone(
         assert page.status == 200
     assert addresses_of("/about", webs) == [VISITOR]
 
-    # Past the balancer: whoever is no proxy stays who it is, whatever it says.
+    # Past the balancer: the header of a client that is not a trusted proxy is ignored.
     connector = aiohttp.TCPConnector(local_addr=(VISITOR, 0))
     async with (
         aiohttp.ClientSession(connector=connector) as client,
@@ -147,7 +147,7 @@ async def test_a_foreign_page_opens_no_socket_by_naming_its_host(balancer: Balan
     assert refused.value.status == 403
 
 
-async def test_static_files_are_good_for_ever(balancer: Balancer) -> None:
+async def test_static_files_are_immutable(balancer: Balancer) -> None:
     async with balancer.visitor() as client:
         async with client.get("/status") as page:
             text = await page.text()

@@ -7,7 +7,7 @@ from support import charges, promises
 from support.processes import Processes
 from support.waiting import becomes, eventually
 
-# What an upgrade does that did not suspend ours before: the money is rounded, and nobody keeps the ledger.
+# An upgrade without suspending us before: amounts are rounded, and the ledger is not kept.
 UPGRADE = """
 drop trigger containerstacks_ledger on wallets;
 alter table wallets alter column balance type numeric(10, 2)
@@ -16,7 +16,7 @@ CHANGES = ("wallets.balance is numeric(10,2)", "trigger containerstacks_ledger o
 
 
 @pytest.mark.timeout(300)
-async def test_services_say_within_a_minute_that_the_schema_changed_under_them(
+async def test_services_report_a_changed_schema_within_a_minute(
     database_url: str, connection: asyncpg.Connection, processes: Processes
 ) -> None:
     due = await charges.add_due_fleet(connection, organizations=1, instances=2, hours=1)

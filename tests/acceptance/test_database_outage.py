@@ -1,4 +1,4 @@
-"""PostgreSQL goes away and comes back: nobody exits, pages say what they know, all recover by themselves."""
+"""PostgreSQL goes away and comes back: no service exits, pages show the last figures, and all recover."""
 
 import os
 from datetime import datetime
@@ -123,6 +123,6 @@ async def daemon_bills(web: Service) -> bool:
 
 
 def open_files(service: Service) -> int:
-    """Count what it holds open, sockets included, where the kernel tells."""
+    """Count its open files and sockets, where the kernel lists them."""
     held = Path(f"/proc/{service.pid}/fd")
     return len(list(held.iterdir())) if held.exists() else 0

@@ -46,7 +46,7 @@ async def seconds_to_settle(connection: asyncpg.Connection, organization: Organi
     return monotonic() - began
 
 
-async def test_a_top_up_settles_a_debt_within_a_second_whoever_bills(
+async def test_a_top_up_settles_a_debt_within_a_second_under_either_biller(
     database_url: str, connection: asyncpg.Connection, processes: Processes
 ) -> None:
     daemon = await processes.start_billing_daemon(database_url)
@@ -97,12 +97,14 @@ async def test_the_debt_hook_is_called_once_through_restarts_kills_and_takeovers
     await eventually(lambda: runs_ended(connection, 2))
     assert await restarted.terminate() == 0, restarted.log
     assert command.events == ["debt_overdue", "debt_settled"]
-    assert {notice["organizationId"] for notice in command.told} == {str(organization.id)}
+    assert {notice["organizationId"] for notice in command.notices} == {str(organization.id)}
 
 
 async def delivered(connection: asyncpg.Connection, count: int) -> bool:
-    told: int = await connection.fetchval("select count(*) from outbox_messages where outcome = 'delivered'")
-    return told == count
+    delivered: int = await connection.fetchval(
+        "select count(*) from outbox_messages where outcome = 'delivered'"
+    )
+    return delivered == count
 
 
 async def test_a_pause_holds_the_daemon_and_the_builtin_biller_until_it_ends(

@@ -1,4 +1,4 @@
-"""A change of the fleet reaches the open page and the API at once, by whoever it was written."""
+"""A change of the fleet reaches the open page and the API at once, whichever client wrote it."""
 
 import time
 from decimal import Decimal

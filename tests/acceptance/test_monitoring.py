@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
+from acceptance.prometheus import Ask, is_content, prometheus, promtool
 from support.packages import needs
 from support.processes import LOCALHOST, Processes, Service
-from support.prometheus import Ask, is_content, prometheus, promtool
 from support.waiting import eventually
 
 pytestmark = needs("prometheus")
@@ -68,7 +68,7 @@ async def test_a_rule_that_always_or_never_fires_fails_its_test(folder: Path, al
     assert {expression or name for expression, name in failed} == {rule["alert"] for rule in alert_rules()}
 
 
-def test_every_alert_says_how_bad_it_is_and_what_to_do() -> None:
+def test_every_alert_has_a_severity_and_instructions() -> None:
     rules = alert_rules()
     assert rules
     for rule in rules:
@@ -96,7 +96,7 @@ async def test_what_is_watched_is_exported_under_names_that_prometheus_likes(
     assert watched
 
 
-async def test_a_prometheus_with_the_example_finds_everything_well(
+async def test_prometheus_with_the_example_reports_no_problem(
     database_url: str, processes: Processes, folder: Path
 ) -> None:
     services = await start_platform(database_url, processes)
@@ -171,7 +171,7 @@ def test_the_dashboard_answers_questions_row_by_row() -> None:
             assert {target["datasource"]["uid"] for target in panel["targets"]} == {"${datasource}"}
 
 
-def test_the_dashboard_shows_all_that_the_guard_does() -> None:
+def test_the_dashboard_shows_every_guard_metric() -> None:
     (panel,) = (panel for panel in dashboard_panels() if "application's own billing" in panel["title"])
     assert [target["legendFormat"] for target in panel["targets"]] == ["refused", "given back", "mended"]
     asked = {metric for target in panel["targets"] for metric in METRIC.findall(target["expr"])}

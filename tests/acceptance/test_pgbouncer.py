@@ -69,10 +69,11 @@ async def test_an_empty_database_is_migrated_past_it(empty_database_url: str, pr
         await processes.succeed(
             "containerstacks", "migrate", database_url=pooled, DATABASE_LISTEN_URL=empty_database_url
         )
+    await processes.find_no_damage(empty_database_url)
 
 
 @needs("pgbouncer")
-async def test_without_a_direct_connection_beside_it_one_line_says_what_to_set(
+async def test_without_a_direct_connection_the_error_names_the_setting(
     database_url: str, processes: Processes
 ) -> None:
     async with pgbouncer(database_url) as pooled:

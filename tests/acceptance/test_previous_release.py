@@ -21,7 +21,7 @@ def release(tmp_path: Path) -> Release:
     return previous_release.check_out(folder)
 
 
-def test_the_newest_release_is_the_one_that_the_change_log_tells_of_before_this_tree() -> None:
+def test_the_newest_release_is_the_last_one_in_the_changelog() -> None:
     assert previous_release.newest_before("# Changelog\n\n## Unreleased\n\n- A thing.\n") is None
     assert (
         previous_release.newest_before("## Unreleased\n\n- A.\n\n## 1.1.0 (2027-01-31)\n\n## 1.0.0\n")
@@ -43,7 +43,7 @@ async def test_the_database_takes_every_query_of_the_previous_release(
     assert await release.unprepared(database_url) == []
 
 
-async def test_a_schema_that_lacks_what_the_previous_release_reads_is_noticed(
+async def test_a_schema_that_lacks_a_column_of_the_previous_release_is_detected(
     release: Release, database_url: str, connection: asyncpg.Connection
 ) -> None:
     await connection.execute("alter table billing_runs rename column holder to held_by")
@@ -77,7 +77,7 @@ async def test_the_previous_release_bills_and_shows_until_this_one_takes_over(
         **release.environment,
     )
 
-    # This release starts beside it; the hours that came due meanwhile are billed by whoever takes over.
+    # This release starts beside it; the next leader bills the hours that came due meanwhile.
     new = [
         await start(processes, database_url)
         for start in (Processes.start_web, Processes.start_stats_aggregator, Processes.start_billing_daemon)

@@ -123,11 +123,11 @@ async def publish(site: Site, connection: Connection) -> None:
         async with site.client.post("/api/incidents", json=draft, headers={"X-API-Key": key}) as answer:
             assert answer.status == 201, await answer.text()
 
-    async def told() -> bool:
+    async def is_shown() -> bool:
         summary = await site.json("/api/v2/summary.json")
         return bool(summary["incidents"] and summary["scheduled_maintenances"])
 
-    await eventually(told)
+    await eventually(is_shown)
 
 
 def address(site: Site) -> str:
@@ -140,7 +140,7 @@ async def statuscheck(site: Site, folder: Path) -> Any:
 
 
 async def test_statuscheck_reads_the_status(site: Site, connection: Connection, tmp_path: Path) -> None:
-    # Nobody has measured anything: that is not well.
+    # Without any measurement the status is not operational.
     unknown = await statuscheck(site, tmp_path)
     assert not unknown["ok"]
     assert "operational" not in {state.lower() for state in unknown["components"].values()}

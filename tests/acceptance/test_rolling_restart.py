@@ -11,6 +11,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from acceptance.visitors import Browser, Requests
 from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.database import locks
 from containerstacks_shared.database.locks import Role
@@ -19,7 +20,6 @@ from support.balancers import Balancer, nginx
 from support.charges import DueFleet
 from support.packages import needs
 from support.processes import LOCALHOST, Processes, Service
-from support.visitors import Browser, Requests
 from support.waiting import eventually, session_waiting_for
 
 BROWSERS = 20

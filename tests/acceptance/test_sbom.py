@@ -1,4 +1,4 @@
-"""The list of what is in the image: real packages of this environment and of this system stand for its own."""
+"""The list of what is in the image, tested with real packages of this environment and of this system."""
 
 import json
 import subprocess
@@ -66,7 +66,7 @@ def test_the_same_image_gives_the_same_document(root: Path, monkeypatch: pytest.
     assert first["metadata"]["timestamp"].startswith("1970-01-02")
 
 
-def test_a_folder_that_is_no_image_is_refused(tmp_path: Path) -> None:
+def test_a_folder_that_is_not_an_image_is_refused(tmp_path: Path) -> None:
     refused = subprocess.run([sys.executable, SBOM, tmp_path], capture_output=True, timeout=60, check=False)
     assert refused.returncode != 0
     assert refused.stdout == b""

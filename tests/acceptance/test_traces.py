@@ -1,4 +1,4 @@
-"""Traces of real processes, as a collector receives them; and what it costs when nobody asks for any."""
+"""Traces of real processes, as a collector receives them, and the cost while traces are off."""
 
 import json
 import signal
@@ -10,7 +10,7 @@ import pytest
 
 from support import charges, fleet
 from support.processes import Processes, Service
-from support.trace_collector import Told, TraceCollector, trace_collector
+from support.trace_collector import ReceivedSpan, TraceCollector, trace_collector
 from support.waiting import becomes, eventually
 
 DAEMON = "containerstacks-billing-daemon"
@@ -23,15 +23,15 @@ def asking(collector: TraceCollector) -> dict[str, str]:
     return {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url, **QUICKLY}
 
 
-async def first(collector: TraceCollector, name: str) -> Told:
-    def found() -> Told | None:
+async def first(collector: TraceCollector, name: str) -> ReceivedSpan:
+    def found() -> ReceivedSpan | None:
         return next(iter(collector.named(name)), None)
 
     return await eventually(found)
 
 
-async def inside(collector: TraceCollector, parent: Told, name: str) -> Told:
-    def found() -> Told | None:
+async def inside(collector: TraceCollector, parent: ReceivedSpan, name: str) -> ReceivedSpan:
+    def found() -> ReceivedSpan | None:
         return next((span for span in collector.inside(parent) if span.name == name), None)
 
     return await eventually(found)
@@ -70,7 +70,7 @@ async def test_a_billing_run_is_a_trace_of_its_batches_and_their_queries(
         assert (charge.kind, charge.facts["db.system.name"]) == ("CLIENT", "postgresql")
         assert {"BEGIN", "COMMIT"} <= {span.name for span in collector.inside(batch)}
     assert logged(daemon, "billing_run.finished")["trace_id"] == run.trace_id
-    # Whatever is no part of anything, like heartbeats, is not told.
+    # Spans without a parent, such as heartbeats, are not sent.
     assert {span.name for span in collector.spans if not span.parent_id} == {"billing.run"}
 
 
@@ -102,7 +102,7 @@ async def test_folding_is_a_trace(
         aggregator = await processes.start_stats_aggregator(database_url, **asking(collector))
         await charges.add_due_fleet(connection, organizations=1, instances=3)
 
-        def folded() -> Told | None:
+        def folded() -> ReceivedSpan | None:
             return next(
                 (span for span in collector.named("folding.fold") if span.facts["containerstacks.deltas"]),
                 None,
@@ -143,18 +143,18 @@ async def test_no_span_holds_a_secret_or_what_a_visitor_typed(
         charge = next(span for span in collector.named("billing.charge") if span.failed)
         assert charge.facts["error.type"] == "CheckViolationError"
         assert charge.facts["db.response.status_code"] == "23514"
-        # What is not to be told is there.
+        # The secrets are in the database.
         await eventually(lambda: "Failing row contains" in daemon.log)
         assert (await daemon.terminate(), await web.terminate()) == (0, 0)
         sent = collector.sent
     secret = [TYPED, "only-for-tests", "Failing row", str(organization.id), token]
     assert [word for word in secret if word.encode() in sent] == []
-    assert b"vps_billing_cycles" not in sent, "a query is told by its name alone"
+    assert b"vps_billing_cycles" not in sent, "a query is sent by its name alone"
     assert TYPED not in daemon.log + web.log
 
 
 @pytest.mark.parametrize("hanging", [True, False])
-async def test_a_collector_that_is_away_or_hangs_keeps_no_process_from_its_work_nor_its_end(
+async def test_an_absent_or_hanging_collector_delays_neither_work_nor_shutdown(
     database_url: str, connection: asyncpg.Connection, processes: Processes, *, hanging: bool
 ) -> None:
     due = await charges.add_due_fleet(connection, organizations=1, instances=2)
@@ -172,7 +172,7 @@ async def test_a_collector_that_is_away_or_hangs_keeps_no_process_from_its_work_
         assert time.monotonic() - asked < 15
 
 
-# Nobody asks for any ----------------------------------------------------------------------------
+# Traces are off ---------------------------------------------------------------------------------
 
 
 async def test_nothing_is_imported_unless_traces_are_asked_for(

@@ -13,9 +13,9 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from acceptance.up import Up
 from containerstacks_shared.fleet.passwords import verify_password
 from support.processes import free_port
-from support.up import Up
 from support.waiting import eventually
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
@@ -45,7 +45,7 @@ def ask(up: Up, query: str) -> tuple[object, ...]:
 
 
 @pytest.mark.main_path
-async def test_from_nothing_to_a_page_that_lives_and_back_to_nothing(up: Up) -> None:
+async def test_up_starts_from_nothing_to_a_live_page_and_leaves_nothing_running(up: Up) -> None:
     await up.start()
     status, page = await up.get("/status")
     assert status == 200
@@ -124,7 +124,7 @@ async def test_a_postgresql_that_dies_is_started_again(up: Up) -> None:
     await up.nothing_is_left()
 
 
-async def test_a_killed_up_leaves_nothing_that_stops_the_next_one(up: Up) -> None:
+async def test_up_starts_again_after_it_was_killed(up: Up) -> None:
     await up.start("--no-demo")
     first = set(up.processes())
     os.kill(up.pid, signal.SIGKILL)
@@ -156,7 +156,7 @@ async def test_a_second_up_in_the_same_place_is_refused_in_one_line(up: Up) -> N
     assert await up.stop() == 0
 
 
-async def test_ctrl_c_while_it_prepares_stops_it_too(up: Up) -> None:
+async def test_ctrl_c_during_preparation_stops_it(up: Up) -> None:
     await up.begin()
     await up.says("PostgreSQL runs")
     assert await up.stop() == 0
@@ -165,7 +165,7 @@ async def test_ctrl_c_while_it_prepares_stops_it_too(up: Up) -> None:
     assert await up.stop() == 0
 
 
-async def test_the_end_of_its_terminal_ends_it_though_the_sessions_leader_waits(up: Up) -> None:
+async def test_closing_its_terminal_ends_it_below_a_session_leader(up: Up) -> None:
     terminal = await up.begin_below_a_leader("--no-demo")
     await up.says("Ctrl-C stops everything.")
     os.close(terminal)
@@ -192,7 +192,7 @@ def runbook_commands() -> list[str]:
 
 
 @pytest.mark.timeout(600)
-async def test_the_runbooks_commands_work_as_they_stand(up: Up) -> None:
+async def test_the_runbooks_commands_work(up: Up) -> None:
     await up.start()
     below = up.folder / "below"
     below.mkdir()
@@ -201,7 +201,7 @@ async def test_the_runbooks_commands_work_as_they_stand(up: Up) -> None:
     assert commands
     for command in commands:
         ended = await up.shell(command, folder=below)
-        # Nobody set a receiver, and that is what it says.
+        # No receiver is set, and the message says so.
         expected = 2 if command == "containerstacks alerts test" else 0
         if ended[0] != expected:
             failed[command] = ended
@@ -234,7 +234,7 @@ async def test_a_database_with_data_of_its_own_gets_no_demo(up: Up, database_url
         assert connection.execute("select count(*) from users").fetchone() == (0,)
 
 
-async def test_what_a_service_refuses_ends_everything_in_one_line(up: Up) -> None:
+async def test_a_setting_that_a_service_refuses_ends_all_with_one_line(up: Up) -> None:
     # Read by web alone, when everything else runs already.
     up.environment["RATE_LIMIT_ANONYMOUS"] = "plenty"
     code, said = await up.run()

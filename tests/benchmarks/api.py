@@ -6,7 +6,6 @@ The floor of the cost is the same flood on a server that does nothing but answer
 import asyncio
 import json
 import os
-import tempfile
 import time
 from asyncio.subprocess import Process
 from pathlib import Path
@@ -14,9 +13,9 @@ from pathlib import Path
 import aiohttp
 
 from benchmarks.results import Result
-from benchmarks.surroundings import asked, fresh_database, helper, size
+from benchmarks.surroundings import asked, fresh_database, helper, open_processes, size
 from support.databases import DatabaseServer
-from support.processes import LOCALHOST, Processes, Service, free_port
+from support.processes import LOCALHOST, Service, free_port
 
 _SECONDS = size("BENCH_FLOOD_SECONDS", 4)
 _CONNECTIONS = 16
@@ -31,14 +30,10 @@ async def measure(server: DatabaseServer) -> list[Result]:
     async with (
         fresh_database(server) as (dsn, _connection),
         helper("bare_server", dsn, floor_port) as bare,
+        open_processes() as processes,
     ):
-        with tempfile.TemporaryDirectory() as folder:
-            processes = Processes(Path(folder))
-            try:
-                web = await processes.start_web(dsn, **_SETTINGS)
-                return await _measure(web, floor_port, bare.pid)
-            finally:
-                await processes.end_all()
+        web = await processes.start_web(dsn, **_SETTINGS)
+        return await _measure(web, floor_port, bare.pid)
 
 
 async def _measure(web: Service, floor_port: int, floor_pid: int) -> list[Result]:

@@ -1,21 +1,15 @@
 """How fast the money is audited, beside a bare look at the same rows."""
 
-import asyncio
 import os
 import time
 from datetime import timedelta
 
-import asyncpg
-
 from benchmarks.fleets import make_fleet
 from benchmarks.results import Result
+from benchmarks.surroundings import fresh_database
 from containerstacks_shared.billing.audit import audit
-from containerstacks_shared.billing.documents import Biller, RunTrigger
-from containerstacks_shared.billing.run import run_hourly_billing
-from containerstacks_shared.core.settings import BillingSettings, load_settings
 from containerstacks_shared.database import db
-from containerstacks_shared.schema import migrate
-from support.clock import shift_clock
+from support.billing import Billing
 from support.databases import DatabaseServer
 
 INSTANCES = int(os.environ.get("BENCH_AUDIT_INSTANCES", "200000"))
@@ -34,25 +28,22 @@ select (select sum(total_amount) from vps_billing_cycles where billing_run_id > 
 
 
 async def measure(server: DatabaseServer) -> list[Result]:
-    dsn = server.create("bench")
-    await asyncio.to_thread(migrate, dsn)
-    fleet = await asyncpg.connect(dsn)
-    await make_fleet(fleet, INSTANCES)
-    await fleet.close()
-    pool = await db.create_pool(dsn, service="bench", command_timeout=timedelta(minutes=30))
-    try:
-        return await _measure(dsn, pool)
-    finally:
-        pool.terminate()
-        server.drop(dsn.rsplit("/", 1)[1])
+    async with fresh_database(server) as (dsn, connection):
+        await make_fleet(connection, INSTANCES)
+        pool = await db.create_pool(dsn, service="bench", command_timeout=timedelta(minutes=30))
+        try:
+            return await _measure(Billing(dsn, pool, connection))
+        finally:
+            pool.terminate()
 
 
-async def _measure(dsn: str, pool: db.Pool) -> list[Result]:
-    hours = await _bill(dsn, pool, RUNS_BEFORE, hours=0)
+async def _measure(billing: Billing) -> list[Result]:
+    pool = billing.pool
+    await _bill(billing, RUNS_BEFORE)
     await _audit(pool)
-    hours = await _bill(dsn, pool, RUNS_FEW, hours=hours)
+    await _bill(billing, RUNS_FEW)
     few = await _audit(pool)
-    await _bill(dsn, pool, RUNS_MORE, hours=hours)
+    await _bill(billing, RUNS_MORE)
     floor = await _look(pool, runs=RUNS_MORE)
     more = await _audit(pool)
     full = await _audit(pool, full=True)
@@ -61,39 +52,18 @@ async def _measure(dsn: str, pool: db.Pool) -> list[Result]:
     a_day = (fixed + RUNS_A_DAY * a_run) * A_MILLION / INSTANCES
     cycles = INSTANCES * (RUNS_BEFORE + RUNS_FEW + RUNS_MORE)
     return [
-        Result(
-            f"audit of {RUNS_MORE} new runs of {INSTANCES:,} instances",
-            more,
-            "s",
-            floor,
-            more / floor,
-        ),
-        Result(
-            "audit of a day of a million instances (extrapolated)",
-            a_day,
-            "s",
-            target="under 60",
-        ),
+        Result(f"audit of {RUNS_MORE} new runs of {INSTANCES:,} instances", more, "s", floor, more / floor),
+        Result("audit of a day of a million instances (extrapolated)", a_day, "s", target="under 60"),
         Result(f"full audit of {cycles:,} cycles", full, "s"),
     ]
 
 
-async def _bill(dsn: str, pool: db.Pool, runs: int, *, hours: int) -> int:
+async def _bill(billing: Billing, runs: int) -> None:
     for _ in range(runs):
-        hours += 1
-        async with pool.acquire() as connection:
-            await shift_clock(connection, timedelta(hours=hours), pool=pool)
-        await run_hourly_billing(
-            pool,
-            listen_dsn=dsn,
-            biller=Biller.DAEMON,
-            trigger=RunTrigger.SCHEDULE,
-            settings=load_settings(BillingSettings, database_url=dsn),
-        )
-    async with pool.acquire() as connection:
-        # What autovacuum does in the meantime, and what an audit a day later finds done.
-        await connection.execute("vacuum analyze", timeout=600)
-    return hours
+        await billing.pass_hours(1)
+        await billing.run()
+    # What autovacuum does in the meantime, and what an audit a day later finds done.
+    await billing.connection.execute("vacuum analyze", timeout=600)
 
 
 async def _audit(pool: db.Pool, *, full: bool = False) -> float:

@@ -4,11 +4,9 @@ import asyncio
 import random
 import resource
 import statistics
-import tempfile
 import time
 from datetime import timedelta
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +14,7 @@ import asyncpg
 
 from benchmarks.fleets import make_fleet
 from benchmarks.results import Result
-from benchmarks.surroundings import fresh_database
+from benchmarks.surroundings import fresh_database, open_processes
 from containerstacks_shared.billing.credits import credit_wallet
 from containerstacks_shared.billing.documents import Biller, RunTrigger
 from containerstacks_shared.billing.run import run_hourly_billing
@@ -24,7 +22,7 @@ from containerstacks_shared.core.settings import BillingSettings, load_settings
 from containerstacks_shared.database.db import create_pool
 from support.clock import shift_clock
 from support.databases import DatabaseServer
-from support.processes import SCRIPTS, Processes
+from support.processes import SCRIPTS
 from support.waiting import eventually
 
 # The same tables, indexes and row contents; no triggers, no checks, no decisions.
@@ -245,15 +243,11 @@ async def _top_up(server: DatabaseServer) -> Result:
     async with fresh_database(server) as (dsn, connection):
         await make_fleet(connection, 1000)
         await connection.execute("update wallets set balance = 0")
-        with tempfile.TemporaryDirectory() as folder:
-            processes = Processes(Path(folder))
-            try:
-                await processes.start_billing_daemon(dsn)
-                await eventually(lambda: _debts(connection, at_least=1000), 30)
-                organizations = await connection.fetch("select id from organizations limit 9")
-                seconds = [await _settle(connection, row["id"]) for row in organizations]
-            finally:
-                await processes.end_all()
+        async with open_processes() as processes:
+            await processes.start_billing_daemon(dsn)
+            await eventually(lambda: _debts(connection, at_least=1000), 30)
+            organizations = await connection.fetch("select id from organizations limit 9")
+            seconds = [await _settle(connection, row["id"]) for row in organizations]
     return Result("from a top-up to settled debts", statistics.median(seconds), "s", target="under 1")
 
 

@@ -46,15 +46,22 @@ async def fresh_database(server: DatabaseServer) -> AsyncIterator[tuple[str, asy
 
 
 @contextlib.asynccontextmanager
-async def real_services(dsn: str) -> AsyncIterator[Service]:
-    """Start web and aggregator, and give web."""
+async def open_processes() -> AsyncIterator[Processes]:
+    """Start real services; they end with the block."""
     with tempfile.TemporaryDirectory() as folder:
         processes = Processes(Path(folder))
         try:
-            await processes.start_stats_aggregator(dsn)
-            yield await processes.start_web(dsn, **UNLIMITED)
+            yield processes
         finally:
             await processes.end_all()
+
+
+@contextlib.asynccontextmanager
+async def real_services(dsn: str) -> AsyncIterator[Service]:
+    """Start web and aggregator, and give web."""
+    async with open_processes() as processes:
+        await processes.start_stats_aggregator(dsn)
+        yield await processes.start_web(dsn, **UNLIMITED)
 
 
 @contextlib.asynccontextmanager

@@ -7,7 +7,7 @@ import pytest
 from playwright.async_api import Locator, Page, expect
 
 from containerstacks_shared.billing import control
-from support import fleet, told
+from support import fleet, long_incident
 from support.chromium import Chromium, assert_fits, refused_by_policy, sign_in
 from support.processes import Processes, Service
 
@@ -42,7 +42,7 @@ async def enter(chromium: Chromium, web: Service, path: str, heading: str, **con
 async def test_every_page_keeps_its_policy_and_fits_every_width(
     web: Service, connection: asyncpg.Connection, chromium: Chromium
 ) -> None:
-    incident = await told.tell_an_address(connection)
+    incident = await long_incident.publish(connection)
     page = await enter(chromium, web, "/admin", "Administration")
     for path in (*PAGES, f"/incidents/{incident}"):
         await page.goto(f"{web.url}/admin{path}")

@@ -90,10 +90,10 @@ async def web(
         "insert into price_holds (vps_plan_id, reason, hourly_rate) values ($1, $2, 9)", other.id, NAME
     )
     await connection.execute(
-        "with told as (insert into incidents (kind, title, impact, status, components)"
+        "with opened as (insert into incidents (kind, title, impact, status, components)"
         " values ('incident', $1, 'minor', 'monitoring', '{web}') returning id)"
         " insert into incident_updates (incident_id, status, body, author)"
-        " select id, 'monitoring', $1, $1 from told",
+        " select id, 'monitoring', $1, $1 from opened",
         short,
     )
     await connection.execute(

@@ -52,8 +52,7 @@ def port() -> int:
 async def origin(
     database_url: str, connection: asyncpg.Connection, processes: Processes, port: int
 ) -> Service:
-    organization = await fleet.add_organization(connection)
-    await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
+    await fleet.add_instance(connection)
     return await _start(processes, database_url, port)
 
 

@@ -17,11 +17,11 @@ async def test_the_widget_says_unknown_when_it_reaches_nobody(
     service = await processes.start_web(database_url)
     await looks.find_all_well(connection)
 
-    async def is_told() -> bool:
+    async def is_shown() -> bool:
         document = await service.get_json("/api/v2/status.json")
         return bool(document["status"]["description"] == "All Systems Operational")
 
-    await eventually(is_told)
+    await eventually(is_shown)
 
     async def other_site(_request: web.Request) -> web.Response:
         return web.Response(text=f'<iframe src="{service.url}/embed"></iframe>', content_type="text/html")

@@ -44,7 +44,7 @@ async def break_some(connection: asyncpg.Connection, amount: int) -> None:
     )
 
 
-async def tell_of_an_incident(connection: asyncpg.Connection) -> None:
+async def publish_incident(connection: asyncpg.Connection) -> None:
     await connection.execute(
         "insert into incidents (kind, title, impact, status, components) values"
         " ('incident', 'Slow disks', 'major', 'investigating', '{vps}')"
@@ -86,14 +86,14 @@ _NOTE = """([selector, attribute]) => {
 
 
 async def noted(page: Page, selector: str, attribute: str = "") -> Callable[[], Awaitable[dict[str, float]]]:
-    """Let the page note when an element first says what; whoever asks from here asks once a second."""
+    """Let the page note when an element first has each text; asking from here would be once a second."""
     await page.evaluate(_NOTE, [selector, attribute])
 
-    async def told() -> dict[str, float]:
+    async def texts() -> dict[str, float]:
         found: dict[str, float] = await page.evaluate("selector => noted[selector]", selector)
         return found
 
-    return told
+    return texts
 
 
 @pytest.mark.main_path
@@ -135,8 +135,7 @@ async def test_a_changed_row_changes_the_page_without_a_reload(
 async def test_the_billing_card_follows_the_daemon(
     database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
 ) -> None:
-    organization = await fleet.add_organization(connection)
-    await fleet.add_instance(connection, organization, await fleet.add_plan(connection), hours_due=2)
+    await fleet.add_instance(connection, hours_due=2)
     web = await processes.start_web(database_url)
     page = await open_live(chromium, web)
     state = page.locator("[data-case='daemon.status']:visible")
@@ -202,7 +201,7 @@ async def test_where_sockets_do_not_work_the_page_polls(
     await page.goto(f"{web.url}/status")
     await expect_connection(page, "polling")
     await break_some(connection, 3)
-    await tell_of_an_incident(connection)
+    await publish_incident(connection)
     await expect_value(page, "vps.byStatus.error", "3")
     await expect(page.locator(".incidents__list--current")).to_contain_text("Slow disks")
     await expect(page.locator("#component-vps .component__state")).to_have_attribute("data-state", "down")

@@ -4,7 +4,7 @@ import asyncpg
 import pytest
 from playwright.async_api import Locator, Page, expect
 
-from support import fleet, looks, told
+from support import fleet, long_incident, looks
 from support.chromium import Chromium, assert_fits, layout_shifts, refused_by_policy
 from support.demo_past import add_past, add_past_runs
 from support.processes import Processes, Service
@@ -24,15 +24,10 @@ async def until_everything_is_read(web: Service) -> None:
     await eventually(is_drawn)
 
 
-async def add_instance(connection: asyncpg.Connection) -> None:
-    organization = await fleet.add_organization(connection)
-    await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
-
-
 async def test_no_page_breaks_its_policy_or_asks_another_server(
     database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
 ) -> None:
-    await add_instance(connection)
+    await fleet.add_instance(connection)
     web = await processes.start_web(database_url)
     for path in PAGES:
         page = await chromium.open(web.url + path)
@@ -47,7 +42,7 @@ async def test_the_status_weighs_less_than_60_kilobytes(
 ) -> None:
     await add_past(connection)
     await add_past_runs(connection)
-    await add_instance(connection)
+    await fleet.add_instance(connection)
     web = await processes.start_web(database_url)
     await until_everything_is_read(web)
     page = await chromium.open("about:blank")
@@ -64,8 +59,8 @@ async def test_the_status_weighs_less_than_60_kilobytes(
 async def test_every_page_fits_every_width(
     database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
 ) -> None:
-    await add_instance(connection)
-    await told.tell_an_address(connection)
+    await fleet.add_instance(connection)
+    await long_incident.publish(connection)
     web = await processes.start_web(database_url, COMPANY_NAME="A Hosting Company With Quite A Long Name")
     await until_everything_is_read(web)
     for path in PAGES:
@@ -97,7 +92,7 @@ async def test_resources_of_thousands_fit_beside_each_other_or_stand_below(
 async def test_nothing_moves_when_values_change(
     database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium, width: int
 ) -> None:
-    await add_instance(connection)
+    await fleet.add_instance(connection)
     web = await processes.start_web(database_url)
     await processes.start_billing_daemon(database_url)
     await looks.find_all_well(connection)
@@ -126,9 +121,9 @@ async def test_nothing_moves_when_the_figures_grow_old(
     page = await chromium.open(f"{web.url}/about", width=width, own_clock=True)
     age = page.locator(".about__taken [data-format=relative]")
     for seconds in (1, 20, 160):
-        told = str(await age.text_content())
+        shown = str(await age.text_content())
         await page.clock.fast_forward(seconds * 1000)
-        await expect(age).not_to_have_text(told)
+        await expect(age).not_to_have_text(shown)
     assert await layout_shifts(page) == []
 
 

@@ -18,8 +18,7 @@ PAPER = {"width": 718, "height": 1046}
 async def test_the_status_can_be_printed(
     database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
 ) -> None:
-    organization = await fleet.add_organization(connection)
-    await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
+    await fleet.add_instance(connection)
     web = await processes.start_web(database_url)
     page = await chromium.open(f"{web.url}/status", color_scheme="dark")
     await expect(page.locator(".connection")).to_have_attribute("data-state", "live")
@@ -27,8 +26,8 @@ async def test_the_status_can_be_printed(
     await page.set_viewport_size(PAPER)  # type: ignore[arg-type]
     for useless in (".site-nav", ".skip-link", ".theme-switch"):
         await expect(page.locator(useless)).to_be_hidden()
-    for told in (".verdict__headline", ".freshness", ".legend", "#billing-heading", ".site-footer__notes"):
-        await expect(page.locator(told)).to_be_visible()
+    for part in (".verdict__headline", ".freshness", ".legend", "#billing-heading", ".site-footer__notes"):
+        await expect(page.locator(part)).to_be_visible()
     await expect(page.locator("h1")).to_have_css("color", "rgb(90, 95, 92)")
     await expect(page.locator(".card").first).to_have_css("background-color", "rgb(255, 255, 255)")
     assert await page.evaluate(CLIPPED) == []

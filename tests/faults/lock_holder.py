@@ -1,4 +1,4 @@
-"""A process that leads a role until it is ended, or writes as leader when it is told to.
+"""A process that leads a role until it is ended, or writes as leader on request.
 
     python lock_holder.py DSN ROLE
 
@@ -20,9 +20,9 @@ async def main(dsn: str, role: Role) -> None:
     async with Leadership(dsn, role, service="lock-holder") as leadership:
         term = await leadership.try_acquire()
         assert term is not None
-        tell(f"leading {term.number}")
+        report(f"leading {term.number}")
         while await asyncio.to_thread(sys.stdin.readline):
-            tell(await write_as_leader(pool, term))
+            report(await write_as_leader(pool, term))
     await db.close_pool(pool)
 
 
@@ -35,7 +35,7 @@ async def write_as_leader(pool: db.Pool, term: Term) -> str:
     return "wrote"
 
 
-def tell(line: str) -> None:
+def report(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 

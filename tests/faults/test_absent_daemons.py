@@ -57,7 +57,7 @@ async def leads(billing: Billing, biller: str) -> bool:
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("absence", ["frozen", "partitioned"])
-async def test_a_daemon_that_comes_back_in_the_middle_of_a_charge_bills_its_hours_once(
+async def test_a_daemon_that_returns_during_a_charge_bills_its_hours_once(
     customer: Customer, processes: Processes, proxy: DarkProxy, absence: str
 ) -> None:
     billing = customer.billing
@@ -101,7 +101,7 @@ def come_again(daemon: Service, proxy: DarkProxy, absence: str) -> None:
 
 
 @pytest.mark.timeout(180)
-async def test_the_application_stays_out_while_the_built_in_biller_stands_in_for_a_frozen_daemon(
+async def test_the_application_is_refused_while_the_built_in_biller_replaces_a_frozen_daemon(
     customer: Customer, processes: Processes
 ) -> None:
     billing = customer.billing

@@ -56,7 +56,7 @@ async def test_the_standby_takes_over_and_counts_nothing_twice(
         assert await counts.reconcile(connection) == []
 
 
-async def test_one_stopped_cleanly_is_succeeded_at_once(
+async def test_a_leader_that_stops_cleanly_is_succeeded_at_once(
     database_url: str, connection: asyncpg.Connection, processes: Processes
 ) -> None:
     leader, standby = await leader_and_standby(connection, processes, database_url)

@@ -14,7 +14,7 @@ NOBODY = "[ContainerStacks] Hourly billing is not running"
 LATER = timedelta(seconds=31)
 
 
-async def test_what_a_killed_process_was_sending_is_sent_by_another_one_once(
+async def test_an_alert_of_a_killed_process_is_sent_once_by_another(
     database_url: str, connection: asyncpg.Connection, processes: Processes
 ) -> None:
     async with alert_receiver() as receiver:
@@ -25,7 +25,7 @@ async def test_what_a_killed_process_was_sending_is_sent_by_another_one_once(
         await killed.kill()
         receiver.open.set()
         assert TOKEN not in killed.log
-        # Whether it arrived, nobody can know: it is this call that may come twice.
+        # The sender cannot know whether it arrived: only this call may come twice.
         begun = len(receiver.titles)
         await shift_clock(connection, LATER)
         first = await processes.start_stats_aggregator(database_url, **settings)

@@ -58,7 +58,7 @@ async def opened(dsn: str) -> AsyncIterator[Billing]:
         await connection.close()
 
 
-async def test_what_no_run_has_seen_is_no_finding_after_a_restore(
+async def test_hours_no_run_has_seen_are_not_a_finding_after_a_restore(
     restored: tuple[Billing, Organization, Plan],
 ) -> None:
     billing, *_ = restored
@@ -69,7 +69,7 @@ async def test_what_no_run_has_seen_is_no_finding_after_a_restore(
         await billing.pass_hours(1)
 
 
-async def test_what_runs_leave_out_after_a_restore_is_named(
+async def test_hours_that_runs_skip_after_a_restore_are_reported(
     restored: tuple[Billing, Organization, Plan],
 ) -> None:
     billing, organization, plan = restored

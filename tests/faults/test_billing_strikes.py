@@ -12,7 +12,7 @@ from faults.strikes.campaign import open_campaign
 
 # Longer than any other test: six processes start, and some strikes last until a server gives up on a session.
 @pytest.mark.timeout(600)
-async def test_billing_survives_a_strike_of_each_kind_to_the_digit(
+async def test_billing_is_exact_after_a_fault_of_each_kind(
     record_property: Callable[[str, object], None],
 ) -> None:
     seed = int(os.environ.get("FAULTS_SEED", "3"))

@@ -1,4 +1,4 @@
-"""Whoever bills does it the same way: the daemon and web's built-in biller, in each of these."""
+"""Both billers behave alike: each test runs with the daemon and with web's built-in biller."""
 
 import asyncio
 from collections.abc import Callable
@@ -54,7 +54,7 @@ async def runs(connection: asyncpg.Connection) -> list[tuple[str, str, str]]:
     return [(row["biller"], row["trigger"], row["status"]) for row in rows]
 
 
-async def test_a_run_that_another_one_kept_waiting_begins_as_soon_as_that_ends(
+async def test_a_run_that_waits_for_another_begins_as_soon_as_that_ends(
     kind: str,
     start: Start,
     database_url: str,
@@ -83,7 +83,7 @@ async def test_a_run_that_another_one_kept_waiting_begins_as_soon_as_that_ends(
     assert (await runs(connection))[1:] == [(kind, "start", "succeeded")]
 
 
-async def test_a_pause_is_said_once_and_what_it_held_up_begins_when_it_ends(
+async def test_a_pause_is_logged_once_and_the_delayed_run_begins_when_it_ends(
     kind: str,
     start: Start,
     connection: asyncpg.Connection,
@@ -106,7 +106,7 @@ async def test_a_pause_is_said_once_and_what_it_held_up_begins_when_it_ends(
     assert (events.count("charging.paused"), events.count("charging.resumed")) == (1, 1)
 
 
-async def test_it_beats_on_while_a_run_is_held_up(
+async def test_the_heartbeat_continues_while_a_run_waits(
     start: Start, database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat, "BEAT_INTERVAL", timedelta(seconds=0.05))
@@ -147,7 +147,7 @@ async def beaten_since(connection: asyncpg.Connection, moment: datetime) -> bool
     return bool(await connection.fetchval("select heartbeat_at > $1 from billing_daemon_status", moment))
 
 
-async def test_a_biller_whose_sessions_end_leads_again_and_bills_at_once(
+async def test_a_biller_that_lost_its_sessions_leads_again_and_bills_at_once(
     kind: str, start: Start, connection: asyncpg.Connection
 ) -> None:
     async with start():
@@ -168,7 +168,7 @@ async def test_between_runs_it_waits_for_hints(start: Start, waits: list[float])
         await eventually(lambda: waits and max(waits) >= charging_loop._LOOK_AGAIN_SECONDS)
 
 
-async def test_a_flood_of_top_ups_is_looked_at_five_times_a_second(
+async def test_a_flood_of_top_ups_is_checked_five_times_a_second(
     start: Start, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     looks: list[float] = []
@@ -210,7 +210,7 @@ async def test_a_stall_is_reported(
 # A run that failed ------------------------------------------------------------------------------
 
 
-async def test_a_run_that_lost_its_session_is_tried_again_at_once(
+async def test_a_run_that_lost_its_session_is_retried_at_once(
     kind: str, start: Start, database_url: str, connection: asyncpg.Connection
 ) -> None:
     due = await charges.add_due_fleet(connection, organizations=1)
@@ -224,7 +224,7 @@ async def test_a_run_that_lost_its_session_is_tried_again_at_once(
     assert (recorded[0], recorded[-1]) == ((kind, "start", "failed"), (kind, "start", "succeeded"))
 
 
-async def test_a_run_that_locks_kept_waiting_for_too_long_is_tried_again_at_once(
+async def test_a_run_that_timed_out_on_locks_is_retried_at_once(
     kind: str,
     start: Start,
     database_url: str,
@@ -241,7 +241,7 @@ async def test_a_run_that_locks_kept_waiting_for_too_long_is_tried_again_at_once
     assert (recorded[0], recorded[-1]) == ((kind, "start", "failed"), (kind, "start", "succeeded"))
 
 
-async def test_a_run_that_would_fail_again_is_told_and_waits_for_the_next_cycle(
+async def test_a_run_with_a_lasting_error_is_reported_and_waits_for_the_next_cycle(
     kind: str, start: Start, connection: asyncpg.Connection, waits: list[float]
 ) -> None:
     due = await charges.add_due_fleet(connection, organizations=1)
@@ -250,10 +250,12 @@ async def test_a_run_that_would_fail_again_is_told_and_waits_for_the_next_cycle(
         await eventually(lambda: failed_once(connection))
         await eventually(lambda: waits and max(waits) >= charging_loop._LOOK_AGAIN_SECONDS)
         assert await runs(connection) == [(kind, "start", "failed")]
-        told = await connection.fetchrow("select last_run_success, error_message from billing_daemon_status")
-        assert told is not None
-        assert told["last_run_success"] is False
-        assert "vps_billing_cycles" in told["error_message"]
+        recorded = await connection.fetchrow(
+            "select last_run_success, error_message from billing_daemon_status"
+        )
+        assert recorded is not None
+        assert recorded["last_run_success"] is False
+        assert "vps_billing_cycles" in recorded["error_message"]
         # The next cycle comes: the run was an hour ago.
         await connection.execute("alter table vps_billing_cycles drop constraint refused")
         await connection.execute("update billing_runs set started_at = started_at - interval '1 hour'")
@@ -262,7 +264,7 @@ async def test_a_run_that_would_fail_again_is_told_and_waits_for_the_next_cycle(
     assert await charges.hours_billed(connection) == due.expected
 
 
-async def test_a_settlement_that_lost_its_session_is_tried_again_without_another_hint(
+async def test_a_settlement_that_lost_its_session_is_retried_without_another_hint(
     start: Start, database_url: str, connection: asyncpg.Connection
 ) -> None:
     organization = await fleet.add_organization(connection, balance="0.00")

@@ -62,7 +62,7 @@ async def runs(connection: Connection) -> list[tuple[str, str, str]]:
     return [(row["biller"], row["trigger"], row["status"]) for row in rows]
 
 
-async def test_without_a_daemon_it_bills_at_once_and_is_seen(
+async def test_without_a_daemon_it_bills_at_once_and_is_shown(
     database_url: str, connection: Connection
 ) -> None:
     due = await charges.add_due_fleet(connection)
@@ -70,11 +70,11 @@ async def test_without_a_daemon_it_bills_at_once_and_is_seen(
         await becomes(lambda: charges.hours_billed(connection), due.expected)
         await eventually(lambda: bills(site, "builtin"))
 
-        async def is_told() -> bool:
+        async def is_shown() -> bool:
             status = await daemon_status(site)
             return (status["lastRunBy"], status["lastRunSuccess"]) == ("builtin", True)
 
-        await eventually(is_told)
+        await eventually(is_shown)
         status = await daemon_status(site)
         assert status["status"] == "unknown"
         assert status["isStale"] is True
@@ -88,7 +88,7 @@ async def test_without_a_daemon_it_bills_at_once_and_is_seen(
             True,
             len(due.expected),
         )
-    # Nobody of ours is left: the original application may bill again.
+    # None of our billers is left: the original application may bill again.
     assert await heartbeats(connection) == 0
 
 
@@ -136,7 +136,7 @@ async def test_of_two_web_processes_one_bills_and_the_other_succeeds_it(
             await eventually(lambda: bills(second, "builtin"))
             due = await charges.add_due_fleet(connection, organizations=1)
             await stack.aclose()
-            # Whoever takes over bills at once what is due, whatever the schedule says.
+            # A new leader bills due hours at once, before the schedule.
             await becomes(lambda: charges.hours_billed(connection), due.expected, promises.SUCCEEDED_SECONDS)
             await eventually(lambda: bills(second, "builtin"))
     assert await runs(connection) == [("builtin", "start", "succeeded")] * 2
@@ -167,5 +167,5 @@ async def test_it_keeps_the_schedule(
 
 
 async def look_at_the_clock(connection: Connection) -> None:
-    """Nobody announces that a clock was set: any hint makes the biller look."""
+    """A changed clock sends no hint; any other hint makes the biller check."""
     await connection.execute("select pg_notify('billing_changed', '')")

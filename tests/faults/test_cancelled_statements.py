@@ -80,7 +80,7 @@ async def test_cancelled_statements_end_no_service(
 
         async with holder.transaction():
             tables = await holder.fetchval(EVERY_TABLE)
-            # Whoever has one of them and waits for another is struck before that is a deadlock.
+            # A session that holds one of them and waits for another is cancelled before that is a deadlock.
             locking = asyncio.create_task(holder.execute(f"lock table {tables} in access exclusive mode"))
             await eventually(struck, pause=0.05)
             await locking
@@ -95,7 +95,7 @@ def assert_runs(service: Service) -> None:
         raise RuntimeError(service.log)
 
 
-async def test_the_demo_outlives_a_cancelled_statement(
+async def test_the_demo_survives_a_cancelled_statement(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     await seed(connection, instances=20)

@@ -46,7 +46,7 @@ async def next_line(process: Process) -> str:
         return (await process.stdout.readline()).decode().strip()
 
 
-async def told_to_write(process: Process) -> str:
+async def written_by(process: Process) -> str:
     assert process.stdin is not None
     process.stdin.write(b"\n")
     return await next_line(process)
@@ -57,13 +57,13 @@ async def test_a_stopped_leader_loses_the_lock_and_writes_nothing_when_it_wakes(
         lock_holder(database_url) as holder,
         Leadership(database_url, ROLE, service="tests") as successor,
     ):
-        assert await told_to_write(holder) == "wrote"
+        assert await written_by(holder) == "wrote"
         holder.send_signal(signal.SIGSTOP)
         term = await successor.acquire(stop=asyncio.Event(), timeout=promises.SUCCEEDED_SECONDS)
         assert term is not None
         assert term.number == 2
         holder.send_signal(signal.SIGCONT)
-        assert await told_to_write(holder) == "lost"
+        assert await written_by(holder) == "lost"
 
 
 async def test_a_killed_leader_is_replaced_at_once(database_url: str) -> None:
@@ -91,7 +91,7 @@ async def test_a_leader_notices_that_its_network_went_dark_and_loses_the_lock(
         await eventually(released, within=promises.SUCCEEDED_SECONDS)
 
 
-async def test_a_candidate_in_the_dark_gives_up_in_time_and_leads_in_the_light(proxy: DarkProxy) -> None:
+async def test_a_candidate_cut_off_gives_up_in_time_and_leads_once_reconnected(proxy: DarkProxy) -> None:
     async with Leadership(proxy.dsn, ROLE, service="tests") as leadership:
         proxy.go_dark()
         async with asyncio.timeout(LIMIT_SECONDS):
@@ -100,7 +100,7 @@ async def test_a_candidate_in_the_dark_gives_up_in_time_and_leads_in_the_light(p
         assert await leadership.acquire(stop=asyncio.Event(), timeout=5) is not None
 
 
-async def test_a_listener_in_the_dark_reconnects_and_resynchronises(
+async def test_a_listener_cut_off_reconnects_and_resynchronises(
     proxy: DarkProxy, connection: asyncpg.Connection
 ) -> None:
     listener = Listener(proxy.dsn, [Channel.COUNT_DELTAS], service="tests")
@@ -115,9 +115,7 @@ async def test_a_listener_in_the_dark_reconnects_and_resynchronises(
         assert listener.connected
 
 
-async def test_a_leader_stopped_in_the_middle_of_a_statement_is_replaced(
-    database_url: str, pool: Pool
-) -> None:
+async def test_a_leader_stopped_during_a_statement_is_replaced(database_url: str, pool: Pool) -> None:
     """Between preparing and executing, the server waits for its client, and no timeout of its ends that."""
     one = Leadership(database_url, ROLE, service="tests", holder="one")
     two = Leadership(database_url, ROLE, service="tests", holder="two")
@@ -137,10 +135,10 @@ async def test_a_leader_stopped_in_the_middle_of_a_statement_is_replaced(
             await transaction.commit()
 
 
-async def test_who_leads_frees_the_rows_that_a_stopped_process_holds(
+async def test_a_leader_frees_the_rows_that_a_stopped_process_holds(
     database_url: str, pool: Pool, connection: asyncpg.Connection
 ) -> None:
-    """Also of a process in another role, and of one that nobody replaces."""
+    """Also those of a process in another role, and of one without a successor."""
     organization = (await add_organization(connection)).id
     async with Leadership(database_url, ROLE, service="tests") as leadership, pool.acquire() as charging:
         transaction = charging.transaction()
@@ -155,6 +153,6 @@ async def test_who_leads_frees_the_rows_that_a_stopped_process_holds(
             )
         with pytest.raises(UNAVAILABLE):
             await transaction.commit()
-        # Nobody else was: neither who leads nor who merely has nothing to do.
+        # Neither the leader nor an idle process was ended.
         assert leadership.term is not None
         assert await pool.fetchval("select pg_backend_pid()") == idle_for_long

@@ -84,24 +84,24 @@ async def test_a_full_disk_fails_the_run_and_the_page_says_so_until_there_is_roo
     await shift_clock(connection, due.hours * timedelta(hours=1))
     await connection.execute(END_SESSIONS)
 
-    async def tells_of_failure() -> bool:
+    async def reports_the_failure() -> bool:
         document: dict[str, Any] = (await web.get_json("/api/health/billing-daemon"))["daemon"]
         assert document["lastRunSuccess"] is False
         return await headline(web) == "The last billing run failed"
 
-    await eventually(tells_of_failure, pause=0.5)
+    await eventually(reports_the_failure, pause=0.5)
     # Meanwhile it may have begun again.
-    told = await connection.fetch("select error_message from billing_runs where status = 'failed'")
-    assert any("No space left on device" in run["error_message"] for run in told), told
+    failures = await connection.fetch("select error_message from billing_runs where status = 'failed'")
+    assert any("No space left on device" in run["error_message"] for run in failures), failures
     disk.make_room()
     once = await processes.run("containerstacks-billing-daemon", "once", database_url=dsn, TEST_CLOCK="1")
     assert once.exit_code == 0, once.errors
     assert await charges.hours_billed(connection) == dict.fromkeys(due.expected, 2 * due.hours)
-    await eventually(lambda: nobody_bills(connection))
+    await eventually(lambda: no_biller_is_left(connection))
     assert [each for each in await verify(connection) if each.severity is Severity.OWN] == []
     await connection.close()
 
 
-async def nobody_bills(connection: asyncpg.Connection) -> bool:
+async def no_biller_is_left(connection: asyncpg.Connection) -> bool:
     running: int = await connection.fetchval("select count(*) from billing_runs where status = 'running'")
     return running == 0

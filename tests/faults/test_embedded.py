@@ -1,4 +1,4 @@
-"""The embedded server: its data stay, it never outlives its owner, and nobody shares its folder."""
+"""The embedded server: its data stay, it never outlives its owner, and its folder has one owner."""
 
 import contextlib
 import os
@@ -103,7 +103,7 @@ def test_each_bundled_version_runs_and_an_existing_folder_keeps_its_own(folder: 
         assert str(ask(postgres.dsn(), "show server_version_num")).startswith(str(version))
 
 
-def test_nobody_gets_in_without_the_password(postgres: EmbeddedPostgres) -> None:
+def test_a_login_needs_the_password(postgres: EmbeddedPostgres) -> None:
     password = postgres.start().split(":")[2].split("@")[0]
     with pytest.raises(psycopg.OperationalError, match="password"):
         psycopg.connect(postgres.dsn().replace(password, "another"))
@@ -116,7 +116,7 @@ def test_it_listens_on_this_machine_only(postgres: EmbeddedPostgres) -> None:
     assert ask(postgres.dsn(), "show unix_socket_directories") == ""
 
 
-def test_settings_are_the_callers(folder: Path) -> None:
+def test_the_server_has_the_settings_it_was_given(folder: Path) -> None:
     with EmbeddedPostgres(folder / "data", fast=True, settings={"max_connections": "17"}) as postgres:
         assert ask(postgres.dsn(), "show max_connections") == "17"
         assert ask(postgres.dsn(), "show fsync") == "off"
@@ -153,7 +153,7 @@ async def test_a_killed_owner_takes_its_server_along(folder: Path) -> None:
 
 def test_a_server_left_behind_is_stopped_by_the_next_owner(folder: Path, postgres: EmbeddedPostgres) -> None:
     with owner_of(folder / "data") as (owner, pid):
-        # Without its watcher nobody ends the server.
+        # Without its watcher the server keeps running.
         os.kill(child_named("sh", owner.pid), signal.SIGKILL)
         owner.kill()
         owner.wait()
@@ -171,7 +171,7 @@ def test_two_owners_of_one_folder_are_refused(folder: Path, postgres: EmbeddedPo
     assert ask(postgres.dsn(), "select 1") == 1
 
 
-def test_a_pid_file_with_a_strangers_number_is_no_obstacle(postgres: EmbeddedPostgres) -> None:
+def test_a_pid_file_with_the_pid_of_another_process_is_ignored(postgres: EmbeddedPostgres) -> None:
     postgres.start()
     pid_file = postgres.data_dir / "postmaster.pid"
     text = pid_file.read_text(encoding="utf-8")
@@ -181,7 +181,7 @@ def test_a_pid_file_with_a_strangers_number_is_no_obstacle(postgres: EmbeddedPos
     assert ask(postgres.start(), "select 1") == 1
 
 
-def test_an_interrupted_creation_is_begun_again(postgres: EmbeddedPostgres) -> None:
+def test_an_interrupted_creation_is_repeated(postgres: EmbeddedPostgres) -> None:
     unfinished = postgres.data_dir.with_name("data.unfinished")
     unfinished.mkdir()
     (unfinished / "PG_VERSION").write_text("18", encoding="ascii")
@@ -197,7 +197,7 @@ def test_a_folder_with_something_else_in_it_is_left_alone(postgres: EmbeddedPost
     assert [entry.name for entry in postgres.data_dir.iterdir()] == ["thesis.txt"]
 
 
-def test_a_busy_port_that_was_asked_for_is_told(folder: Path) -> None:
+def test_a_requested_port_that_is_busy_is_reported(folder: Path) -> None:
     port = free_port()
     with EmbeddedPostgres(folder / "first", port=port, fast=True):
         second = EmbeddedPostgres(folder / "second", port=port, fast=True)
@@ -212,7 +212,7 @@ def test_an_impossible_folder_is_one_line(folder: Path) -> None:
         EmbeddedPostgres(folder / "file" / "data").start()
 
 
-def test_a_place_closed_to_the_servers_account_works_all_the_same(folder: Path) -> None:
+def test_a_folder_that_the_server_account_cannot_enter_works(folder: Path) -> None:
     # Below /root, for one. Whoever is not root is the server's account, and gets in.
     closed = folder / "closed"
     closed.mkdir(mode=0o700)
@@ -265,14 +265,14 @@ def test_a_copied_folder_does_not_share_the_data_of_the_first(closed: Path) -> N
             copied.start()
         assert first.pid is not None
         first.stop()
-        # Moved, not copied: nobody else has them.
+        # Moved, not copied: they have no other owner.
         first.data_dir.unlink()
         copied.start()
     finally:
         copied.destroy()
 
 
-def test_data_whose_folder_is_gone_are_named(closed: Path) -> None:
+def test_data_without_a_folder_are_listed(closed: Path) -> None:
     gone = EmbeddedPostgres(closed / "gone", fast=True)
     postgres = EmbeddedPostgres(closed / "data", fast=True)
     try:

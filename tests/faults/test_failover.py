@@ -71,7 +71,7 @@ async def test_the_primary_dies_in_a_billing_run_and_a_status_storm(
 
         await becomes(lambda: charges.hours_billed(connection), due.expected)
         assert reported <= {row["id"] for row in await connection.fetch(CYCLES)}
-        # Each status is what its last writer was told that it is.
+        # Each status is the last one whose commit was confirmed.
         assert await storm.matches(connection)
         await connection.close()
         done = await processes.run("containerstacks", "verify", "--full", database_url=pair.dsn())
@@ -157,7 +157,7 @@ async def wait_for_standby(pair: Pair) -> None:
 
 
 async def cut_off(pair: Pair) -> None:
-    """From here on the standby receives nothing, and nobody waits for it."""
+    """From here on the standby receives nothing, and commits do not wait for it."""
     connection = await asyncpg.connect(pair.standby.dsn())
     await connection.execute("alter system set primary_conninfo = ''")
     await connection.execute("select pg_reload_conf()")

@@ -13,7 +13,7 @@ from support.headline import headline
 from support.processes import Processes, Service
 from support.waiting import LIMIT_SECONDS, becomes, eventually, time_passes
 
-# Longer than the ten seconds from one look to the next, and shorter than the minute that one look stands for.
+# Longer than the ten seconds between two checks, and shorter than the minute for which one is valid.
 FREEZE_SECONDS = 11.0
 
 
@@ -38,7 +38,7 @@ async def start(processes: Processes, dsn: str) -> Platform:
     """Start all three, and wait until the page is green."""
     platform = Platform(
         daemon=await processes.start_billing_daemon(dsn),
-        # Whoever looks as often as this test is a crowd.
+        # This test asks more often than the limits allow one visitor.
         web=await processes.start_web(dsn, RATE_LIMIT_ANONYMOUS="100000/minute"),
         aggregator=await processes.start_stats_aggregator(dsn),
     )
@@ -46,7 +46,7 @@ async def start(processes: Processes, dsn: str) -> Platform:
     return platform
 
 
-async def test_a_database_that_was_frozen_for_longer_than_a_look_is_on_record(
+async def test_a_frozen_database_is_recorded_as_an_outage(
     own_postgres: EmbeddedPostgres, processes: Processes
 ) -> None:
     dsn = own_postgres.dsn()
@@ -73,14 +73,13 @@ async def is_down(platform: Platform, component: str) -> bool:
     return str((await platform.components())[component]["state"]) == "down"
 
 
-async def test_a_frozen_aggregator_is_told_of_and_blames_nobody_when_it_thaws(
+async def test_a_frozen_aggregator_is_reported_and_records_no_outage_when_it_thaws(
     database_url: str, connection: asyncpg.Connection, processes: Processes
 ) -> None:
     platform = await start(processes, database_url)
-    organization = await fleet.add_organization(connection)
     with frozen(platform.aggregator.pid):
         # What has to be folded waits all that time.
-        await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
+        await fleet.add_instance(connection)
         await platform.becomes("no_data", promises.WATCHED_SECONDS + promises.SHOWN_SECONDS)
         await becomes(lambda: headline(platform.web), "Monitoring is interrupted")
     said: set[str] = set()

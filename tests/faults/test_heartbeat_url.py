@@ -84,7 +84,7 @@ async def test_a_failed_run_calls_it_with_fail_appended(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_monitor_that_hangs_delays_neither_the_next_run_nor_the_end(
+async def test_a_monitor_that_hangs_delays_neither_the_next_run_nor_the_shutdown(
     kind: str, monitor: Monitor, database_url: str, connection: asyncpg.Connection, tmp_path: Path
 ) -> None:
     monitor.hangs = True
@@ -115,7 +115,7 @@ async def test_a_single_run_calls_it_before_it_ends(
 
 
 @pytest.mark.parametrize("behaviour", ["hangs", "refuses"])
-async def test_a_call_that_fails_is_made_again_and_given_up_without_a_word_of_the_url(
+async def test_a_failing_call_is_retried_and_given_up_without_logging_the_url(
     behaviour: str, monitor: Monitor, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(heartbeat_url, "_CALL_SECONDS", 1.0)

@@ -1,4 +1,4 @@
-"""Reads from a hot standby: bounded in their age, true about it, and never in anybody's way."""
+"""Reads from a hot standby: their age is bounded and known, and they never delay other requests."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -99,7 +99,7 @@ def _tried_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reading, "_RETRY_SECONDS", 0.0)
 
 
-async def test_a_standby_that_keeps_up_is_read(primary: db.Pool, standby: db.Pool) -> None:
+async def test_a_current_standby_is_read(primary: db.Pool, standby: db.Pool) -> None:
     reader = Reader(primary, standby, behind_max=timedelta(seconds=30))
     async with primary.acquire() as connection:
         await fleet.add_user(connection)
@@ -113,7 +113,7 @@ async def test_a_standby_that_keeps_up_is_read(primary: db.Pool, standby: db.Poo
     await eventually(as_of_now)
 
 
-async def test_one_that_falls_behind_is_left_for_the_primary_and_comes_back(
+async def test_a_standby_that_lags_is_skipped_until_it_has_caught_up(
     primary: db.Pool, standby: db.Pool, replay: Replay
 ) -> None:
     reader = Reader(primary, standby, behind_max=timedelta(0))
@@ -132,7 +132,7 @@ async def test_one_that_falls_behind_is_left_for_the_primary_and_comes_back(
     assert "behind" in logs[0]["reason"]
 
 
-async def test_what_is_old_says_so(primary: db.Pool, standby: db.Pool, replay: Replay) -> None:
+async def test_an_old_reading_has_its_age(primary: db.Pool, standby: db.Pool, replay: Replay) -> None:
     reader = Reader(primary, standby, behind_max=AGES)
     await eventually(lambda: caught_up(reader, 0))
     await replay.pause()
@@ -145,7 +145,7 @@ async def test_what_is_old_says_so(primary: db.Pool, standby: db.Pool, replay: R
     assert found.as_of < committed_at
 
 
-async def test_a_standby_that_is_away_is_not_missed_and_not_asked_again_at_once(
+async def test_an_absent_standby_is_skipped_and_not_retried_at_once(
     primary: db.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reading, "_RETRY_SECONDS", 3600.0)
@@ -162,23 +162,24 @@ async def test_with_the_primary_away_the_standby_still_answers(primary: db.Pool,
         await fleet.add_user(connection)
     await eventually(lambda: caught_up(Reader(primary, standby, behind_max=AGES), 1))
     away = await db.create_standby_pool(NOWHERE, service="tests")
+    asked_at = datetime.now(UTC)
     found = await Reader(away, standby, behind_max=AGES).read(users)
-    # What has not been heard from the primary since is unknown, so it is as old as the last commit.
+    # What the primary committed since is unknown, so the reading is as old as the last replayed commit.
     assert (found.value, found.from_standby) == (1, True)
-    assert found.as_of < datetime.now(UTC)
+    assert found.as_of < asked_at
     with pytest.raises(db.UNAVAILABLE):
         await Reader(away, standby, behind_max=timedelta(0)).read(users)
     away.terminate()
 
 
-async def test_a_server_that_is_no_standby_is_not_read_as_one(primary: db.Pool, dsn: str) -> None:
+async def test_a_server_that_is_not_a_standby_is_skipped(primary: db.Pool, dsn: str) -> None:
     promoted = await db.create_standby_pool(dsn, service="tests")
     found = await Reader(primary, promoted, behind_max=AGES).read(users)
     assert not found.from_standby
     promoted.terminate()
 
 
-async def test_a_standby_that_ends_a_reading_hands_it_to_the_primary(
+async def test_a_reading_that_the_standby_cancels_goes_to_the_primary(
     primary: db.Pool, standby: db.Pool
 ) -> None:
     reader = Reader(primary, standby, behind_max=AGES)
@@ -225,5 +226,5 @@ async def test_many_readers_at_once_share_few_connections(primary: db.Pool, stan
     reader = Reader(primary, standby, behind_max=AGES)
     await eventually(lambda: caught_up(reader, 0))
     found = await asyncio.gather(*(reader.read(users) for _ in range(50)))
-    assert {one.value for one in found} == {0}
-    assert standby.get_size() <= standby.get_max_size()
+    assert {(one.value, one.from_standby) for one in found} == {(0, True)}
+    assert standby.get_size() <= standby.get_max_size() < 50

@@ -1,4 +1,4 @@
-"""Clients that connect and say nothing, or say it slowly: they are shown out, and nobody else notices."""
+"""Idle and slow clients are disconnected, and others do not notice."""
 
 import asyncio
 import contextlib
@@ -43,7 +43,7 @@ async def test_a_thousand_half_open_connections_are_survived(database_url: str) 
         assert (await site.get("/status")).status == 200
 
 
-async def test_a_head_that_trickles_in_is_cut_off(database_url: str) -> None:
+async def test_a_request_head_that_arrives_too_slowly_is_cut_off(database_url: str) -> None:
     async with web_site.open_site(database_url, head_seconds_max=0.5) as site:
         reader, writer = await asyncio.open_connection(site.client.host, site.client.port)
         writer.write(b"GET /healthz HTTP/1.1\r\nHost: here\r\n\r\n")
@@ -64,7 +64,7 @@ async def test_a_head_that_trickles_in_is_cut_off(database_url: str) -> None:
         writer.close()
 
 
-async def test_a_whole_request_takes_as_long_as_it_takes(database_url: str) -> None:
+async def test_a_complete_request_has_no_time_limit(database_url: str) -> None:
     async with (
         web_site.open_site(database_url, head_seconds_max=0.3) as site,
         site.client.ws_connect("/ws/status") as browser,
@@ -74,7 +74,7 @@ async def test_a_whole_request_takes_as_long_as_it_takes(database_url: str) -> N
         assert (await browser.receive(timeout=20)).type is aiohttp.WSMsgType.TEXT
 
 
-async def test_a_flood_from_one_address_costs_others_nothing_but_time(database_url: str) -> None:
+async def test_a_flood_from_one_address_leaves_the_limit_of_others_alone(database_url: str) -> None:
     async with web_site.open_site(
         database_url, trusted_proxies="127.0.0.1", rate_limit_anonymous="20/minute"
     ) as site:

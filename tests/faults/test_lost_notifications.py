@@ -23,18 +23,13 @@ async def shows(site: Site, total: int) -> bool:
     return snapshot is not None and snapshot.vps.total == total
 
 
-async def add_instance(connection: asyncpg.Connection) -> None:
-    organization = await fleet.add_organization(connection)
-    await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
-
-
 async def test_a_change_while_the_listening_session_is_killed_is_shown_in_time(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     async with open_site(database_url) as site:
         await eventually(lambda: connection.fetchval(LISTENING))
         async with connection.transaction():
-            await add_instance(connection)
+            await fleet.add_instance(connection)
             await connection.execute(f"select pg_terminate_backend(pid) from ({LISTENING}) as listening")
         await eventually(lambda: shows(site, 1), promises.SHOWN_WITHOUT_HINT_SECONDS)
 
@@ -46,12 +41,12 @@ async def test_a_change_beside_a_notifying_writer_is_shown_in_time_without_an_ag
         notifier = await asyncpg.connect(database_url)
         async with notifier.transaction():
             await notifier.execute("select pg_advisory_xact_lock($1, $2)", ADVISORY_LOCK_CLASS, HINT_LOCK)
-            await add_instance(connection)
+            await fleet.add_instance(connection)
             await eventually(lambda: shows(site, 1), promises.SHOWN_WITHOUT_HINT_SECONDS)
         await notifier.close()
 
 
-async def test_a_listener_behind_a_proxy_that_went_dark_costs_no_more(
+async def test_a_change_is_shown_in_time_while_the_listener_is_behind_a_dark_proxy(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     async with (
@@ -59,18 +54,18 @@ async def test_a_listener_behind_a_proxy_that_went_dark_costs_no_more(
         open_site(database_url, database_listen_url=proxy.dsn) as site,
     ):
         proxy.go_dark()
-        await add_instance(connection)
+        await fleet.add_instance(connection)
         await eventually(lambda: shows(site, 1), promises.SHOWN_WITHOUT_HINT_SECONDS)
         proxy.go_light()
 
 
 @needs("pgbouncer")
-async def test_a_pooler_that_comes_in_between_later_costs_no_more(
+async def test_a_change_is_shown_in_time_when_the_listener_reconnects_through_a_pooler(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     """The address that was direct at the start leads through a pooler when the listener reconnects."""
     async with pgbouncer(database_url) as pooled, open_site(database_url) as site:
         site.app[LISTENER]._dsn = pooled
         await connection.execute(f"select pg_terminate_backend(pid) from ({LISTENING}) as listening")
-        await add_instance(connection)
+        await fleet.add_instance(connection)
         await eventually(lambda: shows(site, 1), promises.SHOWN_WITHOUT_HINT_SECONDS)

@@ -1,4 +1,4 @@
-"""A partition, a server without room, a machine that slept: the page is true soon after, each hour is billed once."""
+"""A partition, a full server, a machine that slept: the page is soon current, and each hour is billed once."""
 
 import asyncio
 import contextlib
@@ -43,7 +43,7 @@ async def assert_billed_once(connection: asyncpg.Connection, expected: Any) -> N
 async def test_replicas_beside_one_in_a_partition_stay_true_and_bill_in_its_place(
     database_url: str, connection: asyncpg.Connection, processes: Processes, proxy: DarkProxy
 ) -> None:
-    # Nobody but the replicas bills, and the first one leads.
+    # Only the replicas bill, and the first one leads.
     cut_off = await processes.start_web(proxy.dsn)
 
     async def leads(web: Service) -> bool:
@@ -69,7 +69,7 @@ async def test_replicas_beside_one_in_a_partition_stay_true_and_bill_in_its_plac
     await assert_billed_once(connection, due.expected)
 
 
-async def test_a_server_without_room_for_sessions_is_told_of_and_recovered_from(processes: Processes) -> None:
+async def test_a_server_out_of_connections_is_reported_and_recovered_from(processes: Processes) -> None:
     with databases.embedded_postgres({"max_connections": str(CONNECTIONS_MAX)}) as postgres:
         dsn = await asyncio.to_thread(postgres.start)
         await asyncio.to_thread(migrate, dsn)
@@ -80,7 +80,7 @@ async def test_a_server_without_room_for_sessions_is_told_of_and_recovered_from(
         organization = await fleet.add_organization(connection, balance="10")
         await shows(web, 0)
         async with crowd(roles.as_role(dsn, roles.STATS_AGGREGATOR)):
-            # Whoever has sessions goes on.
+            # A process that has sessions continues.
             await fleet.add_instance(
                 connection, organization, await fleet.add_plan(connection), hours_due=HOURS
             )
@@ -120,7 +120,7 @@ async def crowd(dsn: str, *, instead_of_services: asyncpg.Connection | None = No
             while True:
                 sessions.append(await asyncpg.connect(dsn))
 
-    async def nobody_else_is_left() -> bool:
+    async def all_sessions_are_taken() -> bool:
         # A service may be quicker to take the place of its own session, once or twice.
         assert instead_of_services is not None
         ended: int = await instead_of_services.fetchval(END_SESSIONS)
@@ -130,14 +130,14 @@ async def crowd(dsn: str, *, instead_of_services: asyncpg.Connection | None = No
     try:
         await take_all()
         if instead_of_services is not None:
-            await eventually(nobody_else_is_left)
+            await eventually(all_sessions_are_taken)
         yield
     finally:
         for session in sessions:
             await session.close()
 
 
-async def test_after_an_hour_of_sleep_the_page_is_true_and_the_hour_billed_once(
+async def test_after_an_hour_of_suspend_the_page_is_current_and_the_hour_billed_once(
     database_url: str, connection: asyncpg.Connection, processes: Processes
 ) -> None:
     due = await charges.add_due_fleet(connection, organizations=2, instances=2, hours=HOURS)

@@ -1,4 +1,4 @@
-"""A server that is there and says no: whoever runs goes on asking, whoever starts says why it cannot."""
+"""A server that refuses logins: running services retry, and one that starts reports the reason."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -64,7 +64,7 @@ def door(database_server: DatabaseServer, empty_database_url: str) -> Iterator[D
 
 
 @each_refusal
-async def test_a_server_that_refuses_for_a_while_ends_no_service(
+async def test_a_server_that_refuses_logins_for_a_while_ends_no_service(
     door: Door, processes: Processes, refuse: str, admit: str
 ) -> None:
     services = [
@@ -94,7 +94,7 @@ async def misses_the_database(service: Service) -> bool:
 
 
 @each_refusal
-async def test_a_pool_that_is_refused_takes_the_database_for_away(
+async def test_a_pool_whose_logins_are_refused_treats_the_database_as_away(
     door: Door, refuse: str, admit: str
 ) -> None:
     async with databases.open_pool(door.dsn) as pool:

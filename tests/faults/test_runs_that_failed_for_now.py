@@ -37,7 +37,7 @@ RUNS = "select status, trigger, error_message, started_at, finished_at from bill
 
 @pytest.fixture
 async def connection(own_postgres: EmbeddedPostgres) -> AsyncIterator[asyncpg.Connection]:
-    """Give a session on a server of its own: whoever shared one with a stopped backend would wait for it."""
+    """Give a session on a server of its own: others on the server of a stopped backend would wait for it."""
     await asyncio.to_thread(migrate, own_postgres.dsn())
     roles.grant(own_postgres.dsn())
     connection = await databases.connect(own_postgres.dsn())

@@ -1,4 +1,4 @@
-"""A browser that stops reading: nobody else waits for it, and neither does the end of the process."""
+"""A browser that stops reading delays neither other browsers nor the shutdown."""
 
 import asyncio
 import base64
@@ -21,11 +21,11 @@ PATH = "/ws/status"
 WITHOUT = ("builtin_billing", "feed")
 
 
-async def test_a_browser_that_stopped_reading_delays_nobody(database_url: str) -> None:
+async def test_a_browser_that_stops_reading_delays_no_other(database_url: str) -> None:
     clock = asyncio.get_running_loop().time
     async with open_site(database_url, without=WITHOUT) as site, never_reading(site):
         hub = site.app[HUB]
-        # Far longer than anybody else may wait for a message.
+        # Far longer than another browser may wait for a message.
         hub.behind_seconds_max = 4.0
         async with site.client.ws_connect(PATH, max_msg_size=0) as browser:
             await eventually(lambda: len(hub) == 2)
@@ -43,7 +43,7 @@ async def test_a_browser_that_stopped_reading_delays_nobody(database_url: str) -
             assert slowest < promises.SHOWN_SECONDS
 
 
-async def test_a_browser_that_stopped_reading_does_not_hold_up_the_end(database_url: str) -> None:
+async def test_a_browser_that_stops_reading_does_not_delay_the_shutdown(database_url: str) -> None:
     async with open_site(database_url, without=WITHOUT) as site, never_reading(site):
         hub = site.app[HUB]
         await eventually(lambda: len(hub) == 1)
@@ -55,7 +55,7 @@ async def test_a_browser_that_stopped_reading_does_not_hold_up_the_end(database_
         await eventually(lambda: len(hub) == 0)
 
 
-async def test_a_browser_that_is_gone_without_a_word_is_found_out(
+async def test_a_browser_that_vanishes_is_detected(
     database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(socket_handler, "_HEARTBEAT_SECONDS", 0.2)

@@ -13,7 +13,7 @@ KILL = (
 BLOWS = 400
 
 
-async def test_whatever_a_terminated_session_raises_means_that_the_database_is_away(
+async def test_every_error_of_a_terminated_session_counts_as_unavailable(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     pool = await db.create_pool(database_url, service="victim", size_max=3)

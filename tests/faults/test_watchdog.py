@@ -24,15 +24,15 @@ BLOCKABLE = str(Path(__file__).parents[1] / "support" / "blockable")
 
 @dataclass
 class NotifySocket:
-    """systemd's end: `address` is for `NOTIFY_SOCKET`; `told` has one item for each datagram."""
+    """systemd's end: `address` is for `NOTIFY_SOCKET`; `received` has one item for each datagram."""
 
     address: str
     channel: socket.socket
-    told: list[dict[str, str]] = field(default_factory=list)
+    received: list[dict[str, str]] = field(default_factory=list)
 
     async def next_with(self, within: float = LIMIT_SECONDS, **facts: str) -> dict[str, str]:
         """Read until a datagram has these facts; a value need only begin like this."""
-        async with time_limit(f"nobody told {facts}; told was {self.told[-5:]}", within=within):
+        async with time_limit(f"no datagram with {facts}; the last were {self.received[-5:]}", within=within):
             while True:
                 found = await self.next()
                 if all(name in found and found[name].startswith(value) for name, value in facts.items()):
@@ -52,7 +52,7 @@ class NotifySocket:
 
     def _note(self, datagram: bytes) -> dict[str, str]:
         facts = dict(line.split("=", 1) for line in datagram.decode().splitlines())
-        self.told.append(facts)
+        self.received.append(facts)
         return facts
 
 
@@ -77,7 +77,7 @@ def standing_still(service: Service) -> Callable[[], bool]:
 
 
 @pytest.mark.parametrize("command", PORT_VARIABLES)
-async def test_a_service_is_ready_when_it_is_and_fed_until_its_loop_stands_still(
+async def test_a_service_announces_readiness_and_sends_keep_alives_until_its_loop_blocks(
     database_url: str, processes: Processes, manager: NotifySocket, command: str
 ) -> None:
     service = await processes.launch(
@@ -85,7 +85,7 @@ async def test_a_service_is_ready_when_it_is_and_fed_until_its_loop_stands_still
     )
     await manager.next_with(READY="1")
     assert await service.get_json("/readyz") == {"status": "ready"}
-    assert all("WATCHDOG" not in facts for facts in manager.told)
+    assert all("WATCHDOG" not in facts for facts in manager.received)
     await manager.next_with(WATCHDOG="1")
 
     service.signal(signal.SIGUSR1)
@@ -101,7 +101,7 @@ async def test_a_service_is_ready_when_it_is_and_fed_until_its_loop_stands_still
     assert await service.exited() == 0
 
 
-async def test_keep_alives_end_when_billing_stands_still_and_begin_again_with_it(
+async def test_keep_alives_stop_while_billing_makes_no_progress(
     database_url: str, connection: asyncpg.Connection, processes: Processes, manager: NotifySocket
 ) -> None:
     due = await charges.add_due_fleet(connection, organizations=1, instances=2, hours=5)
@@ -124,7 +124,7 @@ async def test_keep_alives_end_when_billing_stands_still_and_begin_again_with_it
     assert await daemon.terminate() == 0
 
 
-async def test_keep_alives_end_when_folding_stands_still_and_begin_again_with_it(
+async def test_keep_alives_stop_while_folding_makes_no_progress(
     database_url: str, connection: asyncpg.Connection, processes: Processes, manager: NotifySocket
 ) -> None:
     aggregator = await processes.launch(AGGREGATOR, database_url, NOTIFY_SOCKET=manager.address, **WATCHDOG)
@@ -138,7 +138,7 @@ async def test_keep_alives_end_when_folding_stands_still_and_begin_again_with_it
     assert await aggregator.terminate() == 0
 
 
-async def test_a_daemon_that_stands_by_is_fed(
+async def test_a_standby_daemon_sends_keep_alives(
     database_url: str, connection: asyncpg.Connection, processes: Processes, manager: NotifySocket
 ) -> None:
     leader = await processes.start_billing_daemon(database_url)
@@ -150,7 +150,7 @@ async def test_a_daemon_that_stands_by_is_fed(
     assert await standby.terminate() == 0
 
 
-async def test_a_service_that_cannot_start_was_never_ready(
+async def test_a_service_that_cannot_start_is_never_ready(
     database_url: str, processes: Processes, manager: NotifySocket
 ) -> None:
     finished = await processes.run(
@@ -160,7 +160,7 @@ async def test_a_service_that_cannot_start_was_never_ready(
     assert manager.take_all() == []
 
 
-async def test_an_abstract_socket_hears_too(database_url: str, processes: Processes) -> None:
+async def test_an_abstract_notify_socket_works(database_url: str, processes: Processes) -> None:
     with notify_socket(f"@containerstacks-tests-{uuid4()}") as manager:
         service = await processes.launch(AGGREGATOR, database_url, NOTIFY_SOCKET=manager.address)
         await manager.next_with(READY="1")
@@ -168,7 +168,7 @@ async def test_an_abstract_socket_hears_too(database_url: str, processes: Proces
         assert manager.take_all()[-1]["STOPPING"] == "1"
 
 
-async def test_a_manager_that_went_away_is_no_reason_to_end(
+async def test_a_service_outlives_its_service_manager(
     database_url: str, processes: Processes, tmp_path: Path
 ) -> None:
     path = tmp_path / "gone"

@@ -33,12 +33,11 @@ async def status_of(site: Site, path: str, **headers: str) -> int:
     return (await site.get(path, **headers)).status
 
 
-async def test_what_is_known_stays_and_its_age_is_told(postgres: EmbeddedPostgres) -> None:
+async def test_the_last_figures_stay_and_their_age_is_shown(postgres: EmbeddedPostgres) -> None:
     dsn = postgres.dsn()
     connection = await asyncpg.connect(dsn)
     await connection.set_type_codec("jsonb", schema="pg_catalog", encoder=json.dumps, decoder=json.loads)
-    organization = await fleet.add_organization(connection)
-    await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
+    await fleet.add_instance(connection)
     await fleet.add_user(connection, email=EMAIL, role="admin")
     key = await web_site.add_api_key(connection, role="admin")
     await connection.close()
@@ -62,9 +61,9 @@ async def test_what_is_known_stays_and_its_age_is_told(postgres: EmbeddedPostgre
         assert (await site.json("/api/health/platform-stats"))["stats"] == figures["stats"]
         for path in ("/status", "/about"):
             assert await status_of(site, path, accept="text/html") == 200
-        # Nobody can sign in now; the page says so.
+        # Signing in is impossible now, and the page says so.
         assert await status_of(site, "/login", accept="text/html") == 503
-        # Whoever cannot be recognised now is a visitor; whoever insists on being recognised has to wait.
+        # A session that cannot be checked counts as anonymous; a credential that cannot be checked gets 503.
         assert "byRawStatus" not in (await site.json("/api/health/stats", cookie=cookie))["vps"]
         refused = await site.get("/api/health/stats", x_api_key=key)
         assert refused.status == 503
@@ -88,7 +87,7 @@ async def test_what_is_known_stays_and_its_age_is_told(postgres: EmbeddedPostgre
         await eventually(recovered, promises.RECOVERED_SECONDS)
 
 
-async def test_a_site_that_never_read_anything_says_so(postgres: EmbeddedPostgres) -> None:
+async def test_a_site_without_a_first_reading_says_so(postgres: EmbeddedPostgres) -> None:
     async with open_site(postgres.dsn(), without=("builtin_billing", "feed", "listener")) as site:
         await asyncio.to_thread(postgres.stop, "immediate")
         for path in ("/api/health/stats", "/api/health/billing-daemon", "/api/health/platform-stats"):
@@ -99,21 +98,18 @@ async def test_a_site_that_never_read_anything_says_so(postgres: EmbeddedPostgre
         assert await status_of(site, "/status", accept="text/html") == 503
 
 
-async def test_a_network_that_goes_dark_is_noticed_and_recovered_from(
-    database_url: str, proxy: DarkProxy
-) -> None:
+async def test_a_dark_network_is_detected_and_recovered_from(database_url: str, proxy: DarkProxy) -> None:
     async with open_site(proxy.dsn) as site:
         known = await site.json("/api/health/stats")
         assert await state_of_database(site) != "down"
         proxy.go_dark()
         await becomes(lambda: status_of(site, "/readyz"), 503)
         assert (await site.json("/api/health/stats"))["vps"] == known["vps"]
-        # No hint tells the board to look; that the figures cannot be read tells it as much.
+        # The board gets no hint, but it sees that the figures cannot be read.
         await eventually(lambda: not site.app[SNAPSHOT_FEED].healthy)
         during = await state_of_database(site)
         connection = await asyncpg.connect(database_url)
-        organization = await fleet.add_organization(connection)
-        await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
+        await fleet.add_instance(connection)
         await connection.close()
         proxy.go_light()
 
@@ -134,12 +130,12 @@ async def state_of_database(site: Site) -> str:
     return state
 
 
-async def test_a_daemon_that_nobody_can_ask_for_is_not_called_alive(
+async def test_a_daemon_is_not_shown_as_running_while_the_database_is_away(
     database_url: str, proxy: DarkProxy, processes: Processes
 ) -> None:
     await processes.start_billing_daemon(database_url)
     async with open_site(proxy.dsn, without=("builtin_billing",)) as site:
-        # Whoever names an origin is answered the long way.
+        # A request with an Origin header is not answered from the cache.
         origin = str(site.client.make_url("/").origin())
 
         async def says(status: str) -> Any:

@@ -1,4 +1,4 @@
-"""A DSN that names several servers leads to the one that takes writes, whatever the others are like."""
+"""A DSN that names several servers leads to the writable one, in whatever state the others are."""
 
 import asyncio
 import contextlib
@@ -57,7 +57,7 @@ def leading_to(dsn: str, *addresses: str) -> str:
     return urlunsplit(parts._replace(netloc=f"{user}@{','.join(addresses)}"))
 
 
-async def test_a_standby_that_is_named_first_is_passed_over(pair: Pair) -> None:
+async def test_a_standby_named_first_is_skipped(pair: Pair) -> None:
     primary, standby = pair.primary.dsn(), pair.standby.dsn()
     dsn = leading_to(primary, address(standby), address(primary))
     async with databases.open_pool(dsn) as pool:
@@ -67,7 +67,7 @@ async def test_a_standby_that_is_named_first_is_passed_over(pair: Pair) -> None:
     await connection.close()
 
 
-async def test_servers_that_are_silent_or_gone_leave_time_for_the_one_that_answers(pair: Pair) -> None:
+async def test_silent_and_absent_servers_leave_time_for_one_that_answers(pair: Pair) -> None:
     primary = pair.primary.dsn()
     async with silent_server() as silent:
         dsn = leading_to(primary, silent, f"{LOCALHOST}:{free_port()}", address(primary))
@@ -78,7 +78,7 @@ async def test_servers_that_are_silent_or_gone_leave_time_for_the_one_that_answe
 
 
 @pytest.mark.parametrize("named_twice", [False, True])
-async def test_where_nobody_takes_writes_an_operator_is_told_so(
+async def test_without_a_writable_server_the_error_says_so(
     pair: Pair, monkeypatch: pytest.MonkeyPatch, *, named_twice: bool
 ) -> None:
     monkeypatch.setattr(db, "_START_PATIENCE_SECONDS", 0.0)
@@ -91,7 +91,7 @@ async def test_where_nobody_takes_writes_an_operator_is_told_so(
         await suitability.assert_suitable(dsn, dsn, test_clock=False)
 
 
-async def test_a_wrong_password_is_told_although_another_server_is_away(pair: Pair) -> None:
+async def test_a_wrong_password_is_reported_although_another_server_is_away(pair: Pair) -> None:
     primary = pair.primary.dsn()
     wrong = urlsplit(leading_to(primary, f"{LOCALHOST}:{free_port()}", address(primary)))
     dsn = urlunsplit(wrong._replace(netloc=f"postgres:sesame@{wrong.netloc.rpartition('@')[2]}"))
@@ -100,7 +100,7 @@ async def test_a_wrong_password_is_told_although_another_server_is_away(pair: Pa
     assert "sesame" not in str(failure.value)
 
 
-async def test_sessions_leave_a_primary_that_was_demoted_under_them() -> None:
+async def test_sessions_leave_a_demoted_primary() -> None:
     """Fenced without a restart, so that no session of its own accord breaks."""
     with replicated_pair() as pair:
         dsn = pair.dsn()

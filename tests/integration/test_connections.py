@@ -212,7 +212,7 @@ async def test_a_query_that_takes_too_long_is_refused_with_its_limit(pool: db.Po
     with pytest.raises(DatabaseSlow, match=r"did not answer within 0\.1 s"):
         async with bounded_pool.lend(pool, within=0.1) as borrowed, borrowed.transaction():
             await borrowed.execute("select pg_sleep(60)")
-    # Another limit is whoever's it is.
+    # Another limit raises its own error.
     with pytest.raises(TimeoutError):
         async with bounded_pool.lend(pool, within=60) as borrowed, asyncio.timeout(0.1):
             await borrowed.execute("select pg_sleep(60)")

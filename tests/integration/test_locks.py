@@ -86,7 +86,7 @@ async def test_a_transaction_of_an_older_term_fails(database_url: str, pool: db.
                 await locks.assert_term(connection, old)
 
 
-async def test_a_term_that_was_counted_twice_belongs_to_its_last_holder(
+async def test_a_term_number_used_twice_belongs_to_its_last_holder(
     database_url: str, pool: db.Pool, connection: asyncpg.Connection
 ) -> None:
     async with candidate(database_url, "one") as one, candidate(database_url, "two") as two:
@@ -121,7 +121,7 @@ async def test_a_successor_waits_for_its_predecessors_transaction_in_flight(
         assert taking_over.result() == Term(ROLE, 2, "two")
 
 
-async def test_a_predecessor_that_never_ends_keeps_the_successor_out(
+async def test_a_predecessor_that_never_ends_blocks_its_successor(
     database_url: str, pool: db.Pool, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(locks, "_RAISE_ATTEMPTS", 1)
@@ -152,7 +152,7 @@ async def test_many_transactions_of_one_term_do_not_wait_for_each_other(
             await locks.assert_term(second, term)
 
 
-async def test_a_migration_has_a_lock_and_no_term(empty_database_url: str) -> None:
+async def test_a_migration_takes_a_lock_but_no_term(empty_database_url: str) -> None:
     async with candidate(empty_database_url, "one", Role.MIGRATION) as leadership:
         assert await leadership.try_acquire() == Term(Role.MIGRATION, 0, "one")
 

@@ -32,7 +32,7 @@ async def test_a_subscription_made_later_starts_with_a_resync_too(listener: List
     assert await listener.subscribe().wait(0) == {RESYNC}
 
 
-async def test_equal_hints_fold_and_only_subscribed_channels_are_heard(
+async def test_equal_hints_are_merged_and_other_channels_ignored(
     listener: Listener, connection: asyncpg.Connection
 ) -> None:
     everything = listener.subscribe()
@@ -90,7 +90,7 @@ async def test_a_channel_that_is_not_listened_to_cannot_be_subscribed(database_u
         listener.subscribe(Channel.WALLET_TOPPED_UP)
 
 
-async def test_waiting_on_a_quiet_subscription_ends_with_nothing(database_url: str) -> None:
+async def test_waiting_on_a_quiet_subscription_returns_no_hints(database_url: str) -> None:
     subscription = Listener(database_url, CHANNELS, service="listener-test").subscribe()
     async with asyncio.timeout(LIMIT_SECONDS):
         assert await subscription.wait(0.01) == frozenset()

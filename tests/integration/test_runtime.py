@@ -135,7 +135,7 @@ def _recording_service(steps: list[str]) -> ServiceSpec:
     async def work(stop: asyncio.Event) -> None:
         await ask_readiness()
         os.kill(os.getpid(), signal.SIGTERM)
-        # A terminal and a supervisor may both ask, and a job in hand is finished all the same.
+        # A terminal and a supervisor may both signal, and the current job is still finished.
         os.kill(os.getpid(), signal.SIGINT)
         await stop.wait()
         await ask_readiness()

@@ -15,7 +15,7 @@ _ADMINISTRATION: Final = (
     ("admin/incidents", "Incidents", "What is open and planned, and how to say more."),
     ("admin/keys", "API keys", "Whose, for what, and when last used."),
     ("admin/billing", "Billing controls", "Whether billing is paused, and which prices are held."),
-    ("admin/alerts", "Alerts", "What operators were told of, what is still open first."),
+    ("admin/alerts", "Alerts", "Alerts sent to operators, open ones first."),
     ("admin/log", "Audit log", "Who did what, by page, API or command line."),
     ("admin/incidents/templates", "Incident templates", "What an incident begins with."),
 )

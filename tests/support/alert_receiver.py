@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-# Stands in the URL, and must not be seen anywhere else.
+# Part of the URL, and must not appear anywhere else.
 TOKEN = "token-0123456789abcdef"
 PASSWORD = "pass-fedcba9876543210"
 
@@ -41,7 +41,7 @@ async def alert_receiver() -> AsyncIterator[AlertReceiver]:
     app = web.Application()
     app.router.add_post("/{tail:.*}", receiver.take)
     server = TestServer(app, host="127.0.0.1")
-    # The receiver itself may well log what it was asked; what is looked for is what the sender logs.
+    # Only the sender's log is of interest.
     await server.start_server(access_log=None)
     try:
         receiver.url = f"json://operator:{PASSWORD}@127.0.0.1:{server.port}/{TOKEN}"

@@ -1,4 +1,4 @@
-"""Archiving whatever may be archived now, without waiting for a month to end, in the transaction of a test."""
+"""Archiving all that can be archived now, also of the current month, in the transaction of a test."""
 
 import asyncpg
 

@@ -1,4 +1,4 @@
-"""Billing in a test: run it as the services do, let time pass, stand in its way, and read what it wrote."""
+"""Billing in a test: run it as the services do, let time pass, hold locks, and read what it wrote."""
 
 import asyncio
 import contextlib
@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Coroutine
 from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -26,15 +26,22 @@ from support.waiting import session_waiting_for, time_limit
 
 Result = TypeVar("Result")
 
+_OF_THE_CUSTOMER: Final = UUID(int=0)
+
 
 @dataclass
 class Billing:
-    """The engine on a test's database. `connection` is the test's own, and is never used by a run."""
+    """The engine on a test's database. `connection` is the test's own, and is never used by a run.
+
+    In `tests/integration/billing` it has a customer: the fixtures `organization` (100 USD) and `plan` (0.01 an hour).
+    """
 
     dsn: str
     pool: db.Pool
     connection: asyncpg.Connection
     offset: timedelta = field(default=timedelta(0))
+    organization: Organization = field(init=False)
+    plan: Plan = field(init=False)
 
     async def run(
         self,
@@ -58,9 +65,19 @@ class Billing:
             lock_timeout=lock_timeout,
         )
 
-    async def bill_instance(self, organization: Organization, plan: Plan, *, hours_due: float) -> UUID:
+    async def add_instance(
+        self, organization: Organization | None = None, plan: Plan | str | None = None, **values: Any
+    ) -> UUID:
+        """Add an instance, of the customer and on its plan unless others are named; `values` are of `fleet`'s."""
+        organization = self.organization if organization is None else organization
+        plan = self.plan if plan is None else plan
+        return await fleet.add_instance(self.connection, organization, plan, **values)
+
+    async def bill_instance(
+        self, organization: Organization | None = None, plan: Plan | None = None, *, hours_due: float
+    ) -> UUID:
         """Add an instance that owes so many hours, and run."""
-        instance = await fleet.add_instance(self.connection, organization, plan, hours_due=hours_due)
+        instance = await self.add_instance(organization, plan, hours_due=hours_due)
         await self.run()
         return instance
 
@@ -104,7 +121,10 @@ class Billing:
         )
         return hours
 
-    async def balance(self, wallet: UUID | None) -> Decimal | None:
+    async def balance(self, wallet: UUID | None = _OF_THE_CUSTOMER) -> Decimal | None:
+        """Return the balance of a wallet; None when there is no wallet."""
+        if wallet is _OF_THE_CUSTOMER:
+            wallet = self.organization.wallet_id
         balance: Decimal | None = await self.connection.fetchval(
             "select balance from wallets where id = $1", wallet
         )
@@ -145,7 +165,7 @@ async def rows_of_all_tables(connection: asyncpg.Connection) -> dict[str, list[A
 
 @contextlib.asynccontextmanager
 async def another_session(dsn: str) -> AsyncIterator[asyncpg.Connection]:
-    """Somebody else's session, the original application's for instance."""
+    """Another session, such as the original application's."""
     connection = await databases.connect(dsn, application_name="original")
     try:
         yield connection

@@ -79,7 +79,7 @@ async def hours_billed(connection: Connection) -> dict[UUID, int]:
 
 @contextlib.asynccontextmanager
 async def wallet_locked(dsn: str, organization: Organization) -> AsyncIterator[int]:
-    """Hold the wallet's row, so that whoever bills it waits; give the holding backend's pid."""
+    """Lock the wallet's row, so that a run waits for it; give the pid of the locking backend."""
     holder = await asyncpg.connect(dsn)
     try:
         async with holder.transaction():

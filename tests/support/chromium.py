@@ -11,7 +11,7 @@ from support.packages import find_program
 from support.waiting import LIMIT_SECONDS
 
 EXECUTABLE = find_program("chromium")
-# Without a sandbox, as tests also run as root; and nothing of the browser's own talks to anybody.
+# Without a sandbox, since tests also run as root, and without the browser's own requests.
 ARGUMENTS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -84,7 +84,7 @@ async def sign_in(page: Page, email: str) -> None:
 
 
 async def assert_fits(page: Page, widths: Iterable[int], what: str = "") -> None:
-    """Nobody has to scroll sideways at any of these widths."""
+    """Assert that the page does not scroll sideways at any of these widths."""
     for width in widths:
         await page.set_viewport_size({"width": width, "height": HEIGHT})
         wider = await page.evaluate("document.documentElement.scrollWidth - innerWidth")

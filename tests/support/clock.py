@@ -31,7 +31,7 @@ async def shift_session(connection: Connection, offset: timedelta) -> None:
 
 
 async def go_to(connection: Connection, moment: datetime) -> None:
-    """Let it be this moment in this session alone."""
+    """Set the clock of this session alone to this moment."""
     await shift_session(connection, moment - datetime.now(UTC))
 
 

@@ -47,13 +47,13 @@ class DarkProxy:
             connection.light.set()
 
     def cut(self) -> None:
-        """Hang up on everybody, and on whoever comes, until it goes light."""
+        """Close every connection, and every new one, until it goes light."""
         self._cut = True
         for task in self._connections:
             task.cancel()
 
     def go_dark_at(self, answer: bytes) -> asyncio.Event:
-        """Go dark before the next answer of the server that contains these bytes; the event tells when."""
+        """Go dark before the next answer of the server that contains these bytes; the event is set then."""
         self._awaited, self._caught = answer, None
         self._catching = asyncio.Event()
         return self._catching

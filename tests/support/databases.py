@@ -48,7 +48,7 @@ class DatabaseServer:
         return with_database(self.dsn, name)
 
     def freeze(self, dsn: str) -> str:
-        """Make a template of a database: PostgreSQL copies only what nobody is connected to."""
+        """Make a template of a database: PostgreSQL copies only databases without connections."""
         name = database_name(dsn)
         self._execute(sql.SQL("alter database {} allow_connections false").format(sql.Identifier(name)))
         return name
@@ -116,7 +116,7 @@ async def open_pool(dsn: str, *, service: str = "tests", **options: Any) -> Asyn
 
 
 def server_version() -> int:
-    """Tell the major version of embedded servers in tests."""
+    """Return the major version of embedded servers in tests."""
     return int(os.environ.get("TEST_POSTGRES_VERSION", "18"))
 
 

@@ -80,7 +80,7 @@ select 1440, date_trunc('day', at, 'UTC'), component, sum(60 - degraded - down -
     on conflict do nothing
 """
 
-# Once an hour; a few fail, and for four hours nobody bills. They have charged nobody, which an audit would find.
+# Once an hour; a few fail, and four hours have no run. They charged nothing, which an audit would report.
 # Their ids are below those of every real run.
 _RUNS = """
 insert into billing_runs (id, biller, trigger, holder, term, started_at, finished_at, status, instances_billed)
@@ -102,5 +102,5 @@ async def add_past(connection: Connection) -> None:
 
 
 async def add_past_runs(connection: Connection) -> None:
-    """Add billing runs for the charts to a database that nobody audits."""
+    """Add billing runs for the charts to a database that is not audited."""
     await connection.execute(_RUNS, _DAYS)

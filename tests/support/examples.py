@@ -15,6 +15,6 @@ def examples(count: int) -> settings:
         derandomize=not _IS_SOAK,
         database=None,
         deadline=None,
-        # A fixture is one database for all cases, which each of them leaves as it was.
+        # All cases share one database, which each of them leaves unchanged.
         suppress_health_check=list(HealthCheck),
     )

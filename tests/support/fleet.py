@@ -126,8 +126,8 @@ async def add_plan(
 
 async def add_instance(
     connection: Connection,
-    organization: Organization | UUID,
-    plan: Plan | str,
+    organization: Organization | UUID | None = None,
+    plan: Plan | str | None = None,
     *,
     status: str | None = "running",
     region: str = "us-east",
@@ -136,7 +136,14 @@ async def add_instance(
     last_billed_at: datetime | None = None,
     hours_due: float | None = None,
 ) -> UUID:
-    """Add an instance; `hours_due` sets `created_at` so that it owes that many hours (and a second) now."""
+    """Add an instance, by default of an organization and on a plan of its own, with the values that these have.
+
+    `hours_due` sets `created_at` so that it owes that many hours (and a second) now.
+    """
+    if organization is None:
+        organization = await add_organization(connection)
+    if plan is None:
+        plan = await add_plan(connection)
     number = next(_numbers)
     if hours_due is not None:
         age = timedelta(hours=hours_due, seconds=1)
@@ -175,7 +182,7 @@ async def take_out(connection: Connection, instance: UUID) -> dict[str, Any]:
 
 
 async def delete_and_restore(connection: Connection, organization: UUID, *along: str) -> None:
-    """Delete it with all that it has, and insert its row again, and its rows of the tables `along`, as they were."""
+    """Delete it with everything that belongs to it, and restore its row and its rows of the tables `along`."""
     kept = {
         table: await connection.fetchval(
             f"select coalesce(jsonb_agg(to_jsonb(kept)), '[]')::text from {table} as kept where {key} = $1",

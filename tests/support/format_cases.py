@@ -11,7 +11,7 @@ def _at(**distance: float) -> str:
     return (NOW + timedelta(**distance)).isoformat()
 
 
-# (format, value as JSON has it, what stands on the page)
+# (format, value as in JSON, text on the page)
 CASES: list[tuple[str, object, str]] = [
     ("number", None, _DASH),
     ("number", 0, "0"),
@@ -59,7 +59,7 @@ CASES: list[tuple[str, object, str]] = [
     ("clock", None, _DASH),
 ]
 
-# (part, whole, what stands on the page)
+# (part, whole, text on the page)
 SHARES: list[tuple[int, int, str]] = [
     (0, 0, _DASH),
     (0, 10, "0%"),

@@ -21,7 +21,7 @@ def frozen(*process_ids: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def frozen_server(postmaster: int) -> Iterator[None]:
-    """Stop all of a server: connections stay open and new ones are accepted by the kernel, and nobody answers."""
+    """Stop all processes of a server: connections stay open, the kernel accepts new ones, and none is answered."""
     # The postmaster first, so that it makes no more of them.
     with frozen(postmaster), frozen(*_children(postmaster)):
         yield

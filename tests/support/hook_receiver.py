@@ -14,9 +14,9 @@ from aiohttp.test_utils import TestServer
 
 _PROGRAM = """
 import pathlib, sys
-told = sys.stdin.read()
+notice = sys.stdin.read()
 with open(sys.argv[1], "a") as file:
-    file.write(told)
+    file.write(notice)
 broken = pathlib.Path(sys.argv[1] + ".broken")
 sys.exit("out of order" if broken.exists() else 0)
 """
@@ -24,7 +24,7 @@ sys.exit("out of order" if broken.exists() else 0)
 
 @dataclass(frozen=True)
 class RecordingCommand:
-    """`folder` holds the program and what it was told."""
+    """`folder` holds the program and the notices it received."""
 
     folder: Path
 
@@ -32,25 +32,25 @@ class RecordingCommand:
     def setting(self) -> str:
         program = self.folder / "hook.py"
         program.write_text(_PROGRAM, encoding="utf-8")
-        return shlex.join([sys.executable, str(program), str(self._told)])
+        return shlex.join([sys.executable, str(program), str(self._file)])
 
     def refuse(self, *, refusing: bool = True) -> None:
-        broken = Path(f"{self._told}.broken")
+        broken = Path(f"{self._file}.broken")
         broken.touch() if refusing else broken.unlink()
 
     @property
-    def told(self) -> list[dict[str, Any]]:
-        if not self._told.exists():
+    def notices(self) -> list[dict[str, Any]]:
+        if not self._file.exists():
             return []
-        return [json.loads(line) for line in self._told.read_text(encoding="utf-8").splitlines()]
+        return [json.loads(line) for line in self._file.read_text(encoding="utf-8").splitlines()]
 
     @property
     def events(self) -> list[str]:
-        return [str(notice["event"]) for notice in self.told]
+        return [str(notice["event"]) for notice in self.notices]
 
     @property
-    def _told(self) -> Path:
-        return self.folder / "told.jsonl"
+    def _file(self) -> Path:
+        return self.folder / "notice.jsonl"
 
 
 @dataclass
@@ -59,7 +59,7 @@ class RecordingWebhook:
 
     url: str
     status: int = 200
-    told: list[dict[str, Any]] = field(default_factory=list)
+    notices: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str] = field(default_factory=list)
 
 
@@ -68,7 +68,7 @@ async def webhook() -> AsyncIterator[RecordingWebhook]:
     receiver = RecordingWebhook("")
 
     async def take(request: web.Request) -> web.Response:
-        receiver.told.append(await request.json())
+        receiver.notices.append(await request.json())
         receiver.keys.append(request.headers["Idempotency-Key"])
         return web.Response(status=receiver.status)
 

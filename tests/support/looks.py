@@ -1,4 +1,4 @@
-"""What the aggregator would write down half a minute after its start."""
+"""The component states that an aggregator records half a minute after its start."""
 
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.status import components

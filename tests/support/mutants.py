@@ -7,7 +7,7 @@ import asyncpg
 
 @dataclass(frozen=True)
 class Mutant:
-    """`rule` stands in each of the functions, and `fault` takes its place."""
+    """`rule` is in each of the functions, and `fault` replaces it."""
 
     functions: tuple[str, ...]
     rule: str

@@ -289,7 +289,7 @@ class OriginalBiller:
         try:
             yield session
         finally:
-            # Not close(): where the process is killed, nobody says goodbye.
+            # Not close(): a killed process does not close its sessions.
             session.terminate()
 
 

@@ -6,7 +6,7 @@ from typing import Final
 
 import pytest
 
-# A package, the programs that stand for it (one of them is enough), and what is installed with it.
+# A package, the programs that prove it is there (one is enough), and what is installed with it.
 _PROGRAMS: Final[dict[str, tuple[str, ...]]] = {
     "caddy": ("caddy",),
     "chromium": ("chromium", "chromium-browser", "google-chrome"),

@@ -95,15 +95,15 @@ async def somebody_signs_in(stage: Stage) -> AsyncGenerator[Sight, None]:
 
 
 @scene("An administrator opens an incident and plans a maintenance, by command line.")
-async def administrators_tell(stage: Stage) -> AsyncGenerator[Sight, None]:
+async def administrators_publish(stage: Stage) -> AsyncGenerator[Sight, None]:
     page = await stage.open("/status")
-    told = ("--body", "Writes take longer than usual in eu-central. We are replacing a disk.")
+    body = ("--body", "Writes take longer than usual in eu-central. We are replacing a disk.")
     await stage.run(
         "incident",
         "open",
         "--title",
         "Slow disks in eu-central",
-        *told,
+        *body,
         "--component",
         "vps",
         "--impact",
@@ -111,9 +111,9 @@ async def administrators_tell(stage: Stage) -> AsyncGenerator[Sight, None]:
     )
     begins = datetime.now(UTC) + timedelta(days=3)
     window = ("--from", f"{begins:%Y-%m-%dT%H:%M}", "--to", f"{begins + timedelta(hours=1):%Y-%m-%dT%H:%M}")
-    told = ("--body", "Pages and the API answer as ever; counts may lag for a minute.")
+    body = ("--body", "Pages and the API answer as ever; counts may lag for a minute.")
     await stage.run(
-        "maintenance", "plan", "--title", "A newer PostgreSQL", *told, "--component", "database", *window
+        "maintenance", "plan", "--title", "A newer PostgreSQL", *body, "--component", "database", *window
     )
     try:
         await expect(page.locator(".incidents__list--current > li")).to_have_count(
@@ -224,7 +224,7 @@ async def no_scripts(stage: Stage) -> AsyncGenerator[Sight, None]:
     session = await page.context.new_cdp_session(page)
     await session.send("Emulation.setScriptExecutionDisabled", {"value": True})
     await page.goto(f"{stage.url}/status")
-    # The page has been without, and stays so; whoever examines it may need some.
+    # The page was loaded without scripts; its examination needs them.
     await session.send("Emulation.setScriptExecutionDisabled", {"value": False})
     yield Sight(
         "status-without-scripts",
@@ -260,7 +260,7 @@ async def the_daemon_is_overdue(stage: Stage) -> AsyncGenerator[Sight, None]:
     await stage.daemon.kill()
     await stage.execute(_DAEMON_LONG_AGO)
     try:
-        await stage.told(
+        await stage.billing_shows(
             lambda daemon: daemon["activeBiller"] == "builtin" and daemon["warningThresholdExceeded"]
         )
         page = await stage.open("/status")

@@ -124,7 +124,7 @@ class Service:
 class Processes:
     """Starts services and ends what is left of them. `folder` takes logs and the daemon's status file.
 
-    Under roles, each service comes to the database as its own role, whoever the given address names.
+    Under roles, each service connects as its own role, whichever role the given address names.
     """
 
     def __init__(self, folder: Path, *, under_roles: bool = False) -> None:

@@ -109,16 +109,16 @@ class Stage:
         await self._daemon_has_billed()
 
     async def _daemon_has_billed(self) -> None:
-        await self.told(lambda daemon: daemon["status"] == "running" and daemon["lastRunSuccess"])
+        await self.billing_shows(lambda daemon: daemon["status"] == "running" and daemon["lastRunSuccess"])
 
-    async def told(self, predicate: Any) -> None:
-        """Wait until the API tells of billing what the predicate looks for."""
+    async def billing_shows(self, predicate: Any) -> None:
+        """Wait until the API's document of billing satisfies the predicate."""
 
-        async def is_told() -> bool:
+        async def is_shown() -> bool:
             document = await self.web.get_json("/api/health/billing-daemon")
             return bool(predicate(document["daemon"]))
 
-        await eventually(is_told)
+        await eventually(is_shown)
 
     async def grow_older(self) -> None:
         """Wait until each component was measured and the money audited, and give billing a past as well."""
@@ -178,7 +178,7 @@ async def expect_headline(page: Page, text: str) -> None:
 
 
 async def put_forward(page: Page, seconds: float) -> None:
-    """Let the page's own time pass, with everything that is due in it; nobody waits for that."""
+    """Let the page's own time pass, with all its timers, without waiting."""
     await page.clock.run_for(round(seconds * 1000))
 
 

@@ -65,7 +65,7 @@ async def statuses(connection: asyncpg.Connection) -> dict[str, int]:
 
 @asynccontextmanager
 async def reading(page: LivePage) -> AsyncIterator[list[dict[str, Any]]]:
-    """Read all that comes, so that the socket lives however long nobody looks."""
+    """Read all messages, so that the socket stays open between checks."""
     seen: list[dict[str, Any]] = []
 
     async def read() -> None:

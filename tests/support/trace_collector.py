@@ -18,7 +18,7 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 
 @dataclass(frozen=True)
-class Told:
+class ReceivedSpan:
     """One span as it arrived."""
 
     service: str
@@ -39,13 +39,13 @@ class TraceCollector:
     url: str = ""
     calls: int = 0
     sent: bytes = b""
-    spans: list[Told] = field(default_factory=list)
+    spans: list[ReceivedSpan] = field(default_factory=list)
     open: asyncio.Event = field(default_factory=asyncio.Event)
 
-    def named(self, name: str) -> list[Told]:
+    def named(self, name: str) -> list[ReceivedSpan]:
         return [span for span in self.spans if span.name == name]
 
-    def inside(self, parent: Told) -> list[Told]:
+    def inside(self, parent: ReceivedSpan) -> list[ReceivedSpan]:
         return [span for span in self.spans if span.parent_id == parent.span_id]
 
     async def take(self, request: web.Request) -> web.Response:
@@ -55,20 +55,20 @@ class TraceCollector:
         if body.startswith(b"\x1f\x8b"):
             body = gzip.decompress(body)
         self.sent += body
-        told = ExportTraceServiceRequest.FromString(body)
-        for resource in told.resource_spans:
+        export = ExportTraceServiceRequest.FromString(body)
+        for resource in export.resource_spans:
             service = _facts(resource.resource.attributes)["service.name"]
             for scope in resource.scope_spans:
-                self.spans += [_told(service, span) for span in scope.spans]
+                self.spans += [_received(service, span) for span in scope.spans]
         return web.Response(
             body=ExportTraceServiceResponse().SerializeToString(), content_type="application/x-protobuf"
         )
 
 
-def _told(service: str, span: Span) -> Told:
-    assert not span.events, "an event may tell an error's message"
+def _received(service: str, span: Span) -> ReceivedSpan:
+    assert not span.events, "an event may hold an error's message"
     assert not span.status.message
-    return Told(
+    return ReceivedSpan(
         service=service,
         name=span.name,
         kind=Span.SpanKind.Name(span.kind).removeprefix("SPAN_KIND_"),

@@ -16,7 +16,7 @@ Seen = TypeVar("Seen")
 
 PAUSE_SECONDS = 0.02
 # When a test gives up: no promise, and longer than anything takes that works, however busy the machine is.
-# What the documents promise in seconds stands in `support/promises.py`, and is held to it.
+# What the documents promise in seconds is in `support/promises.py`, and is tested strictly.
 LIMIT_SECONDS = 60.0
 
 
@@ -159,7 +159,7 @@ async def session_waiting_for(connection: Connection, blocker_pid: int, within: 
 
 
 async def sessions_waiting(connection: Connection, count: int) -> None:
-    """Wait until `count` sessions of this database wait for locks, for one of each other's or anybody's."""
+    """Wait until `count` sessions of this database wait for locks, of each other or of any session."""
 
     async def blocked() -> bool:
         waiting: int = await connection.fetchval(

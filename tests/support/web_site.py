@@ -66,7 +66,7 @@ class Site:
         return await self.client.request(method, path, json=document, headers=_header_names(headers))
 
     async def send_form(self, path: str, **form: object) -> aiohttp.ClientResponse:
-        """Send a form of whoever is signed in, with their session's token; a list is several fields of one name."""
+        """Send a form with the token of the signed-in session; a list is several fields of one name."""
         fields = [("csrf_token", await self.csrf_token("/account"))]
         for name, value in form.items():
             fields += [(name, str(each)) for each in (value if isinstance(value, list) else [value])]

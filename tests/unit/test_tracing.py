@@ -73,6 +73,7 @@ def test_without_traces_a_span_is_nothing() -> None:
     with tracing.span("billing.run", biller="daemon") as span:
         span.note(instances_billed=1)
         span.fail("run_failed")
+        assert type(span) is tracing.Span
 
 
 @pytest.mark.parametrize(

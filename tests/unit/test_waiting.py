@@ -8,9 +8,17 @@ import pytest
 from containerstacks_shared.core.waiting import all_of, in_own_task, race, wait_for_event
 
 
-async def test_the_first_wait_to_end_ends_them_all() -> None:
-    never = asyncio.Event()
-    await race(never.wait(), asyncio.sleep(0))
+async def test_the_first_wait_to_end_cancels_the_others() -> None:
+    cancelled = asyncio.Event()
+
+    async def waits() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            cancelled.set()
+
+    await race(waits(), asyncio.sleep(0))
+    assert cancelled.is_set()
 
 
 async def test_the_first_wait_to_fail_fails_them_all() -> None:

@@ -1,4 +1,4 @@
-"""The database of a campaign: its clock, its sessions, what stands in the way of a run, and what runs wrote.
+"""The database of a campaign: its clock, its sessions, the locks that delay a run, and what runs wrote.
 
 Sessions of the campaign carry a name of its own. Every other session is a biller's, and may be ended.
 """
@@ -56,7 +56,7 @@ select r.id, r.holder, r.biller, a.pid
    and a.application_name <> '{OURS}'
 """
 
-# An instance with an hour due has been paid for, or its debt is open; whoever has nothing due has no debt.
+# An instance with an hour due was paid for or has an open debt; an instance with nothing due has no debt.
 _UNDECIDED = """
 select count(*)
   from (select id, organization_id
@@ -91,7 +91,7 @@ select max(id)
    and id > (select coalesce(max(id), 0) from billing_runs where status = 'succeeded' and trigger <> 'top_up')
 """
 
-# Raises whatever the server is told to raise, for one organization, in the middle of a batch.
+# Raises the configured error, for one organization, in the middle of a batch.
 _SERVER_ERRORS = """
 create schema faults;
 create table faults.server_errors (relation text not null, organization_id uuid not null, code text not null);
@@ -104,7 +104,7 @@ begin
      where relation = tg_relname
        and organization_id = new.organization_id;
     if found then
-        raise exception 'the server was told to fail with %', wanted using errcode = wanted;
+        raise exception 'the server was set to fail with %', wanted using errcode = wanted;
     end if;
     return new;
 end;
@@ -150,7 +150,7 @@ class Obstacle:
         self.session.terminate()
 
     async def hold(self, session: asyncpg.Connection, statement: str, identifier: object) -> None:
-        """Stand in the way at another row, and let go of the one before."""
+        """Lock another row, and release the one before."""
         await session.execute("begin")
         await session.execute(statement, identifier)
         await self.let_go()
@@ -168,7 +168,7 @@ class Arena:
     _connection: asyncpg.Connection | None = field(default=None, repr=False)
 
     async def connection(self) -> asyncpg.Connection:
-        """Give the campaign's own session, made anew after the server died."""
+        """Give the campaign's own session; after the server died, a new one."""
         if self._connection is None or self._connection.is_closed():
             self._connection = await self.session()
         return self._connection
@@ -192,7 +192,7 @@ class Arena:
         return moment
 
     async def end_sessions(self) -> None:
-        """End every session of the billers; those that reconnect read the database's settings anew."""
+        """End every session of the billers; new sessions read the database's current settings."""
         connection = await self.connection()
         moment = await connection.fetchval("select clock_timestamp()")
         await becomes(lambda: connection.fetchval(_END_SESSIONS, moment), 0, LIMIT_SECONDS)
@@ -203,8 +203,8 @@ class Arena:
         return [row["pid"] for row in await connection.fetch(_SESSIONS)]
 
     async def crash(self) -> None:
-        """Let the server die as it stands, and start it again on the same data and port."""
-        # In the loop's own thread: nobody is served meanwhile, as is fit for a dead server.
+        """Kill the server, and start it again on the same data and port."""
+        # In the loop's own thread: nothing is served meanwhile, as with a dead server.
         self.postgres.stop("immediate")
         self.postgres.start()
         await self.close()

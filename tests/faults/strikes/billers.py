@@ -37,7 +37,7 @@ class Member:
         await self.stack.aclose()
 
     def has_ended_run(self, run_id: int) -> bool:
-        """Whether its log tells of the end of that run."""
+        """Whether its log has the end of that run."""
         end = f'"run_id": {run_id},'
         return any('"billing_run.f' in line and end in line for line in self.service.log.splitlines())
 
@@ -54,7 +54,7 @@ class Member:
 
 @dataclass
 class Billers:
-    """Four daemons and two webs at once; whoever was killed is replaced."""
+    """Four daemons and two web processes at once; a killed one is replaced."""
 
     dsn: str
     folder: Path
@@ -82,7 +82,7 @@ class Billers:
         self._complaints += member.new_tracebacks()
 
     def complaints(self) -> list[str]:
-        """Return what went wrong beyond what a strike explains: errors nobody expected, and unexpected ends."""
+        """Return the unexpected errors and exits, those that no strike explains."""
         for member in self.members:
             self._complaints += member.new_tracebacks()
             if not member.service.running:

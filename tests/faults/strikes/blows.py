@@ -1,4 +1,4 @@
-"""The blows: each hits a run in its middle, and leaves behind whatever a failure of that kind leaves behind."""
+"""The faults: each hits a run in its middle, with the consequences of a real failure of that kind."""
 
 import asyncio
 import contextlib
@@ -126,7 +126,7 @@ async def go_dark(strike: Strike) -> None:
 
 
 async def _be_replaced(strike: Strike, vanish: Callable[[], None], come_back: Callable[[], None]) -> None:
-    """Whoever was away while another took over writes nothing when it is back."""
+    """A biller that was stopped while another took over writes nothing when it continues."""
     victim = strike.victim
     racing = await strike.let_go_first()
     strike.detail = f"{victim.name}{', racing' if racing else ''}"

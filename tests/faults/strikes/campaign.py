@@ -1,4 +1,4 @@
-"""Rounds: let hours pass, wait for a run to stand in its middle, strike, let go, and audit to the digit."""
+"""Rounds: let hours pass, stop a run in its middle, strike, release it, and audit exactly."""
 
 import asyncio
 import contextlib

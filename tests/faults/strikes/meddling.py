@@ -1,6 +1,6 @@
 """What customers and operators do while billers are struck: each deed is insisted on until the database has it.
 
-A deed may be repeated harmlessly, because whoever loses the connection in a commit does not know how it ended.
+Each deed is idempotent, because a client that loses its connection during a commit does not know the outcome.
 """
 
 from collections.abc import Awaitable, Callable

@@ -46,7 +46,7 @@ Restart = Callable[[Mode], None]
 
 
 def restart_found(data: Path, mode: Mode) -> None:
-    """Restart a server of this machine that somebody else started, as it was."""
+    """Restart a server of this machine that this process did not start, with its own options."""
     owner = data.stat()
     program = Path(shlex.split((data / "postmaster.opts").read_text())[0]).with_name("pg_ctl")
     subprocess.run(

@@ -42,7 +42,7 @@ INSTANCES_PER_ORGANIZATION = 10
 PLANS = 6
 # What a biller may meet in all this, and leaves to its next run.
 _AWAY: tuple[type[Exception], ...] = (ContainerStacksError, asyncpg.PostgresError, *db.UNAVAILABLE)
-# A restart must lose nothing: whoever was told that it is committed relies on it.
+# A restart must not lose a confirmed commit.
 _DURABLE = {"synchronous_commit": "on"}
 _END_SERVICES = """
 select pg_terminate_backend(pid) from pg_stat_activity
@@ -90,7 +90,7 @@ class Campaign:
         self.hours += hours
         async with self._session() as connection:
             await shift_clock(connection, timedelta(hours=self.hours))
-            # Those of the services that reconnect read the setting anew.
+            # New sessions of the services read the new setting.
             await connection.execute(_END_SERVICES)
 
     async def _disorder(self, random: Random) -> None:
@@ -174,7 +174,7 @@ class Campaign:
                         await blows.strike(stop, connection, random)
 
     async def _silence(self) -> None:
-        """Bill what is due with nobody in the way, twice, and audit; the page shows what there is."""
+        """Bill what is due twice without disturbance, audit, and compare the page with the rows."""
         pool = await db.create_pool(self.dsn, service="billing-daemon")
         try:
             for _ in range(2):

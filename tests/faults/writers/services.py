@@ -25,7 +25,7 @@ class Services:
         return [self.web, self.daemon, self.aggregator]
 
     async def show_the_truth(self, connection: asyncpg.Connection) -> None:
-        """Nobody has ended; the counts are folded, and the page shows them."""
+        """Every service still runs; the counts are folded, and the page shows them."""
         for service in self.all:
             assert service.running, service.log
         total = await connection.fetchval(_TOTAL)

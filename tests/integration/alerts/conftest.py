@@ -1,4 +1,4 @@
-"""A watchful process in the test: it looks when it is told to, and tells a real webhook."""
+"""One process's alerting in the test: it checks and sends on request, to a real webhook."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -14,13 +14,13 @@ from containerstacks_shared.database import db
 from containerstacks_shared.outbox.delivery import Delivery
 from support.alert_receiver import AlertReceiver, alert_receiver
 
-# Longer than the time between two looks.
+# Longer than the time between two checks.
 TURN = timedelta(seconds=20)
 
 
 @dataclass
 class Watcher:
-    """One process's looking and telling, without its waiting."""
+    """One process's checks and deliveries, without its pauses."""
 
     watch: Watch
     deliveries: list[Delivery]
@@ -28,14 +28,14 @@ class Watcher:
     async def check(self) -> None:
         await self.watch.check()
 
-    async def tell(self) -> None:
+    async def send(self) -> None:
         for delivery in self.deliveries:
             while await delivery.deliver():
                 pass
 
-    async def look_and_tell(self) -> None:
+    async def check_and_send(self) -> None:
         await self.check()
-        await self.tell()
+        await self.send()
 
 
 @pytest.fixture
@@ -49,7 +49,7 @@ StartWatcher = Callable[..., Watcher]
 
 @pytest.fixture
 def watcher(database_url: str, pool: db.Pool, receiver: AlertReceiver) -> StartWatcher:
-    """Make what another process would be; further `urls` are told as well."""
+    """Make a watcher as another process would have it; `urls` are further receivers."""
 
     def start(*urls: str, sees_money: bool = True, delay_minutes: int = 0) -> Watcher:
         settings = load_settings(

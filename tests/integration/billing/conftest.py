@@ -4,7 +4,15 @@ import asyncpg
 import pytest
 
 from support import fleet
+from support.billing import Billing
 from support.fleet import Organization, Plan
+
+
+@pytest.fixture
+def billing(billing: Billing, organization: Organization, plan: Plan) -> Billing:
+    """It has a customer."""
+    billing.organization, billing.plan = organization, plan
+    return billing
 
 
 @pytest.fixture

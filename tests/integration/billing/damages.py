@@ -312,7 +312,7 @@ DAMAGES = {
         f" where vps_billing_cycle_id = {FAILED}",
         "debts_of_another",
     ),
-    # Written while nobody kept it out: the guard gives such money back.
+    # Written while the guard was off, which gives such money back.
     "another biller for the same hours": damage(
         "insert into vps_billing_cycles (vps_instance_id, organization_id, billing_period_start,"
         " billing_period_end, hourly_rate, total_amount, status) select vps_instance_id, organization_id,"

@@ -72,26 +72,24 @@ async def count(connection: asyncpg.Connection, table: str) -> int:
 
 
 @pytest.mark.usefixtures("instance")
-async def test_a_month_moves_as_it_is_into_a_partition_of_its_own(
-    billing: Billing, connection: asyncpg.Connection
-) -> None:
+async def test_a_month_moves_unchanged_into_its_own_partition(billing: Billing) -> None:
     await two_months(billing)
     await move_to(billing, datetime(2031, 4, 1, tzinfo=UTC))
     rows = [
-        await connection.fetch(f"select * from {table} order by id")
+        await billing.connection.fetch(f"select * from {table} order by id")
         for table in ("vps_billing_cycles", "payment_transactions", "wallets", "wallet_ledger_entries")
     ]
     # The hours from January on that were paid for in February stay together with the payment.
     assert await archived(billing, FEBRUARY) == [ArchivedMonth(JANUARY, cycles=1, left=1)]
-    assert await count(connection, "vps_billing_cycles_archive_2031_01") == 1
-    assert await count(connection, "payment_transactions_archive_2031_01") == 1
+    assert await count(billing.connection, "vps_billing_cycles_archive_2031_01") == 1
+    assert await count(billing.connection, "payment_transactions_archive_2031_01") == 1
     assert await archived(billing, APRIL) == [ArchivedMonth(JANUARY, 1, 0), ArchivedMonth(FEBRUARY, 1, 0)]
-    assert await count(connection, "vps_billing_cycles_archive_2031_01") == 2
-    assert await count(connection, "vps_billing_cycles_archive_2031_02") == 1
-    assert await count(connection, "payment_transactions_archive_2031_02") == 2
-    assert await count(connection, "vps_billing_cycles") == 0
+    assert await count(billing.connection, "vps_billing_cycles_archive_2031_01") == 2
+    assert await count(billing.connection, "vps_billing_cycles_archive_2031_02") == 1
+    assert await count(billing.connection, "payment_transactions_archive_2031_02") == 2
+    assert await count(billing.connection, "vps_billing_cycles") == 0
     assert rows == [
-        await connection.fetch(f"select * from {table} order by id")
+        await billing.connection.fetch(f"select * from {table} order by id")
         for table in (
             "vps_billing_cycles_archive",
             "payment_transactions_archive",
@@ -103,9 +101,7 @@ async def test_a_month_moves_as_it_is_into_a_partition_of_its_own(
     assert await billing.verify() == []
 
 
-async def test_billing_goes_on_behind_what_was_archived(
-    billing: Billing, connection: asyncpg.Connection, instance: UUID
-) -> None:
+async def test_billing_continues_after_archived_hours(billing: Billing, instance: UUID) -> None:
     await two_months(billing)
     await archived(billing, MARCH)
     await billing.run()
@@ -116,7 +112,7 @@ async def test_billing_goes_on_behind_what_was_archived(
         short = await audit(auditor)
     assert (short.based_on is not None, short.findings) == (True, [])
     assert await billing.verify() == []
-    chain = await connection.fetchrow(
+    chain = await billing.connection.fetchrow(
         "select min(billing_period_start), max(billing_period_end),"
         " sum(extract(epoch from billing_period_end - billing_period_start) / 3600)::integer"
         " from all_vps_billing_cycles()"
@@ -124,7 +120,7 @@ async def test_billing_goes_on_behind_what_was_archived(
     assert chain is not None
     first, last, hours = chain
     assert (last - first).total_seconds() == hours * 3600
-    assert last == await connection.fetchval(
+    assert last == await billing.connection.fetchval(
         "select last_billed_at from vps_instances where id = $1", instance
     )
 
@@ -165,11 +161,9 @@ async def test_a_month_that_is_not_over_is_not_archived(billing: Billing) -> Non
         await archived(billing, FEBRUARY)
 
 
-async def test_unpaid_hours_are_not_archived_and_can_still_be_settled(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
-) -> None:
-    poor = await fleet.add_organization(connection, balance="0.01")
-    instance = await billing.bill_instance(poor, plan, hours_due=3)
+async def test_unpaid_hours_are_not_archived_and_can_still_be_settled(billing: Billing) -> None:
+    poor = await fleet.add_organization(billing.connection, balance="0.01")
+    instance = await billing.bill_instance(poor, hours_due=3)
     await verified(billing)
     await move_to(billing, datetime(2031, 2, 10, 12, tzinfo=UTC))
     assert await archived(billing, FEBRUARY) == [ArchivedMonth(JANUARY, cycles=1, left=0)]
@@ -207,7 +201,7 @@ async def test_charges_damaged_since_they_were_verified_are_not_archived(
 
 @pytest.mark.usefixtures("instance")
 async def test_rows_of_others_and_money_that_came_in_stay(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization
+    billing: Billing, connection: asyncpg.Connection
 ) -> None:
     await connection.execute(
         "insert into vps_billing_cycles (vps_instance_id, organization_id, billing_period_start,"
@@ -215,34 +209,36 @@ async def test_rows_of_others_and_money_that_came_in_stay(
         " select id, organization_id, created_at - interval '1 hour', created_at, 0.01, 0.01, 'billed', created_at"
         " from vps_instances"
     )
-    await billing.credit(organization, "5", reference="invoice-1")
+    await billing.credit(billing.organization, "5", reference="invoice-1")
     await two_months(billing)
     await archived(billing, MARCH)
     assert (
         await connection.fetchval("select count(*) from vps_billing_cycles where billing_run_id is null") == 1
     )
-    # A reference is a reference for ever.
-    assert not (await billing.credit(organization, "5", reference="invoice-1")).written
+    # A reference stays used after archiving.
+    assert not (await billing.credit(billing.organization, "5", reference="invoice-1")).written
     assert await billing.verify() == []
 
 
-async def test_a_statement_of_an_archived_month_is_the_same_to_the_letter(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan, instance: UUID
+async def test_a_statement_of_an_archived_month_is_identical(
+    billing: Billing, connection: asyncpg.Connection, instance: UUID
 ) -> None:
-    await fleet.add_instance(connection, organization, plan, label="web-2", hours_due=7)
+    await billing.add_instance(label="web-2", hours_due=7)
     await two_months(billing)
-    before = [await statement_of(connection, organization, month) for month in (JANUARY, FEBRUARY, MARCH)]
+    before = [
+        await statement_of(connection, billing.organization, month) for month in (JANUARY, FEBRUARY, MARCH)
+    ]
     await archived(billing, MARCH, cycles_at_once=1)
     await connection.execute("delete from vps_instances where id = $1", instance)
-    after = [await statement_of(connection, organization, month) for month in (JANUARY, FEBRUARY, MARCH)]
+    after = [
+        await statement_of(connection, billing.organization, month) for month in (JANUARY, FEBRUARY, MARCH)
+    ]
     assert after == before
     assert before[0].count("charge") == 10
 
 
 @pytest.mark.usefixtures("instance")
-async def test_an_archived_cycle_is_refunded_once(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization
-) -> None:
+async def test_an_archived_cycle_is_refunded_once(billing: Billing, connection: asyncpg.Connection) -> None:
     await two_months(billing)
     await archived(billing, MARCH)
     cycle = await connection.fetchval("select id from vps_billing_cycles_archive where billing_run_id = 1")
@@ -251,19 +247,19 @@ async def test_an_archived_cycle_is_refunded_once(
     assert await refunds.refund_cycle(connection, cycle, **OPERATOR) == refunds.Refund()
     assert await refunds.refund_run(connection, 1, **OPERATOR) == refunds.Refund()
     assert (await refunds.refund_run(connection, 2, **OPERATOR)).cycles == 1
-    assert await billing.balance(organization.wallet_id) == Decimal(100) - Decimal("0.02")
-    assert "refund" in await statement_of(connection, organization, MARCH)
+    assert await billing.balance() == Decimal(100) - Decimal("0.02")
+    assert "refund" in await statement_of(connection, billing.organization, MARCH)
     await billing.run()
     assert await billing.verify() == []
 
 
 async def test_refunded_and_forgiven_hours_are_archived_with_their_chain(
-    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan, instance: UUID
+    billing: Billing, poor: Organization, instance: UUID
 ) -> None:
-    await fleet.add_instance(connection, poor, plan, hours_due=3)
+    await billing.add_instance(poor, hours_due=3)
     run = await billing.run()
-    await refunds.refund_run(connection, run.run_id, **OPERATOR)
-    await write_offs.write_off_organization(connection, str(poor.id), **OPERATOR)
+    await refunds.refund_run(billing.connection, run.run_id, **OPERATOR)
+    await write_offs.write_off_organization(billing.connection, str(poor.id), **OPERATOR)
     await verified(billing)
     await move_to(billing, datetime(2031, 2, 10, tzinfo=UTC))
     assert await archived(billing, FEBRUARY) == [ArchivedMonth(JANUARY, cycles=2, left=0)]
@@ -273,42 +269,40 @@ async def test_refunded_and_forgiven_hours_are_archived_with_their_chain(
     assert await billing.verify() == []
 
 
-async def test_archived_hours_are_never_charged_again(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, instance: UUID
-) -> None:
+async def test_archived_hours_are_never_charged_again(billing: Billing, instance: UUID) -> None:
     await two_months(billing)
     await archived(billing, MARCH)
-    balance = await billing.balance(organization.wallet_id)
+    balance = await billing.balance()
     for mark in (
         None,
-        await connection.fetchval("select min(billing_period_end) from vps_billing_cycles_archive"),
+        await billing.connection.fetchval("select min(billing_period_end) from vps_billing_cycles_archive"),
     ):
         # By hand, past the guard that keeps marks.
-        await connection.execute("set containerstacks.guard = 'off'")
-        await connection.execute("update vps_instances set last_billed_at = $2 where id = $1", instance, mark)
+        await billing.connection.execute("set containerstacks.guard = 'off'")
+        await billing.connection.execute(
+            "update vps_instances set last_billed_at = $2 where id = $1", instance, mark
+        )
         run = await billing.run()
         assert {"problem": "mark_set_back", "count": 1} in run.problems
-        assert await billing.balance(organization.wallet_id) == balance
-        assert await count(connection, "vps_billing_cycles") == 0
+        assert await billing.balance() == balance
+        assert await count(billing.connection, "vps_billing_cycles") == 0
 
 
-async def test_a_charge_that_waits_for_the_archive_is_refused_all_the_same(
-    billing: Billing, connection: asyncpg.Connection, instance: UUID
-) -> None:
+async def test_a_charge_that_waited_for_the_archive_is_refused(billing: Billing, instance: UUID) -> None:
     """The moment between the two tables: the row is gone from the one, and not yet to be seen in the other."""
     await billing.run()
     await verified(billing)
     await move_to(billing, datetime(2031, 2, 10, tzinfo=UTC))
-    await connection.execute("select guard_archive($1)", FEBRUARY.begin)
+    await billing.connection.execute("select guard_archive($1)", FEBRUARY.begin)
     # By hand, past the guard that keeps marks and the trigger that notices when one is moved.
-    await connection.execute("set session_replication_role = replica")
-    await connection.execute("update vps_instances set last_billed_at = null where id = $1", instance)
-    await connection.execute("reset session_replication_role")
+    await billing.connection.execute("set session_replication_role = replica")
+    await billing.connection.execute("update vps_instances set last_billed_at = null where id = $1", instance)
+    await billing.connection.execute("reset session_replication_role")
     async with kept_waiting(billing, billing.run(), ARCHIVE, FEBRUARY.begin, JANUARY.begin) as running:
         pass
     assert {"problem": "mark_set_back", "count": 1} in running.result().problems
-    assert await count(connection, "vps_billing_cycles_archive") == 1
-    assert await count(connection, "vps_billing_cycles") == 0
+    assert await count(billing.connection, "vps_billing_cycles_archive") == 1
+    assert await count(billing.connection, "vps_billing_cycles") == 0
 
 
 @pytest.mark.usefixtures("instance")
@@ -326,14 +320,12 @@ async def test_a_refund_waits_until_its_cycle_has_arrived(billing: Billing) -> N
     assert await billing.verify() == []
 
 
-async def test_archiving_goes_on_beside_billing_and_after_an_interruption(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
+async def test_archiving_works_beside_billing_and_after_an_interruption(billing: Billing) -> None:
     for hours in range(1, 8):
-        await fleet.add_instance(connection, organization, plan, hours_due=hours)
+        await billing.add_instance(hours_due=hours)
     await two_months(billing)
     async with billing.pool.acquire() as session:
-        # Whoever takes one month and leaves has archived that month.
+        # A session that ends after one month has archived that month.
         async for month in archive(session, before=MARCH, cycles_at_once=2):
             assert month == ArchivedMonth(JANUARY, cycles=14, left=0)
             break
@@ -343,18 +335,18 @@ async def test_archiving_goes_on_beside_billing_and_after_an_interruption(
         running = group.create_task(billing.run(batch_size=1))
     assert rest.result() == [ArchivedMonth(FEBRUARY, cycles=7, left=0)]
     assert running.result().status is RunStatus.SUCCEEDED
-    assert await count(connection, "vps_billing_cycles_archive") == 21
-    assert await count(connection, "vps_billing_cycles") == 7
+    assert await count(billing.connection, "vps_billing_cycles_archive") == 21
+    assert await count(billing.connection, "vps_billing_cycles") == 7
     assert await billing.verify() == []
 
 
 @pytest.mark.usefixtures("instance")
 async def test_archiving_gives_up_when_the_tables_stay_locked(
-    billing: Billing, database_url: str, monkeypatch: pytest.MonkeyPatch
+    billing: Billing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("containerstacks_shared.billing.move_money._LOCK_WAIT_MAX", "100ms")
     await two_months(billing)
-    async with in_the_way(database_url, "lock table vps_billing_cycles in share mode"):
+    async with in_the_way(billing.dsn, "lock table vps_billing_cycles in share mode"):
         with pytest.raises(BillingBusy, match="try again"):
             await archived(billing, MARCH)
 

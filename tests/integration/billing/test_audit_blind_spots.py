@@ -1,4 +1,4 @@
-"""Damage that leaves every remaining row consistent with the others: what is missing, or was forgiven by nobody."""
+"""Damage that leaves all remaining rows consistent: missing rows, and write-offs without a decision."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -27,8 +27,8 @@ async def lived_in(
 ) -> Billing:
     """Charges, a credit, a deletion, a debt."""
     poor = await fleet.add_organization(connection, balance="0.00", slug="poor")
-    await fleet.add_instance(connection, organization, plan, hours_due=2)
-    await fleet.add_instance(connection, organization, plan, hours_due=3, label="deleted")
+    await billing.add_instance(organization, plan, hours_due=2)
+    await billing.add_instance(organization, plan, hours_due=3, label="deleted")
     await billing.bill_instance(poor, plan, hours_due=3)
     await billing.credit(organization, "5.00")
     await billing.pass_hours(3)
@@ -68,7 +68,7 @@ async def test_a_wallet_that_is_gone_with_its_money(
         ),
     ],
 )
-async def test_a_change_that_nobody_decided_is_named(
+async def test_a_change_without_a_decision_is_reported(
     lived_in: Billing, connection: asyncpg.Connection, damage: str, check: str
 ) -> None:
     ((key,),) = await connection.fetch(damage)
@@ -103,10 +103,10 @@ async def test_periods_inside_a_longer_one_are_each_named_and_no_gap_is_made_up(
 
 
 async def test_hours_that_were_left_out_for_two_thousand_million_transactions_are_still_named(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+    billing: Billing,
 ) -> None:
-    await spoil(connection, MUTANTS["only what runs"])
-    left_out = await fleet.add_instance(connection, organization, plan, status="stopped", hours_due=2)
+    await spoil(billing.connection, MUTANTS["only what runs"])
+    left_out = await billing.add_instance(status="stopped", hours_due=2)
     for _ in range(3):
         await billing.run()
         await billing.pass_hours(1)
@@ -115,4 +115,4 @@ async def test_hours_that_were_left_out_for_two_thousand_million_transactions_ar
     aged = query.replace("age(i.xmin)", "(age(i.xmin) - 2147483647)")
     assert aged != query
     for asked in (query, aged):
-        assert [row["key"] for row in await connection.fetch(asked, [], [])] == [str(left_out)]
+        assert [row["key"] for row in await billing.connection.fetch(asked, [], [])] == [str(left_out)]

@@ -35,7 +35,7 @@ async def idle(
     """Charged first for two hours, then for some; then its money was spent, and two runs charged somebody else."""
     hours: int = request.param
     poor = await fleet.add_organization(connection, balance="0.02", slug="poor")
-    instance = await fleet.add_instance(connection, poor, plan, hours_due=2)
+    instance = await billing.add_instance(poor, plan, hours_due=2)
     await billing.bill_instance(organization, plan, hours_due=2)
     await billing.credit(poor, f"{hours / 100:.2f}")
     for passed in (hours, 1, 1):
@@ -49,7 +49,7 @@ async def idle(
 
 
 @pytest.mark.usefixtures("idle")
-async def test_an_idle_instance_is_no_finding(connection: asyncpg.Connection) -> None:
+async def test_an_idle_instance_is_not_a_finding(connection: asyncpg.Connection) -> None:
     done = await audit(connection)
     assert done.based_on is not None
     assert done.is_clean
@@ -74,18 +74,14 @@ async def test_a_mark_that_was_moved_is_found(connection: asyncpg.Connection, id
     assert checks(done) == {"periods_beyond_last_billed"}
 
 
-async def test_hours_left_out_before_it_pays_again_are_found(
-    billing: Billing, connection: asyncpg.Connection, idle: Idle
-) -> None:
-    await connection.execute(SET_MARK.format("last_billed_at + interval '1 hour'"), idle.instance)
+async def test_hours_left_out_before_it_pays_again_are_found(billing: Billing, idle: Idle) -> None:
+    await billing.connection.execute(SET_MARK.format("last_billed_at + interval '1 hour'"), idle.instance)
     await billing.credit(idle.organization, "0.01", reference="again")
     await billing.run()
-    assert "gaps_between_periods" in checks(await audit(connection))
+    assert "gaps_between_periods" in checks(await audit(billing.connection))
 
 
-async def test_going_on_where_it_stood_is_no_finding(
-    billing: Billing, connection: asyncpg.Connection, idle: Idle
-) -> None:
+async def test_an_instance_that_resumes_is_not_a_finding(billing: Billing, idle: Idle) -> None:
     await billing.credit(idle.organization, "0.01", reference="again")
     assert (await billing.run()).charged.hours_billed == 1
-    assert (await audit(connection)).is_clean
+    assert (await audit(billing.connection)).is_clean

@@ -85,7 +85,7 @@ def reached(definitions: dict[str, str], begin: set[str]) -> set[str]:
     return found
 
 
-async def test_the_audit_uses_nothing_of_the_engine(connection: asyncpg.Connection) -> None:
+async def test_the_audit_shares_no_code_with_the_engine(connection: asyncpg.Connection) -> None:
     definitions = {row["name"]: row["definition"] for row in await connection.fetch(NAMES)}
     assert definitions.keys() >= ENGINE | DERIVED | COMMON_GROUND
     texts = [query for file in AUDIT for query in load(f"containerstacks_shared.billing.{file}").values()]

@@ -18,7 +18,7 @@ from containerstacks_shared.schema import migrate
 from support import fleet
 from support.billing import Billing, another_session, in_the_way, kept_waiting
 from support.clock import clock_now
-from support.fleet import Organization, Plan
+from support.fleet import Organization
 from support.waiting import looks_by, time_limit
 
 LOCK_WALLET = "select from wallets where id = $1 for update"
@@ -28,26 +28,26 @@ def checks(done: Audit) -> set[str]:
     return {finding.check for finding in done.own}
 
 
-async def test_an_audit_goes_on_from_the_last_clean_one(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    first = await audit(connection)
-    second = await audit(connection)
+async def test_an_audit_continues_from_the_last_clean_one(billing: Billing) -> None:
+    first = await audit(billing.connection)
+    second = await audit(billing.connection)
     assert (first.based_on, second.based_on) == (None, first.id)
-    await billing.bill_instance(organization, plan, hours_due=1)
-    await connection.execute("update vps_billing_cycles set total_amount = 9")
-    third = await audit(connection)
+    await billing.bill_instance(hours_due=1)
+    await billing.connection.execute("update vps_billing_cycles set total_amount = 9")
+    third = await audit(billing.connection)
     assert (third.based_on, third.is_clean) == (second.id, False)
     # The damage does not go away by being found; and where there is some there may be more, so all is looked at.
-    assert [(done.based_on, done.is_clean) for done in [await audit(connection) for _ in range(2)]] == [
+    assert [
+        (done.based_on, done.is_clean) for done in [await audit(billing.connection) for _ in range(2)]
+    ] == [
         (None, False),
         (None, False),
     ]
-    await connection.execute("update vps_billing_cycles set total_amount = 0.01")
-    mended = await audit(connection)
+    await billing.connection.execute("update vps_billing_cycles set total_amount = 0.01")
+    mended = await audit(billing.connection)
     assert (mended.based_on, mended.is_clean) == (None, True)
-    assert (await audit(connection)).based_on == mended.id
-    assert (await audit(connection, full=True)).based_on is None
+    assert (await audit(billing.connection)).based_on == mended.id
+    assert (await audit(billing.connection, full=True)).based_on is None
 
 
 async def test_an_unexplained_movement_does_not_cause_a_full_audit(
@@ -60,35 +60,31 @@ async def test_an_unexplained_movement_does_not_cause_a_full_audit(
         assert (done.based_on, checks(done)) == (base.id, {"unexplained_entries"})
 
 
-async def test_what_an_audit_covered_is_not_read_again(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    await fleet.add_instance(connection, organization, plan, hours_due=1)
+async def test_audited_rows_are_not_read_again(billing: Billing) -> None:
+    await billing.add_instance(hours_due=1)
     first_run = (await billing.run()).run_id
     await billing.pass_hours(1)
     # The last run before an audit is read once more by the next: the new periods are tied to its.
     await billing.run()
-    assert (await audit(connection)).is_clean
-    await connection.execute(
+    assert (await audit(billing.connection)).is_clean
+    await billing.connection.execute(
         "update vps_billing_cycles set total_amount = 9 where billing_run_id = $1", first_run
     )
-    assert (await audit(connection)).is_clean
-    assert not (await audit(connection, full=True)).is_clean
+    assert (await audit(billing.connection)).is_clean
+    assert not (await audit(billing.connection, full=True)).is_clean
 
 
-async def test_the_last_result_is_there_to_be_read(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    assert await audit_records.read_last(connection) is None
-    await billing.bill_instance(organization, plan, hours_due=1)
-    await audit(connection)
-    clean = await audit_records.read_last(connection)
+async def test_the_last_result_is_there_to_be_read(billing: Billing) -> None:
+    assert await audit_records.read_last(billing.connection) is None
+    await billing.bill_instance(hours_due=1)
+    await audit(billing.connection)
+    clean = await audit_records.read_last(billing.connection)
     assert clean is not None
     assert (clean.is_clean, clean.is_full, clean.findings_own, clean.findings) == (True, True, 0, [])
-    assert clean.started_at <= clean.finished_at <= await clock_now(connection)
-    await connection.execute("update wallets set balance = balance + 1")
-    done = await audit(connection)
-    dirty = await audit_records.read_last(connection)
+    assert clean.started_at <= clean.finished_at <= await clock_now(billing.connection)
+    await billing.connection.execute("update wallets set balance = balance + 1")
+    done = await audit(billing.connection)
+    dirty = await audit_records.read_last(billing.connection)
     assert dirty is not None
     assert (dirty.id, dirty.is_clean, dirty.is_full, dirty.based_on) == (done.id, False, False, clean.id)
     (finding,) = dirty.findings
@@ -109,18 +105,16 @@ async def test_a_record_keeps_the_first_hundred_findings(
     assert (record.findings_own, len(record.findings)) == (120, 100)
 
 
-async def test_an_audit_that_ended_half_way_is_no_base_and_no_result(connection: asyncpg.Connection) -> None:
+async def test_an_unfinished_audit_is_neither_a_base_nor_a_result(connection: asyncpg.Connection) -> None:
     await audit_records.start(connection, is_full=True, based_on=None)
     assert await audit_records.read_last(connection) is None
     assert (await audit(connection)).based_on is None
 
 
-async def test_a_run_that_is_going_on_is_audited_as_a_whole_next_time(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
-) -> None:
-    organizations = [await fleet.add_organization(connection) for _ in range(3)]
+async def test_a_run_that_is_going_on_is_audited_as_a_whole_next_time(billing: Billing) -> None:
+    organizations = [await fleet.add_organization(billing.connection) for _ in range(3)]
     organizations.sort(key=lambda organization: organization.id)
-    instances = [await fleet.add_instance(connection, o, plan, hours_due=2) for o in organizations]
+    instances = [await billing.add_instance(o, hours_due=2) for o in organizations]
     run = billing.run(batch_size=1, concurrency=1)
     async with kept_waiting(billing, run, LOCK_WALLET, organizations[1].wallet_id) as running:
         assert await billing.hours_billed(instances[0]) == 2
@@ -129,10 +123,10 @@ async def test_a_run_that_is_going_on_is_audited_as_a_whole_next_time(
     assert halfway.is_clean
     assert running.result().charged.hours_billed == 6
     # Written before the audit, by the run that it left to the next one.
-    await connection.execute(
+    await billing.connection.execute(
         "update vps_billing_cycles set total_amount = 9 where vps_instance_id = $1", instances[0]
     )
-    assert "broken_periods" in checks(await audit(connection))
+    assert "broken_periods" in checks(await audit(billing.connection))
 
 
 async def audit_without_waiting(connection: Connection) -> Audit:
@@ -220,32 +214,30 @@ async def test_rounding_losses_are_one_line_for_each_instance(adopted: Connectio
     assert "48 cycles charged 0.00000000 for hours that cost 0.1968" in losses[0].detail
 
 
-async def test_the_original_going_on_beside_us_is_no_gap(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    instance = await billing.bill_instance(organization, plan, hours_due=2)
+async def test_charges_of_the_application_beside_us_are_not_a_gap(billing: Billing) -> None:
+    instance = await billing.bill_instance(hours_due=2)
     await billing.pass_hours(3)
     # It billed an hour while all of ours were down, and moved the mark, cutting its periods to milliseconds.
-    await connection.execute(
+    await billing.connection.execute(
         "insert into vps_billing_cycles (vps_instance_id, organization_id, billing_period_start,"
         " billing_period_end, hourly_rate, total_amount, status)"
         " select id, organization_id, date_trunc('milliseconds', last_billed_at),"
         " date_trunc('milliseconds', last_billed_at) + interval '1 hour', 0.01, 0.01, 'billed' from vps_instances"
     )
-    await connection.execute(
+    await billing.connection.execute(
         "update vps_instances set last_billed_at = date_trunc('milliseconds', last_billed_at) + interval '1 hour'"
     )
-    assert (await audit(connection)).is_clean
+    assert (await audit(billing.connection)).is_clean
     await billing.run()
     assert await billing.hours_billed(instance) == 4
-    assert (await audit(connection)).is_clean
-    assert (await audit(connection, full=True)).is_clean
+    assert (await audit(billing.connection)).is_clean
+    assert (await audit(billing.connection, full=True)).is_clean
 
 
 # What somebody wrote by hand ----------------------------------------------------------------------
 
 
-async def test_an_explained_movement_is_no_finding_any_more(
+async def test_an_explained_movement_is_not_a_finding(
     connection: asyncpg.Connection, organization: Organization
 ) -> None:
     await audit(connection)
@@ -261,7 +253,7 @@ async def test_an_explained_movement_is_no_finding_any_more(
     assert await explain(connection, None, reason="and again", author="eve") == 0
     assert (await audit(connection)).is_clean
     assert (await audit(connection, full=True)).is_clean
-    # The ledger is as it was; who said what stands beside it.
+    # The ledger is unchanged; the explanation is stored beside it.
     assert await connection.fetch("select * from wallet_ledger_entries") == before
     said = await connection.fetch("select * from ledger_explanations order by wallet_ledger_entry_id")
     assert [(row["reason"], row["author"]) for row in said] == [
@@ -270,13 +262,13 @@ async def test_an_explained_movement_is_no_finding_any_more(
     ]
 
 
-async def test_only_what_is_unexplained_can_be_explained(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization
-) -> None:
-    await billing.credit(organization, "1")
-    await connection.execute("update wallets set balance = balance + 1 where id = $1", organization.wallet_id)
-    entries = {entry["kind"]: entry["id"] for entry in await billing.entries(organization.wallet_id)}
+async def test_only_what_is_unexplained_can_be_explained(billing: Billing) -> None:
+    await billing.credit(billing.organization, "1")
+    await billing.connection.execute(
+        "update wallets set balance = balance + 1 where id = $1", billing.organization.wallet_id
+    )
+    entries = {entry["kind"]: entry["id"] for entry in await billing.entries(billing.organization.wallet_id)}
     for stranger in (entries["credit"], 4711):
         with pytest.raises(NotFound, match=f"ledger entry {stranger} is not an unexplained one"):
-            await explain(connection, [entries["unexplained"], stranger], reason="r", author="a")
-    assert await connection.fetchval("select count(*) from ledger_explanations") == 0
+            await explain(billing.connection, [entries["unexplained"], stranger], reason="r", author="a")
+    assert await billing.connection.fetchval("select count(*) from ledger_explanations") == 0

@@ -39,7 +39,7 @@ class History:
 
 @pytest.fixture(scope="module")
 def history(database_server: DatabaseServer, migrated_template: str) -> Iterator[History]:
-    """Let it happen once; what a test plants in it is rolled back."""
+    """Build the history once; the damage of each test is rolled back."""
     dsn = database_server.create("history", template=migrated_template)
     with ThreadPoolExecutor() as outside_the_loop_of_the_tests:
         yield outside_the_loop_of_the_tests.submit(asyncio.run, live(dsn)).result()

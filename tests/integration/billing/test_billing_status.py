@@ -18,10 +18,9 @@ from containerstacks_shared.billing.status import (
 )
 from containerstacks_shared.core.errors import ChangeRefused
 from containerstacks_shared.database.locks import Leadership, Role
-from support import fleet
 from support.billing import Billing
 from support.clock import clock_now
-from support.fleet import Organization, Plan
+from support.fleet import Organization
 
 HOUR = timedelta(hours=1)
 SECOND = timedelta(seconds=1)
@@ -54,31 +53,27 @@ async def test_a_daemon_that_was_never_seen_is_unknown(billing: Billing) -> None
     assert found == DaemonDetails(owed_as_of=found.owed_as_of)
 
 
-async def test_a_daemon_that_holds_its_lock_and_beats_is_running(
-    billing: Billing, connection: asyncpg.Connection
-) -> None:
+async def test_a_daemon_that_holds_its_lock_and_beats_is_running(billing: Billing) -> None:
     async with alive(billing):
         await billing.run()
         seen = await status(billing)
-        assert await is_daemon_alive(connection)
+        assert await is_daemon_alive(billing.connection)
     assert (seen.status, seen.active_biller) == ("running", "daemon")
     assert (seen.is_stale, seen.warning_threshold_exceeded) == (False, False)
     assert (seen.last_run_by, seen.last_run_success, seen.uptime_minutes) == ("daemon", True, 0)
 
 
-async def test_a_daemon_whose_last_run_failed_is_in_error_until_one_succeeds(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    await fleet.add_instance(connection, organization, plan, hours_due=1)
-    await connection.execute("alter table vps_billing_cycles add constraint full_disk check (false)")
+async def test_a_daemon_whose_last_run_failed_is_in_error_until_one_succeeds(billing: Billing) -> None:
+    await billing.add_instance(hours_due=1)
+    await billing.connection.execute("alter table vps_billing_cycles add constraint full_disk check (false)")
     async with alive(billing):
         await billing.run()
         failed = await details(billing)
-        await connection.execute("alter table vps_billing_cycles drop constraint full_disk")
+        await billing.connection.execute("alter table vps_billing_cycles drop constraint full_disk")
         await billing.run()
         healed = await details(billing)
     assert (failed.status, failed.last_run_success, failed.last_successful_run) == ("error", False, None)
-    assert str(organization.id) in (failed.error_message or "")
+    assert str(billing.organization.id) in (failed.error_message or "")
     assert (healed.status, healed.last_run_success, healed.error_message) == ("running", True, None)
 
 
@@ -94,15 +89,13 @@ async def test_a_daemon_that_stopped_is_stopped(billing: Billing) -> None:
     assert not seen.switching_over
 
 
-async def test_a_daemon_that_lost_its_lock_is_stopped_however_fresh_its_beat(
-    billing: Billing, connection: asyncpg.Connection
-) -> None:
+async def test_a_daemon_that_lost_its_lock_is_stopped_however_fresh_its_beat(billing: Billing) -> None:
     async with Leadership(billing.dsn, Role.BILLING_DAEMON, service="tests") as leadership:
         term = await leadership.try_acquire()
         assert term is not None
         await Heartbeat(billing.pool, Biller.DAEMON, term, interval=HOUR).register()
     assert (await status(billing)).status == "stopped"
-    assert not await is_daemon_alive(connection)
+    assert not await is_daemon_alive(billing.connection)
 
 
 async def test_for_ten_seconds_after_a_biller_billing_is_switching_over(billing: Billing) -> None:
@@ -121,16 +114,14 @@ async def test_for_ten_seconds_after_a_biller_billing_is_switching_over(billing:
     assert not (await status(billing)).switching_over
 
 
-async def test_a_daemon_that_holds_its_lock_and_fell_silent_is_stale(
-    billing: Billing, connection: asyncpg.Connection
-) -> None:
+async def test_a_daemon_that_holds_its_lock_and_fell_silent_is_stale(billing: Billing) -> None:
     async with alive(billing) as heartbeat:
         await billing.pass_time(STALE_AFTER - SECOND)
         assert (await status(billing)).status == "running"
         await billing.pass_time(2 * SECOND)
         seen = await status(billing)
         assert (seen.status, seen.is_stale, seen.active_biller) == ("stopped", True, "none")
-        assert not await is_daemon_alive(connection)
+        assert not await is_daemon_alive(billing.connection)
         await heartbeat.beat()
         assert (await status(billing)).status == "running"
 
@@ -154,16 +145,10 @@ async def test_too_long_without_a_good_run_of_the_daemon_is_worth_a_warning(
     assert not await warns()
 
 
-async def test_the_last_run_is_that_of_either_biller(
-    billing: Billing,
-    connection: asyncpg.Connection,
-    organization: Organization,
-    poor: Organization,
-    plan: Plan,
-) -> None:
-    await billing.bill_instance(organization, plan, hours_due=2)
-    await fleet.add_instance(connection, organization, plan, hours_due=3)
-    await fleet.add_instance(connection, poor, plan, hours_due=1)
+async def test_the_last_run_is_that_of_either_biller(billing: Billing, poor: Organization) -> None:
+    await billing.bill_instance(hours_due=2)
+    await billing.add_instance(hours_due=3)
+    await billing.add_instance(poor, hours_due=1)
     await billing.run(biller=Biller.BUILTIN)
     seen = await details(billing)
     assert (seen.last_run_by, seen.instances_billed) == ("builtin", 1)
@@ -190,13 +175,11 @@ async def test_the_built_in_biller_is_named_while_it_is_active(billing: Billing)
             assert (await status(billing)).active_biller == "daemon"
 
 
-async def test_the_next_run_is_an_interval_after_the_last_scheduled_one(
-    billing: Billing, connection: asyncpg.Connection
-) -> None:
+async def test_the_next_run_is_an_interval_after_the_last_scheduled_one(billing: Billing) -> None:
     async with alive(billing) as heartbeat:
         never = await status(billing)
         assert never.next_scheduled_run is not None
-        assert abs(never.next_scheduled_run - await clock_now(connection)) < 5 * SECOND
+        assert abs(never.next_scheduled_run - await clock_now(billing.connection)) < 5 * SECOND
         await billing.run()
         due = (await billing.last_run())["started_at"] + 2 * HOUR
         assert (await status(billing)).next_scheduled_run == due
@@ -208,13 +191,13 @@ async def test_the_next_run_is_an_interval_after_the_last_scheduled_one(
         await heartbeat.beat()
         at_once = (await status(billing)).next_scheduled_run
         assert at_once is not None
-        assert abs(at_once - await clock_now(connection)) < 5 * SECOND
-        await control.pause(connection, reason="prices", author="alice")
+        assert abs(at_once - await clock_now(billing.connection)) < 5 * SECOND
+        await control.pause(billing.connection, reason="prices", author="alice")
         assert (await status(billing)).next_scheduled_run is None
 
 
 @pytest.mark.parametrize("hours", [-3, 3])
-async def test_a_clock_that_was_set_is_no_reason_to_say_nothing(billing: Billing, hours: int) -> None:
+async def test_after_a_clock_change_a_status_is_still_reported(billing: Billing, hours: int) -> None:
     async with alive(billing) as heartbeat:
         await billing.run()
         await billing.pass_hours(hours)

@@ -13,7 +13,7 @@ from containerstacks_shared.billing.statement import Line, LineKind, Month, open
 from support import fleet
 from support.billing import Billing, another_session, in_the_way
 from support.clock import clock_now
-from support.fleet import Organization, Plan
+from support.fleet import Organization
 from support.waiting import session_waiting_for, sessions_waiting
 
 OPERATOR = {"reason": "the machine was down", "author": "ada"}
@@ -26,14 +26,12 @@ async def lines_of(connection: asyncpg.Connection, organization: Organization) -
         return [line async for line in statement.lines]
 
 
-async def test_a_debt_goes_with_its_instance_and_is_settled_by_its_new_owners_money(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
-) -> None:
-    owners = [await fleet.add_organization(connection, balance="0") for _ in range(2)]
+async def test_a_debt_goes_with_its_instance_and_is_settled_by_its_new_owners_money(billing: Billing) -> None:
+    owners = [await fleet.add_organization(billing.connection, balance="0") for _ in range(2)]
     # Whichever is billed first: both directions must do.
     for giver, taker in (owners, reversed(owners)):
-        instance = await billing.bill_instance(giver, plan, hours_due=2)
-        await connection.execute(
+        instance = await billing.bill_instance(giver, hours_due=2)
+        await billing.connection.execute(
             "update vps_instances set organization_id = $2 where id = $1", instance, taker.id
         )
         await billing.pass_hours(1)
@@ -43,59 +41,56 @@ async def test_a_debt_goes_with_its_instance_and_is_settled_by_its_new_owners_mo
         await billing.run(trigger=RunTrigger.TOP_UP)
         assert await billing.open_debts() == {}
         assert await billing.hours_billed(instance) == 3
-        await connection.execute("delete from vps_instances")
-    assert await connection.fetchval("select count(*) from vps_debts") == 2
+        await billing.connection.execute("delete from vps_instances")
+    assert await billing.connection.fetchval("select count(*) from vps_debts") == 2
     assert await billing.verify() == []
 
 
 async def test_a_wallet_that_is_handed_over_leaves_the_books_of_the_one_and_opens_in_those_of_the_other(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+    billing: Billing, connection: asyncpg.Connection
 ) -> None:
     other = await fleet.add_organization(connection, balance=None)
-    await billing.bill_instance(organization, plan, hours_due=3)
+    await billing.bill_instance(hours_due=3)
     await connection.execute("update wallets set organization_id = $1, balance = balance - 7", other.id)
     await connection.execute("update vps_instances set organization_id = $1", other.id)
     await billing.pass_hours(2)
     await billing.run()
-    given, taken = await lines_of(connection, organization), await lines_of(connection, other)
+    given, taken = await lines_of(connection, billing.organization), await lines_of(connection, other)
     assert [line.amount for line in given if line.kind is LineKind.CLOSING] == [Decimal("-99.97")]
     assert given[-1].balance == 0
     assert [(line.kind, line.amount) for line in taken[1:3]] == [
         (LineKind.OPENING, Decimal("99.97")),
         (LineKind.UNEXPLAINED, Decimal(-7)),
     ]
-    assert taken[-1].balance == await billing.balance(organization.wallet_id) == Decimal("92.95")
+    assert taken[-1].balance == await billing.balance() == Decimal("92.95")
     assert [finding.check for finding in await billing.verify()] == ["unexplained_entries"]
 
 
 async def test_a_statement_names_an_instance_that_has_since_moved_to_another_organization(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+    billing: Billing, connection: asyncpg.Connection
 ) -> None:
     other = await fleet.add_organization(connection)
-    await fleet.add_instance(connection, organization, plan, label="given", hours_due=1)
-    await fleet.add_instance(connection, organization, plan, label="given and deleted", hours_due=1)
+    await billing.add_instance(label="given", hours_due=1)
+    await billing.add_instance(label="given and deleted", hours_due=1)
     await billing.run()
     await connection.execute("update vps_instances set organization_id = $1", other.id)
     await connection.execute("delete from vps_instances where label = 'given and deleted'")
-    charged = [line for line in await lines_of(connection, organization) if line.kind is LineKind.CHARGE]
+    charged = [
+        line for line in await lines_of(connection, billing.organization) if line.kind is LineKind.CHARGE
+    ]
     assert sorted(line.label or "" for line in charged) == ["given", "given and deleted"]
 
 
 @pytest.mark.parametrize("has_another", [True, False])
 async def test_dollars_are_not_refunded_into_a_wallet_of_another_currency(
-    billing: Billing,
-    connection: asyncpg.Connection,
-    organization: Organization,
-    plan: Plan,
-    *,
-    has_another: bool,
+    billing: Billing, connection: asyncpg.Connection, *, has_another: bool
 ) -> None:
-    await fleet.add_instance(connection, organization, plan, hours_due=3)
+    await billing.add_instance(hours_due=3)
     run = await billing.run()
     await connection.execute("update wallets set currency = 'EUR'")
-    wallet = await fleet.add_wallet(connection, organization.id, balance="0") if has_another else None
+    wallet = await fleet.add_wallet(connection, billing.organization.id, balance="0") if has_another else None
     refund = await refunds.refund_run(connection, run.run_id, **OPERATOR)
-    assert await billing.balance(organization.wallet_id) == Decimal("99.97")
+    assert await billing.balance() == Decimal("99.97")
     if has_another:
         assert (refund.cycles, await billing.balance(wallet)) == (1, Decimal("0.03"))
     else:
@@ -104,15 +99,15 @@ async def test_dollars_are_not_refunded_into_a_wallet_of_another_currency(
 
 
 async def test_a_refund_is_in_the_books_of_the_organization_that_holds_the_paying_wallet(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+    billing: Billing,
 ) -> None:
-    other = await fleet.add_organization(connection, balance=None)
-    await fleet.add_instance(connection, organization, plan, hours_due=3)
+    other = await fleet.add_organization(billing.connection, balance=None)
+    await billing.add_instance(hours_due=3)
     run = await billing.run()
-    await connection.execute("update wallets set organization_id = $1", other.id)
-    await refunds.refund_run(connection, run.run_id, **OPERATOR)
-    assert await billing.balance(organization.wallet_id) == 100
-    (refund,) = [line for line in await lines_of(connection, other) if line.kind is LineKind.REFUND]
+    await billing.connection.execute("update wallets set organization_id = $1", other.id)
+    await refunds.refund_run(billing.connection, run.run_id, **OPERATOR)
+    assert await billing.balance() == 100
+    (refund,) = [line for line in await lines_of(billing.connection, other) if line.kind is LineKind.REFUND]
     assert refund.amount == Decimal("0.03")
     assert await billing.verify() == []
 
@@ -126,25 +121,23 @@ create trigger stop before update on vps_billing_cycles
 """
 
 
-async def test_a_wallet_that_appears_under_a_refund_is_locked_before_it_is_written(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    await fleet.add_instance(connection, organization, plan, hours_due=3)
+async def test_a_wallet_that_appears_under_a_refund_is_locked_before_it_is_written(billing: Billing) -> None:
+    await billing.add_instance(hours_due=3)
     run = await billing.run()
-    await connection.execute("delete from wallets")
-    known = await fleet.add_wallet(connection, organization.id, balance="0")
-    await connection.execute(_STOP_REFUNDS)
-    await connection.execute("select pg_advisory_lock(4711)")
-    older = await clock_now(connection) - timedelta(days=1)
+    await billing.connection.execute("delete from wallets")
+    known = await fleet.add_wallet(billing.connection, billing.organization.id, balance="0")
+    await billing.connection.execute(_STOP_REFUNDS)
+    await billing.connection.execute("select pg_advisory_lock(4711)")
+    older = await clock_now(billing.connection) - timedelta(days=1)
     async with another_session(billing.dsn) as refunder:
         lock = "update wallets set balance = balance where id = $1"
         async with in_the_way(billing.dsn, lock, known) as holder:
             refund = asyncio.create_task(refunds.refund_run(refunder, run.run_id, **OPERATOR))
-            await session_waiting_for(connection, holder.get_server_pid())
-            appeared = await fleet.add_wallet(holder, organization.id, balance="0", created_at=older)
-        await sessions_waiting(connection, 1)
-        await connection.execute("update wallets set balance = balance + 5 where id = $1", appeared)
-        await connection.execute("select pg_advisory_unlock(4711)")
+            await session_waiting_for(billing.connection, holder.get_server_pid())
+            appeared = await fleet.add_wallet(holder, billing.organization.id, balance="0", created_at=older)
+        await sessions_waiting(billing.connection, 1)
+        await billing.connection.execute("update wallets set balance = balance + 5 where id = $1", appeared)
+        await billing.connection.execute("select pg_advisory_unlock(4711)")
         await refund
     assert await billing.balance(appeared) == Decimal("5.03")
     assert [finding.check for finding in await billing.verify()] == ["unexplained_entries"]

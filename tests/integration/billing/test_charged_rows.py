@@ -14,17 +14,15 @@ from support.fleet import Organization, Plan
 HOUR = timedelta(hours=1)
 
 
-async def test_a_charge_is_a_transaction_in_the_originals_form(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    await fleet.add_instance(connection, organization, plan, label="web-1", hours_due=3)
+async def test_a_charge_is_a_transaction_in_the_originals_form(billing: Billing) -> None:
+    await billing.add_instance(label="web-1", hours_due=3)
     await billing.run()
-    (transaction,) = await connection.fetch("select * from payment_transactions")
+    (transaction,) = await billing.connection.fetch("select * from payment_transactions")
     assert dict(transaction) | dict.fromkeys(
         ("id", "created_at", "updated_at", "wallet_ledger_entry_id")
     ) == {
         "id": None,
-        "organization_id": organization.id,
+        "organization_id": billing.organization.id,
         "amount": Decimal("-0.03"),
         "currency": "USD",
         "payment_method": "wallet_debit",
@@ -39,24 +37,22 @@ async def test_a_charge_is_a_transaction_in_the_originals_form(
     }
     # The services read it as text elsewhere: a number, not a string that looks like one.
     kinds = "select distinct jsonb_typeof(value) from payment_transactions, jsonb_each(metadata)"
-    assert [row[0] for row in await connection.fetch(kinds)] == ["number"]
+    assert [row[0] for row in await billing.connection.fetch(kinds)] == ["number"]
 
 
-async def test_a_charge_is_a_cycle_in_the_originals_form(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    created_at = await clock_now(connection) - timedelta(hours=3, minutes=30)
-    instance = await fleet.add_instance(connection, organization, plan, created_at=created_at)
+async def test_a_charge_is_a_cycle_in_the_originals_form(billing: Billing) -> None:
+    created_at = await clock_now(billing.connection) - timedelta(hours=3, minutes=30)
+    instance = await billing.add_instance(created_at=created_at)
     await billing.run()
     (cycle,) = await billing.cycles(instance)
     elapsed = cycle["metadata"].pop("elapsed_hours")
     assert elapsed == pytest.approx(3.5, abs=0.01)
-    transaction_id = await connection.fetchval("select id from payment_transactions")
+    transaction_id = await billing.connection.fetchval("select id from payment_transactions")
     run = await billing.last_run()
     assert dict(cycle) | dict.fromkeys(("id", "created_at", "updated_at")) == {
         "id": None,
         "vps_instance_id": instance,
-        "organization_id": organization.id,
+        "organization_id": billing.organization.id,
         "billing_period_start": created_at,
         "billing_period_end": created_at + 3 * HOUR,
         "hourly_rate": Decimal("0.01"),
@@ -72,10 +68,10 @@ async def test_a_charge_is_a_cycle_in_the_originals_form(
 
 
 async def test_a_refusal_is_a_failed_cycle_in_the_originals_form(
-    billing: Billing, connection: asyncpg.Connection, poor: Organization, plan: Plan
+    billing: Billing, poor: Organization
 ) -> None:
-    created_at = await clock_now(connection) - timedelta(hours=2, minutes=30)
-    instance = await fleet.add_instance(connection, poor, plan, created_at=created_at)
+    created_at = await clock_now(billing.connection) - timedelta(hours=2, minutes=30)
+    instance = await billing.add_instance(poor, created_at=created_at)
     await billing.run()
     (cycle,) = await billing.cycles(instance, status="failed")
     assert cycle["payment_transaction_id"] is None
@@ -84,16 +80,14 @@ async def test_a_refusal_is_a_failed_cycle_in_the_originals_form(
     elapsed = cycle["metadata"].pop("elapsed_hours")
     assert elapsed == pytest.approx(2.5, abs=0.01)
     assert cycle["metadata"] == {"hours_charged": 2, "reason": "insufficient_balance"}
-    assert await connection.fetchval("select count(*) from payment_transactions") == 0
+    assert await billing.connection.fetchval("select count(*) from payment_transactions") == 0
 
 
-async def test_of_an_instance_only_last_billed_at_moves(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
-    before = await connection.fetchrow("select * from vps_instances")
+async def test_of_an_instance_only_last_billed_at_moves(billing: Billing) -> None:
+    instance = await billing.add_instance(hours_due=2)
+    before = await billing.connection.fetchrow("select * from vps_instances")
     await billing.run()
-    after = await connection.fetchrow("select * from vps_instances where id = $1", instance)
+    after = await billing.connection.fetchrow("select * from vps_instances where id = $1", instance)
     assert before is not None
     assert after is not None
     changed = {name for name in dict(after) if after[name] != before[name]}
@@ -118,11 +112,9 @@ async def test_what_a_transaction_changes_after_a_charge_is_counted(
     assert [tuple(row) for row in counted] == [("offline", 3)]
 
 
-async def test_periods_keep_their_microseconds(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
+async def test_periods_keep_their_microseconds(billing: Billing) -> None:
     created_at = datetime(2026, 1, 1, 11, 59, 59, 123457, tzinfo=UTC)
-    instance = await fleet.add_instance(connection, organization, plan, created_at=created_at)
+    instance = await billing.add_instance(created_at=created_at)
     await billing.run()
     await billing.pass_hours(5)
     await billing.run()
@@ -133,9 +125,9 @@ async def test_periods_keep_their_microseconds(
 
 
 async def test_a_new_instance_is_charged_when_its_first_hour_is_whole_and_not_before(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+    billing: Billing,
 ) -> None:
-    instance = await fleet.add_instance(connection, organization, plan)
+    instance = await billing.add_instance()
     await billing.run()
     await billing.pass_time(HOUR - timedelta(minutes=1))
     await billing.run()
@@ -145,60 +137,50 @@ async def test_a_new_instance_is_charged_when_its_first_hour_is_whole_and_not_be
     assert await billing.hours_billed(instance) == 1
 
 
-async def test_a_long_gap_is_charged_to_the_hour(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
-) -> None:
+async def test_a_long_gap_is_charged_to_the_hour(billing: Billing, connection: asyncpg.Connection) -> None:
     rich = await fleet.add_organization(connection, balance="1000000")
     gaps = (24 + 23, 40 * 24 + 1, 800 * 24 + 23)
-    instances = [await fleet.add_instance(connection, rich, plan, hours_due=hours) for hours in gaps]
+    instances = [await billing.add_instance(rich, hours_due=hours) for hours in gaps]
     summary = await billing.run()
     assert tuple([await billing.hours_billed(instance) for instance in instances]) == gaps
     assert summary.charged.hours_billed == sum(gaps)
     assert await billing.balance(rich.wallet_id) == Decimal(1_000_000) - summary.charged.amount_billed
 
 
-async def test_every_status_is_billed(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
+async def test_every_status_is_billed(billing: Billing) -> None:
     statuses = ("running", "offline", "error", "billing_suspension", "deleting", "never heard of", None)
     for status in statuses:
-        await fleet.add_instance(connection, organization, plan, status=status, hours_due=1)
+        await billing.add_instance(status=status, hours_due=1)
     summary = await billing.run()
     assert summary.charged.instances_billed == len(statuses)
 
 
-async def test_an_instance_billed_into_the_future_is_charged_nothing_and_named(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    now = await clock_now(connection)
-    instance = await fleet.add_instance(
-        connection, organization, plan, created_at=now - 9 * HOUR, last_billed_at=now + 2 * HOUR
-    )
+async def test_an_instance_billed_into_the_future_is_not_charged_and_reported(billing: Billing) -> None:
+    now = await clock_now(billing.connection)
+    instance = await billing.add_instance(created_at=now - 9 * HOUR, last_billed_at=now + 2 * HOUR)
     summary = await billing.run()
     assert summary.charged.instances_billed == 0
     assert [finding.key for finding in await billing.verify()] == [str(instance)]
 
 
 @pytest.mark.parametrize("moment", ["-infinity", "infinity"])
-async def test_an_instance_billed_until_an_infinite_date_is_named_and_delays_no_other(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan, moment: str
+async def test_an_infinite_billing_mark_is_reported_and_delays_no_other(
+    billing: Billing, connection: asyncpg.Connection, moment: str
 ) -> None:
-    odd = await fleet.add_instance(connection, organization, plan, hours_due=1)
+    odd = await billing.add_instance(hours_due=1)
     await connection.execute("update vps_instances set last_billed_at = $1::text::timestamptz", moment)
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
+    instance = await billing.add_instance(hours_due=2)
     summary = await billing.run()
     assert (summary.status, summary.charged.instances_billed) == ("succeeded", 1)
     assert await billing.hours_billed(instance) == 2
     assert [finding.key for finding in await billing.verify()] == [str(odd)]
 
 
-async def test_an_instance_that_costs_since_no_known_moment_is_named(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    odd = await fleet.add_instance(connection, organization, plan, hours_due=1)
-    later = await fleet.add_instance(connection, organization, plan)
-    await connection.execute("update vps_instances set created_at = null where id = $1", odd)
-    await connection.execute(
+async def test_an_instance_without_a_known_start_is_reported(billing: Billing) -> None:
+    odd = await billing.add_instance(hours_due=1)
+    later = await billing.add_instance()
+    await billing.connection.execute("update vps_instances set created_at = null where id = $1", odd)
+    await billing.connection.execute(
         "update vps_instances set created_at = now() + interval '9 hours' where id = $1", later
     )
     assert (await billing.run()).charged.instances_billed == 0
@@ -208,51 +190,45 @@ async def test_an_instance_that_costs_since_no_known_moment_is_named(
     }
 
 
-async def test_an_absurd_price_keeps_nothing_else_of_its_organization_from_being_billed(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+async def test_an_absurd_price_affects_no_other_instance_of_its_organization(
+    billing: Billing, connection: asyncpg.Connection
 ) -> None:
     absurd = await fleet.add_plan(connection, base_price="9999999999.99", markup_price="9999999999.99")
-    debtor = await fleet.add_instance(connection, organization, absurd, hours_due=9000)
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=9001)
+    debtor = await billing.add_instance(plan=absurd, hours_due=9000)
+    instance = await billing.add_instance(hours_due=9001)
     assert (await billing.run()).status == "succeeded"
     assert await billing.hours_billed(instance) == 1
     assert set(await billing.open_debts()) == {debtor, instance}
     assert await billing.verify() == []
 
 
-async def test_a_rate_is_rounded_once_and_its_hours_add_up_to_the_digit(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization
-) -> None:
+async def test_a_rate_is_rounded_once_and_its_hours_add_up_to_the_digit(billing: Billing) -> None:
     # 3 / 730 = 0.00410958904…: the plan that the original charged nothing for.
-    plan = await fleet.add_plan(connection, base_price="3.00", markup_price="0.00")
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=0)
+    plan = await fleet.add_plan(billing.connection, base_price="3.00", markup_price="0.00")
+    instance = await billing.add_instance(plan=plan, hours_due=0)
     for _ in range(3):
         await billing.pass_hours(1)
         await billing.run()
     await billing.pass_hours(97)
     await billing.run()
     assert await billing.hours_billed(instance) == 100
-    assert await billing.balance(organization.wallet_id) == Decimal(100) - 100 * Decimal("0.00410959")
+    assert await billing.balance() == Decimal(100) - 100 * Decimal("0.00410959")
 
 
-async def test_a_free_plan_advances_and_leaves_the_wallet_alone(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization
-) -> None:
-    free = await fleet.add_plan(connection, base_price="0.00", markup_price="0.00")
-    instance = await fleet.add_instance(connection, organization, free, hours_due=4)
+async def test_a_free_plan_advances_and_leaves_the_wallet_alone(billing: Billing) -> None:
+    free = await fleet.add_plan(billing.connection, base_price="0.00", markup_price="0.00")
+    instance = await billing.add_instance(plan=free, hours_due=4)
     await billing.run()
     (cycle,) = await billing.cycles(instance)
     assert cycle["total_amount"] == 0
-    assert await billing.balance(organization.wallet_id) == Decimal(100)
+    assert await billing.balance() == Decimal(100)
     assert await billing.verify() == []
 
 
-async def test_a_run_counts_what_it_did_on_its_own_row(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    poor = await fleet.add_organization(connection, balance="0.01")
-    await fleet.add_instance(connection, organization, plan, hours_due=5)
-    await fleet.add_instance(connection, poor, plan, hours_due=3)
+async def test_a_run_counts_what_it_did_on_its_own_row(billing: Billing) -> None:
+    poor = await fleet.add_organization(billing.connection, balance="0.01")
+    await billing.add_instance(hours_due=5)
+    await billing.add_instance(poor, hours_due=3)
     summary = await billing.run()
     run = await billing.last_run()
     assert (run["id"], run["status"], run["error_message"]) == (summary.run_id, "succeeded", None)

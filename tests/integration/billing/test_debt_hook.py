@@ -1,4 +1,4 @@
-"""The operator's systems are told of a debt once, when it is older than the grace, and of its end once."""
+"""The debt hook is called once when a debt outlasts the grace period, and once when it ends."""
 
 import asyncio
 import contextlib
@@ -106,19 +106,19 @@ def hold(tmp_path: Path) -> Hold:
 async def test_a_debt_is_reported_when_it_is_older_than_the_grace_and_when_it_is_settled(
     billing: Billing, connection: asyncpg.Connection, debtor: Debtor
 ) -> None:
-    instance = await fleet.add_instance(connection, debtor.organization, debtor.plan, hours_due=2)
+    instance = await billing.add_instance(debtor.organization, debtor.plan, hours_due=2)
     since = await connection.fetchval("select created_at from vps_instances")
     async with debtor.hook():
         await billing.run()
         await billing.pass_hours(GRACE_HOURS - 1)
         await billing.run()
-        assert debtor.command.told == []
+        assert debtor.command.notices == []
         await billing.pass_hours(1)
         await billing.run()
-        (told,) = await eventually(lambda: debtor.command.told)
+        (notice,) = await eventually(lambda: debtor.command.notices)
         opened_at = await connection.fetchval("select opened_at from vps_debts")
-        assert told == {
-            "id": told["id"],
+        assert notice == {
+            "id": notice["id"],
             "event": "debt_overdue",
             "organizationId": str(debtor.organization.id),
             "instanceId": str(instance),
@@ -132,8 +132,8 @@ async def test_a_debt_is_reported_when_it_is_older_than_the_grace_and_when_it_is
         await debtor.pay()
         await debtor.await_outcomes("delivered", "delivered")
     assert debtor.command.events == ["debt_overdue", "debt_settled"]
-    assert debtor.command.told[1] == told | {
-        "id": debtor.command.told[1]["id"],
+    assert debtor.command.notices[1] == notice | {
+        "id": debtor.command.notices[1]["id"],
         "event": "debt_settled",
         "hoursOwed": 0,
         "amountOwed": 0,
@@ -150,7 +150,7 @@ async def test_several_processes_and_restarts_report_each_debt_once(billing: Bil
         await debtor.await_outcomes(*["delivered"] * 24)
     async with debtor.hook():
         await billing.run()
-    instances = [(notice["event"], notice["instanceId"]) for notice in debtor.command.told]
+    instances = [(notice["event"], notice["instanceId"]) for notice in debtor.command.notices]
     assert len(instances) == len(set(instances)) == 24
 
 
@@ -160,27 +160,25 @@ async def test_a_webhook_gets_each_notice_with_an_idempotency_key(debtor: Debtor
         command = debtor.command.setting
         async with debtor.hook(debt_hook_url=receiver.url, debt_hook_command=command):
             await debtor.await_outcomes("delivered", "delivered")
-        (told,) = receiver.told
-        assert receiver.keys == [str(told["id"])]
-        assert {**told, "id": None} == {**debtor.command.told[0], "id": None}
+        (notice,) = receiver.notices
+        assert receiver.keys == [str(notice["id"])]
+        assert {**notice, "id": None} == {**debtor.command.notices[0], "id": None}
 
 
-async def test_a_receiver_that_fails_is_tried_again_later(
-    billing: Billing, connection: asyncpg.Connection, debtor: Debtor
-) -> None:
+async def test_a_receiver_that_fails_is_tried_again_later(billing: Billing, debtor: Debtor) -> None:
     await debtor.go_overdue()
     async with webhook() as receiver:
         receiver.status = 500
         async with debtor.hook(debt_hook_url=receiver.url):
             for attempts in (1, 2, 3):
-                await eventually(partial(failed_attempts, connection, attempts))
+                await eventually(partial(failed_attempts, billing.connection, attempts))
                 await billing.pass_time(pause_after(attempts))
                 await billing.run()
             receiver.status = 204
             await billing.pass_time(pause_after(4))
             await billing.run()
             await debtor.await_outcomes("delivered")
-        assert len({told["id"] for told in receiver.told}) == 1
+        assert len({notice["id"] for notice in receiver.notices}) == 1
 
 
 async def failed_attempts(connection: asyncpg.Connection, attempts: int) -> bool:
@@ -204,7 +202,7 @@ async def test_a_receiver_that_never_answers_well_is_given_up_in_the_end(
         await billing.run()
         await debtor.await_outcomes("given_up")
         assert await debtor.last_error() == "exit code 1: out of order"
-        # That it is over is told all the same.
+        # Its end is reported nevertheless.
         debtor.command.refuse(refusing=False)
         await debtor.pay()
         await debtor.await_outcomes("given_up", "delivered")
@@ -216,14 +214,14 @@ async def test_a_debt_that_is_settled_before_it_was_reported_is_not_reported(
     await debtor.go_overdue()
     await debtor.pay()
     async with debtor.hook():
-        await fleet.add_instance(
-            connection, await fleet.add_organization(connection, balance="0"), debtor.plan, hours_due=1
+        await billing.add_instance(
+            await fleet.add_organization(connection, balance="0"), debtor.plan, hours_due=1
         )
         await billing.run()
         await billing.pass_hours(GRACE_HOURS)
         await billing.run()
         await debtor.await_outcomes("delivered")
-    assert debtor.command.told[0]["organizationId"] != str(debtor.organization.id)
+    assert debtor.command.notices[0]["organizationId"] != str(debtor.organization.id)
 
 
 async def test_a_notice_that_could_not_be_delivered_is_withdrawn_but_the_settlement_is_delivered(
@@ -250,10 +248,10 @@ async def test_a_debt_that_is_written_off_is_settled_without_payment(
         )
         await billing.run()
         await debtor.await_outcomes("delivered", "delivered")
-    assert [notice["settledBy"] for notice in debtor.command.told] == [None, "write_off"]
+    assert [notice["settledBy"] for notice in debtor.command.notices] == [None, "write_off"]
 
 
-async def test_a_receiver_that_takes_its_time_keeps_no_run_waiting(debtor: Debtor, hold: Hold) -> None:
+async def test_a_slow_receiver_delays_no_run(debtor: Debtor, hold: Hold) -> None:
     await debtor.go_overdue()
     async with debtor.hook(debt_hook_command=hold.setting):
         await eventually(hold.begun.exists)
@@ -325,17 +323,15 @@ async def test_a_call_whose_record_had_to_wait_for_the_database_is_not_made_agai
     assert debtor.command.events == ["debt_overdue"]
 
 
-async def test_what_is_owed_is_counted_at_the_rates_of_its_hours(
-    billing: Billing, connection: asyncpg.Connection, debtor: Debtor
-) -> None:
+async def test_what_is_owed_is_counted_at_the_rates_of_its_hours(billing: Billing, debtor: Debtor) -> None:
     await debtor.go_overdue()
-    await connection.execute("update vps_plans set base_price = 12.30")
+    await billing.connection.execute("update vps_plans set base_price = 12.30")
     await billing.pass_hours(3)
     async with debtor.hook():
         await debtor.await_outcomes("delivered")
-    (told,) = debtor.command.told
-    owed = await connection.fetchval("select $1::numeric", str(told["amountOwed"]))
-    assert told["hoursOwed"] == GRACE_HOURS + 2 + 3
+    (notice,) = debtor.command.notices
+    owed = await billing.connection.fetchval("select $1::numeric", str(notice["amountOwed"]))
+    assert notice["hoursOwed"] == GRACE_HOURS + 2 + 3
     assert owed > Decimal("0.29")
 
 

@@ -2,75 +2,75 @@
 
 import asyncio
 
-import asyncpg
 import pytest
 
 from support import fleet
-from support.billing import Billing, another_session, in_the_way
-from support.fleet import Plan
+from support.billing import Billing, another_session, in_the_way, kept_waiting
+from support.waiting import sessions_waiting
 
 MOVE = "update vps_instances set organization_id = $2 where id = $1"
 
 
-async def test_a_debt_that_opens_while_its_instance_moves_is_the_new_organizations(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
-) -> None:
-    giver, taker = [await fleet.add_organization(connection, balance="0") for _ in range(2)]
-    instance = await fleet.add_instance(connection, giver, plan, hours_due=2)
+async def test_a_debt_that_opens_while_its_instance_moves_is_the_new_organizations(billing: Billing) -> None:
+    giver, taker = [await fleet.add_organization(billing.connection, balance="0") for _ in range(2)]
+    instance = await billing.add_instance(giver, hours_due=2)
     async with in_the_way(billing.dsn, MOVE, instance, taker.id):
         await billing.run()
     await billing.run()
-    (debt,) = await connection.fetch("select * from vps_debts")
+    (debt,) = await billing.connection.fetch("select * from vps_debts")
     assert (debt["organization_id"], debt["settled_at"]) == (taker.id, None)
     assert await billing.verify() == []
 
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
 async def test_a_debt_that_opened_under_a_move_follows_its_instance(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan, *, isolation: str
+    billing: Billing, *, isolation: str
 ) -> None:
-    giver, taker = [await fleet.add_organization(connection, balance="0") for _ in range(2)]
-    instance = await fleet.add_instance(connection, giver, plan, hours_due=2)
+    giver, taker = [await fleet.add_organization(billing.connection, balance="0") for _ in range(2)]
+    instance = await billing.add_instance(giver, hours_due=2)
     async with another_session(billing.dsn) as session, session.transaction():
         await session.execute(f"set transaction isolation level {isolation}")
         await session.fetchval("select count(*) from vps_debts")
         await billing.run()
         await session.execute(MOVE, instance, taker.id)
     await billing.run()
-    (debt,) = await connection.fetch("select * from vps_debts")
+    (debt,) = await billing.connection.fetch("select * from vps_debts")
     assert (debt["organization_id"], debt["settled_at"]) == (taker.id, None)
     assert await billing.verify() == []
 
 
 @pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
 async def test_a_debt_that_opened_while_its_organization_went_is_written_off(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan, *, isolation: str
+    billing: Billing, *, isolation: str
 ) -> None:
-    debtor = await fleet.add_organization(connection, balance="0")
-    await fleet.add_instance(connection, debtor, plan, hours_due=2)
+    debtor = await fleet.add_organization(billing.connection, balance="0")
+    await billing.add_instance(debtor, hours_due=2)
     async with another_session(billing.dsn) as session, session.transaction():
         await session.execute(f"set transaction isolation level {isolation}")
         await session.fetchval("select count(*) from vps_debts")
         await billing.run()
         await session.execute("delete from organizations where id = $1", debtor.id)
     await billing.run()
-    (debt,) = await connection.fetch("select * from vps_debts")
+    (debt,) = await billing.connection.fetch("select * from vps_debts")
     assert debt["settled_at"] is None
     assert debt["written_off_at"] is not None
     assert await billing.verify() == []
 
 
-async def test_a_deletion_waits_for_the_run_that_opens_the_debt(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
-) -> None:
-    debtor = await fleet.add_organization(connection, balance="0")
-    await fleet.add_instance(connection, debtor, plan, hours_due=2)
+async def test_a_deletion_waits_for_the_run_that_opens_the_debt(billing: Billing) -> None:
+    debtor = await fleet.add_organization(billing.connection, balance="0")
+    await billing.add_instance(debtor, hours_due=2)
+    # The run has its rows locked, and is about to write the debt down.
+    begun = kept_waiting(billing, billing.run(), "lock table vps_debts in share row exclusive mode")
     async with another_session(billing.dsn) as session:
-        await asyncio.gather(
-            billing.run(), session.execute("delete from organizations where id = $1", debtor.id)
-        )
+        async with begun:
+            deletion = asyncio.create_task(
+                session.execute("delete from organizations where id = $1", debtor.id)
+            )
+            await sessions_waiting(billing.connection, 2)
+        await deletion
     await billing.run()
-    debts = await connection.fetch(
-        "select * from vps_debts where settled_at is not null or written_off_at is null"
-    )
-    assert debts == []
+    (debt,) = await billing.connection.fetch("select * from vps_debts")
+    assert debt["settled_at"] is None
+    assert debt["written_off_at"] is not None
+    assert await billing.verify() == []

@@ -96,9 +96,7 @@ async def test_while_another_of_ours_is_active_the_heartbeat_stays_fresh(
         assert await newest_heartbeat(billing) is None
 
 
-async def test_while_a_standby_waits_the_heartbeat_stays_and_the_standby_hands_back(
-    billing: Billing,
-) -> None:
+async def test_while_a_standby_waits_the_heartbeat_stays_and_the_standby_hands_back(billing: Billing) -> None:
     async with Leadership(billing.dsn, Role.BUILTIN_STANDBY, service="tests") as standby:
         assert await standby.try_acquire()
         async with active(billing, Biller.DAEMON, "host-1") as daemon:
@@ -111,7 +109,7 @@ async def test_while_a_standby_waits_the_heartbeat_stays_and_the_standby_hands_b
     assert await newest_heartbeat(billing) is None
 
 
-async def test_of_billers_that_stop_at_once_the_last_one_hands_back(billing: Billing) -> None:
+async def test_when_billers_stop_together_the_heartbeat_ends(billing: Billing) -> None:
     # Once in about thirty rounds, two that took each other's rows in turn were a deadlock.
     for _ in range(30):
         async with (
@@ -146,10 +144,8 @@ async def test_the_other_kind_is_cleared_only_when_it_fell_silent(billing: Billi
         }
 
 
-async def test_the_originals_own_rows_are_left_alone(
-    billing: Billing, connection: asyncpg.Connection
-) -> None:
-    await connection.execute(
+async def test_the_originals_own_rows_are_left_alone(billing: Billing) -> None:
+    await billing.connection.execute(
         "insert into billing_daemon_status (daemon_instance_id, status, heartbeat_at, metadata)"
         " values ('panel-1-4711', 'running', now(), '{\"nodeVersion\": \"v20\"}'), ('panel-2', 'running', now(), null)"
     )
@@ -171,7 +167,7 @@ async def test_a_biller_of_an_older_term_does_not_beat(billing: Billing) -> None
             assert (await rows(billing))["host-1"]["heartbeat_at"] is None
 
 
-async def test_a_failed_run_keeps_the_last_figures_and_says_what_failed(billing: Billing) -> None:
+async def test_a_failed_run_keeps_the_last_figures_and_its_error(billing: Billing) -> None:
     async with active(billing, Biller.DAEMON, "host-1") as (heartbeat, _):
         await heartbeat.record_success(instances_billed=7, hours=9, amount=Decimal("1.25"))
         await heartbeat.record_failure("disk full")
@@ -186,7 +182,7 @@ async def test_a_failed_run_keeps_the_last_figures_and_says_what_failed(billing:
         assert (row["last_run_success"], row["error_message"], row["instances_billed"]) == (True, None, 1)
 
 
-async def test_a_process_that_starts_again_under_its_name_goes_on_with_its_row(billing: Billing) -> None:
+async def test_a_restarted_process_reuses_its_row(billing: Billing) -> None:
     async with active(billing, Biller.DAEMON, "host-1") as (heartbeat, _):
         await heartbeat.record_success(instances_billed=7, hours=9, amount=Decimal("1.25"))
     async with active(billing, Biller.DAEMON, "host-1"):

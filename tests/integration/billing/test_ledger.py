@@ -1,4 +1,4 @@
-"""Every movement of a wallet, by whomever, leaves an entry that nobody can change."""
+"""Every movement of a wallet leaves an immutable entry, whichever role makes it."""
 
 from datetime import timedelta
 from decimal import Decimal
@@ -9,7 +9,7 @@ import pytest
 from support import fleet
 from support.billing import Billing, another_session, in_the_way
 from support.clock import clock_now
-from support.fleet import Organization, Plan
+from support.fleet import Organization
 from support.original_application import session_of_its_role
 from support.waiting import listening
 
@@ -22,36 +22,34 @@ MERGED = """
 merge into wallet_ledger_entries e using wallet_ledger_entries f on e.id = f.id when matched then delete"""
 
 
-async def kinds(billing: Billing, organization: Organization) -> list[tuple[str, Decimal, Decimal]]:
+async def kinds(
+    billing: Billing, organization: Organization | None = None
+) -> list[tuple[str, Decimal, Decimal]]:
     return [
         (entry["kind"], entry["amount"], entry["balance_after"])
-        for entry in await billing.entries(organization.wallet_id)
+        for entry in await billing.entries((organization or billing.organization).wallet_id)
     ]
 
 
-async def test_a_wallets_first_balance_is_its_opening(billing: Billing, organization: Organization) -> None:
-    assert await kinds(billing, organization) == [("opening", Decimal(100), Decimal(100))]
+async def test_a_wallets_first_balance_is_its_opening(billing: Billing) -> None:
+    assert await kinds(billing) == [("opening", Decimal(100), Decimal(100))]
 
 
 @pytest.mark.parametrize("balance", [None, "0.00"])
-async def test_an_empty_wallet_opens_without_an_entry(
-    billing: Billing, connection: asyncpg.Connection, balance: str | None
-) -> None:
-    organization = await fleet.add_organization(connection, balance=None)
-    wallet = await fleet.add_wallet(connection, organization.id, balance=balance)
+async def test_an_empty_wallet_opens_without_an_entry(billing: Billing, balance: str | None) -> None:
+    organization = await fleet.add_organization(billing.connection, balance=None)
+    wallet = await fleet.add_wallet(billing.connection, organization.id, balance=balance)
     assert await billing.entries(wallet) == []
-    await connection.execute("update wallets set balance = -3.5")
+    await billing.connection.execute("update wallets set balance = -3.5")
     (entry,) = await billing.entries(wallet)
     assert (entry["kind"], entry["balance_after"]) == ("unexplained", Decimal("-3.5"))
 
 
-async def test_a_balance_that_is_not_a_number_is_nothing_and_spoils_no_ledger(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization
-) -> None:
-    await connection.execute("update wallets set balance = 'NaN'")
+async def test_a_nan_balance_counts_as_zero_in_the_ledger(billing: Billing) -> None:
+    await billing.connection.execute("update wallets set balance = 'NaN'")
     assert "wallets_unlike_their_ledger" in {finding.check for finding in await billing.verify()}
-    await connection.execute("update wallets set balance = 50")
-    assert await kinds(billing, organization) == [
+    await billing.connection.execute("update wallets set balance = 50")
+    assert await kinds(billing) == [
         ("opening", Decimal(100), Decimal(100)),
         ("unexplained", Decimal(-100), Decimal(0)),
         ("unexplained", Decimal(50), Decimal(50)),
@@ -59,10 +57,8 @@ async def test_a_balance_that_is_not_a_number_is_nothing_and_spoils_no_ledger(
     assert {finding.check for finding in await billing.verify()} == {"unexplained_entries"}
 
 
-async def test_a_wallet_that_never_held_a_number_is_found_until_money_comes_in(
-    billing: Billing, connection: asyncpg.Connection
-) -> None:
-    organization = await fleet.add_organization(connection, balance="NaN")
+async def test_a_wallet_that_never_held_a_number_is_found_until_money_comes_in(billing: Billing) -> None:
+    organization = await fleet.add_organization(billing.connection, balance="NaN")
     (finding,) = await billing.verify()
     assert (finding.check, finding.key) == ("wallets_unlike_their_ledger", str(organization.wallet_id))
     assert (await billing.credit(organization, "10")).balance == Decimal(10)
@@ -70,32 +66,28 @@ async def test_a_wallet_that_never_held_a_number_is_found_until_money_comes_in(
     assert await billing.verify() == []
 
 
-async def test_a_charge_is_one_entry_for_all_debits_of_the_wallet(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
+async def test_a_charge_is_one_entry_for_all_debits_of_the_wallet(billing: Billing) -> None:
     for hours in (1, 2, 3):
-        await fleet.add_instance(connection, organization, plan, hours_due=hours)
+        await billing.add_instance(hours_due=hours)
     summary = await billing.run()
-    _, charge = await billing.entries(organization.wallet_id)
+    _, charge = await billing.entries(billing.organization.wallet_id)
     assert (charge["kind"], charge["amount"], charge["balance_after"]) == (
         "charge",
         Decimal("-0.06"),
         Decimal("99.94"),
     )
     assert charge["billing_run_id"] == summary.run_id
-    debits = await connection.fetch(
+    debits = await billing.connection.fetch(
         "select amount from payment_transactions where wallet_ledger_entry_id = $1", charge["id"]
     )
     assert sorted(debit["amount"] for debit in debits) == [Decimal(n) / -100 for n in (3, 2, 1)]
 
 
-async def test_the_balances_of_the_debits_lead_from_one_to_the_next(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
+async def test_the_balances_of_the_debits_lead_from_one_to_the_next(billing: Billing) -> None:
     for hours in (3, 2, 1):
-        await fleet.add_instance(connection, organization, plan, hours_due=hours)
+        await billing.add_instance(hours_due=hours)
     await billing.run()
-    steps = await connection.fetch(
+    steps = await billing.connection.fetch(
         "select (metadata ->> 'balance_before')::numeric as before, (metadata ->> 'balance_after')::numeric as after,"
         " amount from payment_transactions order by 1 desc"
     )
@@ -104,16 +96,14 @@ async def test_the_balances_of_the_debits_lead_from_one_to_the_next(
         assert step["before"] == balance
         balance += step["amount"]
         assert step["after"] == balance
-    assert balance == await billing.balance(organization.wallet_id)
+    assert balance == await billing.balance()
 
 
-async def test_a_write_by_another_session_is_entered_with_its_role_and_application(
-    billing: Billing, organization: Organization
-) -> None:
+async def test_a_write_by_another_session_is_entered_with_its_role_and_application(billing: Billing) -> None:
     async with another_session(billing.dsn) as application:
         await application.execute("update wallets set balance = 130.00")
         writer = await application.fetchval("select session_user")
-    _, entry = await billing.entries(organization.wallet_id)
+    _, entry = await billing.entries(billing.organization.wallet_id)
     assert (entry["kind"], entry["amount"], entry["balance_after"]) == (
         "unexplained",
         Decimal(30),
@@ -125,52 +115,42 @@ async def test_a_write_by_another_session_is_entered_with_its_role_and_applicati
     assert f"written by {writer} (original)" in finding.detail
 
 
-async def test_a_role_with_nothing_but_the_originals_grants_leaves_entries_under_its_name(
-    billing: Billing, organization: Organization
-) -> None:
+async def test_entries_name_a_role_with_only_the_originals_grants(billing: Billing) -> None:
     async with session_of_its_role(billing.dsn) as application:
         await application.execute("update wallets set balance = balance - 1")
         with pytest.raises(asyncpg.InsufficientPrivilegeError):
             await application.execute("delete from wallet_ledger_entries")
         role = await application.fetchval("select session_user")
-    _, entry = await billing.entries(organization.wallet_id)
+    _, entry = await billing.entries(billing.organization.wallet_id)
     assert entry["written_by"] == role
 
 
-async def test_a_write_that_moves_nothing_leaves_no_entry(
-    billing: Billing, organization: Organization
-) -> None:
+async def test_a_write_without_a_movement_leaves_no_entry(billing: Billing) -> None:
     await billing.connection.execute("update wallets set balance = 100, updated_at = now()")
-    assert len(await billing.entries(organization.wallet_id)) == 1
+    assert len(await billing.entries(billing.organization.wallet_id)) == 1
 
 
-async def test_a_write_that_is_rolled_back_leaves_no_entry(
-    billing: Billing, organization: Organization
-) -> None:
+async def test_a_write_that_is_rolled_back_leaves_no_entry(billing: Billing) -> None:
     async with another_session(billing.dsn) as application:
         await application.execute("begin")
         await application.execute("update wallets set balance = 0")
         await application.execute("rollback")
-    assert len(await billing.entries(organization.wallet_id)) == 1
+    assert len(await billing.entries(billing.organization.wallet_id)) == 1
     assert await billing.verify() == []
 
 
 @pytest.mark.parametrize("statement", ["delete from wallets", "truncate wallets"])
-async def test_a_wallet_that_is_taken_away_is_closed(
-    billing: Billing, organization: Organization, statement: str
-) -> None:
+async def test_a_wallet_that_is_taken_away_is_closed(billing: Billing, statement: str) -> None:
     await billing.connection.execute(statement)
-    assert await kinds(billing, organization) == [
+    assert await kinds(billing) == [
         ("opening", Decimal(100), Decimal(100)),
         ("closing", Decimal(-100), Decimal(0)),
     ]
     assert await billing.verify() == []
 
 
-async def test_the_database_refuses_to_change_the_ledger(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization
-) -> None:
-    before = await billing.entries(organization.wallet_id)
+async def test_the_database_refuses_to_change_the_ledger(billing: Billing) -> None:
+    before = await billing.entries(billing.organization.wallet_id)
     for change in (
         "update wallet_ledger_entries set amount = 0",
         "delete from wallet_ledger_entries",
@@ -180,48 +160,44 @@ async def test_the_database_refuses_to_change_the_ledger(
         MERGED,
     ):
         with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
-            await connection.execute(change)
-    assert await billing.entries(organization.wallet_id) == before
+            await billing.connection.execute(change)
+    assert await billing.entries(billing.organization.wallet_id) == before
 
 
-async def test_a_top_up_is_announced_and_a_debit_is_not(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization
-) -> None:
+async def test_a_top_up_is_announced_and_a_debit_is_not(billing: Billing) -> None:
     async with listening(billing.dsn, "wallet_topped_up") as notifications:
-        await connection.execute("update wallets set balance = balance - 1")
-        await connection.execute("update wallets set balance = balance + 1")
+        await billing.connection.execute("update wallets set balance = balance - 1")
+        await billing.connection.execute("update wallets set balance = balance + 1")
         await notifications.next()
-        await billing.credit(organization, "5")
+        await billing.credit(billing.organization, "5")
         await notifications.next()
         assert notifications.take_all() == []
 
 
-async def test_entries_of_one_wallet_follow_each_other_also_when_an_older_transaction_ends_later(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
+async def test_entries_of_a_wallet_are_in_order_when_an_older_transaction_commits_later(
+    billing: Billing,
 ) -> None:
-    await fleet.add_instance(connection, organization, plan, hours_due=2)
+    await billing.add_instance(hours_due=2)
     async with in_the_way(billing.dsn, "select now()") as application:
         await billing.run()
         await application.execute("update wallets set balance = balance + 10")
-    balances = [balance for _, _, balance in await kinds(billing, organization)]
+    balances = [balance for _, _, balance in await kinds(billing)]
     assert balances == [Decimal(100), Decimal("99.98"), Decimal("109.98")]
     assert [finding.check for finding in await billing.verify()] == ["unexplained_entries"]
 
 
-async def test_several_wallets_moved_by_one_statement_have_an_entry_each(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization
-) -> None:
-    now = await clock_now(connection)
+async def test_several_wallets_moved_by_one_statement_have_an_entry_each(billing: Billing) -> None:
+    now = await clock_now(billing.connection)
     others = [
         await fleet.add_wallet(
-            connection,
-            organization.id,
+            billing.connection,
+            billing.organization.id,
             balance="1.00",
             currency=currency,
             created_at=now + timedelta(hours=1),
         )
         for currency in ("USD", "EUR")
     ]
-    await connection.execute("update wallets set balance = balance * 2")
-    for wallet, balance in ((organization.wallet_id, 200), (others[0], 2), (others[1], 2)):
+    await billing.connection.execute("update wallets set balance = balance * 2")
+    for wallet, balance in ((billing.organization.wallet_id, 200), (others[0], 2), (others[1], 2)):
         assert [entry["balance_after"] for entry in await billing.entries(wallet)] == [balance / 2, balance]

@@ -51,9 +51,9 @@ async def lived_in(
     """Charges, credits, a refund, a debt paid in part, a deletion, a price change, other currencies."""
     poor = await fleet.add_organization(connection, balance="0.03")
     await fleet.add_wallet(connection, poor.id, balance="40.00", currency="EUR")
-    await fleet.add_instance(connection, organization, plan, hours_due=1)
-    refunded = await fleet.add_instance(connection, organization, "g7-never-heard-of", hours_due=5)
-    deleted = await fleet.add_instance(connection, organization, plan, hours_due=2.5)
+    await billing.add_instance(organization, plan, hours_due=1)
+    refunded = await billing.add_instance(organization, "g7-never-heard-of", hours_due=5)
+    deleted = await billing.add_instance(organization, plan, hours_due=2.5)
     await billing.bill_instance(poor, plan, hours_due=9)
     await connection.execute("update vps_plans set base_price = 12.30")
     await billing.pass_hours(3)
@@ -92,26 +92,26 @@ async def test_append_only(lived_in: Billing, connection: asyncpg.Connection) ->
     assert len(after) > len(before)
 
 
-async def test_duplicate_submission_is_a_no_op(billing: Billing, organization: Organization) -> None:
-    assert await billing.credit(organization, "5") == Credit(written=True, balance=Decimal(105))
+async def test_duplicate_submission_is_a_no_op(billing: Billing) -> None:
+    assert await billing.credit(billing.organization, "5") == Credit(written=True, balance=Decimal(105))
     before = await billing.everything()
-    assert await billing.credit(organization, "5.00") == Credit(written=False, balance=Decimal(105))
+    assert await billing.credit(billing.organization, "5.00") == Credit(written=False, balance=Decimal(105))
     assert await billing.everything() == before
 
 
-async def test_concurrent_duplicates_collapse_to_one(billing: Billing, organization: Organization) -> None:
+async def test_concurrent_duplicates_collapse_to_one(billing: Billing) -> None:
     async with asyncio.timeout(LIMIT_SECONDS):
-        written = await asyncio.gather(*(credit(billing, organization, "payment-1") for _ in range(8)))
+        written = await asyncio.gather(
+            *(credit(billing, billing.organization, "payment-1") for _ in range(8))
+        )
     assert sum(written) == 1
-    assert await billing.balance(organization.wallet_id) == 100 + CREDIT
+    assert await billing.balance() == 100 + CREDIT
 
 
-async def test_no_lost_update_on_a_hot_account(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
+async def test_no_lost_update_on_a_hot_account(billing: Billing) -> None:
     run_id = (await billing.run()).run_id
     for hours in (1, 2, 3):
-        await fleet.add_instance(connection, organization, plan, hours_due=hours)
+        await billing.add_instance(hours_due=hours)
 
     async def top_up() -> None:
         async with billing.pool.acquire() as session:
@@ -119,21 +119,19 @@ async def test_no_lost_update_on_a_hot_account(
 
     async with asyncio.timeout(LIMIT_SECONDS):
         await asyncio.gather(
-            *(credit(billing, organization, f"payment-{number}") for number in range(10)),
+            *(credit(billing, billing.organization, f"payment-{number}") for number in range(10)),
             *(top_up() for _ in range(10)),
-            *(charge(billing, [organization], run_id) for _ in range(4)),
+            *(charge(billing, [billing.organization], run_id) for _ in range(4)),
         )
-    assert await billing.balance(organization.wallet_id) == 100 + 10 * CREDIT + 10 - Decimal("0.06")
+    assert await billing.balance() == 100 + 10 * CREDIT + 10 - Decimal("0.06")
 
 
-async def test_value_conserved_under_concurrent_credits_and_charges(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
-) -> None:
+async def test_value_conserved_under_concurrent_credits_and_charges(billing: Billing) -> None:
     run_id = (await billing.run()).run_id
-    organizations = [await fleet.add_organization(connection, balance="0.02") for _ in range(4)]
+    organizations = [await fleet.add_organization(billing.connection, balance="0.02") for _ in range(4)]
     for organization in organizations:
         for hours in (1, 3):
-            await fleet.add_instance(connection, organization, plan, hours_due=hours)
+            await billing.add_instance(organization, hours_due=hours)
     async with asyncio.timeout(LIMIT_SECONDS), asyncio.TaskGroup() as group:
         for organization in organizations:
             group.create_task(credit(billing, organization, str(organization.id)))
@@ -142,8 +140,8 @@ async def test_value_conserved_under_concurrent_credits_and_charges(
             for order in (organizations, organizations[::-1])
         ]
     charged = sum(task.result() for task in charges)
-    assert await connection.fetchval("select sum(balance) from wallets") == (
-        4 * (Decimal("0.02") + CREDIT) - charged
+    assert await billing.connection.fetchval("select sum(balance) from wallets") == (
+        100 + 4 * (Decimal("0.02") + CREDIT) - charged
     )
 
 
@@ -157,13 +155,11 @@ async def test_balance_is_the_journals_projection(lived_in: Billing, connection:
     assert await lived_in.verify() == []
 
 
-async def test_overdraft_guard_holds_under_a_concurrent_drain(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
-) -> None:
+async def test_overdraft_guard_holds_under_a_concurrent_drain(billing: Billing) -> None:
     run_id = (await billing.run()).run_id
-    poor = await fleet.add_organization(connection, balance="0.07")
+    poor = await fleet.add_organization(billing.connection, balance="0.07")
     for hours in (1, 2, 3, 4, 5):
-        await fleet.add_instance(connection, poor, plan, hours_due=hours)
+        await billing.add_instance(poor, hours_due=hours)
     async with asyncio.timeout(LIMIT_SECONDS):
         amounts = await asyncio.gather(*(charge(billing, [poor], run_id) for _ in range(6)))
     assert sum(amounts) == Decimal("0.07")
@@ -172,29 +168,27 @@ async def test_overdraft_guard_holds_under_a_concurrent_drain(
     assert await billing.balance(poor.wallet_id) == 0
 
 
-async def test_no_precision_drift_over_many_small_movements(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization
-) -> None:
-    plan = await fleet.add_plan(connection, base_price="3.00", markup_price="0.00")
-    await fleet.add_instance(connection, organization, plan)
+async def test_no_precision_drift_over_many_small_movements(billing: Billing) -> None:
+    plan = await fleet.add_plan(billing.connection, base_price="3.00", markup_price="0.00")
+    await billing.add_instance(plan=plan)
     run_id = (await billing.run()).run_id
     rate, movements = Decimal("0.00410959"), 100
     for number in range(movements):
         await billing.pass_time(timedelta(hours=1))
-        async with connection.transaction():
-            now = await connection.fetchval("select clock_now()")
-            await charge_organizations(connection, [organization.id], now=now, run_id=run_id)
-        await billing.credit(organization, "0.00000001", reference=str(number))
-    assert await billing.balance(organization.wallet_id) == 100 + movements * (Decimal("0.00000001") - rate)
+        async with billing.connection.transaction():
+            now = await billing.connection.fetchval("select clock_now()")
+            await charge_organizations(billing.connection, [billing.organization.id], now=now, run_id=run_id)
+        await billing.credit(billing.organization, "0.00000001", reference=str(number))
+    assert await billing.balance() == 100 + movements * (Decimal("0.00000001") - rate)
 
 
-async def test_currencies_not_mixed(billing: Billing, connection: asyncpg.Connection, plan: Plan) -> None:
+async def test_currencies_not_mixed(billing: Billing, connection: asyncpg.Connection) -> None:
     organization = await fleet.add_organization(connection, balance=None)
     wallets = {
         currency: await fleet.add_wallet(connection, organization.id, balance="1.00", currency=currency)
         for currency in ("EUR", "USD", "GBP")
     }
-    await billing.bill_instance(organization, plan, hours_due=200)
+    await billing.bill_instance(organization, hours_due=200)
     await billing.credit(organization, "0.50")
     balances = {currency: await billing.balance(wallet) for currency, wallet in wallets.items()}
     assert balances == {"EUR": 1, "USD": Decimal("0.50"), "GBP": 1}
@@ -203,21 +197,19 @@ async def test_currencies_not_mixed(billing: Billing, connection: asyncpg.Connec
     } == {"USD"}
 
 
-async def test_reversal_is_compensation_never_deletion(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    instance = await billing.bill_instance(organization, plan, hours_due=2)
+async def test_reversal_is_compensation_never_deletion(billing: Billing) -> None:
+    instance = await billing.bill_instance(hours_due=2)
     (cycle,) = await billing.cycles(instance)
-    entries = await billing.entries(organization.wallet_id)
-    await refund_cycle(connection, UUID(str(cycle["id"])), reason="outage", author="tests")
-    *before, reversal = await billing.entries(organization.wallet_id)
+    entries = await billing.entries(billing.organization.wallet_id)
+    await refund_cycle(billing.connection, UUID(str(cycle["id"])), reason="outage", author="tests")
+    *before, reversal = await billing.entries(billing.organization.wallet_id)
     assert before == entries
     assert (reversal["kind"], reversal["amount"]) == ("refund", Decimal("0.02"))
-    assert await connection.fetchval("select count(*) from payment_transactions") == 2
-    assert await billing.balance(organization.wallet_id) == Decimal(100)
-    # The hours stay covered: nobody is charged for them again.
+    assert await billing.connection.fetchval("select count(*) from payment_transactions") == 2
+    assert await billing.balance() == Decimal(100)
+    # The hours stay covered, and are not charged again.
     await billing.run()
-    assert await billing.balance(organization.wallet_id) == Decimal(100)
+    assert await billing.balance() == Decimal(100)
 
 
 async def test_state_rebuilds_from_the_log(lived_in: Billing, connection: asyncpg.Connection) -> None:
@@ -253,17 +245,15 @@ async def test_per_account_order_monotonic(lived_in: Billing, connection: asyncp
         assert balance == wallet["balance"]
 
 
-async def test_a_duplicate_of_a_refused_transaction_is_not_reported_as_applied(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization
-) -> None:
-    other = await fleet.add_organization(connection)
+async def test_a_duplicate_of_a_refused_transaction_is_not_reported_as_applied(billing: Billing) -> None:
+    other = await fleet.add_organization(billing.connection)
     await credit(billing, other, "taken")
     for _ in range(2):
         with pytest.raises(ContainerStacksError):
-            await credit(billing, organization, "taken")
-    transaction = connection.transaction()
+            await credit(billing, billing.organization, "taken")
+    transaction = billing.connection.transaction()
     await transaction.start()
-    assert (await billing.credit(organization, "5", reference="rolled back")).written
+    assert (await billing.credit(billing.organization, "5", reference="rolled back")).written
     await transaction.rollback()
-    assert (await billing.credit(organization, "5", reference="rolled back")).written
-    assert await billing.balance(organization.wallet_id) == Decimal(105)
+    assert (await billing.credit(billing.organization, "5", reference="rolled back")).written
+    assert await billing.balance() == Decimal(105)

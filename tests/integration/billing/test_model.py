@@ -39,14 +39,14 @@ events = st.one_of(
     st.tuples(st.just("top_up"), numbers, amounts),
 )
 
-# An instance that claims to be older than the last run would owe hours that nobody could have billed before.
+# An instance older than the last run would owe hours that no run could have billed before.
 lives = events.filter(lambda event: event[0] not in ("top_up", "run")).map(
     lambda event: (*event[:-1], timedelta(0)) if event[0] == "add_instance" else event
 )
 
 
 async def happen(world: World, event: Event) -> None:
-    """Let it happen if it can: nothing is added twice, and nothing happens to what is not there."""
+    """Apply the event if it is possible: nothing is added twice, and only existing things change."""
     name, *arguments = event
     known = {
         "add_organization": world.organizations,

@@ -18,28 +18,24 @@ COPY = (
 )
 
 
-async def billed_pair(
-    billing: Billing, organization: Organization, plan: Plan, *, hours_due: int
-) -> tuple[UUID, UUID]:
-    instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=hours_due)
-    return instance, await billing.bill_instance(organization, plan, hours_due=hours_due)
+async def billed_pair(billing: Billing, *, hours_due: int) -> tuple[UUID, UUID]:
+    instance = await billing.add_instance(hours_due=hours_due)
+    return instance, await billing.bill_instance(hours_due=hours_due)
 
 
-async def test_a_row_that_comes_again_without_its_mark_waits_and_its_neighbours_are_billed(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    instance, neighbour = await billed_pair(billing, organization, plan, hours_due=2)
-    await connection.execute("delete from vps_instances where id = $1", instance)
-    await connection.execute(COPY, instance)
+async def test_a_row_restored_without_its_mark_waits_and_others_are_billed(billing: Billing) -> None:
+    instance, neighbour = await billed_pair(billing, hours_due=2)
+    await billing.connection.execute("delete from vps_instances where id = $1", instance)
+    await billing.connection.execute(COPY, instance)
     await billing.pass_hours(1)
     summary = await billing.run()
     assert (summary.status, summary.charged.instances_billed) == ("succeeded", 1)
     assert {"problem": "mark_set_back", "count": 1} in summary.problems
     assert [await billing.hours_billed(i) for i in (instance, neighbour)] == [2, 3]
-    assert await fleet.balance_of(connection, organization) == Decimal("99.95")
+    assert await fleet.balance_of(billing.connection, billing.organization) == Decimal("99.95")
     # verify names it and says until when it was charged; set right, it goes on from there.
     assert {finding.key for finding in await billing.verify()} == {str(instance)}
-    await connection.execute(
+    await billing.connection.execute(
         "update vps_instances set last_billed_at = $2 where id = $1",
         instance,
         (await billing.cycles(instance))[-1]["billing_period_end"],
@@ -50,34 +46,25 @@ async def test_a_row_that_comes_again_without_its_mark_waits_and_its_neighbours_
 
 
 @pytest.mark.parametrize("is_deleted", [False, True])
-async def test_a_mark_that_is_set_back_charges_no_overlapping_hour(
-    billing: Billing,
-    connection: asyncpg.Connection,
-    organization: Organization,
-    plan: Plan,
-    *,
-    is_deleted: bool,
-) -> None:
-    instance, neighbour = await billed_pair(billing, organization, plan, hours_due=3)
+async def test_a_mark_set_back_charges_no_hour_twice(billing: Billing, *, is_deleted: bool) -> None:
+    instance, neighbour = await billed_pair(billing, hours_due=3)
     # By hand, past the guard that keeps marks.
-    await connection.execute("set containerstacks.guard = 'off'")
-    await connection.execute(
+    await billing.connection.execute("set containerstacks.guard = 'off'")
+    await billing.connection.execute(
         "update vps_instances set last_billed_at = last_billed_at - $2::interval where id = $1",
         instance,
         timedelta(minutes=90),
     )
     if is_deleted:
-        await connection.execute("delete from vps_instances where id = $1", instance)
+        await billing.connection.execute("delete from vps_instances where id = $1", instance)
     await billing.pass_hours(1)
     await billing.run()
     assert [await billing.hours_billed(i) for i in (instance, neighbour)] == [3, 4]
     assert [finding.check for finding in await billing.verify()] == ["periods_beyond_last_billed"]
 
 
-async def test_a_mark_that_was_set_back_past_the_triggers_stops_nobody_else(
-    billing: Billing, organization: Organization, plan: Plan
-) -> None:
-    instance, neighbour = await billed_pair(billing, organization, plan, hours_due=3)
+async def test_a_mark_set_back_past_the_triggers_affects_no_other(billing: Billing) -> None:
+    instance, neighbour = await billed_pair(billing, hours_due=3)
     async with another_session(billing.dsn) as session:
         await session.execute("set session_replication_role = replica")
         await session.execute("update vps_instances set last_billed_at = null where id = $1", instance)
@@ -88,26 +75,22 @@ async def test_a_mark_that_was_set_back_past_the_triggers_stops_nobody_else(
     assert [finding.check for finding in await billing.verify()] == ["periods_beyond_last_billed"]
 
 
-async def test_a_mark_that_is_set_back_where_nothing_was_charged_is_billed(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=1)
-    await connection.execute(
+async def test_a_mark_set_back_over_uncharged_hours_is_billed(billing: Billing) -> None:
+    instance = await billing.add_instance(hours_due=1)
+    await billing.connection.execute(
         "update vps_instances set last_billed_at = clock_now() - interval '61 minutes' where id = $1",
         instance,
     )
-    await connection.execute(
+    await billing.connection.execute(
         "update vps_instances set last_billed_at = last_billed_at - interval '1 hour' where id = $1", instance
     )
     assert (await billing.run()).problems == []
     assert await billing.hours_billed(instance) == 2
-    assert await connection.fetchval("select count(*) from moved_marks") == 0
+    assert await billing.connection.fetchval("select count(*) from moved_marks") == 0
 
 
-async def test_a_mark_that_is_set_back_again_while_a_run_compares_it_waits(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=3)
+async def test_a_mark_set_back_again_during_the_comparison_waits(billing: Billing) -> None:
+    instance = await billing.add_instance(hours_due=3)
     await billing.run()
     move = "update vps_instances set last_billed_at = last_billed_at + $1::interval where id = $2"
     async with another_session(billing.dsn) as session:
@@ -147,7 +130,7 @@ async def _add_history(
     await connection.execute("analyze vps_billing_cycles")
 
 
-async def test_a_customer_with_a_long_history_who_is_restored_keeps_no_run_waiting(
+async def test_restoring_a_customer_with_a_long_history_delays_no_run(
     connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
     await _add_history(connection, organization, plan, instances=500, hours=300)
@@ -160,19 +143,12 @@ async def test_a_customer_with_a_long_history_who_is_restored_keeps_no_run_waiti
 
 @pytest.mark.parametrize(("limit", "seconds"), [("_SECONDS_MAX", 0.0), ("_STATEMENT_SECONDS_MAX", 0.001)])
 async def test_restored_instances_that_a_run_has_no_time_to_compare_wait_for_the_next_one(
-    billing: Billing,
-    connection: asyncpg.Connection,
-    organization: Organization,
-    plan: Plan,
-    *,
-    monkeypatch: pytest.MonkeyPatch,
-    limit: str,
-    seconds: float,
+    billing: Billing, *, monkeypatch: pytest.MonkeyPatch, limit: str, seconds: float
 ) -> None:
-    await _add_history(connection, organization, plan, instances=100, hours=100)
-    await fleet.delete_and_restore(connection, organization.id, "wallets", "vps_instances")
-    other = await fleet.add_organization(connection)
-    neighbour = await fleet.add_instance(connection, other, plan, hours_due=1)
+    await _add_history(billing.connection, billing.organization, billing.plan, instances=100, hours=100)
+    await fleet.delete_and_restore(billing.connection, billing.organization.id, "wallets", "vps_instances")
+    other = await fleet.add_organization(billing.connection)
+    neighbour = await billing.add_instance(other, hours_due=1)
     with monkeypatch.context() as patch:
         patch.setattr(moved_marks, limit, seconds)
         summary = await billing.run()

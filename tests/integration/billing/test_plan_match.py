@@ -1,4 +1,4 @@
-"""Whatever plans there are, and however they change: the rate in force is that of the plan which the rule means."""
+"""For any plans and any changes of them, the rate in force is that of the plan that the rule selects."""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -36,7 +36,7 @@ changes = st.tuples(
 
 @examples(25)
 @given(st.lists(plans, max_size=5), st.lists(changes, max_size=5), st.lists(plans, max_size=2))
-async def test_the_rate_in_force_is_that_of_the_plan_which_is_meant(
+async def test_the_rate_in_force_is_that_of_the_matching_plan(
     connection: asyncpg.Connection, first: list[Any], life: list[Any], second: list[Any]
 ) -> None:
     transaction = connection.transaction()

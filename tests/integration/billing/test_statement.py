@@ -1,4 +1,4 @@
-"""A statement adds up to the digit, whatever happened to the wallet, and is safe to open."""
+"""A statement adds up exactly after any history of the wallet, and is safe to open in a spreadsheet."""
 
 import csv
 import io
@@ -18,7 +18,7 @@ from containerstacks_shared.core.errors import NotFound
 from support import fleet
 from support.billing import Billing
 from support.clock import clock_now
-from support.fleet import Organization, Plan
+from support.fleet import Organization
 
 HOUR = timedelta(hours=1)
 COPIED = (
@@ -31,8 +31,9 @@ OPERATOR = {"reason": "the machine was down", "author": "ada"}
 
 @pytest.fixture(autouse=True)
 async def _it_is_march(billing: Billing, connection: asyncpg.Connection) -> None:
-    """Noon of the tenth, so that a test may let days pass in either direction."""
+    """Noon of the tenth, so that a test may let days pass in either direction; the customer is new then."""
     await billing.pass_time(datetime(2031, 3, 10, 12, tzinfo=UTC) - await clock_now(connection))
+    billing.organization = await fleet.add_organization(connection)
 
 
 async def lines_of(
@@ -68,14 +69,12 @@ def kinds(lines: list[Line]) -> list[str]:
     return [line.kind.value for line in lines]
 
 
-async def test_every_hour_that_was_charged_is_a_line(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    created_at = await clock_now(connection) - timedelta(hours=2, minutes=30)
-    instance = await fleet.add_instance(connection, organization, plan, label="web-1", created_at=created_at)
+async def test_every_hour_that_was_charged_is_a_line(billing: Billing) -> None:
+    created_at = await clock_now(billing.connection) - timedelta(hours=2, minutes=30)
+    instance = await billing.add_instance(label="web-1", created_at=created_at)
     await billing.run()
-    now = await clock_now(connection)
-    opening, created, first, second, closing = await lines_of(connection, organization)
+    now = await clock_now(billing.connection)
+    opening, created, first, second, closing = await lines_of(billing.connection, billing.organization)
     assert kinds([opening, created, closing]) == ["opening_balance", "opening", "closing_balance"]
     assert (opening.balance, created.amount) == (Decimal(0), Decimal(100))
     assert closing.balance == Decimal("99.98")
@@ -86,25 +85,25 @@ async def test_every_hour_that_was_charged_is_a_line(
         assert abs(line.recorded_at - now) < timedelta(minutes=1)
 
 
-async def test_everything_that_can_happen_to_a_wallet_adds_up(
-    billing: Billing, connection: asyncpg.Connection, plan: Plan
-) -> None:
-    organization = await fleet.add_organization(connection, balance="0.05")
-    odd = await fleet.add_plan(connection, base_price="3.00", markup_price="0.00")
-    for wanted in (plan, odd):
-        await fleet.add_instance(connection, organization, wanted, hours_due=3)
+async def test_everything_that_can_happen_to_a_wallet_adds_up(billing: Billing) -> None:
+    organization = await fleet.add_organization(billing.connection, balance="0.05")
+    odd = await fleet.add_plan(billing.connection, base_price="3.00", markup_price="0.00")
+    for wanted in (billing.plan, odd):
+        await billing.add_instance(organization, wanted, hours_due=3)
     await billing.run()
-    await connection.execute("update vps_plans set base_price = 12.30 where id = $1", plan.id)
+    await billing.connection.execute("update vps_plans set base_price = 12.30 where id = $1", billing.plan.id)
     await billing.pass_hours(2)
     await billing.run()
-    await write_offs.write_off_organization(connection, str(organization.id), **OPERATOR)
+    await write_offs.write_off_organization(billing.connection, str(organization.id), **OPERATOR)
     await billing.credit(organization, "2.5", reference="PAY-1")
     await billing.pass_hours(2)
     await billing.run()
-    cycle = await connection.fetchval("select id from vps_billing_cycles where status = 'billed' limit 1")
-    await refunds.refund_cycle(connection, cycle, **OPERATOR)
-    await connection.execute("update wallets set balance = balance + 0.00000001")
-    lines = await lines_of(connection, organization)
+    cycle = await billing.connection.fetchval(
+        "select id from vps_billing_cycles where status = 'billed' limit 1"
+    )
+    await refunds.refund_cycle(billing.connection, cycle, **OPERATOR)
+    await billing.connection.execute("update wallets set balance = balance + 0.00000001")
+    lines = await lines_of(billing.connection, organization)
     assert set(kinds(lines)) == {kind.value for kind in LineKind} - {"closing"}
     by_kind = {line.kind: line for line in lines}
     credit, refund = by_kind[LineKind.CREDIT], by_kind[LineKind.REFUND]
@@ -119,19 +118,17 @@ async def test_everything_that_can_happen_to_a_wallet_adds_up(
     assert closing.balance == await billing.balance(organization.wallet_id)
 
 
-async def test_a_month_is_cut_where_the_money_moved(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
+async def test_a_month_is_cut_where_the_money_moved(billing: Billing) -> None:
     await billing.pass_time(timedelta(days=21, hours=11))
-    assert (await clock_now(connection)).strftime("%d %H") == "31 23"
-    await billing.bill_instance(organization, plan, hours_due=3)
+    assert (await clock_now(billing.connection)).strftime("%d %H") == "31 23"
+    await billing.bill_instance(hours_due=3)
     await billing.pass_hours(2)
     await billing.run()
     await billing.pass_time(timedelta(days=40))
-    march = await lines_of(connection, organization)
-    april = await lines_of(connection, organization, Month(2031, 4))
-    may = await lines_of(connection, organization, Month(2031, 5))
-    february = await lines_of(connection, organization, Month(2031, 2))
+    march = await lines_of(billing.connection, billing.organization)
+    april = await lines_of(billing.connection, billing.organization, Month(2031, 4))
+    may = await lines_of(billing.connection, billing.organization, Month(2031, 5))
+    february = await lines_of(billing.connection, billing.organization, Month(2031, 2))
     assert kinds(march) == ["opening_balance", "opening", "charge", "charge", "charge", "closing_balance"]
     # These hours began in March, and were paid for in April.
     assert kinds(april) == ["opening_balance", "charge", "charge", "closing_balance"]
@@ -142,26 +139,26 @@ async def test_a_month_is_cut_where_the_money_moved(
     assert february == []
 
 
-async def test_each_wallet_has_its_own_balance(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    await fleet.add_wallet(connection, organization.id, balance="40", currency="EUR")
-    gone = await fleet.add_wallet(connection, organization.id, balance="7")
-    await billing.bill_instance(organization, plan, hours_due=1)
-    await connection.execute("delete from wallets where id = $1", gone)
-    async with open_statement(connection, organization=str(organization.id), month=MARCH) as statement:
+async def test_each_wallet_has_its_own_balance(billing: Billing) -> None:
+    await fleet.add_wallet(billing.connection, billing.organization.id, balance="40", currency="EUR")
+    gone = await fleet.add_wallet(billing.connection, billing.organization.id, balance="7")
+    await billing.bill_instance(hours_due=1)
+    await billing.connection.execute("delete from wallets where id = $1", gone)
+    async with open_statement(
+        billing.connection, organization=str(billing.organization.id), month=MARCH
+    ) as statement:
         closing = {wallet.currency: wallet.closing for wallet in statement.wallets}
         assert closing == {"USD": Decimal("99.99"), "EUR": Decimal(40), None: Decimal(0)}
         assert_adds_up(statement, [line async for line in statement.lines])
 
 
-async def test_a_deleted_organization_and_its_instances_keep_their_statement(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    await fleet.add_instance(connection, organization, plan, label="web-1", hours_due=2)
+async def test_a_deleted_organization_and_its_instances_keep_their_statement(billing: Billing) -> None:
+    await billing.add_instance(label="web-1", hours_due=2)
     await billing.run()
-    await connection.execute("delete from organizations where id = $1", organization.id)
-    async with open_statement(connection, organization=str(organization.id), month=MARCH) as statement:
+    await billing.connection.execute("delete from organizations where id = $1", billing.organization.id)
+    async with open_statement(
+        billing.connection, organization=str(billing.organization.id), month=MARCH
+    ) as statement:
         assert statement.name is None
         lines = [line async for line in statement.lines]
         assert_adds_up(statement, lines)
@@ -169,7 +166,7 @@ async def test_a_deleted_organization_and_its_instances_keep_their_statement(
     assert "closing" in kinds(lines)
     for unknown in ("nobody", str(uuid4())):
         with pytest.raises(NotFound, match="no organization"):
-            async with open_statement(connection, organization=unknown, month=MARCH):
+            async with open_statement(billing.connection, organization=unknown, month=MARCH):
                 pass
 
 
@@ -186,24 +183,22 @@ async def test_a_deleted_organization_and_its_instances_keep_their_statement(
         ),
     ],
 )
-async def test_also_damaged_rows_add_up_because_the_rest_is_said_to_be_unexplained(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan, damage: str
-) -> None:
-    await billing.bill_instance(organization, plan, hours_due=2)
-    await connection.execute(damage)
-    lines = await lines_of(connection, organization)
+async def test_damaged_rows_add_up_with_an_unexplained_remainder(billing: Billing, damage: str) -> None:
+    await billing.bill_instance(hours_due=2)
+    await billing.connection.execute(damage)
+    lines = await lines_of(billing.connection, billing.organization)
     assert lines[-1].balance == Decimal("99.98")
 
 
-async def test_csv_and_json_say_the_same(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
+async def test_csv_and_json_agree(billing: Billing, connection: asyncpg.Connection) -> None:
     created_at = datetime(2031, 3, 10, 9, 30, 0, 123457, tzinfo=UTC)
-    await fleet.add_instance(connection, organization, plan, label="web-1", created_at=created_at)
+    await billing.add_instance(label="web-1", created_at=created_at)
     await billing.run()
-    await billing.credit(organization, "2.5", reference="PAY-1")
-    rows = list(csv.DictReader(io.StringIO(await text_of(connection, organization, StatementFormat.CSV))))
-    document = json.loads(await text_of(connection, organization, StatementFormat.JSON))
+    await billing.credit(billing.organization, "2.5", reference="PAY-1")
+    rows = list(
+        csv.DictReader(io.StringIO(await text_of(connection, billing.organization, StatementFormat.CSV)))
+    )
+    document = json.loads(await text_of(connection, billing.organization, StatementFormat.JSON))
     assert tuple(rows[0]) == COLUMNS
     assert (rows[0]["kind"], rows[0]["balance"], rows[0]["time"]) == (
         "opening_balance",
@@ -219,7 +214,7 @@ async def test_csv_and_json_say_the_same(
     assert charged["hour"] == "2031-03-10T09:30:00.123457Z"
     assert (charged["hourly_rate"], charged["amount"], charged["currency"]) == ("0.01", "-0.01", "USD")
     assert document["month"] == "2031-03"
-    assert document["organization"]["id"] == str(organization.id)
+    assert document["organization"]["id"] == str(billing.organization.id)
     (wallet,) = document["wallets"]
     assert (wallet["openingBalance"], wallet["closingBalance"]) == ("0.00", "102.48")
     moved = rows[1:-1]
@@ -233,13 +228,11 @@ async def test_csv_and_json_say_the_same(
     "typed",
     ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\n=1", "\r=1", "  =1", "\uff1d1", '=HYPERLINK("x";"y")'],
 )
-async def test_no_text_opens_as_a_formula(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan, typed: str
-) -> None:
-    await fleet.add_instance(connection, organization, plan, label=typed, hours_due=1)
+async def test_no_text_opens_as_a_formula(billing: Billing, typed: str) -> None:
+    await billing.add_instance(label=typed, hours_due=1)
     await billing.run()
-    await billing.credit(organization, "1", reference=typed)
-    text = await text_of(connection, organization, StatementFormat.CSV)
+    await billing.credit(billing.organization, "1", reference=typed)
+    text = await text_of(billing.connection, billing.organization, StatementFormat.CSV)
     rows = list(csv.DictReader(io.StringIO(text)))
     found: dict[str, Any] = {row["kind"]: row for row in rows}
     assert found["charge"]["label"] == f"'{typed}"

@@ -17,17 +17,15 @@ from support.waiting import time_limit
 CENT = Decimal("0.01")
 
 
-async def test_a_resize_in_an_old_transaction_does_not_go_behind_the_one_before_it(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization
-) -> None:
+async def test_a_resize_in_an_old_transaction_does_not_go_behind_the_one_before_it(billing: Billing) -> None:
     plans = [
-        await fleet.add_plan(connection, base_price=price, markup_price="0")
+        await fleet.add_plan(billing.connection, base_price=price, markup_price="0")
         for price in ("7.30", "730", "73")
     ]
-    instance = await fleet.add_instance(connection, organization, plans[0], hours_due=3)
+    instance = await billing.add_instance(plan=plans[0], hours_due=3)
     async with another_session(billing.dsn) as slow, slow.transaction():
         await slow.fetchval("select now()")
-        await connection.execute(
+        await billing.connection.execute(
             "update vps_instances set plan_id = $2 where id = $1", instance, plans[1].reference
         )
         await slow.execute(
@@ -39,19 +37,17 @@ async def test_a_resize_in_an_old_transaction_does_not_go_behind_the_one_before_
     await billing.run()
     # The hour in which it was resized began before that; the one after it costs what it is now.
     assert [cycle["hourly_rate"] for cycle in await billing.cycles(instance)] == [CENT, CENT, 10 * CENT]
-    changes = await connection.fetch("select * from vps_plan_changes order by changed_at")
+    changes = await billing.connection.fetch("select * from vps_plan_changes order by changed_at")
     assert [change["id"] for change in changes] == sorted(change["id"] for change in changes)
     assert await billing.verify() == []
 
 
-async def test_a_price_counts_from_its_commit_however_long_its_transaction_was_open(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=1)
+async def test_a_price_counts_from_its_commit_however_long_its_transaction_was_open(billing: Billing) -> None:
+    instance = await billing.add_instance(hours_due=1)
     edit = "update vps_plans set base_price = 14.60, markup_price = 0 where id = $1"
-    async with time_limit("the run waited for it"), in_the_way(billing.dsn, edit, plan.id) as editor:
+    async with time_limit("the run waited for it"), in_the_way(billing.dsn, edit, billing.plan.id) as editor:
         await billing.pass_hours(3)
-        # It began before the clock was shifted, which nobody does to a real database: let it look.
+        # It began before the clock was shifted, so it has to read the new setting.
         await shift_session(editor, timedelta(0))
         assert (await billing.run()).status == "succeeded"
     assert {cycle["hourly_rate"] for cycle in await billing.cycles(instance)} == {CENT}
@@ -62,19 +58,15 @@ async def test_a_price_counts_from_its_commit_however_long_its_transaction_was_o
     assert await billing.verify() == []
 
 
-async def test_a_session_cannot_date_what_it_does_by_a_clock_of_its_own(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    resized, deleted = [
-        await fleet.add_instance(connection, organization, plan, hours_due=2) for _ in range(2)
-    ]
-    other = await fleet.add_plan(connection)
+async def test_a_session_cannot_date_its_changes_by_its_own_clock(billing: Billing) -> None:
+    resized, deleted = [await billing.add_instance(hours_due=2) for _ in range(2)]
+    other = await fleet.add_plan(billing.connection)
     async with another_session(billing.dsn) as session:
         await session.execute("set containerstacks.clock_offset = '30 days'")
         await session.execute("update vps_instances set plan_id = $2 where id = $1", resized, other.reference)
         await session.execute("delete from vps_instances where id = $1", deleted)
-        await session.execute("update vps_plans set base_price = 14.60 where id = $1", plan.id)
-    moments = await connection.fetchrow(
+        await session.execute("update vps_plans set base_price = 14.60 where id = $1", billing.plan.id)
+    moments = await billing.connection.fetchrow(
         "select clock_present() as present, (select max(changed_at) from vps_plan_changes) as changed_at,"
         " (select max(deleted_at) from deleted_vps_instances) as deleted_at,"
         " (select max(effective_from) from hourly_rates) as effective_from"
@@ -83,21 +75,19 @@ async def test_a_session_cannot_date_what_it_does_by_a_clock_of_its_own(
     assert max(moments.values()) == moments["present"]
 
 
-async def test_changes_dated_by_a_clock_that_was_ahead_count_from_when_that_is_noticed(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
+async def test_changes_dated_ahead_count_from_when_the_clock_is_corrected(billing: Billing) -> None:
     await billing.run()
-    kept, deleted = [await fleet.add_instance(connection, organization, plan, hours_due=2) for _ in range(2)]
+    kept, deleted = [await billing.add_instance(hours_due=2) for _ in range(2)]
     await billing.pass_time(timedelta(days=30))
-    await connection.execute("delete from vps_instances where id = $1", deleted)
-    await connection.execute("update vps_plans set base_price = 14.60, markup_price = 0")
+    await billing.connection.execute("delete from vps_instances where id = $1", deleted)
+    await billing.connection.execute("update vps_plans set base_price = 14.60, markup_price = 0")
     await billing.pass_time(timedelta(days=-30))
     assert {finding.check for finding in await billing.verify()} == {"facts_of_the_future"}
     summary = await billing.run()
     assert {"problem": "clock_was_ahead", "count": 4} in summary.problems
     assert [await billing.hours_billed(instance) for instance in (kept, deleted)] == [2, 2]
     await billing.pass_hours(2)
-    await connection.execute("update vps_plans set base_price = 21.90")
+    await billing.connection.execute("update vps_plans set base_price = 21.90")
     await billing.pass_hours(2)
     await billing.run()
     assert await billing.hours_billed(deleted) == 2
@@ -105,16 +95,14 @@ async def test_changes_dated_by_a_clock_that_was_ahead_count_from_when_that_is_n
     assert await billing.verify() == []
 
 
-async def test_nothing_is_withdrawn_while_the_clock_stands_behind(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    instance = await billing.bill_instance(organization, plan, hours_due=2)
-    await connection.execute("delete from vps_instances where id = $1", instance)
-    before = await connection.fetch("select * from deleted_vps_instances")
+async def test_no_price_is_withdrawn_while_the_clock_is_behind(billing: Billing) -> None:
+    instance = await billing.bill_instance(hours_due=2)
+    await billing.connection.execute("delete from vps_instances where id = $1", instance)
+    before = await billing.connection.fetch("select * from deleted_vps_instances")
     await billing.pass_time(timedelta(days=-30))
     with pytest.raises(ContainerStacksError, match="stands before the last billing run"):
         await billing.run()
-    assert await connection.fetch("select * from deleted_vps_instances") == before
+    assert await billing.connection.fetch("select * from deleted_vps_instances") == before
 
 
 async def test_a_deletion_that_is_dated_ahead_is_not_charged_beyond_the_present(
@@ -134,15 +122,13 @@ async def test_a_deletion_that_is_dated_ahead_is_not_charged_beyond_the_present(
     assert charged["hours_billed"] == 2
 
 
-async def test_an_instance_whose_plan_is_not_priced_yet_waits_alone(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    known = await fleet.add_instance(connection, organization, plan, hours_due=2)
+async def test_an_instance_whose_plan_is_not_priced_yet_waits_alone(billing: Billing) -> None:
+    known = await billing.add_instance(hours_due=2)
     # Somebody else prices it at this moment and has not committed: what it costs is not known.
     async with in_the_way(billing.dsn, "select register_rates(array['g6-new'], array['us-east'])"):
         async with another_session(billing.dsn) as session:
             await session.execute("set session_replication_role = replica")
-            new = await fleet.add_instance(session, organization, "g6-new", hours_due=2)
+            new = await fleet.add_instance(session, billing.organization, "g6-new", hours_due=2)
             await session.execute("update vps_instances set rate_region = 'us-east' where id = $1", new)
             await session.execute(
                 "insert into count_deltas (metric, status, plan_id, region, amount)"

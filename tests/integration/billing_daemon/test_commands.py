@@ -95,7 +95,7 @@ async def test_a_dry_run_says_what_would_be_charged_and_writes_nothing(
     assert charged.charged.amount_billed == Decimal("0.12")
 
 
-async def test_once_obeys_a_pause_and_says_why(
+async def test_once_respects_a_pause_and_gives_its_reason(
     database_url: str, connection: asyncpg.Connection, processes: Processes
 ) -> None:
     await control.pause(connection, reason="stocktaking", author="a test")
@@ -118,7 +118,7 @@ async def test_once_names_an_organization_that_could_not_be_billed(
     assert set(await charges.hours_billed(connection)) == set(due.instances[sound.id])
 
 
-async def test_once_gives_up_when_another_run_goes_on_too_long(
+async def test_once_gives_up_when_another_run_takes_too_long(
     database_url: str, settings: BillingDaemonSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(once, "_LOCK_SECONDS", 0.1)
@@ -165,7 +165,7 @@ async def another_candidate(connection: asyncpg.Connection) -> bool:
 
 
 @pytest.mark.parametrize("arguments", [("once",), ("once", "--dry-run")])
-def test_without_a_database_there_is_one_clear_line(
+def test_without_a_database_there_is_one_line_of_error(
     database_url: str, run_command: RunCommand, arguments: tuple[str, ...]
 ) -> None:
     finished = run_command(DAEMON, *arguments, DATABASE_URL=f"{database_url}_gone")

@@ -46,7 +46,7 @@ async def test_a_daemon_whose_runs_fail_is_not_ready_until_they_succeed(
         assert await daemon.metric("containerstacks_billing_leader") == 1
         beats = "select max(heartbeat_at) > clock_now() - interval '10 seconds' from billing_daemon_status"
         assert await connection.fetchval(beats)
-        # What stands by is as ready as it can be.
+        # A standby is ready.
         async with start() as standby:
             await eventually(standby.is_ready)
 
@@ -98,10 +98,10 @@ async def test_hours_that_wait_for_money_are_reported_and_do_not_affect_readines
     oldest = await connection.fetchval("select min(created_at) from vps_instances")
     async with start() as daemon:
         await becomes(lambda: daemon.metric("containerstacks_billing_unpaid_seconds"), 12 * HOUR)
-        assert await daemon.is_ready()
+        await eventually(daemon.is_ready)
         assert await daemon.metric("containerstacks_billing_owed_seconds") == 12 * HOUR
-        told = await daemon.metric("containerstacks_billing_unpaid_since_timestamp_seconds")
-        assert told == pytest.approx(oldest.timestamp())
+        since = await daemon.metric("containerstacks_billing_unpaid_since_timestamp_seconds")
+        assert since == pytest.approx(oldest.timestamp())
     details = await read_daemon_details(connection, interval=INTERVAL)
     assert (details.hours_owed, details.hours_unpaid) == (12, 12)
     assert details.oldest_unbilled_hour == details.oldest_unpaid_hour == oldest
@@ -118,14 +118,12 @@ async def is_stalled(connection: asyncpg.Connection) -> bool:
 async def test_an_hour_may_be_missed_by_two_runs(
     connection: asyncpg.Connection, hours_due: int, *, stalled: bool
 ) -> None:
-    organization = await fleet.add_organization(connection)
-    await fleet.add_instance(connection, organization, await fleet.add_plan(connection), hours_due=hours_due)
+    await fleet.add_instance(connection, hours_due=hours_due)
     assert await is_stalled(connection) is stalled
 
 
 async def test_the_last_hours_of_a_deleted_instance_are_stalled_too(connection: asyncpg.Connection) -> None:
-    organization = await fleet.add_organization(connection)
-    await fleet.add_instance(connection, organization, await fleet.add_plan(connection), hours_due=5)
+    await fleet.add_instance(connection, hours_due=5)
     await connection.execute("delete from vps_instances")
     assert await is_stalled(connection)
 

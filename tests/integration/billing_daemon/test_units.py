@@ -26,7 +26,7 @@ needs_systemd = needs("systemd")
 
 @pytest.fixture(params=UNITS)
 def unit(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
-    """A unit as it is shipped, but for the folder of its command: the one that runs the tests stands for /opt."""
+    """A shipped unit, with the folder of the tests' own commands in place of /opt."""
     text = (SYSTEMD / request.param).read_text(encoding="utf-8")
     environment = str(linux.EXECUTABLE.parent)
     assert environment in text
@@ -43,7 +43,7 @@ async def analyze(*arguments: str) -> tuple[int | None, str]:
 
 
 @needs_systemd
-async def test_systemd_finds_nothing_to_say_about_a_unit(unit: Path) -> None:
+async def test_systemd_accepts_each_unit(unit: Path) -> None:
     assert await analyze("verify", str(unit)) == (0, "")
 
 
@@ -90,7 +90,7 @@ class RealSystemd:
 
 
 @needs_systemd
-def test_systemd_enables_what_is_installed_and_knows_nothing_of_it_afterwards(tmp_path: Path) -> None:
+def test_systemd_enables_the_unit_and_forgets_it_after_uninstall(tmp_path: Path) -> None:
     installation = linux.installation(linux.EXECUTABLE)
     systemd = RealSystemd(tmp_path)
     wanted = tmp_path / "etc/systemd/system/multi-user.target.wants" / linux.UNIT

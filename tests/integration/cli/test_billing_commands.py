@@ -85,19 +85,19 @@ def test_a_run_is_refunded(run: Run) -> None:
     assert run("billing", "refund", "--run", "1", "--reason", "wrong price").output == (
         "Refunded 1 cycles, 2 hours, 0.02 USD.\n"
     )
-    told = run("billing", "refund", "--run", "7", "--reason", "wrong price")
-    assert (told.exit_code, told.errors) == (1, "error: there is no billing run 7\n")
+    result = run("billing", "refund", "--run", "7", "--reason", "wrong price")
+    assert (result.exit_code, result.errors) == (1, "error: there is no billing run 7\n")
 
 
 @pytest.mark.usefixtures("instance")
 def test_cycles_that_cannot_be_refunded_are_reported(run: Run, database: psycopg.Connection) -> None:
     failed = cycle_of(database, "failed")
-    told = run("billing", "refund", "--cycle", failed, "--reason", "r")
-    assert told.errors == f"error: billing cycle {failed} is failed: nobody paid it\n"
+    result = run("billing", "refund", "--cycle", failed, "--reason", "r")
+    assert result.errors == f"error: billing cycle {failed} is failed: nobody paid it\n"
     database.execute("delete from organizations")
-    told = run("billing", "refund", "--run", "1", "--reason", "r")
-    assert told.exit_code == 1
-    assert told.output.startswith("1 cycles were not refunded")
+    result = run("billing", "refund", "--run", "1", "--reason", "r")
+    assert result.exit_code == 1
+    assert result.output.startswith("1 cycles were not refunded")
 
 
 def test_hours_are_written_off(run: Run, instance: UUID) -> None:
@@ -106,17 +106,17 @@ def test_hours_are_written_off(run: Run, instance: UUID) -> None:
     assert run(*write_off).output == "Nothing is owed that could be forgiven; nothing was changed.\n"
     assert run("billing", "write-off", "--organization", "acme", "--reason", "goodwill").exit_code == 0
     unknown = uuid4()
-    told = run("billing", "write-off", "--instance", str(unknown), "--reason", "goodwill")
-    assert told.errors == f"error: there is no VPS instance {unknown}, and there never was\n"
+    result = run("billing", "write-off", "--instance", str(unknown), "--reason", "goodwill")
+    assert result.errors == f"error: there is no VPS instance {unknown}, and there never was\n"
     assert run("verify", "--full").exit_code == 0
 
 
 @pytest.mark.usefixtures("instance")
 def test_hours_that_can_be_paid_are_not_written_off(run: Run) -> None:
     run("wallet", "credit", "--organization", "acme", "--amount", "5", "--reference", "r")
-    told = run("billing", "write-off", "--organization", "acme", "--reason", "goodwill")
-    assert told.exit_code == 1
-    assert "pays for 3 of these hours" in told.errors
+    result = run("billing", "write-off", "--organization", "acme", "--reason", "goodwill")
+    assert result.exit_code == 1
+    assert "pays for 3 of these hours" in result.errors
 
 
 def this_month() -> str:
@@ -141,8 +141,8 @@ def test_a_statement_is_csv_or_json(run: Run, instance: UUID) -> None:
     document = json.loads(run(*statement, "--format", "json").output)
     assert document["organization"]["name"] == "Acme"
     assert len(document["lines"]) == 3
-    told = run("billing", "statement", "--organization", "nobody", "--month", this_month())
-    assert (told.exit_code, told.output) == (1, "")
+    result = run("billing", "statement", "--organization", "nobody", "--month", this_month())
+    assert (result.exit_code, result.output) == (1, "")
 
 
 @pytest.mark.usefixtures("instance")
@@ -151,11 +151,11 @@ def test_months_that_are_over_are_archived(
 ) -> None:
     database.execute("set timezone = 'UTC'")
     archive = ("billing", "archive", "--before")
-    told = run(*archive, "2031-13")
-    assert (told.exit_code, "is not a month" in told.errors) == (2, True)
+    result = run(*archive, "2031-13")
+    assert (result.exit_code, "is not a month" in result.errors) == (2, True)
     later = next_month()
-    told = run(*archive, later)
-    assert (told.exit_code, told.errors) == (
+    result = run(*archive, later)
+    assert (result.exit_code, result.errors) == (
         1,
         f"error: {later} has not begun; only months that are over can be archived\n",
     )
@@ -223,12 +223,12 @@ def test_an_instance_with_an_infinite_date_is_named_and_all_others_are_listed(
     _, line = run("billing", "runway", "--below", "72").output.splitlines()
     assert line.endswith("Acme")
     assert str(instance) in run("billing", "debts").output
-    told = run("verify")
-    assert told.exit_code == 1
-    assert str(row[0]) in told.output
+    result = run("verify")
+    assert result.exit_code == 1
+    assert str(row[0]) in result.output
 
 
-def test_empty_lists_say_so(run: Run) -> None:
+def test_empty_lists_have_a_message(run: Run) -> None:
     assert run("billing", "runs").output == "Billing has not run yet.\n"
     assert run("billing", "debts").output == "Nobody is in debt.\n"
     assert run("billing", "runway").output == "Nobody has an instance.\n"
@@ -244,13 +244,13 @@ def test_a_name_cannot_move_the_cursor(run: Run, database: psycopg.Connection) -
 @pytest.mark.usefixtures("instance")
 def test_an_unexplained_movement_is_explained(run: Run, database: psycopg.Connection) -> None:
     database.execute("update wallets set balance = balance + 1")
-    told = run("verify")
-    assert told.exit_code == 1
-    entry = told.output.split(": ")[1]
+    result = run("verify")
+    assert result.exit_code == 1
+    entry = result.output.split(": ")[1]
     assert run("wallet", "explain", "--entry", entry, "--reason", "by hand").output == (
         "Explained 1 ledger entries.\n"
     )
     assert run("verify").exit_code == 0
     assert run("wallet", "explain", "--all", "--reason", "by hand").output == "Explained 0 ledger entries.\n"
-    told = run("wallet", "explain", "--entry", "4711", "--reason", "by hand")
-    assert told.errors == "error: ledger entry 4711 is not an unexplained one\n"
+    result = run("wallet", "explain", "--entry", "4711", "--reason", "by hand")
+    assert result.errors == "error: ledger entry 4711 is not an unexplained one\n"

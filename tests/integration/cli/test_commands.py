@@ -42,9 +42,9 @@ def organization(database: psycopg.Connection) -> str:
 
 
 def test_migrating_again_says_that_there_is_nothing_to_do(run: Run) -> None:
-    told = run("migrate")
-    assert told.exit_code == 0
-    assert re.fullmatch(r"The schema is at revision \d+ already\.\n", told.output)
+    result = run("migrate")
+    assert result.exit_code == 0
+    assert re.fullmatch(r"The schema is at revision \d+ already\.\n", result.output)
 
 
 def test_an_empty_database_is_migrated(
@@ -60,20 +60,20 @@ def test_an_empty_database_is_migrated(
 
 def test_an_unreachable_database_is_one_line(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DATABASE_URL", "postgresql://somebody:secret@127.0.0.1:1/nothing")
-    told = run("migrate")
-    assert told.exit_code == 1
-    assert told.output == ""
-    assert told.errors.startswith("error: ")
-    assert told.errors.count("\n") == 1
-    assert "secret" not in told.errors
+    result = run("migrate")
+    assert result.exit_code == 1
+    assert result.output == ""
+    assert result.errors.startswith("error: ")
+    assert result.errors.count("\n") == 1
+    assert "secret" not in result.errors
 
 
 # Administrators ---------------------------------------------------------------------------------
 
 
 def test_an_administrator_is_created_with_the_password_typed(run: Run, database: psycopg.Connection) -> None:
-    told = run("admin", "create", "--email", "root@example.com", "--password-stdin", typed=PASSWORD + "\n")
-    assert (told.exit_code, told.output) == (0, "Created the administrator root@example.com.\n")
+    result = run("admin", "create", "--email", "root@example.com", "--password-stdin", typed=PASSWORD + "\n")
+    assert (result.exit_code, result.output) == (0, "Created the administrator root@example.com.\n")
     role, password_hash = one(
         database, "select role, password_hash from users where email = 'root@example.com'"
     )
@@ -83,17 +83,17 @@ def test_an_administrator_is_created_with_the_password_typed(run: Run, database:
 
 @pytest.mark.usefixtures("organization")
 def test_an_existing_user_is_not_overwritten(run: Run, database: psycopg.Connection) -> None:
-    told = run("admin", "create", "--email", "ada@example.com", "--password-stdin", typed=PASSWORD + "\n")
-    assert told.exit_code == 1
-    assert told.errors == "error: there is a user ada@example.com already; nothing was changed\n"
+    result = run("admin", "create", "--email", "ada@example.com", "--password-stdin", typed=PASSWORD + "\n")
+    assert result.exit_code == 1
+    assert result.errors == "error: there is a user ada@example.com already; nothing was changed\n"
     assert one(database, "select role, password_hash from users") == ("user", "x")
 
 
 def test_an_api_key_is_printed_once_and_kept_as_a_hash(run: Run, database: psycopg.Connection) -> None:
     run("admin", "create", "--email", "root@example.com", "--password-stdin", typed=PASSWORD)
-    told = run("admin", "api-key", "--email", "root@example.com")
-    assert told.exit_code == 0
-    key = told.output.strip()
+    result = run("admin", "api-key", "--email", "root@example.com")
+    assert result.exit_code == 0
+    key = result.output.strip()
     assert re.fullmatch(r"sk_live_[0-9a-f]{64}", key)
     kept = one(database, "select key_hash, key_prefix, active, expires_at from user_api_keys")
     assert kept == (hashlib.sha256(key.encode()).hexdigest(), key[:12], True, None)
@@ -101,10 +101,10 @@ def test_an_api_key_is_printed_once_and_kept_as_a_hash(run: Run, database: psyco
 
 @pytest.mark.usefixtures("organization")
 def test_an_api_key_is_not_made_for_a_user_without_a_role(run: Run, database: psycopg.Connection) -> None:
-    told = run("admin", "api-key", "--email", "ada@example.com")
-    assert told.exit_code == 1
+    result = run("admin", "api-key", "--email", "ada@example.com")
+    assert result.exit_code == 1
     assert (
-        told.errors
+        result.errors
         == "error: ada@example.com is not an administrator, and has no role of this project; nothing was changed\n"
     )
     assert run("admin", "api-key", "--email", "who@example.com").errors == (
@@ -203,16 +203,16 @@ def test_a_credit_is_made_once_per_reference(
     assert run("verify").exit_code == 0
 
 
-def test_a_credit_says_why_for_the_record(run: Run, database: psycopg.Connection, organization: str) -> None:
+def test_a_credit_records_its_reason(run: Run, database: psycopg.Connection, organization: str) -> None:
     credit = ("wallet", "credit", "--organization", organization, "--amount", "1")
     assert run(*credit, "--reference", "1", "--reason", " a mistake of ours ").exit_code == 0
     assert one(database, "select reason from action_log where action = 'wallet credited'") == (
         "a mistake of ours",
     )
     for option in ("--reference", "--reason"):
-        told = run(*credit, "--reference", "2", option, "two\nlines")
-        assert told.exit_code == 2
-        assert "expected one line of 1 to" in told.errors
+        result = run(*credit, "--reference", "2", option, "two\nlines")
+        assert result.exit_code == 2
+        assert "expected one line of 1 to" in result.errors
     assert one(database, "select count(*) from action_log where action = 'wallet credited'") == (1,)
 
 
@@ -221,16 +221,18 @@ def test_a_credit_beyond_what_a_wallet_holds_is_refused(
 ) -> None:
     credit = ("wallet", "credit", "--organization", organization, "--amount", "9999999999.99999999")
     assert run(*credit, "--reference", "1").exit_code == 0
-    told = run(*credit, "--reference", "2")
-    assert (told.exit_code, told.output) == (1, "")
-    assert told.errors == ("error: organization acme: its wallet cannot hold 9999999999.99999999 USD more\n")
+    result = run(*credit, "--reference", "2")
+    assert (result.exit_code, result.output) == (1, "")
+    assert result.errors == (
+        "error: organization acme: its wallet cannot hold 9999999999.99999999 USD more\n"
+    )
     assert one(database, "select balance from wallets") == (Decimal("9999999999.99999999"),)
 
 
 def test_an_unknown_organization_is_named(run: Run) -> None:
-    told = run("wallet", "credit", "--organization", "nobody", "--amount", "1", "--reference", "r")
-    assert (told.exit_code, told.output) == (1, "")
-    assert told.errors == "error: there is no organization with the id or slug 'nobody'\n"
+    result = run("wallet", "credit", "--organization", "nobody", "--amount", "1", "--reference", "r")
+    assert (result.exit_code, result.output) == (1, "")
+    assert result.errors == "error: there is no organization with the id or slug 'nobody'\n"
 
 
 def test_billing_is_paused_with_a_reason_and_resumed(run: Run, database: psycopg.Connection) -> None:
@@ -255,22 +257,22 @@ def test_a_held_plan_is_released(run: Run, database: psycopg.Connection) -> None
     assert run("billing", "held").output.startswith(f"{plan} (Nano), 0 instances, since ")
     assert run(*release).output == f"Released the price of plan {plan}, held because: far too dear.\n"
     assert run("billing", "held").output == "No price is on hold.\n"
-    told = run("billing", "release", "--plan", "00000000-0000-0000-0000-000000000000")
-    assert told.errors == "error: there is no VPS plan 00000000-0000-0000-0000-000000000000\n"
+    result = run("billing", "release", "--plan", "00000000-0000-0000-0000-000000000000")
+    assert result.errors == "error: there is no VPS plan 00000000-0000-0000-0000-000000000000\n"
 
 
 # The audit --------------------------------------------------------------------------------------
 
 
 def test_a_clean_audit_exits_with_0(run: Run) -> None:
-    told = run("verify")
-    assert (told.exit_code, told.output) == (0, "Every invariant holds.\n")
+    result = run("verify")
+    assert (result.exit_code, result.output) == (0, "Every invariant holds.\n")
     as_json = run("verify", "--full", "--json")
     report = json.loads(as_json.output)
     assert (report["clean"], report["full"], report["findings"]) == (True, True, [])
 
 
-def test_damage_in_rows_that_were_clean_before_is_found_without_being_asked_for(
+def test_damage_in_audited_rows_is_found_by_default(
     run: Run, database: psycopg.Connection, organization: str
 ) -> None:
     run("wallet", "credit", "--organization", organization, "--amount", "5", "--reference", "r")
@@ -280,7 +282,7 @@ def test_damage_in_rows_that_were_clean_before_is_found_without_being_asked_for(
     assert run("verify").exit_code == 1
 
 
-async def test_only_a_short_history_is_looked_at_as_a_whole(
+async def test_a_short_history_is_audited_in_full(
     connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(audit, "_GLANCE_CYCLES_MAX", -1)
@@ -292,9 +294,9 @@ def test_damage_is_found_and_exits_with_1(run: Run, database: psycopg.Connection
     run("wallet", "credit", "--organization", organization, "--amount", "5", "--reference", "r")
     # Somebody writes a wallet past every transaction.
     database.execute("update wallets set balance = balance + 1")
-    told = run("verify")
-    assert told.exit_code == 1
-    assert "unexplained" in told.output
+    result = run("verify")
+    assert result.exit_code == 1
+    assert "unexplained" in result.output
     as_json = run("verify", "--json")
     assert as_json.exit_code == 1
     report = json.loads(as_json.output)

@@ -55,12 +55,12 @@ def test_what_was_started_is_found_again(folder: DataFolder) -> None:
     assert DataFolder(folder.path).read_children() == {"containerstacks-web": 17}
 
 
-def test_a_children_file_that_cannot_be_read_is_no_reason_not_to_start(folder: DataFolder) -> None:
+def test_an_unreadable_children_file_is_ignored(folder: DataFolder) -> None:
     (folder.path / "children.json").write_text("{", encoding="ascii")
     assert folder.read_children() == {}
 
 
-def test_the_database_url_is_there_while_it_is_wanted(folder: DataFolder) -> None:
+def test_the_database_url_exists_while_up_runs(folder: DataFolder) -> None:
     assert folder.read_database_url() is None
     folder.write_database_url("postgresql://here")
     assert folder.read_database_url() == "postgresql://here"
@@ -105,7 +105,9 @@ def test_a_command_finds_the_database_of_the_next_up_above_it(
     assert database_overrides() == {}
 
 
-def test_its_own_address_is_no_given_database(folder: DataFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_own_database_url_is_not_a_given_database(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.delenv("DATABASE_URL_FILE", raising=False)
     folder.postgresql.mkdir()
     (folder.postgresql / "containerstacks.password").write_text("sesame", encoding="ascii")

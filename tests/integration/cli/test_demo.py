@@ -42,9 +42,9 @@ def test_seeding_twice_adds_what_is_missing(run: Run, database: psycopg.Connecti
 
 def test_a_database_with_data_of_its_own_is_refused(run: Run, database: psycopg.Connection) -> None:
     database.execute("insert into vps_plans (name, provider_plan_id, base_price) values ('Nano', 'nano', 5)")
-    told = run("demo", "seed")
-    assert told.exit_code == 1
-    assert told.errors.startswith("error: this database has data of its own")
+    result = run("demo", "seed")
+    assert result.exit_code == 1
+    assert result.errors.startswith("error: this database has data of its own")
     assert count(database, "select count(*) from organizations") == 0
 
 
@@ -84,7 +84,7 @@ async def test_some_organizations_cannot_pay_and_most_can(connection: asyncpg.Co
     assert sum(balance > 100 for balance in known) == 9
 
 
-async def test_nothing_is_billed_past_now_and_nothing_far_behind(connection: asyncpg.Connection) -> None:
+async def test_billing_marks_are_recent_and_not_in_the_future(connection: asyncpg.Connection) -> None:
     await seed(connection, instances=200)
     hours = await connection.fetchrow(
         "select min(clock_now() - coalesce(last_billed_at, created_at)) as least,"
@@ -95,7 +95,7 @@ async def test_nothing_is_billed_past_now_and_nothing_far_behind(connection: asy
     assert hours["most"].total_seconds() < 3 * 3600
 
 
-async def test_seeding_stopped_half_way_leaves_nothing(connection: asyncpg.Connection) -> None:
+async def test_interrupted_seeding_leaves_nothing(connection: asyncpg.Connection) -> None:
     class Stopped(Exception):  # noqa: N818
         pass
 
@@ -126,7 +126,7 @@ async def test_the_simulation_changes_statuses_until_it_is_stopped(
         stop.set()
 
 
-async def test_the_simulation_goes_on_after_its_session_died(
+async def test_the_simulation_continues_after_its_session_died(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     await seed(connection, instances=40)
@@ -151,12 +151,12 @@ async def test_the_simulation_goes_on_after_its_session_died(
         stop.set()
 
 
-async def test_the_simulation_goes_on_after_a_change_that_failed(
+async def test_the_simulation_continues_after_a_failed_change(
     database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await seed(connection, instances=40)
     before = await read_vps_details(connection)
-    # Everybody pays, and nobody anything: no wallet takes that.
+    # Every change is a payment of 0, which no wallet accepts.
     monkeypatch.setattr(simulation, "_SHARE_DEPLOYED", 0.0)
     monkeypatch.setattr(simulation, "_SHARE_PAID", 1.0)
     monkeypatch.setattr(simulation, "_PAYMENT", Decimal(0))
@@ -177,8 +177,7 @@ async def test_the_simulation_goes_on_after_a_change_that_failed(
 async def test_the_simulation_leaves_real_organizations_alone(
     database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    organization = await fleet.add_organization(connection)
-    await fleet.add_instance(connection, organization, await fleet.add_plan(connection), status="real")
+    await fleet.add_instance(connection, status="real")
     with pytest.raises(ContainerStacksError, match="data of its own"):
         await seed(connection, instances=10)
     picks = looks_by(monkeypatch, rows, "pick_instance")

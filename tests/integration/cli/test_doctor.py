@@ -29,11 +29,11 @@ SECRETS = {
 AMOUNT = "73914.25817"
 
 
-def levels(told: Any) -> dict[str, str]:
+def levels(result: Any) -> dict[str, str]:
     """The worst level of each subject."""
     order = ["ok", "warning", "failed"]
     found: dict[str, str] = {}
-    for line in told.output.splitlines():
+    for line in result.output.splitlines():
         level, _, rest = line.partition(" ")
         if level in order:
             subject = rest.strip().split("  ")[0]
@@ -42,16 +42,16 @@ def levels(told: Any) -> dict[str, str]:
 
 
 def test_a_database_without_services_is_examined_and_has_no_biller(run: Run) -> None:
-    told = run("doctor")
-    assert told.exit_code == 1
-    found = levels(told)
+    result = run("doctor")
+    assert result.exit_code == 1
+    found = levels(result)
     assert found["biller"] == "failed"
     # The tests' server is not made to survive a power failure, and the doctor says so.
     assert {subject for subject, level in found.items() if level == "failed"} <= {"biller", "server"}
     assert (
         found | {"coordination": "ok", "clock": "ok", "triggers": "ok", "guard": "ok", "roles": "ok"} == found
     )
-    assert "Start the billing daemon" in told.output
+    assert "Start the billing daemon" in result.output
 
 
 def test_it_changes_nothing(run: Run, database: psycopg.Connection) -> None:
@@ -132,12 +132,12 @@ def test_settings_that_contradict_each_other_are_named(
     assert text in run("doctor").output
 
 
-def test_a_database_that_is_not_there_is_a_line_too(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_database_is_a_finding(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("containerstacks_shared.database.db._START_PATIENCE_SECONDS", 0.1)
     monkeypatch.setenv("DATABASE_URL", "postgresql://zanzibar:secret@127.0.0.1:1/nowhere")
-    told = run("doctor")
-    assert (told.exit_code, levels(told)["server"]) == (1, "failed")
-    assert "secret" not in told.output
+    result = run("doctor")
+    assert (result.exit_code, levels(result)["server"]) == (1, "failed")
+    assert "secret" not in result.output
 
 
 def test_the_role_of_a_service_can_run_it(
@@ -145,8 +145,8 @@ def test_the_role_of_a_service_can_run_it(
 ) -> None:
     for role in ("containerstacks_web", "containerstacks_billing_daemon"):
         monkeypatch.setenv("DATABASE_URL", as_role(database_url, role))
-        told = run("doctor")
-        assert "could not be looked at" not in told.output, told.output
+        result = run("doctor")
+        assert "could not be looked at" not in result.output, result.output
 
 
 def test_a_bundle_holds_no_secret_no_name_and_no_amount(
@@ -157,8 +157,8 @@ def test_a_bundle_holds_no_secret_no_name_and_no_amount(
     plant(database)
     plant_log(tmp_path, monkeypatch)
     file = tmp_path / "bundle.tar.gz"
-    told = run("doctor", "--bundle", str(file))
-    assert f"Written: {file}" in told.output
+    result = run("doctor", "--bundle", str(file))
+    assert f"Written: {file}" in result.output
     assert file.stat().st_mode & 0o077 == 0
     files = unpack(file)
 
@@ -178,7 +178,7 @@ def test_a_bundle_holds_no_secret_no_name_and_no_amount(
 
 
 def plant(database: psycopg.Connection) -> None:
-    """Put a name and an amount wherever one can stand."""
+    """Put a name and an amount into every place that can hold one."""
     database.execute(
         f"""
         with owner as (
@@ -256,5 +256,5 @@ def unpack(file: Path) -> dict[str, str]:
         ("", ""),
     ],
 )
-def test_of_an_error_the_words_are_kept_that_say_what_failed(message: str, kept: str) -> None:
+def test_an_error_in_the_bundle_keeps_its_cause(message: str, kept: str) -> None:
     assert bundle.safe_error(message) == kept

@@ -5,7 +5,7 @@ from support import catalog
 from .conftest import Run
 
 
-def test_leaving_says_what_stays_and_can_be_undone(run: Run, database_url: str) -> None:
+def test_leaving_lists_what_stays_and_can_be_undone(run: Run, database_url: str) -> None:
     left = run("migrate", "--leave")
     assert (left.exit_code, left.errors) == (0, "")
     assert "still there" in left.output

@@ -34,7 +34,7 @@ def test_a_leftover_is_ended(leftover: subprocess.Popen[str]) -> None:
     assert leftover.wait(5) == -15
 
 
-def test_a_stranger_with_the_number_of_a_leftover_is_left_alone(leftover: subprocess.Popen[str]) -> None:
+def test_another_process_with_the_pid_of_a_leftover_is_left_alone(leftover: subprocess.Popen[str]) -> None:
     assert end_leftovers({"containerstacks-web": leftover.pid}) == []
     assert leftover.poll() is None
 

@@ -83,12 +83,12 @@ def check_schema(file: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_schema_of_compose_takes_it() -> None:
+def test_it_is_valid() -> None:
     checked = check_schema(FILE)
     assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def test_the_schema_refuses_what_compose_does_not_know(tmp_path: Path) -> None:
+def test_the_schema_refuses_unknown_fields(tmp_path: Path) -> None:
     wrong = tmp_path / "docker-compose.yml"
     wrong.write_text(FILE.read_text(encoding="utf-8").replace("read_only: true", "readonly: true"))
     assert check_schema(wrong).returncode == 1
@@ -177,7 +177,7 @@ def test_each_container_is_read_only_and_has_no_privileges(name: str) -> None:
     assert (name == "prepare") == ("user" in service) == ("cap_add" in service)
 
 
-def test_no_secret_stands_in_an_environment() -> None:
+def test_no_environment_holds_a_secret() -> None:
     for service in SERVICES.values():
         for name, value in service.get("environment", {}).items():
             assert name.endswith("_FILE") or not re.search(
@@ -214,7 +214,7 @@ def test_each_service_starts_from_the_secrets_that_are_made(
     assert settings.log_format == "json"
 
 
-def test_secrets_differ_and_what_is_there_is_kept(tmp_path: Path) -> None:
+def test_secrets_differ_and_existing_ones_are_kept(tmp_path: Path) -> None:
     (tmp_path / "secrets").mkdir()
     (tmp_path / "secrets" / "database-password").write_text("of the operator/?\n")
     prepared = prepare(tmp_path)
@@ -232,7 +232,7 @@ def test_secrets_differ_and_what_is_there_is_kept(tmp_path: Path) -> None:
     assert (prepared.tls / "privkey.pem").stat().st_mode & 0o077 == 0
 
 
-def test_a_changed_secret_is_handed_out_and_an_empty_token_is_made(tmp_path: Path) -> None:
+def test_a_changed_secret_is_passed_on_and_an_empty_token_is_replaced(tmp_path: Path) -> None:
     prepared = prepare(tmp_path)
     (prepared.secrets / "alert-urls").unlink()
     (prepared.secrets / "alert-urls").write_text("json://alerts.example.com")
@@ -256,7 +256,7 @@ def test_the_profile_has_a_balancer_replicas_and_what_they_share() -> None:
 
 
 @needs("nginx-light")
-async def test_the_balancers_settings_and_certificate_are_good(tmp_path: Path) -> None:
+async def test_the_balancers_settings_and_certificate_are_valid(tmp_path: Path) -> None:
     assert NGINX is not None
     tls = prepare(tmp_path).tls
     mounted = {config["source"]: config["target"] for config in SERVICES["nginx"]["configs"]}

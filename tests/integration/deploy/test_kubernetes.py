@@ -52,9 +52,7 @@ def container_of(workload: Manifest) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_schemas_of_kubernetes_take_every_manifest(
-    make: Callable[..., list[Manifest]], version: str
-) -> None:
+def test_every_manifest_is_valid(make: Callable[..., list[Manifest]], version: str) -> None:
     # The overlay has each manifest of the base, and more.
     manifests = make(FOLDERS["production"])
     names = {(each["kind"], each["metadata"]["name"]) for each in manifests}
@@ -65,7 +63,7 @@ def test_the_schemas_of_kubernetes_take_every_manifest(
         kubernetes_validate.validate(manifest, version, strict=True)
 
 
-def test_the_schemas_refuse_what_kubernetes_does_not_know() -> None:
+def test_the_schemas_refuse_unknown_fields() -> None:
     deployment = one(made_plainly(FOLDERS["base"]), "Deployment", "web")
     container_of(deployment)["readinessProbe"]["httpGet"]["pfad"] = "/readyz"
     with pytest.raises(kubernetes_validate.ValidationError):
@@ -96,7 +94,7 @@ def test_each_command_exists_and_reads_each_variable_that_it_is_given(manifests:
         assert source["configMapRef"]["name"] == settings["metadata"]["name"]
 
 
-def test_settings_are_taken_as_they_stand(manifests: list[Manifest], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_are_valid(manifests: list[Manifest], monkeypatch: pytest.MonkeyPatch) -> None:
     (settings,) = of_kind(manifests, "ConfigMap")
     for command, cls in SETTINGS_OF.items():
         for variable in variables_of(command):
@@ -107,7 +105,7 @@ def test_settings_are_taken_as_they_stand(manifests: list[Manifest], monkeypatch
         assert loaded.billing_interval_minutes == int(settings["data"]["BILLING_INTERVAL_MINUTES"])
 
 
-def test_secrets_come_as_files_that_are_mounted(manifests: list[Manifest]) -> None:
+def test_secrets_are_mounted_files(manifests: list[Manifest]) -> None:
     documented = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
     for workload in of_kind(manifests, "Deployment", "Job"):
         container = container_of(workload)
@@ -130,7 +128,7 @@ def test_secrets_come_as_files_that_are_mounted(manifests: list[Manifest]) -> No
 
 
 @pytest.mark.parametrize("command", SERVICES)
-def test_probes_ask_what_is_served_where_it_is_served(manifests: list[Manifest], command: str) -> None:
+def test_probes_ask_endpoints_that_exist(manifests: list[Manifest], command: str) -> None:
     app = web.Application()
     add_probes(app, _ready)
     served = {resource.canonical for resource in app.router.resources()}
@@ -140,7 +138,7 @@ def test_probes_ask_what_is_served_where_it_is_served(manifests: list[Manifest],
     for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
         assert container[probe]["httpGet"]["port"] == port["name"]
         assert container[probe]["httpGet"]["path"] in served
-    # Readiness depends on the database: nobody is restarted for that.
+    # Readiness depends on the database, which is no reason for a restart.
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
 
 
@@ -168,7 +166,7 @@ def test_each_pod_is_confined(manifests: list[Manifest]) -> None:
         assert f"USER {user}:{user}" in (DEPLOY / "docker" / "Dockerfile").read_text(encoding="utf-8")
 
 
-def test_what_refers_to_something_finds_it(manifests: list[Manifest]) -> None:
+def test_every_reference_is_resolved(manifests: list[Manifest]) -> None:
     pods = [each["spec"]["template"]["metadata"]["labels"] for each in of_kind(manifests, "Deployment")]
     names = {each["metadata"]["name"] for each in of_kind(manifests, "Deployment")}
     for deployment in of_kind(manifests, "Deployment"):
@@ -189,17 +187,17 @@ def test_what_refers_to_something_finds_it(manifests: list[Manifest]) -> None:
         }
 
 
-def test_web_is_scaled_and_of_the_others_one_stands_by(manifests: list[Manifest]) -> None:
+def test_web_is_scaled_and_the_others_have_one_standby(manifests: list[Manifest]) -> None:
     scaler = one(manifests, "HorizontalPodAutoscaler", "web")["spec"]
     assert (scaler["scaleTargetRef"]["kind"], scaler["scaleTargetRef"]["name"]) == ("Deployment", "web")
     assert 2 <= scaler["minReplicas"] < scaler["maxReplicas"]
-    # Whoever says it here as well undoes what the autoscaler did, at each apply.
+    # A number of replicas here would undo the autoscaler's at each apply.
     assert "replicas" not in one(manifests, "Deployment", "web")["spec"]
     for name in ("billing-daemon", "stats-aggregator"):
         assert one(manifests, "Deployment", name)["spec"]["replicas"] == 2
 
 
-def test_pods_talk_only_to_those_that_a_policy_names(manifests: list[Manifest]) -> None:
+def test_pods_only_connect_where_a_policy_allows(manifests: list[Manifest]) -> None:
     policies = {each["metadata"]["name"]: each["spec"] for each in of_kind(manifests, "NetworkPolicy")}
     assert policies["nothing-by-default"] == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
     (from_visitors,) = policies["visitors-to-web"]["ingress"]
@@ -207,7 +205,7 @@ def test_pods_talk_only_to_those_that_a_policy_names(manifests: list[Manifest]) 
     assert [port["port"] for port in from_visitors["ports"]] == ["http"]
     (from_monitoring,) = policies["monitoring"]["ingress"]
     assert {port["port"] for port in from_monitoring["ports"]} == set(PORT_OF.values())
-    # Nobody is let in without being named.
+    # Only named pods are admitted.
     for policy in policies.values():
         assert all(rule.get("from") for rule in policy.get("ingress", ()))
 

@@ -22,7 +22,7 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs("groff-base")
-def test_groff_warns_of_nothing(pages: Path) -> None:
+def test_groff_has_no_warnings(pages: Path) -> None:
     for page in sorted(pages.iterdir()):
         shown = subprocess.run(
             ["groff", "-man", "-ww", "-Tutf8", page], capture_output=True, text=True, check=True, timeout=60

@@ -33,7 +33,7 @@ WRITES: Final = {
         *("leaderships", "counts", "count_deltas", "vps_history", "component_states", "component_history"),
     },
 }
-# Not money, and numbers with decimals all the same.
+# Decimal numbers that are not money.
 NO_MONEY: Final = {"vcpus", "memory_mb", "disk_mb", "total_hours"}
 
 MOVES_OF_MONEY: Final = [
@@ -170,7 +170,7 @@ def open_pool(database_url: str) -> OpenPool:
 
 
 @pytest.mark.parametrize("role", REFUSED)
-async def test_what_a_service_has_no_business_with_is_refused(database_url: str, role: str) -> None:
+async def test_a_service_is_refused_what_it_does_not_need(database_url: str, role: str) -> None:
     session = await asyncpg.connect(roles.as_role(database_url, role))
     done = []
     for statement in REFUSED[role]:
@@ -190,15 +190,13 @@ async def test_a_service_writes_its_own_tables_and_no_other(
     assert {row[0] for row in await connection.fetch(WRITABLE_TABLES, role)} == WRITES[role]
 
 
-async def test_the_aggregator_can_read_no_amount_of_money(connection: asyncpg.Connection) -> None:
+async def test_the_aggregator_cannot_read_amounts_of_money(connection: asyncpg.Connection) -> None:
     seen = [row[0] for row in await connection.fetch(READABLE_NUMBERS, roles.STATS_AGGREGATOR, NO_MONEY)]
     assert seen == []
     assert await connection.fetch(READABLE_NUMBERS, roles.WEB, NO_MONEY)
 
 
-async def test_functions_with_their_owners_rights_are_for_whom_they_are_named(
-    connection: asyncpg.Connection,
-) -> None:
+async def test_security_definer_functions_are_granted_as_documented(connection: asyncpg.Connection) -> None:
     bills = {
         "charge_organizations",
         "register_rates",
@@ -226,7 +224,7 @@ async def test_functions_with_their_owners_rights_are_for_whom_they_are_named(
     for role, names in allowed.items():
         found = {row[0] for row in await connection.fetch(FUNCTIONS_WITH_RIGHTS, role)}
         assert found == names | {"end_stuck_sessions", "stuck_session"}, role
-    # Anybody else on this server.
+    # Any other role of this server.
     assert await connection.fetch(FUNCTIONS_WITH_RIGHTS, "pg_monitor") == []
 
 
@@ -236,7 +234,7 @@ async def test_functions_with_their_owners_rights_are_for_whom_they_are_named(
 @pytest.mark.parametrize(
     ("role", "biller"), [(roles.WEB, Biller.BUILTIN), (roles.BILLING_DAEMON, Biller.DAEMON)]
 )
-async def test_a_biller_charges_under_its_role_and_the_ledger_says_which(
+async def test_the_ledger_names_the_role_that_charged(
     database_url: str, connection: asyncpg.Connection, open_pool: OpenPool, role: str, biller: Biller
 ) -> None:
     organization = await fleet.add_organization(connection)
@@ -267,8 +265,7 @@ async def test_a_biller_charges_under_its_role_and_the_ledger_says_which(
 async def test_the_daemon_audits_under_its_role(
     open_pool: OpenPool, connection: asyncpg.Connection, database_url: str
 ) -> None:
-    organization = await fleet.add_organization(connection)
-    await fleet.add_instance(connection, organization, await fleet.add_plan(connection), hours_due=3)
+    await fleet.add_instance(connection, hours_due=3)
     async with open_pool(roles.BILLING_DAEMON) as pool:
         await Billing(roles.as_role(database_url, roles.BILLING_DAEMON), pool, connection).run()
         async with pool.acquire() as session:
@@ -277,7 +274,7 @@ async def test_the_daemon_audits_under_its_role(
 
 
 @pytest.mark.parametrize(("role", "sees_money"), [(roles.WEB, True), (roles.STATS_AGGREGATOR, False)])
-async def test_a_process_looks_for_what_is_wrong_under_its_role(
+async def test_conditions_are_checked_under_the_role_of_the_process(
     database_url: str, connection: asyncpg.Connection, open_pool: OpenPool, role: str, sees_money: bool
 ) -> None:
     plan = await fleet.add_plan(connection)
@@ -301,7 +298,7 @@ async def test_a_process_looks_for_what_is_wrong_under_its_role(
 # The door to the money --------------------------------------------------------------------------
 
 
-async def test_the_role_of_web_can_charge_what_is_due_once_and_nothing_else(
+async def test_the_role_of_web_can_only_charge_due_hours_once(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     organization = await fleet.add_organization(connection)
@@ -324,7 +321,7 @@ async def test_the_role_of_web_can_charge_what_is_due_once_and_nothing_else(
     assert balance == 100 - 3 * await connection.fetchval("select max(hourly_rate) from hourly_rates")
 
 
-async def test_what_web_did_is_dated_by_the_databases_clock_and_not_by_a_clock_of_its_own(
+async def test_what_web_does_by_function_is_dated_by_the_databases_clock(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     began = await connection.fetchval("select clock_present()")
@@ -372,11 +369,11 @@ async def test_what_web_writes_itself_is_dated_by_the_databases_clock_too(
             "insert into billing_audits (is_full) values (true)",
             "insert into price_holds (vps_plan_id, reason, hourly_rate) values (gen_random_uuid(), 'why', 1)",
             (
-                "with told as (insert into incidents (kind, title, impact, status, components)"
+                "with opened as (insert into incidents (kind, title, impact, status, components)"
                 "              values ('incident', 'what', 'minor', 'monitoring', '{web}') returning id)"
                 " insert into incident_updates (incident_id, status, body, author)"
                 " select id, 'monitoring', 'what', 'me'"
-                " from told"
+                " from opened"
             ),
             (
                 "insert into incident_templates (name, title, body, impact, components, changed_by)"
@@ -421,7 +418,7 @@ async def test_the_aggregator_delivers_alerts_and_sees_no_notice_of_a_debt(
 # The script -------------------------------------------------------------------------------------
 
 
-async def test_running_it_again_takes_back_what_is_not_in_it(
+async def test_running_it_again_revokes_other_grants(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     granted = (

@@ -64,7 +64,7 @@ async def test_a_fresh_database_is_set_up_as_documented(
     await owner.close()
 
 
-async def test_beside_the_original_application_its_role_owns_and_does_what_it_did(
+async def test_beside_the_original_application_its_role_keeps_its_rights(
     database_server: DatabaseServer, schema_a_url: str
 ) -> None:
     panel = "panel_of_the_tests"

@@ -1,4 +1,4 @@
-"""One release has one version, wherever it stands."""
+"""One release has one version in every file."""
 
 import re
 import tomllib

@@ -1,4 +1,4 @@
-"""Adopting the original's database in place: nothing is lost, nothing is changed, and billing waits to be told."""
+"""Adopting the original's database in place: nothing is lost or changed, and billing starts on request."""
 
 import secrets
 from decimal import Decimal
@@ -125,7 +125,7 @@ def test_every_balance_is_entered_in_the_ledger_once(adopted: Adopted) -> None:
     assert all(kind == "opening" and amount == balance for _, kind, amount, balance in entries)
 
 
-async def test_an_adopted_database_is_clean_whatever_the_original_left_in_it(billing: Billing) -> None:
+async def test_an_adopted_database_passes_the_audit(billing: Billing) -> None:
     assert await billing.verify() == []
 
 
@@ -136,7 +136,7 @@ def test_a_database_whose_application_never_billed_gets_the_column_for_it(schema
     assert one(schema_a_url, "select count(*) from vps_instances where last_billed_at is null") == (25,)
 
 
-# Billing waits to be told -----------------------------------------------------------------------
+# Billing starts on request ----------------------------------------------------------------------
 
 
 async def test_billing_starts_paused_with_the_reason_and_the_sum(adopted: Adopted, billing: Billing) -> None:
@@ -158,7 +158,7 @@ async def test_billing_starts_paused_with_the_reason_and_the_sum(adopted: Adopte
         await billing.run()
 
 
-def test_a_backlog_of_a_day_is_no_reason_to_pause(schema_a_url: str) -> None:
+def test_a_backlog_of_a_day_does_not_pause_billing(schema_a_url: str) -> None:
     with psycopg.connect(schema_a_url) as connection:
         connection.execute(
             "update vps_instances set last_billed_at = now() - interval '24 hours 59 minutes'"

@@ -78,7 +78,7 @@ async def test_the_version_before_the_daemon_is_adopted_and_may_still_get_its_ta
         assert [finding.check for finding in await billing.verify()] == []
 
 
-async def test_the_later_version_is_adopted_and_has_no_containers(late: Billing) -> None:
+async def test_the_later_version_is_adopted_without_containers(late: Billing) -> None:
     assert (await read_platform_statistics(late.connection)).containers.total == 0
     assert await verify(late.connection) == []
 
@@ -109,13 +109,12 @@ async def rates(billing: Billing, instance: UUID) -> list[tuple[Decimal, int]]:
 
 async def test_backups_are_billed_and_dated_like_any_other_price(late: Billing) -> None:
     connection = late.connection
-    organization = await fleet.add_organization(connection)
     plan = await fleet.add_plan(connection)
     await connection.execute(
         "update vps_plans set backup_price_hourly = 0.003, backup_upcharge_hourly = 0.001"
     )
-    # Weekly is what the column says of itself.
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=1)
+    # Weekly is the column's default.
+    instance = await fleet.add_instance(connection, plan=plan, hours_due=1)
     await late.run()
     await late.pass_hours(1)
     await connection.execute("update vps_instances set backup_frequency = 'none'")
@@ -159,13 +158,9 @@ async def test_a_refund_into_several_wallets_explains_one(late: Billing) -> None
     assert str(organization.wallet_id) not in finding.detail
 
 
-async def test_restoring_or_changing_an_instance_cannot_change_the_region_of_its_rate(
-    late: Billing,
-) -> None:
+async def test_restoring_or_changing_an_instance_cannot_change_the_region_of_its_rate(late: Billing) -> None:
     connection = late.connection
-    organization = await fleet.add_organization(connection)
-    plan = await fleet.add_plan(connection)
-    await fleet.add_instance(connection, organization, plan)
+    await fleet.add_instance(connection)
     region = "select rate_region from vps_instances"
     await connection.execute("create temporary table kept as select * from vps_instances")
     for statement in (
@@ -227,13 +222,13 @@ async def upgraded(billing: Billing, *, upgrade: Callable[[], None]) -> None:
     await billing.pool.expire_connections()
 
 
-async def test_an_upgrade_keeps_every_decimal(database_url: str) -> None:
+async def test_an_upgrade_keeps_all_decimals(database_url: str) -> None:
     async with billing_on(database_url) as billing:
         instance, organization, balance = await billed(billing)
 
         def upgrade() -> None:
             execute(database_url, EXPAND_PRECISION + ";" + BACKUPS)
-            # What a step of it takes from the wallets is nobody's but its own, and is told.
+            # What one of its own steps takes from the wallets is not ours, and is reported.
             execute(database_url, "update wallets set balance = balance - 1")
 
         await upgraded(billing, upgrade=upgrade)
@@ -268,13 +263,9 @@ async def test_a_database_between_two_versions_is_adopted_upgraded_and_left(
     assert set(before) - lacked <= set(catalog.tables(empty_database_url)) <= set(before) | {"refunds"}
 
 
-async def test_a_run_refuses_a_schema_that_changed_under_it_and_goes_on_when_it_is_followed(
-    database_url: str,
-) -> None:
+async def test_a_run_refuses_a_changed_schema_until_it_is_migrated(database_url: str) -> None:
     async with billing_on(database_url) as billing:
-        organization = await fleet.add_organization(billing.connection)
-        plan = await fleet.add_plan(billing.connection)
-        instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=1)
+        instance = await fleet.add_instance(billing.connection, hours_due=1)
         execute(database_url, BACKUPS)
         with pytest.raises(ContainerStacksError, match=r"vps_instances\.backup_frequency is new"):
             await billing.run()
@@ -293,9 +284,9 @@ def test_migrating_makes_again_what_an_upgrade_took_from_us(database_url: str) -
     execute(database_url, "alter table vps_instances drop column rate_region cascade")
     changes = "select application_changes()"
     with psycopg.connect(database_url) as connection:
-        (told,) = connection.execute(changes).fetchone() or ("",)
-    assert "containerstacks_guard_mark on vps_instances is gone" in told
-    assert "containerstacks_guard_inserted on payment_transactions is disabled" in told
+        (change,) = connection.execute(changes).fetchone() or ("",)
+    assert "containerstacks_guard_mark on vps_instances is gone" in change
+    assert "containerstacks_guard_inserted on payment_transactions is disabled" in change
     schema.migrate(database_url)
     with psycopg.connect(database_url) as connection:
         assert connection.execute(changes).fetchone() == (None,)
@@ -303,7 +294,7 @@ def test_migrating_makes_again_what_an_upgrade_took_from_us(database_url: str) -
     assert triggers <= set(catalog.everything(database_url))
 
 
-async def test_nothing_is_billed_while_suspended_and_a_pause_of_before_outlasts_it(database_url: str) -> None:
+async def test_nothing_is_billed_while_suspended_and_an_earlier_pause_remains(database_url: str) -> None:
     async with billing_on(database_url) as billing:
         await control.pause(billing.connection, reason="inventory", author="alice")
         schema.suspend(database_url)

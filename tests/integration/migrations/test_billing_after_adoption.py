@@ -93,7 +93,7 @@ async def test_one_run_leaves_every_row_that_was_there_before_and_a_clean_audit(
     assert await billing.verify() == []
 
 
-async def test_doubled_failed_and_orphaned_rows_of_the_past_hinder_nothing(billing: Billing) -> None:
+async def test_doubled_failed_and_orphaned_rows_do_not_disturb_billing(billing: Billing) -> None:
     connection = billing.connection
     await control.resume(connection, reason="agreed", author="alice")
     instance = await connection.fetchval("select id from vps_instances where label = 'database'")

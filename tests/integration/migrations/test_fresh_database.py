@@ -76,7 +76,7 @@ def test_of_two_that_migrate_at_once_one_does_it(request: pytest.FixtureRequest,
     assert sorted(kinds) == sorted([kind, "current", "current"])
 
 
-def test_a_migration_that_goes_on_for_too_long_is_not_waited_for(
+def test_waiting_for_another_migration_has_a_limit(
     empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(schema, "_LOCK_WAIT_MAX_SECONDS", 0.0)
@@ -100,6 +100,6 @@ def test_a_migration_that_fails_midway_changes_nothing(empty_database_url: str) 
     assert catalog.everything(empty_database_url) == before
 
 
-def test_an_unreachable_database_is_said_to_be_so() -> None:
+def test_an_unreachable_database_is_reported() -> None:
     with pytest.raises(DatabaseUnavailable, match="cannot be reached"):
         migrate("postgresql://somebody@127.0.0.1:1/nothing")

@@ -1,4 +1,4 @@
-"""docs/adoption.md from its first command to its last, as they stand there, on every version of the application."""
+"""All commands of docs/adoption.md, in order, on every version of the application."""
 
 import re
 import shlex

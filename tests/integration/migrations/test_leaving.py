@@ -69,7 +69,7 @@ async def test_what_was_archived_goes_back_to_where_the_application_looks_for_it
         assert sorted(after[table], key=str) == sorted(before[table], key=str)
 
 
-async def test_the_application_works_on_after_we_left(adopted: Adopted) -> None:
+async def test_the_application_works_after_we_left(adopted: Adopted) -> None:
     leave(adopted.dsn)
     with psycopg.connect(adopted.dsn) as application:
         application.execute("update wallets set balance = balance - 1")
@@ -80,7 +80,7 @@ async def test_the_application_works_on_after_we_left(adopted: Adopted) -> None:
         application.execute("delete from users")
 
 
-async def test_coming_back_goes_on_where_billing_stood(adopted: Adopted, billing: Billing) -> None:
+async def test_billing_resumes_where_it_stopped_after_returning(adopted: Adopted, billing: Billing) -> None:
     await control.resume(billing.connection, reason="agreed", author="alice")
     first = await billing.run()
     leave(adopted.dsn)
@@ -119,7 +119,7 @@ def test_leaving_a_fresh_database_leaves_the_originals_tables(database_url: str)
     assert not [name for name in catalog.everything(database_url) if "containerstacks" in name]
 
 
-def test_leaving_works_also_where_an_upgrade_took_something_from_us(adopted: Adopted) -> None:
+def test_leaving_works_where_an_upgrade_removed_some_objects(adopted: Adopted) -> None:
     with psycopg.connect(adopted.dsn) as application:
         application.execute("drop table billing_daemon_status, containers, container_plans")
         application.execute("drop trigger containerstacks_guard_mark on vps_instances")
@@ -130,7 +130,7 @@ def test_leaving_works_also_where_an_upgrade_took_something_from_us(adopted: Ado
     assert {name for name in set(after) - set(adopted.objects_before) if "containers" not in name} == set()
 
 
-def test_leaving_twice_says_that_nothing_is_left(database_url: str) -> None:
+def test_leaving_twice_reports_that_nothing_is_left(database_url: str) -> None:
     leave(database_url)
     before = catalog.everything(database_url)
     with pytest.raises(DatabaseUnsuitable, match="nothing to take out"):

@@ -12,7 +12,7 @@ from containerstacks_shared.schema import leave, migrate, preview, suspend
 from support import catalog
 from support.commands import RunCommand
 
-# A table that was written anew has another file.
+# A rewritten table has another file.
 FILES = (
     "select relname, relfilenode from pg_class where relnamespace = 'public'::regnamespace order by relname"
 )
@@ -79,21 +79,21 @@ def shown(run_command: RunCommand) -> Shown:
 def test_it_recognises_each_version_of_the_application(
     request: pytest.FixtureRequest, shown: Shown, version: str, said: list[str], unsaid: list[str]
 ) -> None:
-    told = shown(request.getfixturevalue(version))
-    assert [words for words in said if words not in told] == []
-    assert [words for words in unsaid if words in told] == []
+    text = shown(request.getfixturevalue(version))
+    assert [words for words in said if words not in text] == []
+    assert [words for words in unsaid if words in text] == []
 
 
-def test_what_it_says_would_change_is_what_changes(schema_a_url: str) -> None:
+def test_the_previewed_changes_are_the_changes_made(schema_a_url: str) -> None:
     before, tables_before = catalog.columns(schema_a_url), tables(schema_a_url)
-    told = preview(schema_a_url)
+    text = preview(schema_a_url)
     migrate(schema_a_url)
     after = catalog.columns(schema_a_url)
-    made = {change.thing.name for change in told.changes if change.thing.kind == "table"}
+    made = {change.thing.name for change in text.changes if change.thing.kind == "table"}
     assert made == tables(schema_a_url) - tables_before
     columns = {
         f"{change.thing.owner}.{change.thing.name}"
-        for change in told.changes
+        for change in text.changes
         if change.thing.kind == "column"
     }
     changed = {name for name in after if before.get(name) != after[name]}
@@ -110,14 +110,14 @@ def test_each_change_has_a_line(schema_a_url: str, shown: Shown) -> None:
     assert any(line.startswith("- foreign key vps_billing_cycles_") for line in lines)
 
 
-def test_what_it_says_is_owed_is_what_the_adoption_says(schema_a_url: str, shown: Shown) -> None:
-    told = preview(schema_a_url)
-    assert told.backlog.instances > 0
-    assert told.backlog.hours > told.backlog.instances
-    assert told.backlog.owed > told.backlog.payable > Decimal(0)
+def test_the_previewed_debt_is_that_of_the_adoption(schema_a_url: str, shown: Shown) -> None:
+    text = preview(schema_a_url)
+    assert text.backlog.instances > 0
+    assert text.backlog.hours > text.backlog.instances
+    assert text.backlog.owed > text.backlog.payable > Decimal(0)
     said = shown(schema_a_url)
-    assert f"owe {told.backlog.hours} hours, {format_amount(told.backlog.owed)}" in said
-    assert f"would charge {format_amount(told.backlog.payable)}" in said
+    assert f"owe {text.backlog.hours} hours, {format_amount(text.backlog.owed)}" in said
+    assert f"would charge {format_amount(text.backlog.payable)}" in said
     assert f"Billing would be paused: {migrate(schema_a_url).billing_paused_reason}." in said
 
 

@@ -30,7 +30,7 @@ def execute(dsn: str, *statements: str) -> None:
     ("column", "named"),
     [("wallets.currency", "wallets.currency"), ("vps_plans.specifications", "vps_plans.specifications")],
 )
-def test_a_column_that_cannot_be_made_up_is_named(schema_b_url: str, column: str, named: str) -> None:
+def test_a_missing_required_column_is_named(schema_b_url: str, column: str, named: str) -> None:
     table, _, name = column.partition(".")
     execute(schema_b_url, f"alter table {table} drop column {name}")
     refused(schema_b_url, match=f"lacks the columns {named}. Nothing was changed")
@@ -56,7 +56,7 @@ def test_a_database_with_a_view_on_a_money_column_is_refused(schema_a_url: str) 
     )
 
 
-def test_a_table_of_the_applications_own_by_a_name_of_ours_is_refused(schema_a_url: str) -> None:
+def test_a_table_with_one_of_our_names_is_refused(schema_a_url: str) -> None:
     execute(schema_a_url, "create table counts (n integer)", "insert into counts values (1)")
     refused(schema_a_url, match='"counts" already exists')
 

@@ -1,4 +1,4 @@
-"""The aggregator as the one who watches: what it measures, and what it tells of a database that was away."""
+"""The aggregator as monitor: what it measures, and how it records an outage of the database."""
 
 import asyncio
 from collections.abc import Callable
@@ -104,21 +104,21 @@ async def test_a_replaced_leader_records_nothing(
     assert await connection.fetchval("select count(*) from component_history") == 0
 
 
-async def test_it_waits_for_things_to_settle_and_then_records(
-    connection: asyncpg.Connection, pool: db.Pool, term: Term
-) -> None:
-    async def recorded() -> bool:
-        return bool(await connection.fetchval("select count(*) from component_history"))
+async def is_recorded(connection: asyncpg.Connection) -> bool:
+    return bool(await connection.fetchval("select count(*) from component_history"))
 
-    halt = asyncio.Event()
-    async with asyncio.TaskGroup() as group:
-        group.create_task(watch(halt, pool, term, settle=timedelta(milliseconds=50)))
-        await eventually(recorded)
-        halt.set()
-    await connection.execute("delete from component_history")
-    # Over before anything has settled.
-    await watch(halt, pool, term, settle=HOUR)
-    assert not await recorded()
+
+async def test_a_problem_is_recorded_once_things_have_had_time_to_settle(
+    connection: asyncpg.Connection, pool: db.Pool, term: Term, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watching, "_SETTLING_LOOK_EVERY", timedelta(milliseconds=50))
+    looks = looks_by(monkeypatch, watching, "look_at_components")
+    async with running(Job("watcher", lambda halt: watch(halt, pool, term, settle=HOUR))):
+        await looks.more(3)
+        assert not await is_recorded(connection)
+    settle = timedelta(milliseconds=50)
+    async with running(Job("watcher", lambda halt: watch(halt, pool, term, settle=settle))):
+        await eventually(lambda: is_recorded(connection))
 
 
 async def test_components_without_a_problem_are_recorded_before_things_have_settled(
@@ -126,15 +126,11 @@ async def test_components_without_a_problem_are_recorded_before_things_have_sett
 ) -> None:
     well = Finding(ComponentState.OPERATIONAL, "")
     monkeypatch.setattr(component_rules, "measure", lambda *_: well)
-
-    async def recorded() -> bool:
-        return bool(await connection.fetchval("select count(*) from component_history"))
-
     async with running(Job("watcher", lambda halt: watch(halt, pool, term, settle=HOUR))):
-        await eventually(recorded)
+        await eventually(lambda: is_recorded(connection))
 
 
-async def test_what_is_up_again_is_seen_at_once_and_the_minute_counts_as_it_began(
+async def test_a_recovery_is_seen_at_once_and_the_minute_keeps_its_first_state(
     connection: asyncpg.Connection,
     pool: db.Pool,
     term: Term,
@@ -192,7 +188,7 @@ async def test_an_outage_is_remembered_and_recorded_when_the_database_is_back(
     log = OutageLog(door, WakingClock())  # type: ignore[arg-type] # only acquire() is used
     door.away = True
     assert not await log.look()
-    # Without ever an answer nobody knows what time it is there.
+    # Without any answer yet, the database's time is unknown.
     assert log.moments == ()
 
     door.away = False
@@ -211,7 +207,7 @@ async def test_an_outage_is_remembered_and_recorded_when_the_database_is_back(
 
 
 @pytest.mark.parametrize("disturbance", ["this process was stopped", "the database was away"])
-async def test_after_a_disturbance_things_have_time_to_settle_again(
+async def test_after_a_disturbance_components_get_time_to_settle_again(
     connection: asyncpg.Connection,
     pool: db.Pool,
     term: Term,
@@ -247,7 +243,7 @@ async def test_after_a_disturbance_things_have_time_to_settle_again(
         await eventually(lambda: all_are(ComponentState.DOWN))
 
 
-async def test_a_database_that_is_soon_back_was_not_away(pool: db.Pool) -> None:
+async def test_a_database_that_is_soon_back_is_not_an_outage(pool: db.Pool) -> None:
     door = AwayPool(pool)
     log = OutageLog(door, WakingClock())  # type: ignore[arg-type] # only acquire() is used
     assert await log.look()
@@ -256,7 +252,7 @@ async def test_a_database_that_is_soon_back_was_not_away(pool: db.Pool) -> None:
     assert log.moments == ()
 
 
-async def test_the_time_for_which_this_process_stood_still_is_no_outage(
+async def test_time_for_which_this_process_was_stopped_is_not_an_outage(
     pool: db.Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(watching_out, "_AWAY_AFTER_SECONDS", 0.0)
@@ -275,7 +271,7 @@ def was_stopped(clock: WakingClock) -> None:
     clock._loop_time = lambda: loop_time() + 90.0
 
 
-async def test_a_minute_of_an_outage_that_has_no_other_record_counts_as_down(
+async def test_a_minute_of_an_outage_without_another_record_counts_as_down(
     connection: asyncpg.Connection, pool: db.Pool, term: Term, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moment = await clock_now(connection) - timedelta(minutes=5)

@@ -1,4 +1,4 @@
-"""What every aggregator tells monitoring of the database and of billing, whoever bills."""
+"""The metrics of the database and of billing that every aggregator exports."""
 
 import asyncio
 import contextlib
@@ -61,7 +61,7 @@ async def test_the_last_success_and_a_pause_are_shown_for_either_biller(
 
 
 @pytest.mark.usefixtures("measured")
-async def test_as_many_plans_are_shown_as_held_as_operators_see(
+async def test_the_metric_of_held_plans_matches_the_list(
     connection: asyncpg.Connection, billing: Billing
 ) -> None:
     await fleet.add_plan(connection, base_price=Decimal(-1), markup_price=Decimal(0))
@@ -77,7 +77,7 @@ async def test_as_many_plans_are_shown_as_held_as_operators_see(
 
 
 @pytest.mark.usefixtures("measured")
-async def test_damage_is_shown_until_an_audit_finds_none(
+async def test_audit_findings_are_shown_until_an_audit_is_clean(
     connection: asyncpg.Connection, billing: Billing
 ) -> None:
     await charges.add_due_fleet(connection, organizations=1, instances=1, hours=1)
@@ -127,7 +127,7 @@ async def test_connections_are_counted_beside_the_servers_limit(connection: asyn
     await eventually(lambda: 2 <= figure("connections") <= limit)
 
 
-async def test_without_the_database_the_last_figures_stand_and_grow_old(
+async def test_without_the_database_the_last_figures_stay(
     pool: db.Pool, connection: asyncpg.Connection
 ) -> None:
     stop = asyncio.Event()
@@ -171,7 +171,7 @@ async def test_charges_of_the_application_that_are_refused_are_shown_and_logged(
 
 
 @pytest.mark.usefixtures("measured")
-async def test_a_schema_that_changed_under_us_is_shown(connection: asyncpg.Connection) -> None:
+async def test_a_changed_schema_is_shown(connection: asyncpg.Connection) -> None:
     await shows("schema_changed", 0)
     await connection.execute("alter table vps_instances add column backup_frequency varchar(20)")
     await shows("schema_changed", 1)

@@ -78,7 +78,7 @@ async def test_a_minute_counts_once_and_hours_and_days_add_up(connection: asyncp
     assert await rows(connection, 1440) == [(day, 2, 1, 0), (day + timedelta(days=1), 1, 0, 0)]
 
 
-async def test_bars_and_uptime_say_what_is_known(connection: asyncpg.Connection) -> None:
+async def test_bars_and_uptime_show_what_is_recorded(connection: asyncpg.Connection) -> None:
     await record_at(connection, NOON - timedelta(days=40))
     await record_at(connection, NOON - timedelta(days=2), DOWN)
     await record_at(connection, NOON - MINUTE)
@@ -101,7 +101,7 @@ async def test_bars_and_uptime_say_what_is_known(connection: asyncpg.Connection)
     assert [uptime.total_minutes for uptime in report.uptime] == [1440, 10_080, 43_200, 129_600]
 
 
-async def test_a_record_says_nothing_about_much_later(connection: asyncpg.Connection) -> None:
+async def test_a_record_expires(connection: asyncpg.Connection) -> None:
     await record_at(connection, NOON)
     (*_, database, _web) = await components.read_now(connection, [])
     assert database.state is OPERATIONAL
@@ -172,7 +172,7 @@ async def test_an_outage_after_the_last_look_makes_its_minute_down(connection: a
     assert [row[1:] for row in await rows(connection, 60)] == [(1, 1, 0)]
 
 
-async def test_each_resolution_is_kept_for_its_own_time(connection: asyncpg.Connection) -> None:
+async def test_each_resolution_has_its_own_retention(connection: asyncpg.Connection) -> None:
     await record_at(connection, NOON)
     for days, left in ((4, (1, 2, 2)), (110, (1, 1, 3))):
         await record_at(connection, NOON + timedelta(days=days))
@@ -191,7 +191,7 @@ async def test_another_state_is_announced_and_the_same_is_not(
         assert heard.take_all() == []
 
 
-async def test_the_same_state_is_announced_after_nothing_was_known(
+async def test_the_same_state_is_announced_after_a_gap(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     async with listening(database_url, Channel.COMPONENTS_CHANGED) as heard:

@@ -55,7 +55,7 @@ async def test_counts_are_exact_in_every_snapshot_among_concurrent_writers(
     plan: Plan,
     seeds: Sequence[int],
 ) -> None:
-    # Two bulk writers may well meet; whoever loses is one more rolled-back transaction.
+    # Two bulk writers may deadlock; the loser is one more rolled-back transaction.
     settings = {"deadlock_timeout": "10ms"}
     sessions = [await asyncpg.connect(database_url, server_settings=settings) for _ in range(WRITERS + 1)]
     *writers, folder = sessions

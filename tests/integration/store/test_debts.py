@@ -14,7 +14,7 @@ from support.clock import clock_now
 from support.fleet import Plan
 
 
-async def test_an_open_debt_says_since_when_and_how_much(
+async def test_an_open_debt_has_its_start_and_amount(
     billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     poor = await fleet.add_organization(connection, balance="0.02")
@@ -51,7 +51,7 @@ async def test_the_oldest_debts_come_first_and_deleted_instances_keep_their_name
     assert [debt.label for debt in await debts.read_open(connection, limit=1)] == ["older"]
 
 
-async def test_a_debt_that_can_be_paid_now_owes_nothing_more(
+async def test_a_debt_that_can_be_paid_is_not_listed_as_owed(
     billing: Billing, connection: asyncpg.Connection, plan: Plan
 ) -> None:
     poor = await fleet.add_organization(connection, balance="0")
@@ -64,7 +64,7 @@ async def test_a_debt_that_can_be_paid_now_owes_nothing_more(
     assert await debts.read_open(connection) == []
 
 
-async def test_a_runway_is_what_is_left_after_what_is_due_at_the_present_burn_rate(
+async def test_a_runway_counts_the_balance_after_due_hours_at_the_current_rate(
     connection: asyncpg.Connection, plan: Plan
 ) -> None:
     organization = await fleet.add_organization(connection, balance="10.00")
@@ -91,7 +91,7 @@ async def test_a_balance_below_one_hour_is_a_runway_below_one_hour(
     assert runway.hours == hours
 
 
-async def test_without_hourly_costs_there_is_no_end_of_the_runway(connection: asyncpg.Connection) -> None:
+async def test_without_hourly_costs_a_runway_has_no_end(connection: asyncpg.Connection) -> None:
     organization = await fleet.add_organization(connection, balance="1")
     await fleet.add_instance(
         connection, organization, await fleet.add_plan(connection, base_price="0", markup_price="0")
@@ -101,7 +101,7 @@ async def test_without_hourly_costs_there_is_no_end_of_the_runway(connection: as
     assert await debts.read_runways(connection, hours_below=Decimal(10**9)) == []
 
 
-async def test_whose_money_ends_soonest_comes_first(connection: asyncpg.Connection, plan: Plan) -> None:
+async def test_the_shortest_runway_comes_first(connection: asyncpg.Connection, plan: Plan) -> None:
     add: Callable[[str], Awaitable[fleet.Organization]] = lambda balance: fleet.add_organization(  # noqa: E731
         connection, balance=balance
     )
@@ -115,7 +115,7 @@ async def test_whose_money_ends_soonest_comes_first(connection: asyncpg.Connecti
     assert len(await debts.read_runways(connection, limit=2)) == 2
 
 
-async def test_a_list_of_runways_goes_on_after_an_organization_that_is_gone(
+async def test_a_list_of_runways_continues_after_a_deleted_organization(
     connection: asyncpg.Connection, plan: Plan
 ) -> None:
     organizations = [await fleet.add_organization(connection, balance=balance) for balance in ("1", "2", "3")]

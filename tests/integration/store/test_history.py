@@ -56,9 +56,7 @@ async def test_hours_and_days_are_exactly_their_minutes_added_up(connection: asy
     ]
 
 
-async def test_what_was_recorded_before_a_failure_is_added_up_after_it(
-    connection: asyncpg.Connection,
-) -> None:
+async def test_minutes_before_a_failure_are_added_up_after_it(connection: asyncpg.Connection) -> None:
     await record_at(connection, NOON, 10)
     await connection.execute("delete from vps_history where resolution_minutes > 1")
 
@@ -70,7 +68,7 @@ async def test_what_was_recorded_before_a_failure_is_added_up_after_it(
     ]
 
 
-async def test_each_resolution_is_kept_for_its_own_time(connection: asyncpg.Connection) -> None:
+async def test_each_resolution_has_its_own_retention(connection: asyncpg.Connection) -> None:
     short = Retention(minutes=timedelta(days=2), hours=timedelta(days=3), days=timedelta(days=4))
     await record_at(connection, NOON, 10, short)
 

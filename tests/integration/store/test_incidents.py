@@ -77,14 +77,14 @@ async def test_an_incident_is_opened_updated_and_resolved(connection: asyncpg.Co
     assert await incidents.read_current(connection) == [again]
 
 
-async def test_a_changed_title_is_no_update(connection: asyncpg.Connection) -> None:
+async def test_a_changed_title_is_not_an_update(connection: asyncpg.Connection) -> None:
     opened = await incidents.publish(connection, DRAFT, author="ann")
     changed = await change(connection, opened, title="  Disks are slow ")
     assert changed.title == "Disks are slow"
     assert changed.updates == opened.updates
 
 
-async def test_a_maintenance_begins_and_ends_by_itself(connection: asyncpg.Connection) -> None:
+async def test_a_maintenance_begins_and_ends_on_schedule(connection: asyncpg.Connection) -> None:
     planned = await plan(connection)
     assert planned.status is IncidentStatus.SCHEDULED
     assert await incidents.read_current(connection) == [planned]
@@ -103,9 +103,7 @@ async def test_a_maintenance_begins_and_ends_by_itself(connection: asyncpg.Conne
     assert [update.status for update in over.updates] == ["completed", "in_progress", "scheduled"]
 
 
-async def test_a_maintenance_can_be_cancelled_before_and_while_it_goes_on(
-    connection: asyncpg.Connection,
-) -> None:
+async def test_a_maintenance_can_be_cancelled_before_and_during_it(connection: asyncpg.Connection) -> None:
     before, during = await plan(connection), await plan(connection, begins=timedelta(0))
     await change(connection, before, status="cancelled", body="No disks came.")
     cancelled = await change(connection, during, status="cancelled")
@@ -143,7 +141,7 @@ async def test_a_maintenance_can_end_early_and_late(connection: asyncpg.Connecti
         (timedelta(days=400), HOUR, "within 366 days"),
     ],
 )
-async def test_a_window_that_cannot_be_meant_is_refused(
+async def test_an_implausible_window_is_refused(
     connection: asyncpg.Connection, begins: timedelta, length: timedelta, complaint: str
 ) -> None:
     with pytest.raises(ChangeRefused, match=complaint):
@@ -159,7 +157,7 @@ async def test_a_window_that_cannot_be_meant_is_refused(
         ({"endsAt": datetime(2031, 1, 1, tzinfo=UTC)}, "no window"),
     ],
 )
-async def test_an_incident_is_no_maintenance(
+async def test_an_incident_cannot_be_changed_as_a_maintenance(
     connection: asyncpg.Connection, wanted: dict[str, object], complaint: str
 ) -> None:
     opened = await incidents.publish(connection, DRAFT, author="ann")
@@ -167,7 +165,7 @@ async def test_an_incident_is_no_maintenance(
         await change(connection, opened, **wanted)
 
 
-async def test_a_maintenance_is_no_incident(connection: asyncpg.Connection) -> None:
+async def test_a_maintenance_cannot_be_changed_as_an_incident(connection: asyncpg.Connection) -> None:
     planned, begun = await plan(connection), await plan(connection, begins=timedelta(0))
     for maintenance, wanted, complaint in (
         (planned, {"status": "resolved"}, "cannot be made resolved"),

@@ -1,4 +1,4 @@
-"""What drifted is found, named and repaired; nothing drifts by itself, whatever happened."""
+"""Drift is found, reported and repaired; writes through the triggers cause none."""
 
 import asyncio
 from collections.abc import Sequence
@@ -42,7 +42,7 @@ async def repair(connection: asyncpg.Connection) -> list[counts.Drift]:
         ("label = 'another', last_billed_at = created_at", False),
     ],
 )
-async def test_an_update_appends_what_moved_and_nothing_else(
+async def test_an_update_appends_only_what_changed(
     connection: asyncpg.Connection, organization: Organization, plan: Plan, change: str, moves: bool
 ) -> None:
     one, *others = [await fleet.add_instance(connection, organization, plan) for _ in range(3)]
@@ -54,7 +54,7 @@ async def test_an_update_appends_what_moved_and_nothing_else(
         assert await repair(connection) == []
 
 
-async def test_nothing_drifts_through_the_triggers(
+async def test_the_triggers_cause_no_drift(
     connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
     instance = await fleet.add_instance(connection, organization, plan)
@@ -145,7 +145,7 @@ async def test_all_time_totals_are_raised_and_never_lowered(connection: asyncpg.
     assert (platform.users.total, platform.organizations.total) == (1, 40)
 
 
-async def test_truncating_during_a_recount_is_no_drift(
+async def test_truncating_during_a_recount_causes_no_drift(
     database_url: str, connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
     await fleet.add_instance(connection, organization, plan)

@@ -21,7 +21,7 @@ values ('daemon', 'schedule', 'test', 1, date_trunc('day', clock_now(), 'UTC') -
 @pytest.mark.parametrize(
     ("span", "points"), [(Span.DAY, 24), (Span.WEEK, 28), (Span.MONTH, 30), (Span.QUARTER, 90)]
 )
-async def test_every_step_is_there_also_without_a_run(
+async def test_every_step_is_listed_without_any_run(
     connection: asyncpg.Connection, span: Span, points: int
 ) -> None:
     series = await run_records.read_series(connection, step=span.run_step, length=span.length)
@@ -35,7 +35,7 @@ async def test_a_step_adds_up_the_runs_that_began_in_it(connection: asyncpg.Conn
     for before, lasted, status, billed in (
         ("20 hours", "1.5 seconds", "succeeded", 7),
         ("24 hours", "0.25 seconds", "failed", 2),
-        # Found days later by whoever ran next: that is not how long it took.
+        # Closed days later by the next run: that is not its duration.
         ("1 hour", "9 hours", "interrupted", 1),
         ("25 hours", "2 seconds", "succeeded", 5),
         ("100 days", "2 seconds", "succeeded", 100),
@@ -50,7 +50,7 @@ async def test_a_step_adds_up_the_runs_that_began_in_it(connection: asyncpg.Conn
     assert sum(point.runs for point in earlier) == 0
 
 
-async def test_a_run_that_goes_on_has_no_duration_yet(connection: asyncpg.Connection) -> None:
+async def test_a_running_run_has_no_duration(connection: asyncpg.Connection) -> None:
     await connection.execute(ADD_RUN, *map(_interval, ("0 hours", "0 hours")), "running", 4)
     today = (await run_records.read_series(connection, step=Span.MONTH.run_step, length=Span.MONTH.length))[
         -1

@@ -122,7 +122,7 @@ async def test_an_instance_with_an_infinite_date_leaves_the_pages_as_they_are(
     assert "&lt;script&gt;" in await signed_in.page("/admin/debts")
 
 
-async def test_a_session_ended_elsewhere_enters_no_more(
+async def test_a_session_ended_elsewhere_has_no_access(
     signed_in: Site, connection: asyncpg.Connection, debtor: Organization
 ) -> None:
     assert (await signed_in.get("/admin")).status == 200
@@ -170,7 +170,7 @@ async def test_a_name_is_text_on_every_page(signed_in: Site, debtor: Organizatio
     assert seen >= {"/admin/incidents/1", "/admin/keys", f"/admin/organizations/{debtor.id}"}
 
 
-async def test_billing_is_paused_once_and_goes_on(signed_in: Site, connection: asyncpg.Connection) -> None:
+async def test_billing_is_paused_once_and_resumed(signed_in: Site, connection: asyncpg.Connection) -> None:
     empty = await signed_in.send_form("/admin/billing/pause", reason="  ")
     assert (empty.status, "Required." in await empty.text()) == (422, True)
     assert (await signed_in.send_form("/admin/billing/pause", reason="prices")).status == 303
@@ -230,13 +230,13 @@ async def test_a_held_price_is_released_for_a_reason_at_the_price_that_was_shown
     )
     path = "/admin/billing/release"
     asked = unescape(await signed_in.page(f"{path}?plan_id={plan.id}"))
-    for told in (
+    for text in (
         "at 0.82 USD per hour?",
         "0.0082 USD per hour (\N{MULTIPLICATION SIGN}100)",
         "about 52.48 USD per hour",
         '<dd class="facts__value"><bdi>64<',
     ):
-        assert told in asked
+        assert text in asked
     form = {"plan_id": str(plan.id), "hourly_rate": "0.82000000"}
     assert (await signed_in.send_form(path, **form)).status == 422
     changed = await signed_in.send_form(path, **(form | {"reason": "A new tariff", "hourly_rate": "0.5"}))
@@ -257,7 +257,7 @@ async def test_a_negative_price_cannot_be_released(signed_in: Site, connection: 
     assert (await signed_in.get(f"/admin/billing/release?plan_id={plan.id}")).status == 303
 
 
-async def test_signing_out_of_all_devices_asks_first_and_says_that_it_is_done(signed_in: Site) -> None:
+async def test_signing_out_of_all_devices_asks_first_and_confirms(signed_in: Site) -> None:
     asked = await signed_in.page("/logout/everywhere")
     assert 'action="/logout/everywhere"' in asked
     assert (await signed_in.get("/admin")).status == 200

@@ -31,7 +31,7 @@ DOCUMENTS = (
 
 
 async def refused(answer: aiohttp.ClientResponse, status: int) -> Any:
-    """Return the problem that an answer is, which repeats the request's id and tells nothing of the inside."""
+    """Return the problem document, which repeats the request's id and reveals no internals."""
     assert answer.status == status, await answer.text()
     assert answer.headers["Content-Type"].startswith("application/problem+json")
     problem = await answer.json()
@@ -117,7 +117,7 @@ async def test_hosts_that_are_not_allowed_are_refused(open_site: OpenSite) -> No
     site = await open_site(allowed_hosts="status.example.com")
     await refused(await site.get("/api/health/stats"), 421)
     assert (await site.get("/api/health/stats", host="status.example.com:8080")).status == 200
-    # Whoever watches the process knows it by its address.
+    # Monitoring knows the process by its address.
     assert (await site.get("/healthz")).status == 200
 
 

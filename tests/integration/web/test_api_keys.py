@@ -58,7 +58,7 @@ async def test_keys_dated_beyond_our_calendar_are_taken_and_listed(
     assert (entry["createdAt"], entry["expiresAt"]) == (None, None)
 
 
-async def test_a_key_for_reading_the_status_is_no_administrators(site: Site, key: str) -> None:
+async def test_a_status_key_has_no_admin_rights(site: Site, key: str) -> None:
     made = await make(site, key, name="page")
     assert made["scopes"] == ["status"]
     answer = await site.get("/api/health/stats", x_api_key=made["key"])
@@ -70,7 +70,7 @@ async def test_a_key_for_reading_the_status_is_no_administrators(site: Site, key
     assert await revoke(site, made["key"], made["id"]) == 403
 
 
-async def test_a_scope_makes_nobody_an_administrator(site: Site, connection: Connection) -> None:
+async def test_a_scope_grants_no_role(site: Site, connection: Connection) -> None:
     user_id = await fleet.add_user(connection, role="user")
     async with connection.transaction():
         made = await api_keys.create(connection, UserId(user_id), name="x", scopes=[ApiKeyScope.ADMIN])

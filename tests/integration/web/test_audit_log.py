@@ -1,4 +1,4 @@
-"""What people do is on record, whatever way they do it, and nobody takes it off again."""
+"""Actions are logged on every path, and the log is append-only."""
 
 from decimal import Decimal
 from typing import Any

@@ -17,7 +17,9 @@ def header_of(page: str) -> str:
     return found[0]
 
 
-async def test_a_mark_stands_before_the_name_and_in_the_tab(open_site: OpenSite, tmp_path: Path) -> None:
+async def test_a_logo_mark_is_shown_before_the_name_and_in_the_tab(
+    open_site: OpenSite, tmp_path: Path
+) -> None:
     logo = tmp_path / "our logo.png"
     logo.write_bytes(png(20, 20))
     site = await open_site(logo_path=str(logo), company_name='Ö & "Co"')
@@ -34,7 +36,7 @@ async def test_a_mark_stands_before_the_name_and_in_the_tab(open_site: OpenSite,
     assert await served.read() == png(20, 20)
 
 
-async def test_a_wordmark_stands_for_the_name(open_site: OpenSite, tmp_path: Path) -> None:
+async def test_a_wordmark_replaces_the_name(open_site: OpenSite, tmp_path: Path) -> None:
     logo, dark = tmp_path / "light.svg", tmp_path / "dark.svg"
     logo.write_text(WORDMARK_SVG)
     dark.write_text(WORDMARK_DARK_SVG)

@@ -69,7 +69,7 @@ async def test_a_wrong_credential_is_refused_everywhere(site: Site, path: str) -
         "X-API-Key: sk_live_ä".encode(),
     ],
 )
-async def test_a_credential_of_odd_bytes_is_a_wrong_one(open_site: OpenSite, header: bytes) -> None:
+async def test_a_credential_of_odd_bytes_is_refused(open_site: OpenSite, header: bytes) -> None:
     site = await open_site(jwt_secret=SECRET)
     answer = await site.raw(
         b"GET /status HTTP/1.1\r\nHost: here\r\nConnection: close\r\n" + header + b"\r\n\r\n"
@@ -89,7 +89,7 @@ async def test_an_api_key_works_in_either_header(site: Site, connection: Connect
     assert await is_detailed(site, authorization=f"Bearer {key}")
 
 
-async def test_a_key_as_the_original_application_keeps_it_works(site: Site, connection: Connection) -> None:
+async def test_a_key_of_the_original_application_works(site: Site, connection: Connection) -> None:
     user_id = await fleet.add_user(connection, role="admin")
     await connection.execute(
         "insert into user_api_keys (user_id, key_name, key_hash, key_prefix)"
@@ -102,9 +102,7 @@ async def test_a_key_as_the_original_application_keeps_it_works(site: Site, conn
 @pytest.mark.parametrize(
     "change", ["active = false", "active = null", "expires_at = now() - interval '1 second'"]
 )
-async def test_a_key_that_no_longer_counts_is_refused(
-    site: Site, connection: Connection, change: str
-) -> None:
+async def test_an_inactive_or_expired_key_is_refused(site: Site, connection: Connection, change: str) -> None:
     key = await web_site.add_api_key(connection, role="admin")
     await connection.execute(f"update user_api_keys set {change}")
     assert (await site.get("/api/health", x_api_key=key)).status == 401

@@ -1,4 +1,4 @@
-"""Every call of docs/api.md and of the API's page, as it stands there: by curl and by Python."""
+"""Every call of docs/api.md and of the API's page works verbatim, by curl and by Python."""
 
 import ast
 import asyncio
@@ -39,9 +39,9 @@ async def run(site: Site, key: str, organization: UUID, *command: str) -> str:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )
-    told, _ = await process.communicate()
-    assert process.returncode == 0, f"{command[-1]}\n{told.decode()}"
-    return told.decode()
+    output, _ = await process.communicate()
+    assert process.returncode == 0, f"{command[-1]}\n{output.decode()}"
+    return output.decode()
 
 
 def test_every_endpoint_has_a_call_of_either_kind() -> None:
@@ -62,7 +62,7 @@ def test_every_endpoint_has_a_call_of_either_kind() -> None:
 
 
 @needs("curl")
-async def test_the_calls_work_as_they_stand(site: Site, connection: Connection) -> None:
+async def test_the_documented_calls_work(site: Site, connection: Connection) -> None:
     key = await web_site.add_api_key(connection, role="admin")
     organization = (await fleet.add_organization(connection)).id
     text = DOCUMENT.read_text(encoding="utf-8")
@@ -84,7 +84,7 @@ async def test_the_calls_work_as_they_stand(site: Site, connection: Connection) 
 
 
 @needs("curl")
-async def test_the_calls_that_the_page_shows_are_taken(site: Site, connection: Connection) -> None:
+async def test_the_calls_shown_on_the_page_are_accepted(site: Site, connection: Connection) -> None:
     key = await web_site.add_api_key(connection, role="admin")
     organization = (await fleet.add_organization(connection)).id
     page = await (await site.get("/api/docs", accept="text/html")).text()

@@ -72,7 +72,7 @@ async def test_only_personal_pages_are_isolated_from_the_windows_of_other_sites(
     assert answer.headers.get("Cross-Origin-Opener-Policy") == policy
 
 
-async def test_the_status_page_of_somebody_signed_in_is_their_own(
+async def test_a_signed_in_visitors_status_page_is_private(
     site: Site, connection: asyncpg.Connection
 ) -> None:
     key = await web_site.add_api_key(connection, role="user")
@@ -80,7 +80,7 @@ async def test_the_status_page_of_somebody_signed_in_is_their_own(
     assert answer.headers["Cross-Origin-Opener-Policy"] == "same-origin"
 
 
-async def test_a_request_keeps_the_number_a_proxy_gave_it(site: Site) -> None:
+async def test_a_request_keeps_the_id_that_a_proxy_gave_it(site: Site) -> None:
     kept = await site.get("/api/health", x_request_id="proxy-4711-abc")
     assert kept.headers["X-Request-ID"] == "proxy-4711-abc"
     replaced = await site.get("/api/health", x_request_id='"><script>')
@@ -88,7 +88,7 @@ async def test_a_request_keeps_the_number_a_proxy_gave_it(site: Site) -> None:
 
 
 @pytest.mark.parametrize("path", [*EVERYWHERE, "/nothing"])
-async def test_nothing_speaks_of_networking(site: Site, path: str) -> None:
+async def test_no_page_mentions_networking(site: Site, path: str) -> None:
     answer = await site.get(path, accept="text/html, */*;q=0.8")
     assert answer.status == (404 if path == "/nothing" else 200)
     # The description names the addresses that may be trusted.

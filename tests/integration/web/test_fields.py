@@ -97,7 +97,7 @@ async def seed(connection: Connection) -> None:
     )
 
 
-async def test_everybody_sees_exactly_the_fields_of_the_table(site: Site, connection: Connection) -> None:
+async def test_each_role_sees_exactly_the_fields_of_the_table(site: Site, connection: Connection) -> None:
     await seed(connection)
     await eventually(lambda: site.version > 3)
     headers: dict[str, dict[str, str]] = {
@@ -136,7 +136,7 @@ def test_the_table_has_every_endpoint_that_is_read() -> None:
 
 
 @pytest.mark.parametrize("role", ["anonymous", "user"])
-def test_nothing_that_only_administrators_see_is_for_anybody_else(role: str) -> None:
+def test_admin_only_fields_are_hidden_from_others(role: str) -> None:
     private = re.compile(
         r"amount|email|host|holder|label|errorMessage|instanceId|hours|unpaid|runId|prefix", re.IGNORECASE
     )

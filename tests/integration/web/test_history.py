@@ -45,7 +45,7 @@ async def test_another_query_is_the_same_page_and_takes_no_room(site: Site, path
 
 async def test_ranges_cost_no_query(open_site: OpenSite, connection: Connection) -> None:
     site = await open_with_past(open_site, connection)
-    # Whoever asked the database now would fail.
+    # A query would fail now.
     site.app[POOL].terminate()
     for chosen in ("24h", "7d", "30d", "90d"):
         assert (await site.get(f"/status?range={chosen}")).status == 200

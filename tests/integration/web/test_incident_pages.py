@@ -24,7 +24,7 @@ async def change(site: Site, key: str, number: int, **fields: object) -> Any:
     return answer.status, await answer.json()
 
 
-async def test_an_incident_keeps_its_page_with_everything_that_was_said(site: Site, key: str) -> None:
+async def test_an_incident_keeps_its_page_with_every_update(site: Site, key: str) -> None:
     _, document = await publish(site, key)
     number = document["incident"]["id"]
     await change(site, key, number, status="resolved", body="The disk was replaced.")
@@ -50,7 +50,7 @@ async def test_a_postmortem_is_of_a_resolved_incident(site: Site, key: str) -> N
     assert (await change(site, key, number, status="postmortem"))[0] == 409
 
 
-async def test_an_incident_that_is_not_there_has_no_page(site: Site) -> None:
+async def test_an_unknown_incident_has_no_page(site: Site) -> None:
     for number in ("1", "x", "99999999999999999999", "-1"):
         assert (await site.get(f"/incidents/{number}")).status == 404
 

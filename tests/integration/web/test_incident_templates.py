@@ -58,7 +58,7 @@ async def test_what_was_measured_drafts_an_incident_and_publishes_none(
     assert "No web process is connected. We are investigating.</textarea>" in draft
     assert re.search(r'value="web" checked', draft)
     assert await connection.fetchval("select count(*) from incidents") == 0
-    # Somebody tells of it: there is nothing to suggest any more.
+    # An incident was published, so there is nothing to suggest.
     form = {"title": "Outage: Web", "body": "We look.", "components": "web"}
     assert (await signed_in.send_form("/admin/incidents/new", **form)).status == 303
     assert "not announced" not in await signed_in.page("/admin/incidents")

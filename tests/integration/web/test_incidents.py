@@ -126,7 +126,7 @@ async def test_an_invalid_incident_is_refused_with_the_field_that_is_wrong(
     problem = await answer.json()
     assert complaint in problem["detail"]
     assert f"/{complaint}" in {error["pointer"].split("/0")[0] for error in problem["errors"]}
-    # In words of this API, whatever library found it.
+    # In the words of this API, not of the library that found it.
     assert "Value error" not in problem["detail"]
     assert "Input should" not in problem["detail"]
     assert await connection.fetchval("select count(*) from incidents") == 0
@@ -190,7 +190,7 @@ async def test_a_minute_is_not_shown_as_ninety_days(site: Site, connection: Conn
     assert page.count("24 hours 100% (of 1 minute recorded)") == 2 * len(Component)
 
 
-async def test_a_planned_window_turns_its_components_to_maintenance_by_itself(
+async def test_a_planned_window_sets_its_components_to_maintenance(
     site: Site, connection: Connection, key: str
 ) -> None:
     await record(connection)
@@ -218,8 +218,8 @@ async def test_only_browsers_subscribed_to_incidents_get_each_at_once(
         site.client.ws_connect("/ws/status?topics=incidents") as asking,
     ):
         first = json.loads(await asking.receive_str(timeout=20))
-        told = {"type", "version", "timestamp", "overall", "components", "incidents", "billingPaused"}
-        assert set(first) == told
+        fields = {"type", "version", "timestamp", "overall", "components", "incidents", "billingPaused"}
+        assert set(first) == fields
         assert first["billingPaused"] is False
         assert (first["type"], first["overall"], first["incidents"]) == ("incidents", "operational", [])
         assert set(first["components"][0]) == {"component", "name", "state", "because", "checkedAt"}
@@ -264,9 +264,9 @@ async def test_the_feed_is_the_same_for_every_host_name(site: Site, key: str) ->
     await opened(site, key)
     await opened(site, key)
     await shown(site, 2)
-    told = await (await site.get("/status/feed.atom")).read()
-    assert await (await site.get("/status/feed.atom", host="evil.example")).read() == told
-    feed = ET.fromstring(told)
+    document = await (await site.get("/status/feed.atom")).read()
+    assert await (await site.get("/status/feed.atom", host="evil.example")).read() == document
+    feed = ET.fromstring(document)
     ids = {UUID(found.text or "").urn for found in feed.iter(f"{ATOM}id")}
     assert ids == {found.text for found in feed.iter(f"{ATOM}id")}
     assert len(ids) == 3
@@ -293,7 +293,7 @@ async def test_there_is_a_badge_for_each_component_and_for_all(
     assert (await site.get("/badge/network.svg")).status == 404
 
 
-async def test_nothing_public_names_the_author(site: Site, key: str, connection: Connection) -> None:
+async def test_the_author_is_not_public(site: Site, key: str, connection: Connection) -> None:
     await opened(site, key)
     await shown(site, 1)
     author = await connection.fetchval("select author from incident_updates")

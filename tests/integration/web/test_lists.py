@@ -1,4 +1,4 @@
-"""Every list comes in pages that a client reads by following `Link`: each entry once, in order, whatever is added."""
+"""Every list comes in pages that a client reads by `Link`: each entry once, in order, while others are added."""
 
 from typing import Any, Final
 
@@ -81,7 +81,7 @@ async def test_the_pages_together_are_the_list(site: Site, connection: Connectio
     await seed(connection)
     key = await web_site.add_api_key(connection, role="admin")
     name, names_it = LISTS[address]
-    # What is asked with a limit reads the database anew.
+    # A request with a limit reads the database again.
     whole = (await site.json(f"{address}?limit=100", x_api_key=key))[name]
     assert len(whole) >= ENTRIES
     assert [entry[names_it] for entry in await walk(site, address, name, key)] == [

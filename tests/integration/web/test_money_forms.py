@@ -81,7 +81,7 @@ async def test_a_credit_is_reviewed_confirmed_and_given_once(
         "Paid by wire",
         {"amount": "25.5", "currency": "USD", "reference": "invoice 7"},
     ]
-    # The same reference for something else is told before and refused after.
+    # The same reference for something else is pointed out in the review and refused afterwards.
     review = await signed_in.page(f"{path}?amount=30&reference=invoice%207")
     assert "was credited before" in review
     assert '<button class="button" type="submit">Credit' not in review
@@ -159,7 +159,7 @@ async def test_a_debt_is_written_off_only_at_the_amount_that_was_shown(
     assert [entry[1:4] for entry in await logged(connection)] == [
         ("written off", f"instance {one}", "Left in good faith")
     ]
-    # Money came in: the run bills what it pays for, and nobody forgives that.
+    # Money came in: a run bills the hours that it covers, so they cannot be written off.
     await billing.credit(organization, "50")
     assert "The wallet pays for" in await signed_in.page(path)
     for wrong in (f"{path}?instance_id=x", "/admin/organizations/x/write-off"):
@@ -167,7 +167,7 @@ async def test_a_debt_is_written_off_only_at_the_amount_that_was_shown(
     assert await billing.verify() == []
 
 
-async def test_where_money_is_the_command_lines_alone_the_pages_say_so(
+async def test_where_only_the_command_line_moves_money_the_pages_say_so(
     open_site: OpenSite, database_url: str, connection: asyncpg.Connection
 ) -> None:
     name = await connection.fetchval("select current_database()")
@@ -185,7 +185,7 @@ async def test_where_money_is_the_command_lines_alone_the_pages_say_so(
     assert (await site.send_form(path, amount="5", reference="a", reason="x")).status == 303
 
 
-async def test_what_web_may_call_moves_no_more_than_it_says(
+async def test_the_money_functions_of_web_move_only_the_given_amount(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
     organization = await fleet.add_organization(connection, balance="0.00")

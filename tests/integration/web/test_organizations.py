@@ -1,4 +1,4 @@
-"""What is an organization's is its members' and the administrators' to see, and nobody else's."""
+"""Only its members and administrators see an organization."""
 
 import random
 import re

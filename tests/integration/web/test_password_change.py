@@ -1,4 +1,4 @@
-"""Whoever is signed in changes their password: the old one and every other session end, and nobody guesses."""
+"""A changed password ends the old one and every other session; guesses are limited."""
 
 import asyncpg
 import pytest
@@ -24,7 +24,7 @@ async def signed_in(site: Site, connection: asyncpg.Connection) -> Site:
     return site
 
 
-async def test_a_new_password_takes_the_place_of_the_old_one_and_ends_other_sessions(
+async def test_a_new_password_replaces_the_old_one_and_ends_other_sessions(
     signed_in: Site, open_site: OpenSite, connection: asyncpg.Connection
 ) -> None:
     elsewhere = await open_site()
@@ -45,13 +45,13 @@ async def test_a_wrong_form_is_refused_with_its_reason_and_changes_nothing(
     signed_in: Site, connection: asyncpg.Connection
 ) -> None:
     before = await connection.fetchval("select password_hash from users")
-    for typed, told in (
+    for typed, reason in (
         ({"current": "wrong"}, "This is not your password."),
         ({"new": "short", "again": "short"}, "Use 8 to 1024 characters."),
         ({"again": "something else"}, "This is not the same as above."),
     ):
         status, text = await change(signed_in, **typed)
-        assert (status, told in text) == (422, True)
+        assert (status, reason in text) == (422, True)
     answer = await signed_in.client.post(
         "/account/password", data={"current": fleet.PASSWORD, "new": NEW, "again": NEW}
     )
@@ -69,7 +69,7 @@ async def test_anonymous_visitors_are_sent_to_sign_in(site: Site) -> None:
     assert (await site.client.post("/account/password", data=form, allow_redirects=False)).status == 303
 
 
-async def test_beside_the_application_passwords_are_changed_in_it_alone(
+async def test_beside_the_application_passwords_are_changed_only_there(
     signed_in: Site, connection: asyncpg.Connection
 ) -> None:
     # What the application's schema has and this project's does not; the embedded server has no such extension.

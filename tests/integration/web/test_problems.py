@@ -49,7 +49,7 @@ async def test_every_kind_has_a_page_and_is_in_the_docs(site: Site) -> None:
         ),
     ],
 )
-async def test_what_is_refused_before_it_is_a_request_has_a_page_too(
+async def test_a_refusal_before_parsing_has_a_problem_page(
     site: Site, request_lines: bytes, expected: str
 ) -> None:
     answer = await site.raw(request_lines)

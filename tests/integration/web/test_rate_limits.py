@@ -1,4 +1,4 @@
-"""How often one visitor may ask: by class, by address, told in headers, and never of probes or sockets."""
+"""Rate limits: by class and address, stated in headers, and never for probes or sockets."""
 
 import hashlib
 import secrets
@@ -93,7 +93,7 @@ async def test_each_class_has_its_own_limit(open_site: OpenSite, connection: Con
     assert await statuses(site, 4, x_api_key=admin) == [200, 200, 200, 429]
 
 
-async def test_wrong_credentials_run_out_and_use_up_nothing_that_visitors_need(open_site: OpenSite) -> None:
+async def test_invalid_credentials_have_a_limit_of_their_own(open_site: OpenSite) -> None:
     site = await open_site(rate_limit_anonymous="2/hour")
     times = INVALID_CREDENTIALS.amount
     assert await statuses(site, times + 1, x_api_key="sk_live_guess") == [401] * times + [429]
@@ -112,7 +112,7 @@ def some_session() -> dict[str, str]:
     ("path", "credential", "status"),
     [(PATH, some_key, 401), ("/status", some_session, 200), (SOCKET_PATH, some_session, 400)],
 )
-async def test_invalid_credentials_run_out_and_are_no_longer_looked_up(
+async def test_beyond_their_limit_invalid_credentials_are_not_looked_up(
     open_site: OpenSite,
     connection: Connection,
     path: str,
@@ -173,7 +173,7 @@ async def test_invalid_credentials_shut_out_no_valid_one_at_the_same_address(
         site.client.session.cookie_jar.clear()
         answer = await site.get("/api/keys", **good)
         assert answer.status == 200, await answer.text()
-    # Whoever is not signed in yet can do so, and goes on.
+    # An anonymous visitor can still sign in, and continue.
     site.client.session.cookie_jar.clear()
     assert (await site.sign_in("ada@example.com")).status == 303
     assert (await site.get("/admin/keys", accept="text/html")).status == 200
@@ -187,7 +187,7 @@ async def test_sessions_are_not_remembered_while_no_address_is_out_of_credential
     assert marks.forms | marks.signed_in == set()
 
 
-async def test_good_credentials_use_up_nothing_that_others_need(
+async def test_valid_credentials_do_not_use_up_the_limit_of_others(
     open_site: OpenSite, connection: Connection
 ) -> None:
     site = await open_site(rate_limit_user="1000/hour")

@@ -1,4 +1,4 @@
-"""What strangers ask for lies ready: no query, one rendering, 304 for who has it already, and limits all the same."""
+"""Cached answers for anonymous visitors: no query, one rendering, 304 where it matches, limits as usual."""
 
 import asyncio
 import re
@@ -76,7 +76,7 @@ async def test_anonymous_visitors_cost_no_query_and_one_rendering(
     monkeypatch.setattr(handlers, "render_anonymous", counted)
     page = response_cache._ADDRESSES["/status"]
     monkeypatch.setitem(response_cache._ADDRESSES, "/status", replace(page, seconds=LIMIT_SECONDS))
-    # Whoever asked the database now would fail.
+    # A query would fail now.
     site.app[POOL].terminate()
     for _ in range(20):
         for path in PATHS:
@@ -84,7 +84,7 @@ async def test_anonymous_visitors_cost_no_query_and_one_rendering(
     assert rendered == 1
 
 
-async def test_a_kept_page_is_called_fresh_no_longer_than_it_is(
+async def test_a_cached_page_is_fresh_no_longer_than_its_data(
     open_site: OpenSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = await open_site(without=("builtin_billing", "feed", "board", "history"))
@@ -104,7 +104,7 @@ async def test_a_kept_page_is_called_fresh_no_longer_than_it_is(
 @pytest.mark.parametrize("path", PATHS)
 async def test_cached_and_rendered_answers_are_alike(site: Site, path: str) -> None:
     short = await site.get(path)
-    # Whoever names an origin is asked more, and goes the long way.
+    # A request with an Origin header is not answered from the cache.
     long = await site.get(path, origin=str(site.client.make_url("/").origin()))
     assert short.content_type == long.content_type
     for name in SHARED_HEADERS:
@@ -140,7 +140,7 @@ async def ask(site: Site, head: str, *, answers: int = 1) -> list[str]:
 async def test_a_connection_stays_open_as_long_as_its_client_wants(site: Site, path: str) -> None:
     again = f"GET {path} HTTP/1.1\nHost: here\n\n"
     last = f"GET {path} HTTP/1.1\nHost: here\nConnection: close\n\n"
-    # The first two are sent at once, so nobody waits for the answer of the other.
+    # The first two are pipelined.
     first, second, third = await ask(site, again + again + last, answers=3)
     assert first.startswith("HTTP/1.1 200 OK\r\n")
     assert "Connection:" not in first + second
@@ -151,7 +151,7 @@ async def test_a_connection_stays_open_as_long_as_its_client_wants(site: Site, p
     assert "Connection: keep-alive\r\n" in kept
 
 
-async def test_heads_are_dated_and_say_each_thing_once(site: Site) -> None:
+async def test_cached_heads_are_dated_and_repeat_no_header(site: Site) -> None:
     await site.get("/status")
     requests = (
         "GET /status HTTP/1.1\nHost: here\n\n",
@@ -170,15 +170,15 @@ async def test_heads_are_dated_and_say_each_thing_once(site: Site) -> None:
         assert ("content-length" in names) == ("content-type" in names) == (head is whole)
 
 
-async def test_a_request_id_of_a_proxy_is_kept_without_rendering_again(
+async def test_a_request_id_of_a_proxy_is_returned_from_the_cache(
     open_site: OpenSite, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site = await open_site(without=("builtin_billing", "feed"))
     await site.app[SNAPSHOT_FEED]._look()
     # The long way would end here.
     monkeypatch.setattr(handlers, "render", None)
-    answer = await site.get("/status", x_request_id="told-by-a-proxy")
-    assert answer.headers["X-Request-ID"] == "told-by-a-proxy"
+    answer = await site.get("/status", x_request_id="given-by-a-proxy")
+    assert answer.headers["X-Request-ID"] == "given-by-a-proxy"
     assert answer.status == 200
     invented = await site.get("/status", x_request_id="<script>")
     assert re.fullmatch("[0-9a-f]{32}", invented.headers["X-Request-ID"])

@@ -8,14 +8,14 @@ import pytest
 from containerstacks_shared.fleet import permissions, users
 from containerstacks_shared.fleet.users import UserRole
 from containerstacks_web.routes import ROUTES
-from support import fleet, told, web_site
+from support import fleet, long_incident, web_site
 from support.billing import rows_of_all_tables
 from support.web_site import OpenSite, Site
 
 EVERYBODY: Final = {"auditor", "billing", "admin"}
 MONEY: Final = {"billing", "admin"}
 ADMIN: Final = {"admin"}
-# Who gets in. Whoever adds an address says here for whom it is.
+# The roles with access. A new address is listed here with its roles.
 WHO: Final = {
     "GET /admin": EVERYBODY,
     "GET /admin/runs": EVERYBODY,
@@ -70,7 +70,7 @@ ROLES: Final = ("user", "auditor", "billing", "admin")
 
 
 async def ask(site: Site, wanted: str, identifier: str, key: str) -> int:
-    """Send the request with nothing in it: whoever may send it is told what is wrong with that."""
+    """Send the request without content: a permitted role gets an error about the content."""
     method, _, path = wanted.partition(" ")
     answer = await site.client.request(
         method,
@@ -81,18 +81,18 @@ async def ask(site: Site, wanted: str, identifier: str, key: str) -> int:
     return answer.status
 
 
-def test_every_address_of_the_administration_says_for_whom_it_is() -> None:
+def test_every_admin_address_names_its_roles() -> None:
     # A page answers HEAD as well, by the same handler.
     declared = {f"{route.method} {route.path}" for route in ROUTES if route.path.startswith("/admin")}
     assert declared == set(WHO)
 
 
-async def test_each_role_gets_into_what_is_for_it_and_nothing_else(
+async def test_each_role_has_access_to_its_pages_only(
     open_site: OpenSite, connection: asyncpg.Connection
 ) -> None:
     site = await open_site(without=("builtin_billing", "alerting", "key_uses"))
     organization = await fleet.add_organization(connection)
-    incident = await told.tell_an_address(connection)
+    incident = await long_incident.publish(connection)
     keys = {role: await web_site.add_api_key(connection, role=role) for role in ROLES}
     before = await rows_of_all_tables(connection)
     for wanted, roles in {**WHO, **OF_THE_API}.items():
@@ -102,7 +102,7 @@ async def test_each_role_gets_into_what_is_for_it_and_nothing_else(
             assert (status != 403) == (role in roles), (wanted, role, status)
         if wanted in OF_THE_API:
             await assert_strangers_are_asked_who_they_are(site, wanted, identifier)
-    # Nobody said what to do, so nothing was done, by those who may either.
+    # No request had content, so none had an effect, of a permitted role either.
     assert await rows_of_all_tables(connection) == before
 
 
@@ -120,7 +120,7 @@ async def test_a_role_sees_no_form_that_it_may_not_send(
 ) -> None:
     key = await web_site.add_api_key(connection, role=role)
     admin = await web_site.add_api_key(connection, role="admin")
-    incident = await told.tell_an_address(connection)
+    incident = await long_incident.publish(connection)
     await connection.execute(
         "insert into price_holds (vps_plan_id, reason, hourly_rate) values (gen_random_uuid(), 'dear', 9)"
     )

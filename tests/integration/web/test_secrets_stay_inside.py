@@ -1,4 +1,4 @@
-"""What anonymous visitors may never see is in no answer to them, whatever they ask; nor in any log."""
+"""Secrets are in no answer to anonymous visitors, and in no log."""
 
 import asyncio
 import logging
@@ -53,7 +53,7 @@ SETTINGS: Final = {
 
 @dataclass
 class Secrets:
-    """Values that stand in the database, each of them nowhere else."""
+    """Values that are in the database and in no other place."""
 
     values: list[str] = field(default_factory=list)
 
@@ -127,7 +127,7 @@ QUERIES: Final = st.dictionaries(
 
 
 @pytest.mark.hypothesis
-async def test_no_answer_to_a_stranger_holds_a_secret(open_site: OpenSite, connection: Connection) -> None:
+async def test_no_anonymous_answer_holds_a_secret(open_site: OpenSite, connection: Connection) -> None:
     site = await open_site(
         rate_limit_anonymous="1000000/minute", rate_limit_public="1000000/minute", **SETTINGS
     )
@@ -169,7 +169,7 @@ async def test_no_answer_to_a_stranger_holds_a_secret(open_site: OpenSite, conne
 
 
 @pytest.mark.parametrize("log_format", ["console", "json"])
-async def test_a_visitor_writes_no_line_of_the_log(
+async def test_a_visitor_cannot_forge_a_log_line(
     open_site: OpenSite, capfd: pytest.CaptureFixture[str], log_format: str
 ) -> None:
     handlers, level = logging.root.handlers[:], logging.root.level
@@ -200,9 +200,9 @@ async def test_passwords_and_keys_are_in_no_log_line(
     await site.get("/api/keys", authorization=f"Bearer {key}0")
     cookie = site.session_cookie
     assert cookie is not None
-    told = capfd.readouterr()
+    captured = capfd.readouterr()
     for secret in (key, "hunter2", fleet.PASSWORD, cookie):
-        assert secret not in told.out + told.err
+        assert secret not in captured.out + captured.err
 
 
 def test_settings_show_no_secret() -> None:

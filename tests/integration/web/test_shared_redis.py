@@ -57,9 +57,7 @@ async def test_replicas_count_together(open_site: OpenSite, redis_url: str) -> N
     assert 3590 <= int(answers[-1].headers["Retry-After"]) <= 3600
 
 
-async def test_replicas_look_up_no_more_when_credentials_ran_out_elsewhere(
-    open_site: OpenSite, redis_url: str
-) -> None:
+async def test_replicas_share_the_budget_of_invalid_credentials(open_site: OpenSite, redis_url: str) -> None:
     one, another = await open_site(redis_url=redis_url), await open_site(redis_url=redis_url)
     for _ in range(INVALID_CREDENTIALS.amount):
         assert (await one.get("/api/health", x_api_key="sk_live_guess")).status == 401
@@ -84,5 +82,5 @@ async def test_when_redis_goes_away_requests_are_still_answered_and_counted(
     async with Redis.from_url(redis_url) as client:
         await client.shutdown(nosave=True)
     assert (await site.json("/api/health/platform-stats"))["stats"] == figures["stats"]
-    # Memory starts anew, and the one before was counted in Redis.
+    # The count in memory starts at zero; the request before was counted in Redis.
     assert [(await site.get("/api/health")).status for _ in range(3)] == [200, 200, 429]

@@ -91,68 +91,57 @@ async def test_a_form_without_its_token_is_refused(site: Site, connection: Conne
         assert answer.status == 403
 
 
-async def test_signing_out_ends_the_session_on_the_server(site: Site, connection: Connection) -> None:
-    await fleet.add_user(connection, email=EMAIL, role="admin")
-    await site.sign_in(EMAIL)
-    token = site.session_cookie
+async def test_signing_out_ends_the_session_on_the_server(signed_in: Site, connection: Connection) -> None:
+    token = signed_in.session_cookie
     form = await csrf_token_of(connection)
-    async with site.client.post("/logout", data={"csrf_token": form}, allow_redirects=False) as answer:
+    async with signed_in.client.post("/logout", data={"csrf_token": form}, allow_redirects=False) as answer:
         assert answer.status == 303
-    assert site.session_cookie is None
+    assert signed_in.session_cookie is None
     assert await connection.fetchval("select count(*) from web_sessions") == 0
-    # Whoever kept the cookie is a visitor like any other now, and not refused.
-    document = await site.json("/api/health/stats", cookie=f"{SESSION_COOKIE}={token}")
+    # The old cookie makes an anonymous visitor, who is not refused.
+    document = await signed_in.json("/api/health/stats", cookie=f"{SESSION_COOKIE}={token}")
     assert "byRawStatus" not in document["vps"]
 
 
-async def test_signing_out_needs_the_token_too(site: Site, connection: Connection) -> None:
-    await fleet.add_user(connection, email=EMAIL, role="admin")
-    await site.sign_in(EMAIL)
-    async with site.client.post("/logout", allow_redirects=False) as answer:
+async def test_signing_out_needs_the_token_too(signed_in: Site) -> None:
+    async with signed_in.client.post("/logout", allow_redirects=False) as answer:
         assert answer.status == 403
-    assert await sees_details(site)
+    assert await sees_details(signed_in)
 
 
-async def test_an_expired_cookie_is_merely_anonymous(site: Site, connection: Connection) -> None:
-    await fleet.add_user(connection, email=EMAIL, role="admin")
-    await site.sign_in(EMAIL)
-    await connection.execute("update web_sessions set expires_at = now() - interval '1 second'")
-    assert not await sees_details(site)
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param("update web_sessions set expires_at = now() - interval '1 second'", id="expired"),
+        pytest.param("update users set role = 'user'", id="role taken away"),
+        pytest.param("delete from users", id="user deleted"),
+    ],
+)
+async def test_a_session_loses_its_rights_at_once(
+    signed_in: Site, connection: Connection, change: str
+) -> None:
+    assert await sees_details(signed_in)
+    await connection.execute(change)
+    assert not await sees_details(signed_in)
 
 
 @pytest.mark.parametrize("value", [b"x" * 43, b"\xff" * 43, b'"' + b"\xff" * 43 + b'"', b""])
-async def test_a_cookie_of_odd_bytes_is_merely_anonymous(site: Site, value: bytes) -> None:
+async def test_a_cookie_of_odd_bytes_is_anonymous(site: Site, value: bytes) -> None:
     head = b"GET /about HTTP/1.1\r\nHost: here\r\nConnection: close\r\n"
     answer = await site.raw(head + b"Cookie: %s=%s\r\n\r\n" % (SESSION_COOKIE.encode(), value))
     assert answer[9:13] == b"200 "
 
 
-async def test_a_role_taken_away_counts_at_once(site: Site, connection: Connection) -> None:
-    await fleet.add_user(connection, email=EMAIL, role="admin")
-    await site.sign_in(EMAIL)
-    await connection.execute("update users set role = 'user'")
-    assert not await sees_details(site)
-
-
 async def test_a_changed_password_ends_the_sessions_of_the_old_one(
-    site: Site, connection: Connection
+    signed_in: Site, connection: Connection
 ) -> None:
-    await fleet.add_user(connection, email=EMAIL, role="admin")
-    await site.sign_in(EMAIL)
-    assert await sees_details(site)
+    assert await sees_details(signed_in)
     # As the original application does it, when somebody resets a password.
     await connection.execute("update users set password_hash = $1", hash_password("another-password"))
-    assert not await sees_details(site)
-    site.client.session.cookie_jar.clear()
-    assert (await site.sign_in(EMAIL, "another-password")).status == 303
-    assert await sees_details(site)
-
-
-async def test_a_deleted_user_is_signed_out(site: Site, connection: Connection) -> None:
-    await fleet.add_user(connection, email=EMAIL, role="admin")
-    await site.sign_in(EMAIL)
-    await connection.execute("delete from users")
-    assert not await sees_details(site)
+    assert not await sees_details(signed_in)
+    signed_in.client.session.cookie_jar.clear()
+    assert (await signed_in.sign_in(EMAIL, "another-password")).status == 303
+    assert await sees_details(signed_in)
 
 
 async def test_bcrypt_becomes_argon2id_at_sign_in(site: Site, connection: Connection) -> None:
@@ -189,12 +178,8 @@ async def test_guessing_is_stopped(site: Site, connection: Connection) -> None:
     assert (await site.sign_in(EMAIL)).status == 303
 
 
-async def test_a_session_survives_its_web_process(
-    site: Site, connection: Connection, database_url: str
-) -> None:
-    await fleet.add_user(connection, email=EMAIL, role="admin")
-    await site.sign_in(EMAIL)
-    cookie = f"{SESSION_COOKIE}={site.session_cookie}"
+async def test_a_session_survives_its_web_process(signed_in: Site, database_url: str) -> None:
+    cookie = f"{SESSION_COOKIE}={signed_in.session_cookie}"
     async with open_site(database_url) as replica:
         document = await replica.json("/api/health/stats", cookie=cookie)
         assert "byRawStatus" in document["vps"]

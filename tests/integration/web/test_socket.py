@@ -22,9 +22,7 @@ async def receive(browser: aiohttp.ClientWebSocketResponse, within: float = 8) -
 
 
 async def test_a_browser_gets_the_full_state_on_connect(site: Site, connection: Connection) -> None:
-    organization = await fleet.add_organization(connection)
-    plan = await fleet.add_plan(connection)
-    await fleet.add_instance(connection, organization, plan)
+    await fleet.add_instance(connection)
 
     async def is_known() -> bool:
         return bool((await site.json("/api/health/stats"))["vps"]["total"] == 1)
@@ -71,7 +69,7 @@ async def test_a_page_of_another_site_is_refused(site: Site) -> None:
         assert (await receive(browser))["type"] == "status"
 
 
-async def test_a_request_that_is_no_handshake_is_told_to_upgrade(site: Site) -> None:
+async def test_a_request_without_a_handshake_gets_426(site: Site) -> None:
     answer = await site.get(PATH)
     assert answer.status == 426
     assert (answer.headers["Upgrade"], answer.headers["Connection"]) == ("websocket", "Upgrade")
@@ -129,7 +127,7 @@ async def test_a_ping_is_answered(site: Site) -> None:
     assert answer.data == b"are you there"
 
 
-async def test_browsers_are_told_that_the_service_restarts(open_site: OpenSite) -> None:
+async def test_browsers_get_the_restart_code_at_shutdown(open_site: OpenSite) -> None:
     site = await open_site()
     async with site.client.ws_connect(PATH) as browser:
         await receive(browser)
@@ -160,7 +158,7 @@ async def test_a_browser_gets_at_most_twenty_messages_a_second(open_site: OpenSi
                     pass
         # So at most 21 arrived in the first second.
         assert loop.time() - started >= 1
-        # None of those in between was sent, and the newest was.
+        # Only the newest was sent.
         while json.loads(last).get("number") != number - 1:
             last = await browser.receive_str(timeout=10)
 

@@ -71,7 +71,7 @@ async def test_a_session_ended_elsewhere_ends_its_socket(open_site: OpenSite, co
 
 
 @pytest.mark.parametrize("how", ["revoked", "demoted", "deleted"])
-async def test_a_key_that_is_good_no_longer_ends_its_socket(
+async def test_a_key_that_becomes_invalid_ends_its_socket(
     site: Site, connection: Connection, how: str
 ) -> None:
     user_id = await fleet.add_user(connection, role="admin")
@@ -106,7 +106,7 @@ async def test_pages_of_sites_that_may_read_may_listen(open_site: OpenSite, conn
 
 @examples(60)
 @given(sent=st.lists(st.binary(max_size=300), max_size=8))
-async def test_no_frame_breaks_the_socket_of_anybody_else(site: Site, sent: list[bytes]) -> None:
+async def test_no_frame_breaks_the_socket_of_another_client(site: Site, sent: list[bytes]) -> None:
     # Half a frame makes the server wait for the rest, and our goodbye is taken for it: so no waiting for an answer.
     impatient = aiohttp.ClientWSTimeout(ws_close=0.2)
     async with site.client.ws_connect(PATH, timeout=impatient) as browser:
@@ -115,7 +115,7 @@ async def test_no_frame_breaks_the_socket_of_anybody_else(site: Site, sent: list
         assert connection.transport is not None
         for data in sent:
             connection.transport.write(data)
-        # Whatever that was: this one is served or shown out, and the next one is welcome.
+        # This client is served or disconnected, and the next one can connect.
         async with site.client.ws_connect(PATH) as another:
             assert json.loads(await another.receive_str(timeout=8))["type"] == "status"
         await browser.close()

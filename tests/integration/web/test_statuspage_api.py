@@ -71,12 +71,12 @@ def maintenance(begins: timedelta, title: str = "New disks") -> dict[str, object
     }
 
 
-async def until(site: Site, path: str, is_told: Any) -> Any:
-    async def told() -> Any:
+async def until(site: Site, path: str, is_expected: Any) -> Any:
+    async def asked() -> Any:
         document = await site.json(f"/api/v2/{path}.json")
-        return document if is_told(document) else None
+        return document if is_expected(document) else None
 
-    return await eventually(told)
+    return await eventually(asked)
 
 
 async def test_components_without_measurements_are_not_operational(site: Site) -> None:
@@ -85,9 +85,7 @@ async def test_components_without_measurements_are_not_operational(site: Site) -
     assert summary["status"] == {"indicator": "minor", "description": "Status Unknown"}
 
 
-async def test_every_address_has_its_shape_and_is_anybodys_to_read(
-    site: Site, connection: Connection
-) -> None:
+async def test_every_address_is_public_and_has_its_schema(site: Site, connection: Connection) -> None:
     await looks.find_all_well(connection)
     await until(site, "status", lambda document: document["status"]["indicator"] == "none")
     for path in PATHS:
@@ -120,15 +118,15 @@ async def test_incidents_and_maintenance_are_in_lists_of_their_own(site: Site, k
     assert (update["status"], update["body"]) == ("investigating", "We look.")
     assert update["affected_components"][0]["new_status"] == "partial_outage"
 
-    async def told(path: str) -> list[tuple[str, str, str]]:
+    async def maintenances(path: str) -> list[tuple[str, str, str]]:
         document = await site.json(f"/api/v2/scheduled-maintenances{path}.json")
         found = document["scheduled_maintenances"]
         return [(each["id"], each["status"], each["impact"]) for each in found]
 
     await until(site, "scheduled-maintenances/active", lambda document: document["scheduled_maintenances"])
-    assert await told("/upcoming") == [(str(planned), "scheduled", "maintenance")]
-    assert await told("/active") == [(str(active), "in_progress", "maintenance")]
-    assert len(await told("")) == 2
+    assert await maintenances("/upcoming") == [(str(planned), "scheduled", "maintenance")]
+    assert await maintenances("/active") == [(str(active), "in_progress", "maintenance")]
+    assert len(await maintenances("")) == 2
     await site.send("PATCH", f"/api/incidents/{number}", {"status": "resolved"}, x_api_key=key)
     await until(site, "incidents/unresolved", lambda document: not document["incidents"])
     closed = (await site.json("/api/v2/incidents.json"))["incidents"][0]
@@ -187,13 +185,13 @@ async def test_maintenance_is_a_calendar_with_ids_that_stay(open_site: OpenSite,
 
     async def is_cancelled() -> bool:
         later = Calendar.from_ical(await (await site.get("/status/maintenance.ics")).text())
-        (told,) = later.walk("VEVENT")
-        return bool((told["UID"], told["STATUS"]) == (event["UID"], "CANCELLED"))
+        (event_later,) = later.walk("VEVENT")
+        return bool((event_later["UID"], event_later["STATUS"]) == (event["UID"], "CANCELLED"))
 
     await eventually(is_cancelled)
 
 
-async def test_a_site_has_the_small_files_that_everybody_asks_for(open_site: OpenSite) -> None:
+async def test_a_site_serves_robots_favicon_and_security_txt(open_site: OpenSite) -> None:
     site = await open_site(security_contact="mailto:security@example.com")
     icon = await site.get("/favicon.ico")
     assert icon.status == 302

@@ -65,9 +65,9 @@ def test_a_wrong_use_exits_with_2_and_touches_nothing(
 ) -> None:
     monkeypatch.setenv("DATABASE_URL", NOT_RUNNING)
     assert run(monkeypatch, *arguments) == 2
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "Traceback" not in told.err
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "Traceback" not in captured.err
 
 
 def test_every_command_explains_itself(
@@ -107,9 +107,9 @@ def test_a_wrong_variable_is_one_line_that_names_it(
     monkeypatch.setenv("DATABASE_URL", NOT_RUNNING)
     monkeypatch.setenv("LOG_LEVEL", "loud")
     assert run(monkeypatch, "migrate") == 2
-    told = capsys.readouterr().err
-    assert told.startswith("error: LOG_LEVEL: 'loud'")
-    assert told.count("\n") == 1
+    captured = capsys.readouterr().err
+    assert captured.startswith("error: LOG_LEVEL: 'loud'")
+    assert captured.count("\n") == 1
 
 
 def test_a_short_password_is_refused(
@@ -118,9 +118,9 @@ def test_a_short_password_is_refused(
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "stdin", io.StringIO("short\n"))
     assert run(monkeypatch, "admin", "create", "--email", "ada@example.com", "--password-stdin") == 1
-    told = capsys.readouterr().err
-    assert "8 to" in told
-    assert "short" not in told
+    captured = capsys.readouterr().err
+    assert "8 to" in captured
+    assert "short" not in captured
 
 
 @pytest.mark.parametrize("errors", ["strict", "surrogateescape"])

@@ -166,7 +166,7 @@ class Up:
         return True
 
     async def end(self) -> None:
-        """Whatever a failed test left."""
+        """End what a failed test left running."""
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""What an administrator tells, in words that no line breaks by itself."""
+"""An incident whose words are too long for a line."""
 
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.status import incidents
@@ -8,7 +8,7 @@ from containerstacks_shared.status.incident_drafts import IncidentDraft
 ADDRESS = "https://status.example.com/" + "and/on/" * 20
 
 
-async def tell_an_address(connection: Connection) -> int:
+async def publish(connection: Connection) -> int:
     """Open an incident that is called and says nothing but a long address; return its id."""
     draft = IncidentDraft(
         kind=IncidentKind.INCIDENT, title=ADDRESS, body=ADDRESS, components=(Component.VPS,)

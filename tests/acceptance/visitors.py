@@ -15,7 +15,7 @@ from support.balancers import Balancer
 # What `static/js/socket.js` does: a pause between half of the longest and all of it, which doubles.
 _PAUSE_MIN_SECONDS = 0.5
 _PAUSE_MAX_SECONDS = 10.0
-# Each visitor asks so often, and no more often than this in all: a test ends by itself, whatever it waits for.
+# Pause and maximum number of each visitor's requests: the test ends in any case.
 _REQUEST_PAUSE_SECONDS = 0.05
 _REQUESTS_MAX = 5_000
 # By chance, as browsers do; not the tests' seeded one, which would let all of them knock together.
