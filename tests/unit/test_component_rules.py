@@ -100,6 +100,7 @@ def test_the_worst_component_speaks_for_all(states: list[ComponentState], worst:
         (StateMinutes(operational=30, degraded=30), Decimal(100), DEGRADED),
         (StateMinutes(operational=3, down=1, maintenance=50), Decimal(75), DOWN),
         (StateMinutes(operational=129_599, down=1), Decimal("99.999"), DOWN),
+        (StateMinutes(operational=2, down=1), Decimal("66.666"), DOWN),
         (StateMinutes(down=2), Decimal(0), DOWN),
     ],
 )

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import socket
 from datetime import timedelta
+from pathlib import Path
 from typing import cast
 
 import pytest
@@ -35,6 +37,17 @@ def test_the_watchdog_is_fed_when_it_is_ours(environment: dict[str, str], watchd
 def test_without_a_notify_socket_there_is_no_service_manager() -> None:
     assert ServiceManager.from_environment({"WATCHDOG_USEC": "30000000"}) is None
     assert ServiceManager.from_environment({"NOTIFY_SOCKET": ""}) is None
+
+
+def test_a_manager_that_does_not_read_or_is_gone_delays_no_service(tmp_path: Path) -> None:
+    path = tmp_path / "notify"
+    manager = ServiceManager(str(path))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as never_read:
+        never_read.bind(str(path))
+        # Far more than its queue holds.
+        for _ in range(5000):
+            manager.notify("WATCHDOG=1")
+    manager.notify("WATCHDOG=1")
 
 
 async def test_a_daemon_that_leads_and_cannot_look_is_stuck(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,5 +1,6 @@
 """The status file: written whole or not at all, where it can be."""
 
+import errno
 import json
 import os
 import signal
@@ -113,6 +114,15 @@ def test_a_failed_write_keeps_the_last_document_and_is_logged_once(tmp_path: Pat
         assert status_file.read(path) == DOCUMENT
     assert [entry["event"] for entry in logs] == ["status_file.unwritable"]
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_write_that_fails_midway_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def disk_full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", disk_full)
+    StatusFile(tmp_path / "status.json").write(DOCUMENT)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"status": "sleeping"}'])
