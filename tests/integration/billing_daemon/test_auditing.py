@@ -11,6 +11,7 @@ from structlog.testing import capture_logs
 from containerstacks_billing_daemon.settings import BillingDaemonSettings
 from containerstacks_shared.billing import control, daily_audit
 from containerstacks_shared.billing.status import read_daemon_details
+from containerstacks_shared.billing.term_observer import TermObserver
 from containerstacks_shared.database import db
 from support import charges
 from support.clock import shift_clock
@@ -96,6 +97,19 @@ async def test_no_audit_begins_during_a_run(
             await looks.more(3)
             assert await connection.fetchval("select count(*) from billing_audits") == 0
         await eventually(lambda: audited(connection, daemon, times=1))
+
+
+@pytest.mark.parametrize(("minutes", "quiet"), [(20, True), (40, False)])
+async def test_an_audit_begins_in_the_first_half_of_an_interval(
+    pool: db.Pool, connection: asyncpg.Connection, minutes: int, *, quiet: bool
+) -> None:
+    await connection.execute(
+        "insert into billing_runs (biller, trigger, holder, term, started_at, finished_at, status)"
+        " values ('daemon', 'schedule', 'tests', 1, now() - $1::interval, now() - $1::interval, 'succeeded')",
+        timedelta(minutes=minutes),
+    )
+    audit = daily_audit.DailyAudit(pool, TermObserver(), interval=INTERVAL)
+    assert (await audit._quiet_time(connection) is not None) is quiet
 
 
 async def test_an_audit_that_takes_too_long_is_cancelled_and_not_repeated_at_once(

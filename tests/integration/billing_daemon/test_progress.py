@@ -8,13 +8,13 @@ import pytest
 
 from containerstacks_shared.billing import control, stall_watch
 from containerstacks_shared.billing.owed_hours import stalled_since
+from containerstacks_shared.billing.progress import patience
 from containerstacks_shared.billing.status import read_daemon_details
 from support import charges, fleet
 from support.daemons import Daemon, Start
 from support.waiting import becomes, eventually
 
 INTERVAL = timedelta(hours=1)
-PATIENCE = timedelta(hours=2, minutes=10)
 HOUR = 3600
 
 
@@ -111,7 +111,7 @@ async def test_hours_that_wait_for_money_are_reported_and_do_not_affect_readines
 
 
 async def is_stalled(connection: asyncpg.Connection) -> bool:
-    return await stalled_since(connection, patience=PATIENCE) is not None
+    return await stalled_since(connection, patience=patience(INTERVAL)) is not None
 
 
 @pytest.mark.parametrize(("hours_due", "stalled"), [(2, False), (3, False), (4, True), (100, True)])

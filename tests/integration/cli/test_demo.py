@@ -139,16 +139,17 @@ async def test_the_simulation_continues_after_its_session_died(
         )
         return pid
 
-    async with asyncio.TaskGroup() as group:
-        group.create_task(simulate(database_url, rate=200, stop=stop))
-        first = await eventually(session)
-        await connection.execute("select pg_terminate_backend($1)", first)
+    async def another() -> bool:
+        return await session() not in (None, first)
 
-        async def another() -> bool:
-            return await session() not in (None, first)
-
-        await eventually(another)
-        stop.set()
+    with capture_logs() as logs:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(simulate(database_url, rate=200, stop=stop))
+            first = await eventually(session)
+            await connection.execute("select pg_terminate_backend($1)", first)
+            await eventually(another)
+            stop.set()
+    assert [entry["event"] for entry in logs] == ["demo.database_away"]
 
 
 async def test_the_simulation_continues_after_a_failed_change(

@@ -9,6 +9,8 @@ import aiohttp
 import pytest
 
 from containerstacks_shared.database.db import Connection
+from containerstacks_shared.database.notify import Channel
+from containerstacks_web.live import feed
 from containerstacks_web.live.hub import HUB
 from support import fleet, promises
 from support.waiting import eventually, time_limit
@@ -50,6 +52,24 @@ async def test_a_change_reaches_every_browser_within_a_second(site: Site, connec
                 while message["vps"]["byStatus"]["error"] != 1:
                     message = await receive(browser)
                 assert message["version"] > version
+
+
+async def test_a_repair_right_after_a_change_is_shown(
+    site: Site, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "_ECHO_SECONDS", 1.0)
+
+    async def shows(total: int) -> bool:
+        return bool((await site.json("/api/health/stats"))["vps"]["total"] == total)
+
+    await fleet.add_instance(connection)
+    await eventually(lambda: shows(1))
+    # A repair announces changed counts, and appends no delta.
+    await connection.execute(
+        "insert into counts (metric, status, amount) values ('vps_instances', 'running', 7)"
+    )
+    await connection.execute("select pg_notify($1, '')", Channel.COUNTS_CHANGED)
+    await eventually(lambda: shows(8), promises.SHOWN_WITHOUT_HINT_SECONDS)
 
 
 async def test_versions_grow_across_replicas(open_site: OpenSite) -> None:
