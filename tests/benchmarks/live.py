@@ -24,10 +24,17 @@ from benchmarks.bare_server import CHANNEL
 from benchmarks.crowd import upgrade_request
 from benchmarks.fleets import make_fleet
 from benchmarks.results import Result
-from benchmarks.surroundings import asked, bare_server, fresh_database, helper, real_services, size
+from benchmarks.surroundings import (
+    asked,
+    bare_server,
+    first_run_ended,
+    fresh_database,
+    helper,
+    real_services,
+    size,
+)
 from support.databases import DatabaseServer
 from support.processes import LOCALHOST, Service, free_port
-from support.waiting import eventually
 
 _CLIENTS = size("BENCH_LIVE_CLIENTS", 2_000)
 _FAN_OUT = size("BENCH_LIVE_FAN_OUT", 5_000)
@@ -141,18 +148,10 @@ async def _both_sides(server: DatabaseServer) -> AsyncIterator[Sides]:
         await connection.execute(_FLOOR_TABLE)
         instances = [row["id"] for row in await connection.fetch("select id from vps_instances")]
         async with bare_server(dsn) as floor_port, real_services(dsn) as web:
-            # The built-in biller's first run would fall into the middle of what is measured.
-            await eventually(lambda: _has_billed(connection), 60)
+            await first_run_ended(connection)
             yield Sides(
                 dsn, web, Writer(connection, instances), floor_port, Writer(connection, instances, floor=True)
             )
-
-
-async def _has_billed(connection: asyncpg.Connection) -> bool:
-    billed: bool = await connection.fetchval(
-        "select exists (select from billing_runs where status = 'succeeded')"
-    )
-    return billed
 
 
 async def _one_client(sides: Sides) -> list[Result]:

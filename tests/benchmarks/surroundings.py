@@ -15,6 +15,7 @@ import asyncpg
 from containerstacks_shared.schema import migrate
 from support.databases import DatabaseServer, database_name
 from support.processes import Processes, Service, free_port
+from support.waiting import eventually
 
 TESTS = Path(__file__).parents[1]
 _LINE_BYTES_MAX = 2**28
@@ -58,10 +59,23 @@ async def open_processes() -> AsyncIterator[Processes]:
 
 @contextlib.asynccontextmanager
 async def real_services(dsn: str) -> AsyncIterator[Service]:
-    """Start web and aggregator, and give web."""
+    """Start billing daemon, aggregator and web, and give web."""
     async with open_processes() as processes:
+        await processes.start_billing_daemon(dsn)
         await processes.start_stats_aggregator(dsn)
         yield await processes.start_web(dsn, **UNLIMITED)
+
+
+async def first_run_ended(connection: asyncpg.Connection) -> None:
+    """Wait for the daemon's first run, which would fall into the middle of what is measured."""
+    await eventually(lambda: _has_billed(connection), 60)
+
+
+async def _has_billed(connection: asyncpg.Connection) -> bool:
+    billed: bool = await connection.fetchval(
+        "select exists (select from billing_runs where status = 'succeeded')"
+    )
+    return billed
 
 
 @contextlib.asynccontextmanager
