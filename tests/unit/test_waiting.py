@@ -8,16 +8,17 @@ import pytest
 from containerstacks_shared.core.waiting import all_of, in_own_task, race, wait_for_event
 
 
+async def _wait_for_cancelling(cancelled: asyncio.Event) -> None:
+    """Wait for ever; when the wait is cancelled, set the event."""
+    try:
+        await asyncio.Event().wait()
+    finally:
+        cancelled.set()
+
+
 async def test_the_first_wait_to_end_cancels_the_others() -> None:
     cancelled = asyncio.Event()
-
-    async def waits() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            cancelled.set()
-
-    await race(waits(), asyncio.sleep(0))
+    await race(_wait_for_cancelling(cancelled), asyncio.sleep(0))
     assert cancelled.is_set()
 
 
@@ -63,12 +64,6 @@ async def test_work_side_by_side_ends_when_all_of_it_has() -> None:
 async def test_the_first_failure_is_raised_as_it_is_and_calls_the_rest_off() -> None:
     called_off = asyncio.Event()
 
-    async def waits() -> None:
-        try:
-            await asyncio.Event().wait()
-        finally:
-            called_off.set()
-
     async def fails() -> None:
         try:
             dict[str, str]()["what it came from"]
@@ -76,7 +71,7 @@ async def test_the_first_failure_is_raised_as_it_is_and_calls_the_rest_off() -> 
             raise ConnectionError("gone") from None
 
     with pytest.raises(ConnectionError) as failure:
-        await all_of(waits(), fails())
+        await all_of(_wait_for_cancelling(called_off), fails())
     assert called_off.is_set()
     assert isinstance(failure.value.__context__, KeyError)
 
