@@ -120,7 +120,7 @@ CASES: list[tuple[str, Facts, set[Kind]]] = [
     ),
     ("an application that was upgraded", replace(WELL, schema_changed=True), {Kind.SCHEMA_CHANGED}),
     ("an application that bills", replace(WELL, application_refused=True), {Kind.APPLICATION_BILLS}),
-    ("one that was corrected", replace(WELL, application_corrected=True), {Kind.APPLICATION_CORRECTED}),
+    ("one in which the guard intervened", replace(WELL, guard_intervened=True), {Kind.GUARD_INTERVENED}),
     ("a held price", replace(WELL, price_holds=1), {Kind.PRICE_HELD}),
     ("a debt", replace(WELL, debts_open=1), {Kind.DEBTS_OPEN}),
     ("a plan that cannot be read", replace(WELL, plans_unreadable=1), {Kind.PLANS_UNREADABLE}),

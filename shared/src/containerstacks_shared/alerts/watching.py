@@ -75,7 +75,7 @@ class Watch:
                 price_holds=len(details.waiting),
                 schema_changed=await read_application_changes(connection) is not None,
                 application_refused=guard.refused_lately,
-                application_corrected=guard.corrected_lately,
+                guard_intervened=guard.intervened_lately,
                 stuck_session=await read_stuck_session(connection),
                 aggregator_leads=await is_held(connection, Role.STATS_AGGREGATOR),
                 # A delta that an earlier check has seen waits at least since then.

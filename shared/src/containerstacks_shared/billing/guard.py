@@ -38,7 +38,7 @@ class GuardRecord:
         return _within(_TRIES_EVERY, self.refused_at, self.read_at)
 
     @property
-    def corrected_lately(self) -> bool:
+    def intervened_lately(self) -> bool:
         return any(_within(_DAY, at, self.read_at) for at in (self.given_back_at, self.mended_at))
 
 

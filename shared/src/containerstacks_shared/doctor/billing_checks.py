@@ -57,7 +57,7 @@ _ADVICE: Final[Mapping[Kind, tuple[str, str]]] = {
         "guard",
         "Turn that biller off in the application, to be rid of its errors.",
     ),
-    Kind.APPLICATION_CORRECTED: (
+    Kind.GUARD_INTERVENED: (
         "guard",
         "Nothing was lost. Turn hourly billing off in the application.",
     ),
@@ -83,7 +83,7 @@ async def services(connection: Connection, settings: BillingSettings) -> list[Fi
         audit_findings=None if audit is None else audit.findings_own,
         schema_changed=await read_application_changes(connection) is not None,
         application_refused=guard.refused_lately,
-        application_corrected=guard.corrected_lately,
+        guard_intervened=guard.intervened_lately,
     )
     found = [_finding(condition, pause) for condition in health.find(facts) if condition.kind in _ADVICE]
     if not guard.is_on:

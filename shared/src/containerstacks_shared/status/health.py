@@ -44,7 +44,7 @@ class Kind(StrEnum):
     DAEMON_DOWN = "daemon_down"
     SCHEMA_CHANGED = "schema_changed"
     APPLICATION_BILLS = "application_bills"
-    APPLICATION_CORRECTED = "application_corrected"
+    GUARD_INTERVENED = "guard_intervened"
     PRICE_HELD = "price_held"
     NEVER_AUDITED = "never_audited"
     DEBTS_OPEN = "debts_open"
@@ -91,7 +91,7 @@ class Facts:
     # What an upgrade of the application changed under us.
     schema_changed: bool = False
     application_refused: bool = False
-    application_corrected: bool = False
+    guard_intervened: bool = False
     debts_open: int = 0
     plans_unreadable: int = 0
     low_balances: int = 0
@@ -328,13 +328,13 @@ CONDITIONS: Final = (
         recovered="The application no longer charges hours itself",
     ),
     Condition(
-        Kind.APPLICATION_CORRECTED,
-        lambda facts: facts.application_corrected,
-        "The application's writes were corrected",
+        Kind.GUARD_INTERVENED,
+        lambda facts: facts.guard_intervened,
+        "The guard intervened in the application's writes",
         "In the last day a charge of the application was given back, or one of its wallet writes mended.",
         severity=Severity.WARNING,
         alert_delay=AlertDelay.NONE,
-        recovered="No write of the application was corrected for a day",
+        recovered="The guard has not intervened for a day",
     ),
     Condition(
         Kind.PRICE_HELD,

@@ -20,7 +20,7 @@ _MOODS: Final[Mapping[Severity, Mood]] = {Severity.CRITICAL: Mood.PROBLEM, Sever
 # The page, or the section of the overview, that has more about a condition.
 _PLACES: Final[Mapping[Kind, str]] = {
     Kind.APPLICATION_BILLS: "#guard",
-    Kind.APPLICATION_CORRECTED: "#guard",
+    Kind.GUARD_INTERVENED: "#guard",
     Kind.BILLING_PAUSED: "/admin/billing",
     Kind.BILLING_STALLED: "#hours",
     Kind.COUNTS_BEHIND: "#lag",

@@ -60,7 +60,7 @@ async def show(request: web.Request, _identity: Identity) -> web.Response:
         price_holds=len(held),
         schema_changed=changes is not None,
         application_refused=guard.refused_lately,
-        application_corrected=guard.corrected_lately,
+        guard_intervened=guard.intervened_lately,
         debts_open=debt.debts,
         plans_unreadable=len(vps.invalid_specifications),
     )
