@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Writes a manual page for each command and each of their commands, from the text that `--help` prints.
+"""Writes a manual page for each command and subcommand, from the text that `--help` prints.
 
     .venv/bin/python deploy/debian/manual.py FOLDER
 
@@ -36,7 +36,7 @@ SECTION: Final = 1
 
 
 def commands() -> Iterator[Any]:
-    """Each command with everything below it, as a context of Click's."""
+    """Yield each command and its subcommands, as Click contexts."""
     main = get_command(application.app)
     main.commands = {name: application.load(name) for name in application.SUMMARIES}
     for name, command in zip(
@@ -59,7 +59,7 @@ def page_name(context: Any) -> str:
 
 
 def page(context: Any, date: str) -> str:
-    """Give the page's text, in the macros of man(7)."""
+    """Return the page's text, in the macros of man(7)."""
     command = context.command
     text = _one_line(command.help)
     name = page_name(context)
@@ -117,7 +117,7 @@ def _default(value: object) -> str:
 
 
 def _related(context: Any) -> list[str]:
-    """Whatever is above and below; the other programs, for a program."""
+    """Return the parent command and the subcommands; for a program, the other programs."""
     if context.parent is None:
         found = {name for name in SETTINGS if name != page_name(context)}
     else:
@@ -141,7 +141,7 @@ def _terms(title: str, entries: Iterator[tuple[str, str]]) -> Iterator[str]:
 
 
 def _first_sentence(text: str) -> str:
-    # The short form of a command that says more: up to a full stop or semicolon, without it.
+    # The short form of a longer text: up to the first full stop or semicolon, without it.
     ends = [place for place in (text.find(". "), text.find("; ")) if place > 0]
     return text[: min(ends)] if ends else text.removesuffix(".")
 
@@ -151,7 +151,7 @@ def _one_line(text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    # A line that begins with a dot or quote would be a macro; a hyphen would be no minus.
+    # A line that begins with a dot or quote would be a macro, and a plain hyphen would not be a minus.
     escaped = text.replace("\\", "\\e").replace("-", "\\-").replace("…", "...").replace("`", "\\(ga")
     return f"\\&{escaped}" if escaped.startswith((".", "'")) else escaped
 

@@ -1,7 +1,7 @@
-# What the maintainer scripts have in common. `build` puts it into each of them.
+# Shared code of the maintainer scripts. `build` inserts it into each of them.
 SERVICES='stats-aggregator billing-daemon web'
 
-# Units of ours that run or are about to, in the order in which a release is rolled out.
+# Our units that run or are starting, in the order of an upgrade.
 running_units() {
     for service in $SERVICES; do
         systemctl list-units --plain --no-legend --state=active,activating \

@@ -1,12 +1,12 @@
 #!/usr/bin/env python3
-"""Makes the secrets that are missing, before anything starts, and hands each out to whom it concerns.
+"""Creates missing secrets before the services start, and copies each to its readers.
 
     python3 prepare.py SECRETS TLS HANDED_OUT
 
-SECRETS gets one file for each secret of docker-compose.yml; what is there is left as it is. The optional ones are made
-empty, which counts as unset. TLS gets a certificate for `localhost` that is signed by itself, and only root reads. The
-files of an operator take the place of these. HANDED_OUT has a folder for each reader, which gets copies of its secrets,
-readable in the containers that mount it.
+SECRETS gets one file for each secret of docker-compose.yml; existing files stay unchanged. Optional secrets are created
+empty, which counts as unset. TLS gets a self-signed certificate for `localhost`, readable by root only. An
+operator's own files replace these. HANDED_OUT has a folder for each reader with copies of its secrets, readable in the
+containers that mount it.
 """
 
 import secrets
@@ -29,7 +29,7 @@ def main(secrets_folder: Path, tls_folder: Path, handed_out: Path) -> None:
     address = f"postgresql://containerstacks:{quote(password.strip(), safe='')}@postgres:5432/containerstacks"
     _keep(secrets_folder / "database-url", address)
     _keep(secrets_folder / "session-secret", secrets.token_hex(32))
-    # Docker lets visitors by IPv6 in from a private address, and those are answered where there is no token.
+    # Without a token, /metrics answers private addresses, and Docker shows IPv6 visitors under one.
     _keep(secrets_folder / "metrics-token", secrets.token_hex(24), unless_empty=True)
     for name in OPTIONAL:
         _keep(secrets_folder / name, "")
@@ -41,14 +41,14 @@ def main(secrets_folder: Path, tls_folder: Path, handed_out: Path) -> None:
 
 
 def _keep(file: Path, text: str, *, unless_empty: bool = False) -> str:
-    """Return what the file says, after making it if need be."""
+    """Return the file's content; create the file with `text` if it is missing."""
     if not file.exists() or (unless_empty and not file.read_text(encoding="utf-8").strip()):
         _write(file, text)
     return file.read_text(encoding="utf-8")
 
 
 def _write(file: Path, text: str) -> None:
-    # Whole or not at all: a run that is cut off leaves nothing that looks like a secret.
+    # Atomic: an interrupted run leaves no partial secret.
     unfinished = file.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)
     unfinished.write_text(text, encoding="utf-8")

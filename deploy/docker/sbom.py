@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Lists what is in the image, Python's packages and Debian's, as a CycloneDX document (JSON) on standard output.
+"""Lists the Python and Debian packages of the image as a CycloneDX document (JSON) on standard output.
 
     .venv/bin/python deploy/docker/sbom.py ROOT > sbom.cdx.json
 
@@ -57,7 +57,7 @@ def main(root: Path) -> None:
 
 
 def python_itself(root: Path) -> Component:
-    """Official images bring it along without a package."""
+    """Official images contain Python without a Debian package."""
     configuration = (root / ENVIRONMENT / "pyvenv.cfg").read_text(encoding="utf-8")
     (version,) = (
         line.split("=")[1].strip() for line in configuration.splitlines() if line.startswith("version =")

