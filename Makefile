@@ -60,11 +60,11 @@ bench: $(STAMPS)/dev ## Measure, print one table, write build/bench.md and bench
 screenshots: $(STAMPS)/dev ## Take pictures of every page in every state, into build/screenshots
 	@cd tests && exec ../$(BIN)/python -m screenshots $(ARGS)
 
-soak: $(STAMPS)/dev ## Break things at random for long, from a printed seed
+soak: $(STAMPS)/dev ## Inject faults at random for a long time, from a printed seed
 	@cd tests && exec ../$(BIN)/python -m faults.soak $(ARGS)
 
 # No lock file with addresses: names, versions and hashes only.
-requirements: ## Compile requirements/*.in anew (needs uv)
+requirements: ## Compile requirements/*.in again (needs uv)
 	@command -v $(UV) >/dev/null || { echo "make requirements needs uv: python3 -m pip install uv" >&2; exit 1; }
 	@for name in base build local traces dev clients statuscheck; do \
 	    echo "requirements/$$name.txt"; \

@@ -1,5 +1,5 @@
-"""Everybody who writes to the database at once, at every isolation level, beside several billers.
+"""A workload generator: many sessions write at once, at every isolation level, beside several billers and under faults.
 
-`deeds` is what the writers do, `facts` works out from the history what it must have cost, `campaign` puts them
-together.
+`workload` has the writers' transactions, `injector` the faults, `oracle` computes from the history what each hour cost,
+`services` are the real services, and `campaign` runs them together.
 """

@@ -1,4 +1,4 @@
-"""Phases of disorder: everybody writes, several bill, packets and processes stop; then silence, and an audit."""
+"""Phases: writers and billers run while faults stop packets and processes. After the faults end, an audit follows."""
 
 import asyncio
 import contextlib
@@ -29,18 +29,18 @@ from support.dark_proxy import DarkProxy, dark_proxy
 from support.databases import DatabaseServer, connect, embedded_postgres
 from support.waiting import LIMIT_SECONDS, eventually
 
-from .blows import Blows, Mode, Restart, restart_found
-from .deeds import Deeds
-from .facts import differences
+from .injector import FaultInjector, Mode, Restart, restart_found
+from .oracle import differences
 from .services import Services, running_services
+from .workload import Writer
 
 WRITERS = 6
 BILLERS = 3
-DEEDS = 40
+OPERATIONS = 40
 ORGANIZATIONS = 20
 INSTANCES_PER_ORGANIZATION = 10
 PLANS = 6
-# What a biller may meet in all this, and leaves to its next run.
+# Errors that a biller may meet under faults; its next run bills what is left.
 _AWAY: tuple[type[Exception], ...] = (ContainerStacksError, asyncpg.PostgresError, *db.UNAVAILABLE)
 # A restart must not lose a confirmed commit.
 _DURABLE = {"synchronous_commit": "on"}
@@ -52,38 +52,38 @@ select pg_terminate_backend(pid) from pg_stat_activity
 
 @dataclass
 class Campaign:
-    """`seed` decides what everybody does; the order of what they do is chance."""
+    """`seed` decides all operations and faults; only their order varies."""
 
     seed: int
     dsn: str
     proxy: DarkProxy
     services: Services
     restart: Restart
-    tell: Callable[[str], None]
+    log: Callable[[str], None]
     hours: int = 0
     phases: int = 0
     done: dict[str, int] = field(default_factory=dict)
-    struck: dict[str, int] = field(default_factory=dict)
+    injected: dict[str, int] = field(default_factory=dict)
     runs: dict[str, int] = field(default_factory=dict)
 
     async def phase(self) -> None:
-        """Raises `AssertionError` when a cent or an hour went astray, with the seed and the phase."""
+        """Run one phase. Raises `AssertionError`, with seed and phase, when an amount or an hour is wrong."""
         self.phases += 1
         random = Random(f"{self.seed}-{self.phases}")
         try:
             await self._pass_hours(random.randint(1, 4))
-            await self._disorder(random)
-            await self._silence()
+            await self._write_under_faults(random)
+            await self._settle_and_audit()
         except BaseException as error:
             error.add_note(f"seed {self.seed}, phase {self.phases}: {self.report()}")
             raise
-        self.tell(f"phase {self.phases:3}: {self.report()}")
+        self.log(f"phase {self.phases:3}: {self.report()}")
 
     def report(self) -> str:
-        written = sum(count for kind, count in self.done.items() if not kind.endswith("refused"))
+        written = sum(count for outcome, count in self.done.items() if not outcome.endswith("refused"))
         return (
-            f"seed {self.seed}, {self.phases} phases, {self.hours} hours, {written} of {sum(self.done.values())} deeds"
-            f" done, runs {dict(sorted(self.runs.items()))}, strikes {dict(sorted(self.struck.items()))}"
+            f"seed {self.seed}, {self.phases} phases, {self.hours} hours, {written} of {sum(self.done.values())}"
+            f" operations done, runs {dict(sorted(self.runs.items()))}, faults {dict(sorted(self.injected.items()))}"
         )
 
     async def _pass_hours(self, hours: int) -> None:
@@ -93,31 +93,31 @@ class Campaign:
             # New sessions of the services read the new setting.
             await connection.execute(_END_SERVICES)
 
-    async def _disorder(self, random: Random) -> None:
+    async def _write_under_faults(self, random: Random) -> None:
         stop = Event()
         async with asyncio.TaskGroup() as group:
             billers = [group.create_task(self._bill(stop, Random(random.random()))) for _ in range(BILLERS)]
-            striker = group.create_task(self._strike_until(stop, Random(random.random())))
+            injecting = group.create_task(self._inject_until(stop, Random(random.random())))
             async with asyncio.TaskGroup() as writers:
                 for _ in range(WRITERS):
                     writers.create_task(self._write(Random(random.random())))
             stop.set()
-            await asyncio.wait([*billers, striker])
+            await asyncio.wait([*billers, injecting])
 
     async def _write(self, random: Random) -> None:
-        left = DEEDS
+        left = OPERATIONS
         while left:
             async with self._session() as connection:
-                deeds = Deeds(connection, random, self.done)
+                writer = Writer(connection, random, self.done)
                 with contextlib.suppress(*db.UNAVAILABLE):
                     while left:
-                        # One that lost its session is not done again.
+                        # An operation that lost its session is not retried.
                         left -= 1
-                        await deeds.do_something()
+                        await writer.write_something()
 
     @contextlib.asynccontextmanager
     async def _session(self) -> AsyncIterator[asyncpg.Connection]:
-        """Connect as somebody who writes, as soon as the server is there."""
+        """Connect as a writer, as soon as the server accepts connections."""
 
         async def connected() -> asyncpg.Connection | None:
             try:
@@ -165,16 +165,16 @@ class Campaign:
         )
         return summary.status.value
 
-    async def _strike_until(self, stop: Event, random: Random) -> None:
-        blows = Blows(self.proxy, self.restart, self.services.all, self.struck)
+    async def _inject_until(self, stop: Event, random: Random) -> None:
+        injector = FaultInjector(self.proxy, self.restart, self.services.all, self.injected)
         while not stop.is_set():
             async with self._session() as connection:
                 with contextlib.suppress(*db.UNAVAILABLE):
                     while not stop.is_set():
-                        await blows.strike(stop, connection, random)
+                        await injector.inject(stop, connection, random)
 
-    async def _silence(self) -> None:
-        """Bill what is due twice without disturbance, audit, and compare the page with the rows."""
+    async def _settle_and_audit(self) -> None:
+        """Bill twice without faults, audit, and compare the page with the rows."""
         pool = await db.create_pool(self.dsn, service="billing-daemon")
         try:
             for _ in range(2):
@@ -190,25 +190,25 @@ class Campaign:
             found = [str(finding) for finding in await verify(connection) if finding.severity is Severity.OWN]
             found += await differences(connection)
             assert not found, "\n".join(found[:10])
-            await self.services.show_the_truth(connection)
+            await self.services.check_counts(connection)
 
 
 @contextlib.asynccontextmanager
-async def open_campaign(seed: int, *, tell: Callable[[str], None]) -> AsyncIterator[Campaign]:
+async def open_campaign(seed: int, *, log: Callable[[str], None]) -> AsyncIterator[Campaign]:
     async with contextlib.AsyncExitStack() as stack:
-        # A server of its own: one that has a stopped session keeps everybody waiting.
+        # A separate server: a frozen session blocks every other session.
         server, restart = stack.enter_context(_server())
-        dsn = server.create("disorder")
+        dsn = server.create("concurrent_writes")
         await asyncio.to_thread(migrate, dsn)
         connection = await connect(dsn, application_name="writer")
         try:
-            await _settle_in(connection, Random(seed))
+            await _create_fleet(connection, Random(seed))
         finally:
             await connection.close()
         folder = Path(stack.enter_context(TemporaryDirectory(prefix="containerstacks-")))
         services = await stack.enter_async_context(running_services(folder, dsn))
         proxy = await stack.enter_async_context(dark_proxy(dsn))
-        yield Campaign(seed, dsn, proxy, services, restart, tell)
+        yield Campaign(seed, dsn, proxy, services, restart, log)
 
 
 @contextlib.contextmanager
@@ -229,7 +229,7 @@ def _server() -> Iterator[tuple[DatabaseServer, Restart]]:
         yield DatabaseServer(postgres.start()), restart
 
 
-async def _settle_in(connection: asyncpg.Connection, random: Random) -> None:
+async def _create_fleet(connection: asyncpg.Connection, random: Random) -> None:
     await connection.execute("select setseed($1)", random.random())
     plans = [
         await fleet.add_plan(connection, base_price=str(5 + number), markup_price="0")

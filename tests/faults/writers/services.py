@@ -1,4 +1,4 @@
-"""The real services beside the campaign: what they show when all is quiet is what there is."""
+"""The real services during the campaign: after each phase they must show the real counts."""
 
 import contextlib
 from collections.abc import AsyncIterator
@@ -24,8 +24,8 @@ class Services:
     def all(self) -> list[Service]:
         return [self.web, self.daemon, self.aggregator]
 
-    async def show_the_truth(self, connection: asyncpg.Connection) -> None:
-        """Every service still runs; the counts are folded, and the page shows them."""
+    async def check_counts(self, connection: asyncpg.Connection) -> None:
+        """Check that every service still runs, that the counts are folded, and that the page shows them."""
         for service in self.all:
             assert service.running, service.log
         total = await connection.fetchval(_TOTAL)

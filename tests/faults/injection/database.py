@@ -1,6 +1,6 @@
-"""The database of a campaign: its clock, its sessions, the locks that delay a run, and what runs wrote.
+"""The database of a campaign: its clock, its sessions, the row locks that stop a run, and the rows that runs wrote.
 
-Sessions of the campaign carry a name of its own. Every other session is a biller's, and may be ended.
+The campaign's own sessions have a distinct application name. Every other session is a biller's, and may be ended.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from containerstacks_shared.billing.forecast import dry_run
 from containerstacks_shared.database.db import UNAVAILABLE
 from containerstacks_shared.local.embedded import EmbeddedPostgres
 from containerstacks_shared.schema import migrate
-from faults.strikes import LIMIT_SECONDS
+from faults.injection import LIMIT_SECONDS
 from support import databases
 from support.billing_model import BEGINNING, HOUR
 from support.clock import shift_clock
@@ -47,7 +47,7 @@ _OURS_WAITING = f"""
 select exists (select from pg_stat_activity where application_name = '{OURS}' and wait_event_type = 'Lock')
 """
 
-# Only the holder of the run lock has a run that is going on, and it is the newest one.
+# Only the holder of the run lock has an unfinished run, and it is the newest one.
 _RUN_BLOCKED_BY = f"""
 select r.id, r.holder, r.biller, a.pid
   from pg_stat_activity a
@@ -56,7 +56,7 @@ select r.id, r.holder, r.biller, a.pid
    and a.application_name <> '{OURS}'
 """
 
-# An instance with an hour due was paid for or has an open debt; an instance with nothing due has no debt.
+# A due instance without an open debt, or an open debt of an instance that is not due.
 _UNDECIDED = """
 select count(*)
   from (select id, organization_id
@@ -123,7 +123,7 @@ FAILING_RELATIONS = ("vps_billing_cycles", "payment_transactions", "wallet_ledge
 
 @dataclass(frozen=True)
 class Run:
-    """A run that waits in its middle, and the backend that it waits in."""
+    """A run that waits in its middle, and its waiting backend."""
 
     id: int
     holder: str
@@ -136,30 +136,30 @@ class Run:
 
 
 @dataclass
-class Obstacle:
-    """A row that a run needs, held by a session of ours until it is let go."""
+class RowLock:
+    """A lock on a row that a run needs, held by a session of the campaign."""
 
     organization: UUID
     session: asyncpg.Connection
 
-    async def let_go(self) -> None:
-        """Harmless when it was let go, or when its session has died."""
+    async def release(self) -> None:
+        """Release the lock. May be called again, also after the session has died."""
         if not self.session.is_closed():
             with contextlib.suppress(*UNAVAILABLE):
                 await self.session.execute("rollback")
         self.session.terminate()
 
     async def hold(self, session: asyncpg.Connection, statement: str, identifier: object) -> None:
-        """Lock another row, and release the one before."""
+        """Lock another row, and release the previous one."""
         await session.execute("begin")
         await session.execute(statement, identifier)
-        await self.let_go()
+        await self.release()
         self.session = session
 
 
 @dataclass
-class Arena:
-    """`begun_at` is the hour in which nothing happens by the mere passing of time: see `Customers`."""
+class CampaignDatabase:
+    """`begun_at` is the full hour of the campaign, in which no further hour falls due: see `Customers`."""
 
     postgres: EmbeddedPostgres
     dsn: str
@@ -168,7 +168,7 @@ class Arena:
     _connection: asyncpg.Connection | None = field(default=None, repr=False)
 
     async def connection(self) -> asyncpg.Connection:
-        """Give the campaign's own session; after the server died, a new one."""
+        """Return the campaign's own session, or a new one after the server died."""
         if self._connection is None or self._connection.is_closed():
             self._connection = await self.session()
         return self._connection
@@ -180,10 +180,10 @@ class Arena:
         if self._connection is not None:
             self._connection.terminate()
 
-    # Time and death ---------------------------------------------------------------------------
+    # Clock, sessions and crashes --------------------------------------------------------------
 
     async def advance(self, hours: int) -> datetime:
-        """Move the clock to a whole number of hours after the beginning, and let everybody meet it."""
+        """Move the clock to a whole number of hours after the beginning, and end the sessions with the old clock."""
         self.hours += hours
         connection = await self.connection()
         moment = self.begun_at + self.hours * HOUR
@@ -198,13 +198,13 @@ class Arena:
         await becomes(lambda: connection.fetchval(_END_SESSIONS, moment), 0, LIMIT_SECONDS)
 
     async def sessions(self) -> list[int]:
-        """Give the backends of the billers' sessions."""
+        """Return the backends of the billers' sessions."""
         connection = await self.connection()
         return [row["pid"] for row in await connection.fetch(_SESSIONS)]
 
     async def crash(self) -> None:
         """Kill the server, and start it again on the same data and port."""
-        # In the loop's own thread: nothing is served meanwhile, as with a dead server.
+        # This blocks the event loop, so the proxies forward no data meanwhile.
         self.postgres.stop("immediate")
         self.postgres.start()
         await self.close()
@@ -212,22 +212,22 @@ class Arena:
     # In the middle of a run --------------------------------------------------------------------
 
     @contextlib.asynccontextmanager
-    async def obstacle(self, *, organization: UUID, instance: UUID | None) -> AsyncIterator[Obstacle]:
+    async def row_lock(self, *, organization: UUID, instance: UUID | None = None) -> AsyncIterator[RowLock]:
         """Hold the row of an instance, or the rows of the organization's wallets."""
-        obstacle = Obstacle(organization, await self.session())
+        row_lock = RowLock(organization, await self.session())
         if instance is not None:
             statement = "select from vps_instances where id = $1 for update"
         else:
             statement = "select from wallets where organization_id = $1 for update"
         try:
-            await obstacle.session.execute("begin")
-            await obstacle.session.execute(statement, instance or organization)
-            yield obstacle
+            await row_lock.session.execute("begin")
+            await row_lock.session.execute(statement, instance or organization)
+            yield row_lock
         finally:
-            await obstacle.let_go()
+            await row_lock.release()
 
-    async def run_blocked_by(self, obstacle: Obstacle, *, biller: str | None = None) -> Run:
-        connection, pid = await self.connection(), obstacle.session.get_server_pid()
+    async def run_blocked_by(self, row_lock: RowLock, *, biller: str | None = None) -> Run:
+        connection, pid = await self.connection(), row_lock.session.get_server_pid()
 
         async def blocked() -> Run | None:
             row = await connection.fetchrow(_RUN_BLOCKED_BY, pid)
@@ -237,18 +237,18 @@ class Arena:
 
         return await eventually(blocked, LIMIT_SECONDS)
 
-    async def let_batch_write(self, run: Run, obstacle: Obstacle) -> None:
-        """Move the obstacle to the end of the batch: all of it is written then, and nothing committed."""
-        await obstacle.hold(await self.session(), "select from billing_runs where id = $1 for update", run.id)
-        await self.run_blocked_by(obstacle)
+    async def delay_commit(self, run: Run, row_lock: RowLock) -> None:
+        """Move the lock to the end of the batch: the run then waits after its writes, before its commit."""
+        await row_lock.hold(await self.session(), "select from billing_runs where id = $1 for update", run.id)
+        await self.run_blocked_by(row_lock)
 
     async def is_waiting(self) -> bool:
-        """Whether a session of ours waits for somebody's lock."""
+        """Whether a session of the campaign waits for another session's lock."""
         connection = await self.connection()
         return bool(await connection.fetchval(_OURS_WAITING))
 
     async def successor_of(self, run: Run) -> int:
-        """Wait until somebody else has begun a run, and return its id."""
+        """Wait until another process has begun a run, and return its id."""
         connection = await self.connection()
         query = "select max(id) from billing_runs where id > $1 and holder <> $2"
         return await eventually(lambda: connection.fetchval(query, run.id, run.holder), LIMIT_SECONDS)
@@ -260,31 +260,31 @@ class Arena:
         return row
 
     async def fail_in(self, organization: UUID, *, relation: str, code: str) -> None:
-        """Let the server answer with an error of this code whenever the organization is charged."""
+        """Make the server raise this error whenever the organization is charged."""
         connection = await self.connection()
         await connection.execute(
             "insert into faults.server_errors values ($1, $2, $3)", relation, organization, code
         )
 
-    async def fail_no_more(self) -> None:
+    async def stop_failing(self) -> None:
         connection = await self.connection()
         await connection.execute("delete from faults.server_errors")
 
     # After it ----------------------------------------------------------------------------------
 
-    async def is_settled(self, *, but: tuple[UUID, ...] = ()) -> bool:
-        """Whether every hour due is paid, or on record as a debt that its wallet does not cover."""
+    async def is_settled(self, *, except_for: tuple[UUID, ...] = ()) -> bool:
+        """Whether every hour due is paid, or recorded as a debt that its wallet does not cover."""
         connection = await self.connection()
-        if await connection.fetchval(_UNDECIDED, list(but)):
+        if await connection.fetchval(_UNDECIDED, list(except_for)):
             return False
         return not any(
             forecast.hours_payable
             for forecast in await dry_run(connection)
-            if forecast.organization_id not in but
+            if forecast.organization_id not in except_for
         )
 
     async def failed_run(self) -> int | None:
-        """Return the newest run that failed and was not made good by a later one for everybody."""
+        """Return the newest failed run that no later successful run for all organizations followed."""
         connection = await self.connection()
         failed: int | None = await connection.fetchval(_FAILED_RUN)
         return failed
@@ -304,16 +304,16 @@ def _server() -> Iterator[EmbeddedPostgres]:
 
 
 @contextlib.asynccontextmanager
-async def open_arena() -> AsyncIterator[Arena]:
-    """Give a migrated database on a server that belongs to the campaign alone."""
+async def open_database() -> AsyncIterator[CampaignDatabase]:
+    """Open a migrated database on a separate server."""
     with _server() as postgres:
         dsn = DatabaseServer(postgres.dsn()).create("faults")
         migrate(dsn)
-        arena = Arena(postgres, dsn, begun_at=BEGINNING)
-        connection = await arena.connection()
+        database = CampaignDatabase(postgres, dsn, begun_at=BEGINNING)
+        connection = await database.connection()
         await connection.execute(_SERVER_ERRORS)
-        arena.begun_at = await connection.fetchval("select now()") - timedelta(minutes=1)
+        database.begun_at = await connection.fetchval("select now()") - timedelta(minutes=1)
         try:
-            yield arena
+            yield database
         finally:
-            await arena.close()
+            await database.close()

@@ -1,4 +1,4 @@
-"""What each hour must have cost, worked out in plain Python from the history of plans and instances."""
+"""The oracle: computes in plain Python, from the history of plans and instances, what each hour must have cost."""
 
 import itertools
 from collections import defaultdict
@@ -32,7 +32,7 @@ select vps_instance_id, billing_period_start, billing_period_end, hourly_rate, t
 
 
 async def differences(connection: asyncpg.Connection) -> list[str]:
-    """Go through every hour ever charged, and name those that are twice there, missing, or at another price."""
+    """Check every hour ever charged, and name those that are charged twice, missing, or at a wrong price."""
     async with connection.transaction(isolation="repeatable_read", readonly=True):
         prices = _prices(await connection.fetch(_VERSIONS))
         changes: dict[UUID, list[Any]] = defaultdict(list)
@@ -54,9 +54,9 @@ async def differences(connection: asyncpg.Connection) -> list[str]:
 
 def _chain(identifier: UUID, charged: list[Any], instance: Any) -> list[str]:
     if instance is None:
-        return [f"{identifier} was charged, and never was"]
+        return [f"{identifier} was charged, and never existed"]
     found = [
-        f"{identifier}: from {before['billing_period_end']} to {after['billing_period_start']}"
+        f"{identifier}: gap or overlap from {before['billing_period_end']} to {after['billing_period_start']}"
         for before, after in itertools.pairwise(charged)
         if before["billing_period_end"] != after["billing_period_start"]
     ]
@@ -84,9 +84,9 @@ def _hours(cycle: Any, instance: Any, changes: list[Any], prices: dict[UUID, Pla
         total += cycle["hourly_rate"]
         start += HOUR
     if (start, total) != (cycle["billing_period_end"], cycle["total_amount"]):
-        found.append(f"no whole hours, or not their sum: {cycle}")
+        found.append(f"not whole hours, or not their sum: {cycle}")
     if cycle["billing_period_end"] > cycle["created_at"]:
-        found.append(f"charged before it had passed: {cycle}")
+        found.append(f"charged before its end: {cycle}")
     return found
 
 

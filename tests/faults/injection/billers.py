@@ -1,11 +1,11 @@
-"""The billers of a campaign: real processes, each of which reaches the database through a wire of its own."""
+"""The billers of a campaign: real processes, each with its own proxy to the database."""
 
 import asyncio
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from faults.strikes import LIMIT_SECONDS
+from faults.injection import LIMIT_SECONDS
 from support.dark_proxy import DarkProxy, dark_proxy
 from support.processes import Processes, Service
 
@@ -17,18 +17,18 @@ PLACES = {DAEMON: 4, WEB: 2}
 _ENVIRONMENT = {"TEST_CLOCK": "1", "BILLING_BATCH_INSTANCES": "150"}
 _ATTEMPTS_MAX = 3
 
-# asyncpg's pool shields the reset of a connection that it takes back, and forgets it when the caller is cancelled.
+# asyncpg's pool shields the reset of a returned connection, and does not await it when the caller is cancelled.
 _OF_THE_POOL = "coro=<PoolConnectionHolder.release() "
 
 
 @dataclass
 class Member:
-    """One process. `wire` can go dark; `name` says in reports which one it is."""
+    """One process. `proxy` can drop its packets; `name` identifies it in reports."""
 
     name: str
     command: str
     service: Service
-    wire: DarkProxy
+    proxy: DarkProxy
     stack: AsyncExitStack
     _seen: int = 0
 
@@ -42,7 +42,7 @@ class Member:
         return any('"billing_run.f' in line and end in line for line in self.service.log.splitlines())
 
     def new_tracebacks(self) -> list[str]:
-        """Return what it logged since it was last asked about errors that it did not expect."""
+        """Return the unexpected errors that it logged since the last call."""
         log = self.service.log
         new, self._seen = log[self._seen :], len(log)
         return [
@@ -60,7 +60,7 @@ class Billers:
     folder: Path
     processes: Processes
     members: list[Member] = field(default_factory=list)
-    _complaints: list[str] = field(default_factory=list)
+    _problems: list[str] = field(default_factory=list)
     _number: int = 0
 
     def of(self, command: str) -> list[Member]:
@@ -79,16 +79,16 @@ class Billers:
     async def kill(self, member: Member) -> None:
         self.members.remove(member)
         await member.kill()
-        self._complaints += member.new_tracebacks()
+        self._problems += member.new_tracebacks()
 
-    def complaints(self) -> list[str]:
-        """Return the unexpected errors and exits, those that no strike explains."""
+    def problems(self) -> list[str]:
+        """Return errors and exits that no injected fault explains."""
         for member in self.members:
-            self._complaints += member.new_tracebacks()
+            self._problems += member.new_tracebacks()
             if not member.service.running:
-                self._complaints.append(f"{member.name} ended: {member.service.log[-2000:]}")
-        complaints, self._complaints = self._complaints, []
-        return complaints
+                self._problems.append(f"{member.name} ended: {member.service.log[-2000:]}")
+        problems, self._problems = self._problems, []
+        return problems
 
     async def bill_once(self) -> None:
         """Bill by hand, as an operator does after trouble."""
@@ -106,7 +106,7 @@ class Billers:
             try:
                 await member.service.ready(LIMIT_SECONDS)
             except RuntimeError:
-                # It was starting while the database was struck, or somebody took its port: a supervisor's matter.
+                # The fault hit the database during the start, or its port was taken. A supervisor would restart it.
                 await member.kill()
                 if attempt == _ATTEMPTS_MAX:
                     raise
@@ -118,7 +118,7 @@ class Billers:
         self._number += 1
         name = f"{command.removeprefix('containerstacks-')}-{self._number}"
         stack = AsyncExitStack()
-        wire = await stack.enter_async_context(dark_proxy(self.dsn))
-        status_file = str(self.folder / f"{name}.json")
-        service = await self.processes.launch(command, wire.dsn, **_ENVIRONMENT, STATUS_FILE_PATH=status_file)
-        return Member(name, command, service, wire, stack)
+        proxy = await stack.enter_async_context(dark_proxy(self.dsn))
+        environment = _ENVIRONMENT | {"STATUS_FILE_PATH": str(self.folder / f"{name}.json")}
+        service = await self.processes.launch(command, proxy.dsn, **environment)
+        return Member(name, command, service, proxy, stack)

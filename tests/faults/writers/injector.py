@@ -1,4 +1,4 @@
-"""What is done to packets, sessions, the server and the services while everybody writes."""
+"""The fault injector: it stops packets, sessions, the server and the services while the writers write."""
 
 import asyncio
 import contextlib
@@ -20,21 +20,21 @@ from support.freezing import frozen, frozen_server, parent_of
 from support.processes import Service
 
 Mode = Literal["fast", "immediate"]
-# Kinds, in proportion to what they cost in time.
-DECK: Final = {
-    "dark": 4,
-    "cut": 4,
-    "stopped backend": 4,
-    "ended backend": 4,
+# The faults and their weights: the cheaper a fault is in time, the more often it comes.
+MIX: Final = {
+    "partition": 4,
+    "cut connections": 4,
+    "frozen backend": 4,
+    "terminated backend": 4,
     "killed backend": 1,
     "frozen server": 2,
     "fast restart": 1,
     "immediate restart": 1,
-    "stopped service": 4,
+    "frozen service": 4,
     "nothing": 3,
 }
 _SHORT = (0.2, 1.5)
-# Sessions that fall silent for five seconds are ended.
+# Sessions that are idle in a transaction for five seconds are ended.
 _LONG = (0.5, 8.0)
 _BACKENDS: Final = """
 select pid from pg_stat_activity
@@ -60,45 +60,45 @@ def restart_found(data: Path, mode: Mode) -> None:
 
 
 @dataclass
-class Blows:
-    """`struck` counts them by kind."""
+class FaultInjector:
+    """`injected` counts the faults by kind."""
 
     proxy: DarkProxy
     restart: Restart
     services: Sequence[Service]
-    struck: dict[str, int]
+    injected: dict[str, int]
 
-    async def strike(self, stop: Event, connection: asyncpg.Connection, random: Random) -> None:
-        """Strike once, for a while that ends with `stop`. `connection` does not outlast every blow."""
-        (kind,) = random.choices(list(DECK), list(DECK.values()))
+    async def inject(self, stop: Event, connection: asyncpg.Connection, random: Random) -> None:
+        """Inject one fault, for some seconds or until `stop`. Some faults end `connection`."""
+        (fault,) = random.choices(list(MIX), list(MIX.values()))
         backends = [row["pid"] for row in await connection.fetch(_BACKENDS)]
         victim = random.choice(backends) if backends else None
         async with contextlib.AsyncExitStack() as stack:
             seconds = random.uniform(*_SHORT)
-            match kind:
-                case "dark" | "cut":
+            match fault:
+                case "partition" | "cut connections":
                     stack.callback(self.proxy.go_light)
-                    self.proxy.go_dark() if kind == "dark" else self.proxy.cut()
-                case "stopped backend" if victim is not None:
+                    self.proxy.go_dark() if fault == "partition" else self.proxy.cut()
+                case "frozen backend" if victim is not None:
                     stack.enter_context(frozen(victim))
-                case "ended backend" if victim is not None:
+                case "terminated backend" if victim is not None:
                     _end(victim, SIGTERM)
                 case "killed backend" if victim is not None:
-                    # The postmaster ends all the others then, and recovers.
+                    # The postmaster then ends all other backends, and recovers.
                     _end(victim, SIGKILL)
                 case "frozen server":
                     seconds = random.uniform(*_LONG)
                     stack.enter_context(frozen_server(parent_of(connection.get_server_pid())))
                 case "fast restart" | "immediate restart":
-                    await asyncio.to_thread(self.restart, "fast" if kind == "fast restart" else "immediate")
-                case "stopped service":
+                    await asyncio.to_thread(self.restart, "fast" if fault == "fast restart" else "immediate")
+                case "frozen service":
                     seconds = random.uniform(*_LONG)
                     stack.enter_context(frozen(random.choice(self.services).pid))
                 case _:
                     pass
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), seconds)
-        self.struck[kind] = self.struck.get(kind, 0) + 1
+        self.injected[fault] = self.injected.get(fault, 0) + 1
 
 
 def _end(process_id: int, number: int) -> None:

@@ -1,4 +1,4 @@
-"""What applications, customers and operators write while somebody bills: each deed is one transaction."""
+"""The concurrent writes of applications, customers and operators: each operation is one transaction."""
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -19,8 +19,8 @@ from support import fleet
 
 OPERATOR: Final = {"reason": "campaign", "author": "operator"}
 ISOLATIONS: Final = ("read committed", "repeatable read", "serializable")
-# What an audit in the middle of it all may say: wallets written by hand, and a debt whose instance is just moving.
-PASSING: Final = frozenset({"unexplained_entries", "debts_of_another"})
+# Findings that an audit during the writes may have: wallets written by hand, and a debt whose instance is being moved.
+TRANSIENT: Final = frozenset({"unexplained_entries", "debts_of_another"})
 
 _REFUSED: Final = (
     asyncpg.SerializationError,
@@ -30,7 +30,7 @@ _REFUSED: Final = (
     asyncpg.ForeignKeyViolationError,
     asyncpg.UniqueViolationError,
     asyncpg.FeatureNotSupportedError,
-    # Nothing is left to do it to.
+    # The table is empty, so the statement found no row.
     asyncpg.NotNullViolationError,
     ContainerStacksError,
 )
@@ -41,7 +41,7 @@ _ORGANIZATION = _ANY.format(table="organizations")
 _PLAN = _ANY.format(table="vps_plans")
 _WALLET = _ANY.format(table="wallets")
 
-# `$1` is an amount of at most eight: no price becomes ten times what it was, or it would wait for an operator.
+# `$1` is at most eight: a price ten times the previous one would be held for an operator.
 STATEMENTS: Final = {
     "resize": f"update vps_instances set plan_id = {_PLAN}::text where id = {_INSTANCE}",
     "change of region": "update vps_instances"
@@ -69,8 +69,8 @@ _RARE: Final = {
 }
 
 
-class Deeds:
-    """One writer: `random` decides what it does; `done` counts it."""
+class Writer:
+    """One writer. `random` decides its operations; `done` counts them by outcome."""
 
     def __init__(self, connection: asyncpg.Connection, random: Random, done: dict[str, int]) -> None:
         self._connection = connection
@@ -86,7 +86,7 @@ class Deeds:
         }
         self._kinds = [*STATEMENTS, *self._by_function]
 
-    async def do_something(self) -> None:
+    async def write_something(self) -> None:
         kind = self._random.choice(list(_RARE) if self._random.random() < 0.01 else self._kinds)
         outcome = kind
         try:
@@ -107,7 +107,7 @@ class Deeds:
         async with self._transaction():
             organization = await self._one(f"select {_ORGANIZATION}")
             if organization is not None:
-                # What it has now: who restores marks of before a run sets them back, which is another deed.
+                # Restore the present rows: with marks from before a run, the restore would also set marks back.
                 for table in ("wallets", "vps_instances"):
                     await self._connection.execute(
                         f"select from {table} where organization_id = $1 order by id for update", organization
@@ -119,7 +119,7 @@ class Deeds:
         isolation = self._random.choice(ISOLATIONS)
         try:
             await self._connection.execute(f"begin isolation level {isolation}")
-            # Older than what it does, so that others come in between.
+            # Take the snapshot before the operation, so that other transactions commit in between.
             await self._connection.fetchval("select count(*) from billing_runs")
             await self._connection.execute("set local lock_timeout = '3s'")
             yield
@@ -159,9 +159,9 @@ class Deeds:
         found = [
             finding
             for finding in await verify(self._connection)
-            if finding.severity is Severity.OWN and finding.check not in PASSING
+            if finding.severity is Severity.OWN and finding.check not in TRANSIENT
         ]
-        assert not found, f"found while everybody wrote: {found[:5]}"
+        assert not found, f"found during concurrent writes: {found[:5]}"
 
     async def _one(self, query: str) -> UUID | None:
         value: UUID | None = await self._connection.fetchval(query)

@@ -1,8 +1,8 @@
-"""Who is billed in a campaign, what customers and operators do meanwhile, and the model that expects each digit.
+"""The fleet of a campaign, and the billing model that is its oracle: it predicts each amount exactly.
 
 Every hour of every instance ends between twelve and fifty-eight minutes past the campaign's full hour, and the
-clock is only ever moved to a full hour: so nothing falls due while a round goes on, however long that takes on
-a busy machine, and the model knows at which moment it has to look.
+clock moves only to full hours. So no hour falls due during a round, however long the round takes on a busy
+machine, and the model bills at the same moment as the database.
 """
 
 from collections import Counter
@@ -21,7 +21,7 @@ RICH = 32
 POOR = 8
 INSTANCES_PER_ORGANIZATION = 35
 
-# At most eightfold: a plan must not become ten times as expensive as it was, or it waits for an operator.
+# At most eightfold: a price ten times the previous one would be held for an operator.
 _PRICES = range(500, 4000)
 _UNKNOWN_PLAN = "unknown-plan"
 _SHOWN_MAX = 5
@@ -50,7 +50,7 @@ select added.id, added.organization_id, added.plan_id, added.created_at, '1', 'v
     on conflict (id) do nothing
 """
 
-# What the database says ------------------------------------------------------------------------
+# The state of the database ---------------------------------------------------------------------
 
 _CYCLES = """
 select vps_instance_id, billing_period_start, billing_period_end, hourly_rate, total_amount
@@ -85,7 +85,7 @@ class Plan:
 
     @property
     def references(self) -> tuple[str, str]:
-        """Both ways in which the original's instances name a plan."""
+        """Return both ways in which the original's instances name a plan."""
         return str(self.id), self.name
 
 
@@ -97,7 +97,7 @@ class Paid:
 
 @dataclass
 class Customers:
-    """The fleet as the model has it. `random` decides everything that is not an order of events."""
+    """The expected fleet. `random` decides everything except the order of concurrent events."""
 
     random: Random
     begun_at: datetime
@@ -119,20 +119,20 @@ class Customers:
         return UUID(int=self.random.getrandbits(128))
 
     def price(self) -> Decimal | None:
-        """Dollars a month; now and then none."""
+        """Draw a price in dollars a month, sometimes none."""
         if self.random.random() < 0.1:
             return None
         return Decimal(self.random.choice(_PRICES)) / 100
 
-    def living(self, organization: UUID | None = None) -> list[Instance]:
+    def existing(self, organization: UUID | None = None) -> list[Instance]:
         return [
             instance
             for instance in self.model.instances.values()
             if instance.deleted_at is None and organization in (None, instance.organization)
         ]
 
-    def born(self, *, organization: UUID, hours_ago: int, since: datetime) -> Instance:
-        """Draw an instance; it enters the model when it is in the database."""
+    def draw(self, *, organization: UUID, hours_ago: int, since: datetime) -> Instance:
+        """Draw an instance. It enters the model after its insertion into the database."""
         phase = timedelta(microseconds=self.random.randrange(12 * 60_000_000, 58 * 60_000_000))
         created_at = since - hours_ago * HOUR + phase
         reference = self.random.choice(self.references)
@@ -146,7 +146,7 @@ class Customers:
 
     # The beginning ----------------------------------------------------------------------------
 
-    async def settle_in(self, connection: asyncpg.Connection) -> None:
+    async def create(self, connection: asyncpg.Connection) -> None:
         """Register organizations, wallets, plans and instances."""
         organizations = [self.new_id() for _ in range(RICH + POOR)]
         self.rich, self.poor = organizations[:RICH], organizations[RICH:]
@@ -160,21 +160,21 @@ class Customers:
                 self.priced(plan, await connection.fetchval("select clock_now()"), price)
             self.plans.append(plan)
         instances = [
-            self.born(organization=organization, hours_ago=self.random.randint(1, 5), since=self.begun_at)
+            self.draw(organization=organization, hours_ago=self.random.randint(1, 5), since=self.begun_at)
             for organization in organizations
             for _ in range(INSTANCES_PER_ORGANIZATION)
         ]
-        # Some are created together, as an installation script does it: then the id decides who pays first.
+        # Some are created together, as by an installation script: then the id decides which one is paid first.
         for earlier, later in zip(instances[::9], instances[1::9], strict=False):
             later.created_at = later.billed_until = earlier.created_at
         await self.add_instances(connection, instances)
 
     async def _add_wallets(self, connection: asyncpg.Connection) -> None:
         wallets = [(organization, Decimal(100_000), "USD", 2) for organization in self.rich]
-        # A few have a younger wallet too, or an older one of another currency: neither pays.
+        # Some also have a younger wallet, or an older one in another currency: neither pays.
         wallets += [(organization, Decimal(5), "USD", 1) for organization in self.rich[:4]]
         wallets += [(organization, Decimal(5), "EUR", 3) for organization in self.rich[2:6]]
-        # The last of the poor has none at all, until somebody pays in.
+        # The last poor organization has no wallet until a top-up.
         wallets += [
             (organization, Decimal(self.random.randrange(500)) / 100, "USD", 2)
             for organization in self.poor[:-1]
@@ -207,9 +207,9 @@ class Customers:
     # The audit --------------------------------------------------------------------------------
 
     async def differences(self, connection: asyncpg.Connection, *, since: datetime) -> list[str]:
-        """Let the model bill at the database's time, and name what the database has otherwise.
+        """Let the model bill at the database's time, and return the differences between database and model.
 
-        `since` is when the last audit's hours ended: those that were charged before are compared by their sums.
+        `since` is the end of the previous audit's hours: earlier charges are compared by their sums.
         """
         async with connection.transaction(isolation="repeatable_read", readonly=True):
             self.model.charged.clear()
@@ -263,7 +263,7 @@ def _uuid(value: UUID) -> UUID:
 
 
 def _unlike(what: str, found: Iterable[Hashable], expected: Iterable[Hashable]) -> list[str]:
-    """Name what is only on one side; the first few are enough to see what went wrong."""
+    """Return the first few values that only one side has."""
     there, wanted = Counter(found), Counter(expected)
     return [
         *[f"{what}: {item} is not what the model says" for item in list(there - wanted)[:_SHOWN_MAX]],
