@@ -92,10 +92,10 @@ async def test_the_primary_dies_freezes_and_is_cut_off_in_a_run_and_a_storm(
     web = await processes.start_web(world.dsn)
     await processes.start_stats_aggregator(world.dsn, DATABASE_LISTEN_URL=nodes.dsn)
     for name, fail in FAILURES.items():
-        told = await fail_over(world, web=web, fail=fail)
-        record_property("survived", f"a primary that was {name}: {told}")
+        outcome = await fail_over(world, web=web, fail=fail)
+        record_property("survived", f"a primary that was {name}: {outcome}")
         await world.verify()
-        told.failed.mend()
+        outcome.failed.restore()
         await nodes.become_whole()
         # What the old primary comes back with is what the others say.
         assert await world.all_billed()
@@ -143,8 +143,8 @@ async def test_the_primary_dies_behind_pgbouncer(
         world = World(nodes, pooled, processes)
         web = await processes.start_web(pooled, DATABASE_LISTEN_URL=nodes.dsn)
         await processes.start_stats_aggregator(pooled, DATABASE_LISTEN_URL=nodes.dsn)
-        told = await fail_over(world, web=web, fail=Node.kill, within=TRUE_BEHIND_POOLER_SECONDS)
-        record_property("survived", f"a primary that was killed behind PgBouncer: {told}")
+        outcome = await fail_over(world, web=web, fail=Node.kill, within=TRUE_BEHIND_POOLER_SECONDS)
+        record_property("survived", f"a primary that was killed behind PgBouncer: {outcome}")
         await world.verify()
 
 

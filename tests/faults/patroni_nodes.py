@@ -72,8 +72,8 @@ class Node:
         )
         self._spawn("patroni", "patroni", self.settings)
 
-    def mend(self) -> None:
-        """Undo whatever was done to it."""
+    def restore(self) -> None:
+        """Undo each fault of this node."""
         self.reconnect()
         if self._started:
             self.thaw()
@@ -98,20 +98,20 @@ class Node:
     def reconnect(self) -> None:
         _ip("link", "set", f"to-{self.name}", "up")
 
-    async def told(self) -> dict[str, Any]:
+    async def state(self) -> dict[str, Any]:
         """Return what Patroni says of this node, or nothing where it does not answer or PostgreSQL does not run."""
         try:
             async with (
                 aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2)) as session,
                 session.get(f"http://{self.address}:8008/patroni") as answer,
             ):
-                told: dict[str, Any] = await answer.json(content_type=None)
+                state: dict[str, Any] = await answer.json(content_type=None)
         except (OSError, aiohttp.ClientError, TimeoutError):
             return {}
-        return told if told.get("state") == "running" else {}
+        return state if state.get("state") == "running" else {}
 
     async def is_primary(self) -> bool:
-        return (await self.told()).get("role") in PRIMARY
+        return (await self.state()).get("role") in PRIMARY
 
     def write_settings(self) -> None:
         text = (SHIPPED / "patroni.yml").read_text(encoding="utf-8")
@@ -170,14 +170,14 @@ class Cluster:
         return None
 
     async def connect(self) -> asyncpg.Connection:
-        """Give a session on whoever is the primary now."""
+        """Return a session on the present primary."""
         primary = await eventually(self.primary, PATIENCE_SECONDS)
         return await asyncpg.connect(primary.dsn, timeout=10)
 
     async def is_whole(self) -> bool:
         """Whether there is one primary, and both others follow it, one of them in sync."""
-        told = [await node.told() for node in self.nodes]
-        primaries = [each for each in told if each.get("role") in PRIMARY]
+        states = [await node.state() for node in self.nodes]
+        primaries = [each for each in states if each.get("role") in PRIMARY]
         if len(primaries) != 1:
             return False
         # What a node says of itself may be old: the primary knows who follows.
@@ -185,9 +185,9 @@ class Cluster:
         return (
             [each["state"] for each in following] == ["streaming", "streaming"]
             and [each["sync_state"] for each in following].count("sync") == 1
-            # Patroni promotes nobody else, and knows it a moment later.
-            and [each.get("sync_standby") for each in told].count(True) == 1
-            and len({each.get("timeline") for each in told}) == 1
+            # Patroni promotes only this standby, and reports that a moment later.
+            and [each.get("sync_standby") for each in states].count(True) == 1
+            and len({each.get("timeline") for each in states}) == 1
         )
 
     async def become_whole(self) -> Node:
@@ -198,15 +198,15 @@ class Cluster:
         return await eventually(self.primary, PATIENCE_SECONDS)
 
     async def next_primary(self, previous: Node) -> Node:
-        """Wait for somebody else to be the primary."""
+        """Wait until another node is the primary."""
 
-        async def somebody_else() -> Node | None:
+        async def another() -> Node | None:
             for node in self.nodes:
                 if node != previous and await node.is_primary():
                     return node
             return None
 
-        return await eventually(somebody_else, PATIENCE_SECONDS)
+        return await eventually(another, PATIENCE_SECONDS)
 
     async def control(self, *command: str) -> str:
         """Run patronictl; raises where it fails."""

@@ -26,24 +26,24 @@ async def leads(connection: asyncpg.Connection, service: Service) -> bool:
     return holder is not None and holder.endswith(f"-{service.pid}")
 
 
-@pytest.mark.parametrize(("blow", "within"), [(signal.SIGKILL, 3.0), (signal.SIGSTOP, 10.0)])
+@pytest.mark.parametrize(("fault", "within"), [(signal.SIGKILL, 3.0), (signal.SIGSTOP, 10.0)])
 async def test_the_standby_takes_over_and_counts_nothing_twice(
     database_url: str,
     connection: asyncpg.Connection,
     processes: Processes,
-    blow: signal.Signals,
+    fault: signal.Signals,
     within: float,
 ) -> None:
     organization = await fleet.add_organization(connection)
     leader, standby = await leader_and_standby(connection, processes, database_url)
 
-    leader.signal(blow)
+    leader.signal(fault)
     for _ in range(5):
         await fleet.add_instance(connection, organization, "some-plan")
 
     await eventually(lambda: leads(connection, standby), within)
     await becomes(lambda: counts.pending_deltas(connection), 0)
-    if blow is signal.SIGSTOP:
+    if fault is signal.SIGSTOP:
         leader.signal(signal.SIGCONT)
         await fleet.add_instance(connection, organization, "some-plan")
         await eventually(lambda: "leadership.lost" in leader.log)

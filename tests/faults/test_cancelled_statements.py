@@ -27,14 +27,14 @@ SERVICES = {
         "containerstacks-stats-aggregator",
     ],
 }
-BLOWS = 30
+CANCELLATIONS = 30
 EVERY_TABLE = """
 select string_agg(format('%I', relname), ', ')
   from pg_class
  where relnamespace = 'public'::regnamespace
    and relkind = 'r'
 """
-# Found first and struck then: a condition of one query might be looked at in any order.
+# Found first and all_cancelled then: a condition of one query might be looked at in any order.
 CANCEL = """
 with waiting as materialized (
     select pid, application_name
@@ -59,30 +59,30 @@ async def test_cancelled_statements_end_no_service(
     key = await web_site.add_api_key(connection, role="admin")
     if len(commands) == 1:
         await eventually(lambda: is_held(connection, Role.BUILTIN_BILLING))
-    blows: Counter[str] = Counter()
+    cancelled: Counter[str] = Counter()
     async with (
         aiohttp.ClientSession(headers={"X-API-Key": key}) as browser,
         browser.ws_connect(f"{services[0].url}/ws/status?topics=details"),
         another_session(database_url) as holder,
-        another_session(database_url) as striker,
+        another_session(database_url) as canceller,
     ):
 
-        async def strike() -> None:
-            blows.update(row[0] for row in await striker.fetch(CANCEL, holder.get_server_pid()))
+        async def cancel() -> None:
+            cancelled.update(row[0] for row in await canceller.fetch(CANCEL, holder.get_server_pid()))
 
-        async def struck() -> bool:
+        async def all_cancelled() -> bool:
             for channel in Channel:
-                await striker.execute("select pg_notify($1, '')", channel)
-            await strike()
+                await canceller.execute("select pg_notify($1, '')", channel)
+            await cancel()
             for service in services:
                 assert_runs(service)
-            return all(blows[command] >= BLOWS for command in commands)
+            return all(cancelled[command] >= CANCELLATIONS for command in commands)
 
         async with holder.transaction():
             tables = await holder.fetchval(EVERY_TABLE)
             # A session that holds one of them and waits for another is cancelled before that is a deadlock.
             locking = asyncio.create_task(holder.execute(f"lock table {tables} in access exclusive mode"))
-            await eventually(struck, pause=0.05)
+            await eventually(all_cancelled, pause=0.05)
             await locking
     for service in services:
         await service.ready()

@@ -46,7 +46,7 @@ async def connection(own_postgres: EmbeddedPostgres) -> AsyncIterator[asyncpg.Co
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("blow", [SIGSTOP, SIGTERM], ids=["frozen", "ended"])
+@pytest.mark.parametrize("fault", [SIGSTOP, SIGTERM], ids=["frozen", "ended"])
 async def test_a_run_that_lost_its_backend_is_made_again_within_a_minute(
     own_postgres: EmbeddedPostgres,
     connection: asyncpg.Connection,
@@ -54,7 +54,7 @@ async def test_a_run_that_lost_its_backend_is_made_again_within_a_minute(
     monkeypatch: pytest.MonkeyPatch,
     *,
     kind: str,
-    blow: int,
+    fault: int,
 ) -> None:
     if kind == "builtin":
         # The daemon proves the real limit; it is the engine's, so that of the other one is no other.
@@ -66,8 +66,8 @@ async def test_a_run_that_lost_its_backend_is_made_again_within_a_minute(
         # It begins a run at once, and meets us in its middle.
         async with in_the_way(dsn, "select from vps_instances where id = $1 for update", last) as holder:
             victim = await session_waiting_for(connection, holder.get_server_pid())
-            os.kill(victim, blow)
-        if blow == SIGSTOP:
+            os.kill(victim, fault)
+        if fault == SIGSTOP:
             await eventually(ended(connection, "failed"), GIVEN_UP_SECONDS, pause=0.2)
             os.kill(victim, SIGCONT)
         await eventually(ended(connection, "succeeded"), pause=0.1)
@@ -79,9 +79,9 @@ async def test_a_run_that_lost_its_backend_is_made_again_within_a_minute(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("blow", [SIGTERM, SIGKILL], ids=["its backend is ended", "the server crashes"])
+@pytest.mark.parametrize("fault", [SIGTERM, SIGKILL], ids=["its backend is ended", "the server crashes"])
 async def test_runs_that_fail_one_after_the_other_are_made_again_after_growing_pauses(
-    tmp_path: Path, kind: str, blow: int
+    tmp_path: Path, kind: str, fault: int
 ) -> None:
     # A run that is on record stays there when the server crashes.
     settings = {"max_prepared_transactions": "1", "synchronous_commit": "on"}
@@ -99,7 +99,7 @@ async def test_runs_that_fail_one_after_the_other_are_made_again_after_growing_p
             struck: dict[int, datetime] = {}
             for _ in PAUSES_SECONDS:
                 victim, now = await next_that_waits(dsn, after=list(struck))
-                os.kill(victim, blow)
+                os.kill(victim, fault)
                 struck[victim] = now
             await next_that_waits(dsn, after=list(struck))
             connection = await databases.connect(dsn)

@@ -10,7 +10,7 @@ from containerstacks_shared.fleet import counts
 KILL = (
     "select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'containerstacks-victim'"
 )
-BLOWS = 400
+TERMINATIONS = 400
 
 
 async def test_every_error_of_a_terminated_session_counts_as_unavailable(
@@ -33,7 +33,7 @@ async def test_every_error_of_a_terminated_session_counts_as_unavailable(
         async with asyncio.TaskGroup() as group:
             for _ in range(3):
                 group.create_task(fold_for_ever())
-            for _ in range(BLOWS):
+            for _ in range(TERMINATIONS):
                 await connection.execute(KILL)
             over.set()
     finally:
