@@ -1,6 +1,7 @@
 """The active biller audits the money once a day, between two runs."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 import asyncpg
@@ -110,6 +111,26 @@ async def test_an_audit_begins_in_the_first_half_of_an_interval(
     )
     audit = daily_audit.DailyAudit(pool, TermObserver(), interval=INTERVAL)
     assert (await audit._quiet_time(connection) is not None) is quiet
+
+
+async def test_an_audit_sees_a_first_run_that_starts_while_it_looks(
+    pool: db.Pool, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def followed_by_the_run(look: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
+        async def followed(*arguments: object, **options: object) -> object:
+            found = await look(*arguments, **options)
+            await connection.execute(
+                "insert into billing_runs (biller, trigger, holder, term) select 'daemon', 'start', 'tests', 1"
+                " where not exists (select from billing_runs)"
+            )
+            return found
+
+        return followed
+
+    for name in ("run_is_under_way", "read_next_run"):
+        monkeypatch.setattr(daily_audit, name, followed_by_the_run(getattr(daily_audit, name)))
+    audit = daily_audit.DailyAudit(pool, TermObserver(), interval=INTERVAL)
+    assert await audit._quiet_time(connection) is None
 
 
 async def test_an_audit_that_takes_too_long_is_cancelled_and_not_repeated_at_once(

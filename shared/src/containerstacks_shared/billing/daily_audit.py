@@ -66,10 +66,11 @@ class DailyAudit:
 
     async def _quiet_time(self, connection: Connection) -> timedelta | None:
         """Time until the next run; None when it is too short for an audit."""
-        if await run_is_under_way(connection, patience=patience(self._interval)):
-            return None
+        # In this order: a first run that starts between the two is seen.
         scheduled = await read_next_run(connection, interval=self._interval)
         if scheduled is None or scheduled.due_in < self._interval / 2:
+            return None
+        if await run_is_under_way(connection, patience=patience(self._interval)):
             return None
         return min(scheduled.due_in, _LASTS_MAX)
 
