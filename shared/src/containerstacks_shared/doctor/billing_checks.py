@@ -30,7 +30,7 @@ _LEVELS: Final = {Severity.CRITICAL: Level.FAILED, Severity.WARNING: Level.WARNI
 _ADVICE: Final[Mapping[Kind, tuple[str, str]]] = {
     Kind.NOBODY_BILLS: (
         "biller",
-        "Start the billing daemon, or a web process; their logs say why one does not stay.",
+        "Start the billing daemon, or a web process. If it ends again, its log says why.",
     ),
     Kind.DAEMON_DOWN: (
         "biller",
@@ -38,15 +38,18 @@ _ADVICE: Final[Mapping[Kind, tuple[str, str]]] = {
     ),
     Kind.BILLING_PAUSED: (
         "pause",
-        'When its reason is gone: `containerstacks billing resume --reason "…"`.',
+        'When the reason no longer holds: `containerstacks billing resume --reason "…"`.',
     ),
-    Kind.RUN_FAILED: ("last run", "`containerstacks billing runs` has its error; so has the log."),
+    Kind.RUN_FAILED: ("last run", "`containerstacks billing runs` and the log have its error."),
     Kind.BILLING_OVERDUE: (
         "last run",
-        "Wait a moment after a first start; else read the log of whoever bills.",
+        "After a first start, wait a moment. Otherwise read the log of the active biller.",
     ),
-    Kind.BILLING_STALLED: ("backlog", "The log of whoever bills says why; `once` shows it at the keyboard."),
-    Kind.COUNTS_BEHIND: ("counts", "Start the aggregator, or read its log. Pages stay true meanwhile."),
+    Kind.BILLING_STALLED: (
+        "backlog",
+        "The log of the active biller says why; `once` shows the error at once.",
+    ),
+    Kind.COUNTS_BEHIND: ("counts", "Start the aggregator, or read its log. Pages stay right meanwhile."),
     Kind.DAMAGE_FOUND: (
         "audit",
         "`containerstacks verify` names the rows; docs/operations.md says what to do.",
@@ -55,7 +58,7 @@ _ADVICE: Final[Mapping[Kind, tuple[str, str]]] = {
     Kind.SCHEMA_CHANGED: ("guard", "Run `containerstacks migrate`."),
     Kind.APPLICATION_BILLS: (
         "guard",
-        "Turn that biller off in the application, to be rid of its errors.",
+        "Turn hourly billing off in the application, to end its errors.",
     ),
     Kind.GUARD_INTERVENED: (
         "guard",
@@ -102,7 +105,7 @@ async def services(connection: Connection, settings: BillingSettings) -> list[Fi
             warning(
                 "audit",
                 f"the last one was at {audit.finished_at:%Y-%m-%d %H:%M} UTC",
-                "Whoever bills should audit daily: its log says why not.",
+                "The active biller should audit daily: its log says why it did not.",
             )
         )
     wrong = {finding.subject for finding in found}

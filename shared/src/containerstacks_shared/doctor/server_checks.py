@@ -165,7 +165,7 @@ async def transactions(connection: Connection, _settings: BillingSettings) -> Fi
         return warning(
             "transactions",
             f"one has been open for {open_for.total_seconds() / 60:.0f} minutes",
-            "Find it in pg_stat_activity (xact_start) and end it: it keeps autovacuum from its work.",
+            "Find it in pg_stat_activity (xact_start) and end it: it stops autovacuum from removing dead rows.",
         )
     return ok("transactions", "none is open for long")
 
@@ -174,7 +174,7 @@ async def roles(connection: Connection, _settings: BillingSettings) -> Finding:
     if not await connection.fetchval(QUERIES["service_roles"], list(_SERVICE_ROLES)):
         return warning(
             "roles",
-            "one role does for all services, so whoever gets into web could move money",
+            "all services share one role, so an attacker in web could move money",
             "Give each service its own: deploy/postgres/roles.sql.",
         )
     wanted = [*_RIGHTS, *((_SERVICE_ROLES[0], table, "select") for table in _MONEY)]
