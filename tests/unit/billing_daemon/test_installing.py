@@ -1,5 +1,6 @@
 """Installing writes, prepares and starts, in this order; uninstalling goes back."""
 
+import os
 import re
 import sys
 from pathlib import Path, PurePosixPath
@@ -173,6 +174,30 @@ def test_a_machine_without_systemd_is_left_as_it_is(tmp_path: Path) -> None:
         installing.assert_possible(INSTALLATION, root=tmp_path, which=lambda name: f"/bin/{name}")
     (tmp_path / "run/systemd/system").mkdir(parents=True)
     installing.assert_possible(INSTALLATION, root=tmp_path, which=lambda name: f"/bin/{name}")
+
+
+@pytest.mark.parametrize("command", ["install", "uninstall"])
+def test_a_service_manager_that_does_not_answer_is_found_before_anything_is_written(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    # Without its bus, which each command of systemctl needs.
+    systemctl = tmp_path / "systemctl"
+    systemctl.write_text(
+        "#!/bin/sh\necho 'Failed to connect to bus: No such file or directory' >&2\nexit 1\n"
+    )
+    systemctl.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("sys.argv", ["containerstacks-billing-daemon", command])
+    for check in ("assert_possible", "assert_manageable"):
+        monkeypatch.setattr(installing, check, lambda _: None)
+    for action in ("install", "uninstall"):
+        monkeypatch.setattr(installing, action, lambda *_, **__: pytest.fail("it went on"))
+    with pytest.raises(SystemExit, match="1"):
+        main()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.fullmatch(r"error: The service manager does not answer .*; nothing was changed\. .*\n", err)
 
 
 @pytest.mark.parametrize("folder", ["/root/clone", "/home/ada/clone"])

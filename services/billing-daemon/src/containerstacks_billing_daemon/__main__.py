@@ -91,6 +91,7 @@ def install(
         installation = _installation(system, here)
         installing.assert_possible(installation)
         installing.assert_administrator(_own_path())
+        installing.assert_answering(installation)
         installing.install(installation, say=typer.echo)
 
 
@@ -101,6 +102,7 @@ def uninstall() -> None:
     installation = _installation(here, here)
     installing.assert_manageable(installation)
     installing.assert_administrator(_own_path())
+    installing.assert_answering(installation)
     installing.uninstall(installation, say=typer.echo)
 
 

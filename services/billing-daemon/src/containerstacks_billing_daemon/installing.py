@@ -68,6 +68,15 @@ def assert_manageable(
         )
 
 
+def assert_answering(installation: Installation) -> None:
+    """Raises `InstallationFailed` when the service manager does not answer an administrator."""
+    question = installation.manager_answers
+    if question is not None and not answer(question):
+        raise InstallationFailed(
+            f"The service manager does not answer `{shlex.join(question.command)}`; nothing was changed. {_BY_HAND}"
+        )
+
+
 def execute(command: Command) -> int:
     """Run a command of the operating system; return its exit code."""
     try:

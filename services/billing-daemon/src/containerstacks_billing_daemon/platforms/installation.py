@@ -42,8 +42,10 @@ class Installation:
     connection_form: str
     connection_reader: str
     unload: tuple[Command, ...] = ()
-    # The service's own program; what is there while the service manager runs; where a service may not look.
+    # The service's own program; what is there while the service manager runs, and what it answers to an
+    # administrator; where a service may not look.
     program: PurePath | None = None
     manager: PurePath | None = None
+    manager_answers: Question | None = None
     closed: tuple[PurePath, ...] = ()
     packaged: PurePath | None = None

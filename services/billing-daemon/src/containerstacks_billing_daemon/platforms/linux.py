@@ -38,6 +38,7 @@ def installation(command: PurePath) -> Installation:
         program=command,
         # As sd_booted() asks.
         manager=PurePosixPath("/run/systemd/system"),
+        manager_answers=Question(("systemctl", "show", "--property=Version"), contains="Version="),
         # By ProtectHome.
         closed=(PurePosixPath("/root"), PurePosixPath("/home"), PurePosixPath("/run/user")),
         # The package's unit starts the package's program, and no other.
