@@ -57,11 +57,11 @@ UPTIME_FORMULA: Final = (
     "100 x (operational + degraded) / (operational + degraded + down) minutes, rounded down"
 )
 UPTIME_NOTE: Final = (
-    "Maintenance and unmonitored minutes are excluded; without any other minute there is no figure."
-    " 24 hours are counted back to the minute, 7, 30 and 90 days to the full hour of UTC."
+    "Maintenance and unmonitored minutes are excluded; if no other minute is left, no figure is shown."
+    " The window of 24 hours begins at a full minute, those of 7, 30 and 90 days begin at a full hour of UTC."
 )
 DAY_NOTE: Final = (
-    "A day's bar shows the worst state of its minutes; a day without a record shows that it has no data."
+    "A day's bar shows the worst state of its minutes; a day without a record is shown as a day without data."
 )
 
 # What is worse stands first. Of several components without any news the overall state is unknown, not fine.
