@@ -14,7 +14,10 @@ import psycopg
 import pytest
 
 from containerstacks_shared.core.errors import ConfigurationError, DatabaseUnavailable
+from containerstacks_shared.local.data_folder import DataFolder
 from containerstacks_shared.local.embedded import EmbeddedPostgres
+from containerstacks_shared.local.interruption import Interruption
+from containerstacks_shared.local.local_database import local_database
 from support.processes import free_port
 from support.waiting import eventually
 
@@ -252,6 +255,26 @@ def test_a_folder_that_was_removed_finds_its_data_again(closed: Path) -> None:
         assert postgres.abandoned() == []
     finally:
         postgres.destroy()
+
+
+def test_up_says_whose_data_it_found_again(closed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = DataFolder(closed / ".containerstacks")
+    said = []
+    try:
+        for _ in range(2):
+            folder.prepare()
+            with local_database(folder, Interruption()):
+                said.append(capsys.readouterr().out)
+            place = folder.postgresql.resolve()
+            shutil.rmtree(folder.path)
+    finally:
+        shutil.rmtree(place)
+    assert said[0].startswith("Creating PostgreSQL …\n")
+    assert "earlier" not in said[0]
+    assert said[1].startswith("Starting PostgreSQL …\n")
+    assert (
+        f"An earlier {folder.path} left these data; to start over, remove both while nothing runs." in said[1]
+    )
 
 
 def test_a_copied_folder_does_not_share_the_data_of_the_first(closed: Path) -> None:

@@ -89,7 +89,7 @@ def test_no_command_is_explained_by_half_a_sentence(
     assert "..." not in commands
 
 
-def test_a_missing_database_url_is_one_line(
+def test_a_command_without_a_database_says_where_it_looked(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -97,7 +97,8 @@ def test_a_missing_database_url_is_one_line(
         monkeypatch.delenv(variable, raising=False)
     assert run(monkeypatch, "migrate") == 2
     assert capsys.readouterr().err == (
-        "error: DATABASE_URL: is not set (expected postgresql://user:password@host:5432/database)\n"
+        "error: DATABASE_URL: is not set, and no `containerstacks up` (`make up`) runs in this folder or above it"
+        " (expected postgresql://user:password@host:5432/database)\n"
     )
 
 

@@ -12,8 +12,7 @@ import typer
 from containerstacks_shared.core import tracing
 from containerstacks_shared.core.errors import ConfigurationError, ContainerStacksError, DatabaseUnavailable
 from containerstacks_shared.core.log import configure_logging
-from containerstacks_shared.core.settings import load_settings
-from containerstacks_shared.local.which_database import data_folder_of_running_up, database_overrides
+from containerstacks_shared.local.which_database import data_folder_of_running_up, load_settings_of_command
 from containerstacks_shared.process.command_line import EXIT_NOT_ALIVE, command_line, run_command_line
 from containerstacks_shared.process.runtime import run_service
 
@@ -110,7 +109,7 @@ def uninstall() -> None:
 
 
 def _settings_of_a_command() -> BillingDaemonSettings:
-    settings = load_settings(BillingDaemonSettings, **database_overrides())
+    settings = load_settings_of_command(BillingDaemonSettings)
     # A command answers with its result or one line; the events of its run are there for who asks.
     level = settings.log_level if "log_level" in settings.model_fields_set else "critical"
     configure_logging(level, settings.log_format, service=SERVICE)

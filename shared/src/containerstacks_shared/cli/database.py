@@ -13,10 +13,10 @@ import asyncpg
 from containerstacks_shared.core.errors import ContainerStacksError, DatabaseUnavailable, DatabaseUnsuitable
 from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.core.money import AMOUNT_LIMIT, CURRENCY
-from containerstacks_shared.core.settings import CommonSettings, load_settings
+from containerstacks_shared.core.settings import CommonSettings
 from containerstacks_shared.database import db, suitability
 from containerstacks_shared.database.db import Connection
-from containerstacks_shared.local.which_database import database_overrides
+from containerstacks_shared.local.which_database import load_settings_of_command
 
 # Auditing or seeding millions of rows takes long; an operator can interrupt it.
 _COMMAND_TIMEOUT = timedelta(hours=6)
@@ -30,7 +30,7 @@ def read_settings() -> CommonSettings:
 
 
 def read_settings_of(cls: type[Settings]) -> Settings:
-    settings = load_settings(cls, **database_overrides())
+    settings = load_settings_of_command(cls)
     configure_logging(settings.log_level, settings.log_format, service="cli")
     return settings
 

@@ -141,15 +141,12 @@ LogLevel = Annotated[
     Expected("debug, info, warning, error or critical"),
 ]
 LogFormat = Annotated[Literal["console", "json"], _from_text(_lower), Expected("console or json")]
-DatabaseUrl = Annotated[
-    SecretStr,
-    _url("postgresql", "postgres"),
-    Expected("postgresql://user:password@host:5432/database"),
-]
+DATABASE_URL_FORM: Final = "postgresql://user:password@host:5432/database"
+DatabaseUrl = Annotated[SecretStr, _url("postgresql", "postgres"), Expected(DATABASE_URL_FORM)]
 OptionalDatabaseUrl = Annotated[
     SecretStr | None,
     _url("postgresql", "postgres"),
-    Expected("postgresql://user:password@host:5432/database, or unset"),
+    Expected(f"{DATABASE_URL_FORM}, or unset"),
 ]
 OptionalRedisUrl = Annotated[
     SecretStr | None,

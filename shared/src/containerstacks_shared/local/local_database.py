@@ -52,12 +52,15 @@ def local_database(folder: DataFolder, interruption: Interruption) -> Iterator[L
     from .embedded import EmbeddedPostgres  # noqa: PLC0415
 
     postgres = EmbeddedPostgres(folder.postgresql)
-    is_new = not folder.postgresql.exists()
+    was_here = folder.postgresql.exists()
+    is_old = postgres.finds_data()
     begun = time.monotonic()
-    say(f"{'Creating' if is_new else 'Starting'} PostgreSQL …")
+    say(f"{'Starting' if is_old else 'Creating'} PostgreSQL …")
     try:
         _ensure_database(postgres.start())
         say(f"PostgreSQL runs ({time.monotonic() - begun:.1f} s), its data are in {postgres.place}.")
+        if is_old and not was_here:
+            say(f"An earlier {folder.path} left these data; to start over, remove both while nothing runs.")
         for place, link in postgres.abandoned():
             say(f"{place} has the data of {link}, which is gone; remove them if nobody needs them.")
         dsn = postgres.dsn(DATABASE)

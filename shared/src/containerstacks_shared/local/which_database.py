@@ -6,10 +6,15 @@
 
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from containerstacks_shared.core.errors import ConfigurationError
+from containerstacks_shared.core.settings import DATABASE_URL_FORM, CommonSettings, load_settings
+
 from .data_folder import DataFolder
+
+Settings = TypeVar("Settings", bound=CommonSettings)
 
 _USER = "postgres"
 
@@ -20,6 +25,17 @@ def is_database_given(folder: DataFolder) -> bool:
         return True
     url = os.environ.get("DATABASE_URL")
     return bool(url) and not _is_own(str(url), folder)
+
+
+def load_settings_of_command(cls: type[Settings]) -> Settings:
+    """Read the settings of a command. Raises `ConfigurationError`, also when there is no database to work on."""
+    overrides = database_overrides()
+    if not (overrides or os.environ.get("DATABASE_URL") or os.environ.get("DATABASE_URL_FILE")):
+        raise ConfigurationError(
+            "DATABASE_URL: is not set, and no `containerstacks up` (`make up`) runs in this folder or above it"
+            f" (expected {DATABASE_URL_FORM})"
+        )
+    return load_settings(cls, **overrides)
 
 
 def database_overrides() -> dict[str, Any]:

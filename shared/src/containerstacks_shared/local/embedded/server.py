@@ -91,6 +91,11 @@ class EmbeddedPostgres:
         """Where the data really are."""
         return self.data_dir.resolve()
 
+    def finds_data(self) -> bool:
+        """Whether there are data already, also those that an earlier folder at this path left."""
+        find_again(self.data_dir, choose_account(self.data_dir))
+        return version_of(self.data_dir) is not None
+
     def abandoned(self) -> list[tuple[Path, Path]]:
         """Return data beside ours whose folder is gone: where they are, and where that folder was."""
         return abandoned(self.place) if self.data_dir.is_symlink() else []
