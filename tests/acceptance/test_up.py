@@ -1,8 +1,10 @@
 """`containerstacks up`: everything on one machine, from nothing, until Ctrl-C."""
 
+import asyncio
 import contextlib
 import json
 import os
+import pty
 import re
 import signal
 import stat
@@ -182,6 +184,33 @@ async def test_one_port_moves_all_three(up: Up) -> None:
         up.environment["PORT"] = str(port + following)
         assert await up.answers("/readyz")
     assert await up.stop() == 0
+
+
+async def test_the_printed_lines_make_an_administrator_from_anywhere(up: Up) -> None:
+    await up.start("--no-demo")
+    (commands,) = re.findall(r"^  Commands +(.+)$", up.output, re.MULTILINE)
+    (create,) = re.findall(r"^  (containerstacks admin create .+)$", up.output, re.MULTILINE)
+    said = await asyncio.to_thread(typing, f"{commands} && {create}", ["correct horse battery"] * 2)
+    assert "Created the administrator you@example.com." in said
+    assert ask(up, "select email, role from users") == ("you@example.com", "admin")
+    assert await up.stop() == 0
+
+
+def typing(line: str, answers: list[str]) -> str:
+    """Run a line of a shell in a terminal, in another folder, and answer its questions; return what it said."""
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.chdir("/")
+        os.execve("/bin/sh", ["sh", "-c", line], {"PATH": os.defpath})
+    said = ""
+    with os.fdopen(terminal, "r+b", buffering=0) as screen, contextlib.suppress(OSError):
+        # Reading fails when the line has ended.
+        while piece := screen.read(1024):
+            said += piece.decode()
+            if answers and said.endswith(": "):
+                screen.write(answers.pop(0).encode() + b"\n")
+    os.waitpid(pid, 0)
+    return said
 
 
 def runbook_commands() -> list[str]:

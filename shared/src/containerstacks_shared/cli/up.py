@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Annotated
 
 import aiohttp
@@ -279,11 +280,13 @@ class _Running:
         if self.folder.database_url_file.exists():
             yield "  Database      containerstacks psql"
         yield ""
-        if self.password is None:
-            yield "  To sign in, make an administrator:"
-            yield "  containerstacks admin create --email you@example.com --password-stdin < password.txt"
-            yield ""
-        yield f"  Commands      export PATH={shlex.quote(str(self.programs[0].path.parent))}:$PATH"
+        # The folder, because they find the database from there.
+        programs = shlex.quote(str(self.programs[0].path.parent))
+        yield f"  Commands      cd {shlex.quote(str(Path.cwd()))} && export PATH={programs}:$PATH"
         yield ""
+        if self.password is None:
+            yield "  To sign in, make an administrator; the command asks for a password:"
+            yield "  containerstacks admin create --email you@example.com"
+            yield ""
         yield "  Ctrl-C stops everything."
         yield ""
