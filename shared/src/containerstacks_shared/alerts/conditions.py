@@ -100,7 +100,7 @@ def _say(found: health.Condition, facts: Facts, details: Details) -> Iterator[_S
         case Kind.BILLING_PAUSED:
             pause = details.pause
             yield _Said(
-                f"Paused by {pause.changed_by}: {pause.reason}. Hours go on being owed.",
+                f"Paused by {pause.changed_by}: {pause.reason}. Hours stay due, and no hour is lost.",
                 since=pause.changed_at,
             )
         case Kind.BILLING_OVERDUE:
@@ -128,7 +128,7 @@ def _say(found: health.Condition, facts: Facts, details: Details) -> Iterator[_S
                 if facts.aggregator_leads
                 else "No stats aggregator is running."
             )
-            yield _Said(f"{why} Pages stay true; history and uptime are not recorded.")
+            yield _Said(f"{why} Pages stay right; history and uptime are not recorded.")
         case _:
             yield _Said(found.sentence)
 

@@ -36,7 +36,10 @@ def plan(
     starts: Annotated[
         datetime,
         typer.Option(
-            "--from", parser=_parse_moment, metavar="TIME", help="When it begins; UTC unless it says."
+            "--from",
+            parser=_parse_moment,
+            metavar="TIME",
+            help="When it begins; in UTC unless it has a time zone.",
         ),
     ],
     ends: Annotated[

@@ -31,15 +31,11 @@ def migrate(
     ] = False,
     leave: Annotated[
         bool,
-        typer.Option(
-            "--leave", help="Take everything out again that was added; the application's own rows all stay."
-        ),
+        typer.Option("--leave", help="Remove everything that was added; all rows of the application stay."),
     ] = False,
     suspend: Annotated[
         bool,
-        typer.Option(
-            "--suspend", help="Step aside before an upgrade of the application; `migrate` afterwards ends it."
-        ),
+        typer.Option("--suspend", help="Prepare for an upgrade of the application; run `migrate` after it."),
     ] = False,
 ) -> None:
     """Create the schema, adopt an existing application's database, or bring it up to date."""

@@ -35,7 +35,9 @@ _VARIABLES: Final = {
 @app.command(context_settings={"ignore_unknown_options": True})
 def psql(
     context: typer.Context,
-    _arguments: Annotated[list[str] | None, typer.Argument(metavar="ARGUMENTS", help="psql's own.")] = None,
+    _arguments: Annotated[
+        list[str] | None, typer.Argument(metavar="ARGUMENTS", help="Arguments for psql.")
+    ] = None,
 ) -> None:
     """Open psql on the database; further arguments are passed to it."""
     parts = conninfo_to_dict(read_settings().dsn)

@@ -23,7 +23,7 @@ def verify(
             help="Audit all of history. Without this option a long history is audited from the last clean audit on.",
         ),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Speak JSON.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Prove that no cent was lost or charged twice; exit code 0 only if no invariant of ours is broken."""
     done = run_with_database(lambda connection: audit_for_operator(connection, full=full))
