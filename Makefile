@@ -24,6 +24,9 @@ UV ?= uv
 PYTHONS := $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3 python
 IS_USABLE := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
+# An environment has its own path written into it, so one that was moved or copied here is made anew.
+ELSEWHERE := $(shell grep -qsF '$(abspath $(VENV))' $(BIN)/activate || ls $(BIN)/activate 2>/dev/null)
+
 INSTALL := $(BIN)/python requirements/install.py
 # Programs of others that read the API, each set in an environment of its own.
 READERS := $(STAMPS)/clients $(STAMPS)/statuscheck
@@ -80,7 +83,8 @@ clean: ## Remove the environment and caches (not .containerstacks/, which holds 
 
 # A stamp is written last, so an interrupted installation is taken up again.
 $(STAMPS)/venv:
-	@if ! $(BIN)/python -c '$(IS_USABLE)' 2>/dev/null || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
+	@if [ -n "$(ELSEWHERE)" ] || ! $(BIN)/python -c '$(IS_USABLE)' 2>/dev/null \
+	    || ! $(BIN)/python -m pip --version >/dev/null 2>&1; then \
 	    for python in $(PYTHONS); do \
 	        if "$$python" -c '$(IS_USABLE)' 2>/dev/null; then found=$$python; break; fi; \
 	    done; \
@@ -93,6 +97,12 @@ $(STAMPS)/venv:
 	fi
 	@mkdir -p $(STAMPS)
 	@touch $@
+
+# The stamps of another place say nothing about this one.
+ifneq ($(ELSEWHERE),)
+.PHONY: $(STAMPS)/venv
+$(STAMPS)/local $(READERS): $(STAMPS)/venv
+endif
 
 # Exactly what is pinned, by hash; then the workspace's own packages, which add nothing to that.
 $(STAMPS)/local: requirements/local.txt requirements/build.txt $(PACKAGES:%=%/pyproject.toml) | $(STAMPS)/venv
