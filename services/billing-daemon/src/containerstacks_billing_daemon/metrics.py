@@ -21,7 +21,7 @@ SECONDS_BILLED: Final = Counter(
 )
 LAST_SUCCESS_AT: Final = Gauge(
     "containerstacks_billing_last_success_timestamp_seconds",
-    "When a billing run, of whichever biller, last succeeded.",
+    "When a billing run of any biller last succeeded.",
 )
 NEXT_RUN_AT: Final = Gauge("containerstacks_billing_next_run_timestamp_seconds", "When the next run is due.")
 SECONDS_OWED: Final = Gauge(

@@ -1,6 +1,6 @@
 """Measuring: what the database says of itself and of billing, for the metrics.
 
-Every aggregator does so, leading or not: these figures are there whoever bills, and while nobody does.
+Every aggregator does so, leading or not: these figures exist for any active biller, and without one.
 """
 
 import asyncio

@@ -65,7 +65,7 @@ CHARGES_GIVEN_BACK: Final = Gauge(
 )
 WRITES_MENDED: Final = Gauge(
     "containerstacks_database_application_writes_mended",
-    "Wallet writes of the application that would have undone somebody else's, and were mended.",
+    "Wallet writes of the application that would have undone another program's, and were mended.",
 )
 SCHEMA_CHANGED: Final = Gauge(
     "containerstacks_database_schema_changed",

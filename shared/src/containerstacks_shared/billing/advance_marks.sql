@@ -1,6 +1,6 @@
 -- Moves the marks of instances whose hours were charged or forgiven, from where the queue saw them: `step` has their id,
--- organization_id, deleted, last_billed_at and billed_until. Whoever moved one meanwhile, to another mark or another
--- organization, wins: when fewer are advanced than there are steps, the caller rolls back.
+-- organization_id, deleted, last_billed_at and billed_until. If another session changed a mark or an
+-- organization meanwhile, fewer marks are advanced than there are steps, and the caller rolls back.
 advanced as (
     update vps_instances i
        set last_billed_at = s.billed_until

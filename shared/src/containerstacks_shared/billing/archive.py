@@ -1,8 +1,8 @@
 """Archive months of charges: cycles and their debits leave the tables that every run writes, and stay readable.
 
 Only what is settled (paid to the digit by a debit of its own, or forgiven) and was seen by a clean audit is moved:
-never an unpaid cycle, nor one that nobody verified, nor another biller's row. A batch moves whole or not at all, so
-that whoever reads both tables finds each row once; interrupted, it goes on when it is called again.
+never an unpaid cycle, nor one that nobody verified, nor another biller's row. Each batch is one transaction, so
+a reader of both tables finds each row once. After an interruption, call it again: it continues from there.
 """
 
 from collections.abc import AsyncIterator

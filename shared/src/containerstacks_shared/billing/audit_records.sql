@@ -59,7 +59,7 @@ select (select case when is_called then last_value else last_value - 1 end from 
        (select case when is_called then last_value else last_value - 1 end from billing_corrections_id_seq) as correction_id;
 
 -- name: newest_transaction
--- Whoever drew one of the `last_numbers` had locked a row before, so its transaction is older than this one.
+-- A transaction that drew one of the `last_numbers` had locked a row before, so it is older than this one.
 select pg_current_xact_id()::text::bigint;
 
 -- name: oldest_transaction

@@ -215,8 +215,8 @@ $function$;
 -- Moves the money that billing_queue() decides on: transaction, cycle, ledger entry, wallet and last_billed_at, or none of
 -- them; opens and settles debts. `run` is the run that does it.
 --
--- No service needs a right to write to wallets, transactions, cycles or the ledger, only to call this: whoever may call it
--- may charge what is due, once, and nothing else. What is charged, at which rate and until when follows from rows that its
+-- No service needs a right to write to wallets, transactions, cycles or the ledger, only to call this: a caller
+-- can charge what is due, once, and nothing else. What is charged, at which rate and until when follows from rows that its
 -- callers cannot write. A session can shift its own clock, so the clock that counts here is the database's.
 create or replace function charge_organizations(
     organizations uuid[], moment timestamptz, run bigint,
@@ -240,8 +240,8 @@ begin
     -- A statement of its own: the next one's snapshot is younger than these locks.
     wallets_locked := array(select lock_paying_wallets(organizations));
     present := clock_present();
-    -- A debt is that of whoever has the instance now, and nobody's once its organization is gone. Triggers see to both, but not
-    -- to a debt that opened while the other transaction was under way.
+    -- A debt belongs to the organization that has the instance now, and is closed when that is deleted. Triggers do both, but miss
+    -- a debt that opened while the other transaction was open.
     update vps_debts d
        set organization_id = i.organization_id
       from vps_instances i
@@ -313,7 +313,7 @@ begin
                run, moment, moment
           from debit
     ), plan_charged as (
-        -- What the latest hour cost, whoever paid it: a debtor who pays old hours does not bring an old price back.
+        -- The price of the latest hour of any instance: a debtor who pays old hours must not restore an old price.
         insert into last_charged_prices (vps_plan_id, hourly_rate, charged_hour)
         select vps_plan_id, latest.hourly_rate, latest.charged_hour
           from (select vps_plan_id, (array_agg(hourly_rate order by charged_hour desc))[1] as hourly_rate,
@@ -419,8 +419,8 @@ begin
            debts_settled, instances_held, instances_unknown_plan, instances_no_price, organizations_without_wallet,
            wallets_charged;
     delete from charges_at_work where transaction_id = pg_current_xact_id();
-    -- Whoever moved an instance since our snapshot wins: its compare-and-set failed. All of it or nothing: the caller looks
-    -- again.
+    -- If another session moved an instance after our snapshot, the compare-and-set failed. The whole batch rolls back, and the
+    -- caller starts again.
     if instances_advanced <> instances_billed then
         raise exception '% instances changed under a billing batch', instances_billed - instances_advanced
             using errcode = 'serialization_failure';

@@ -1,6 +1,6 @@
 """The runs of one term: one at once, then one every interval.
 
-Whoever takes over bills at once what is due, and the schedule follows the runs in the database. A run that failed
+A new leader bills at once what is due, and the schedule follows the runs in the database. A run that failed
 because the database was away, or somebody held locks, is tried again: after a second at first, and never later than a
 minute after it failed. These pauses grow across terms, because a run that takes the server down also ends its term.
 A run that failed for another reason would fail again, so the next attempt is the next cycle. While billing is paused,

@@ -1,6 +1,6 @@
 """The heartbeat, which shows the original application and our own processes that a biller of ours is active.
 
-Whichever of our billers is active beats on its own row of `billing_daemon_status`. The original pauses while
+Our active biller renews the heartbeat in its own row of `billing_daemon_status`. The original pauses while
 the greatest `heartbeat_at` is younger than 90 minutes, and resumes when there is none. So a biller that stops
 leaves its last beat standing as long as another of ours is there to take over, and only the last one of all
 takes the beats away.

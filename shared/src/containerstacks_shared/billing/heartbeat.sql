@@ -15,7 +15,7 @@ values ($1, 'running', clock_now(), clock_now(), $2)
    set status = 'running', started_at = clock_now(), heartbeat_at = clock_now(), metadata = excluded.metadata;
 
 -- name: clear_dead
--- Whoever starts holds the role, so another row of its kind is dead; of the other kind, one that fell silent is.
+-- A starting biller holds the role, so another row of its kind is dead. A row of the other kind is dead if its heartbeat is stale.
 update billing_daemon_status
    set heartbeat_at = null, status = 'stopped'
  where metadata ? 'biller'

@@ -1,6 +1,6 @@
--- What people move by hand: a credit, a refund, a write-off. Functions with their owner's rights, so that whoever may call
--- them can do that much and nothing else: a reference is credited once, a cycle refunded once, hours forgiven once, each with
--- its ledger entry and its row in the audit log. Commands call them as the owner, and web for whoever may (roles.sql).
+-- Manual movements of money: a credit, a refund, a write-off. The functions run with their owner's rights, so a caller
+-- can do only this: a reference is credited once, a cycle refunded once, hours written off once, each with
+-- its ledger entry and its row in the audit log. Commands call them as the owner, and web for users with the right (roles.sql).
 -- Every `containerstacks migrate` installs this file, as it does charge_organizations.sql.
 
 -- Credit ------------------------------------------------------------------------------------------

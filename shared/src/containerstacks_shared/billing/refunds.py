@@ -1,7 +1,7 @@
 """Give money back: of one billing cycle, or of everything that a run charged.
 
 A refund is a movement of its own and deletes nothing. The cycle becomes `refunded`, its hours stay covered and are
-never billed again. A cycle is refunded once, whoever tries at the same time: its status is compared and set, its id
+never billed again. A cycle is refunded once, also under concurrent attempts: its status is compared and set, its id
 is the refund's unique reference.
 """
 

@@ -1,5 +1,5 @@
 -- name: next_run
--- An interval after the last run that was meant for everybody began, whichever process began it: a takeover
+-- An interval after the start of the last run for all organizations, by any process: a takeover
 -- keeps the schedule. No row before the first such run. A run in the future, from before the clock was set right, postpones
 -- nothing.
 select next_run_at, next_run_at - clock_now() as due_in

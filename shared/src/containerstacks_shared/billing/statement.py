@@ -1,7 +1,7 @@
 """What moved an organization's wallets in a month: every hour charged, every credit, every refund, everything else.
 
-The lines of a wallet add up to the digit: its opening balance and all amounts make its closing balance, whoever wrote
-them. An hour stands in the month in which it was paid for; all times are UTC.
+The lines of a wallet add up to the digit: its opening balance and all amounts make its closing balance, for any
+writer. An hour stands in the month in which it was paid for; all times are UTC.
 """
 
 from collections.abc import AsyncIterable, AsyncIterator, Sequence

@@ -1,8 +1,8 @@
 """The work of the active biller: what the billing daemon and web's built-in biller do while they lead.
 
 They differ in when they want to lead, and in what they observe. A term registers the biller, beats, charges, calls the
-debt hook and HEARTBEAT_URL, audits once a day, and watches whether billing makes progress. Money is safe whoever bills,
-and even when two do: charging once is the database's promise.
+debt hook and HEARTBEAT_URL, audits once a day, and watches whether billing makes progress. Money is safe
+with any biller, and even with two: the database guarantees that each hour is charged once.
 """
 
 import asyncio

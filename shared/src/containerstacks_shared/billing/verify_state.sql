@@ -236,7 +236,7 @@ select latest.vps_instance_id::text,
  order by key, detail;
 
 -- name: debts_settled_by_nothing
--- A debt is settled by paying its first hour. (The mark of whoever is billed by another application too may say so instead.)
+-- A debt is settled by paying its first hour. (For an instance that another application also bills, its mark may show this instead.)
 -- $1 when the last audit began.
 select d.id::text as key,
        format('debt of instance %s was settled, but its hour from %s was never paid', d.vps_instance_id, c.billing_period_start)
@@ -262,7 +262,7 @@ select d.id::text as key,
  order by key;
 
 -- name: debts_of_another
--- An open debt is that of whoever has the instance, and of an instance that there is, or was.
+-- An open debt belongs to the organization that has the instance, and the instance exists or existed.
 select d.id::text as key,
        case when i.id is null then format('debt of instance %s, which never was', d.vps_instance_id)
             else format('debt of organization %s, but instance %s belongs to %s', d.organization_id, d.vps_instance_id,

@@ -1,6 +1,6 @@
 """A pool that gives a session up soon after a time limit has passed, when the server does not answer.
 
-Whoever limits work on the database (`asyncio.timeout`) or cancels it has the driver ask the server to cancel the
+When work on the database is cancelled, by `asyncio.timeout` for example, the driver asks the server to cancel the
 statement, roll back and clean the session up. All three wait for answers, by default for as long as a statement may
 take. A server or network that caused the limit to pass gives none, so here each step has a second: then the session is
 closed without the server. What it had begun, the server rolls back by itself.

@@ -1,4 +1,4 @@
--- The fence. Whoever takes a role raises its term; a transaction of an older term fails its check.
+-- The fence. A process that takes a role raises its term; a transaction of an older term fails its check.
 
 -- name: try_lock
 -- Belongs to the session: gone as soon as the server notices that the session is.

@@ -1,7 +1,7 @@
 """Hearing that something changed: one listening session per process, and subscriptions to it.
 
-A notification is a hint; whoever hears it reads the rows. Hints can be lost while the session is away, so
-every new session starts with a `Resync`, and a lost hint costs latency and never truth.
+A notification is a hint; the receiver reads the rows. Hints can be lost while the session is away, so
+every new session starts with a `Resync`: a lost hint costs time, but makes no figure wrong.
 """
 
 import asyncio
@@ -58,7 +58,7 @@ Hint = Channel | Resync
 
 
 async def announce(connection: Connection, channel: Channel) -> None:
-    """Notify whoever hears the channel, once the caller's transaction commits."""
+    """Notify the listeners of the channel when the caller's transaction commits."""
     await connection.execute("select pg_notify($1, '')", channel.value)
 
 

@@ -14,7 +14,7 @@ class Level(StrEnum):
 class Finding:
     """`text` holds no secret, no name of a person or customer, and no amount of money: it goes into bundles.
 
-    `advice` is what to do. `detail` may quote anything, and is shown to whoever runs the command only.
+    `advice` is what to do. `detail` may quote anything, and is shown only to the user of the command.
     """
 
     subject: str

@@ -15,7 +15,7 @@ returning state is distinct from (select state from before);
 select pg_notify('components_changed', '');
 
 -- name: record_minute
--- Whoever leads second in the same minute adds nothing.
+-- A second leader in the same minute adds nothing.
 insert into component_history (resolution_minutes, started_at, component, operational, degraded, down, maintenance)
 values (1, date_trunc('minute', clock_now()), $1,
         ($2 = 'operational')::integer, ($2 = 'degraded')::integer, ($2 = 'down')::integer, ($2 = 'maintenance')::integer)

@@ -1,7 +1,7 @@
 -- The fleet by status over time. Bins are UTC: date_bin counts from an origin that begins a day.
 
 -- name: record_minute
--- Whoever leads second in the same minute adds nothing.
+-- A second leader in the same minute adds nothing.
 insert into vps_history
     (resolution_minutes, started_at, samples, running, stopped, provisioning, rebooting, error, other)
 values (1, date_trunc('minute', clock_now()), 1, $1, $2, $3, $4, $5, $6)

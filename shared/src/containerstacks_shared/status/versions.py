@@ -12,7 +12,7 @@ async def next_version(connection: Connection) -> int:
     """Draw the version for what the same transaction reads next.
 
     Must be called inside a read committed transaction and before the read: then of two versions the
-    greater was read later, by whichever process.
+    greater was read later, across all processes.
     """
     if not connection.is_in_transaction():
         raise RuntimeError("a version must be drawn in the transaction that reads its data")

@@ -25,8 +25,8 @@ _SCHEMAS: Final = "#/components/schemas/{model}"
 _MESSAGES: Final = (StatusMessage, IncidentsMessage, DetailsMessage)
 
 _ABOUT: Final = (
-    "Everybody gets the public part of each answer, administrators and staff get details. Whoever sends a wrong"
-    " credential in a header is refused, however public the address. Every answer carries `X-Request-ID`, every"
+    "Everybody gets the public part of each answer, administrators and staff get details. A request with a wrong"
+    " credential in a header is refused, also at a public address. Every answer carries `X-Request-ID`, every"
     " refusal is an RFC 9457 problem that repeats it. The WebSocket at /ws/status sends a `StatusMessage` on connect"
     " and after each change; `?topics=` chooses what it sends. Its close codes are 1008 (too many messages), 1009 (too"
     " long a message), 1012 (this server restarts: come back) and 4401 (the administrator's credential ended)."

@@ -1,7 +1,7 @@
 """The operator's logo: an SVG or a PNG, read once, that cannot do anything but be looked at.
 
-Pages show it by <img>, where a browser runs no scripts and loads nothing. Whoever opens its address gets the same file
-under the site's policy; all the same it may hold no script and name no other address.
+Pages show it by <img>, where a browser runs no scripts and loads nothing. A visitor who opens its address gets the file
+under the site's policy. Even so it may contain no script and refer to no other address.
 """
 
 import re

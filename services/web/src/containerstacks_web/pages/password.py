@@ -1,4 +1,4 @@
-"""/account/password: whoever is signed in changes their own password, where passwords are this project's to change."""
+"""/account/password: signed-in users change their own password, unless an original application owns the passwords."""
 
 import asyncio
 from http import HTTPStatus

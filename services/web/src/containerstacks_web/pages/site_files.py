@@ -11,7 +11,7 @@ from containerstacks_web.rendering.brand import Brand
 from containerstacks_web.settings import SETTINGS
 
 _ROBOTS: Final = "User-agent: *\nDisallow: /admin\nDisallow: /login\nDisallow: /logout\n"
-# Whoever keeps the file longer should ask again.
+# After this time a reader should fetch the file again.
 _SECURITY_LIFETIME: Final = timedelta(days=90)
 
 

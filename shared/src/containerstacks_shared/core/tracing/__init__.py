@@ -1,7 +1,7 @@
 """Traces by OpenTelemetry, switched on by OpenTelemetry's own variables; see docs/monitoring.md.
 
 When they are off, OpenTelemetry is not imported, and a span does nothing. Spans hold names and counts only: no SQL, no
-parameters, no error messages, no addresses and no amounts of money, because whoever keeps the traces may not see them.
+parameters, no error messages, no addresses and no amounts of money, because a collector must not get them.
 """
 
 import os

@@ -1,5 +1,5 @@
--- Where months of charges go that were settled and audited, when an operator archives them: out of the tables that are
--- written every hour, into one partition per month (UTC). Whoever reads history reads both, by the two functions below.
+-- The archive: an operator moves settled and audited months of charges out of the tables that every run writes, into one
+-- partition per month (UTC). Readers of the history read both places, by the two functions below.
 
 create table vps_billing_cycles_archive (like vps_billing_cycles including defaults) partition by range (billing_period_start);
 alter table vps_billing_cycles_archive add primary key (id, billing_period_start);
@@ -15,7 +15,7 @@ alter table payment_transactions_archive add primary key (id, created_at);
 create index payment_transactions_archive_organization on payment_transactions_archive (organization_id);
 create index payment_transactions_archive_entries on payment_transactions_archive using brin (wallet_ledger_entry_id);
 
--- Whoever moves rows holds the row for update, a refund holds it shared: it must not find a cycle in neither place.
+-- A move locks this row for update, and a refund locks it shared: a refund must find each cycle in one of the two places.
 create table billing_archive (
     single_row boolean primary key default true check (single_row),
     archived_before timestamptz not null default '-infinity'
@@ -54,8 +54,8 @@ create function all_payment_transactions()
       from public.payment_transactions_archive
     $$;
 
--- The unique key on periods sees one table, this looks into the other. After the insertion, which waited for whoever was
--- moving a row with the same key: a snapshot taken now sees where it went.
+-- The unique key on periods covers one table, this trigger checks the other. It fires after the insertion, which waited for a
+-- session that was moving a row with the same key: a snapshot taken now sees where the row went.
 create function refuse_archived_period() returns trigger
     language plpgsql security definer set search_path = public, pg_temp
     as $$

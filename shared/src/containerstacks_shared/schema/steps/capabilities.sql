@@ -63,8 +63,8 @@ begin
 end;
 $$;
 
--- What an upgrade of the application has changed under us since the last migration, or NULL. Whoever starts asks it, and every
--- run, and the aggregator every few seconds.
+-- The changes of an upgrade of the application to tables that we use, since the last migration, or NULL. Each process asks at its
+-- start, each run does, and the aggregator does every few seconds.
 create or replace function application_changes() returns text
     language sql stable
     as $$

@@ -1,5 +1,5 @@
--- Money back, and hours forgiven: what an operator decided, by whom and why. The rows that it changed carry its id.
--- Whoever deletes an organization forgives what it owes, and is on record, too.
+-- Refunds and write-offs: each decision, its author and reason. The changed rows carry its id. The deletion of an organization
+-- writes off its debts, and is recorded too.
 -- A refunded cycle keeps its run and becomes `refunded`; its hours stay covered. A written-off cycle has no run and
 -- no debit: it is `refunded` from the beginning, and covers hours that are never paid.
 create table billing_corrections (

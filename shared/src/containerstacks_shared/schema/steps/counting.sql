@@ -1,8 +1,8 @@
 -- Triggers that append what changed to count_deltas, in the writer's own transaction. Statement triggers
 -- that sum: one pass over a bulk change, and nothing appended when status, plan and region stay.
 
--- Tells whoever listens that there are deltas. PostgreSQL lets one notifying transaction at a time commit, and it waits
--- for the disk meanwhile, so only one writer at a time notifies: the one that holds this lock until its commit.
+-- Notifies the listeners of new deltas. PostgreSQL commits only one notifying transaction at a time, and each waits
+-- for the disk, so only one writer at a time notifies: the one that holds this lock until its commit.
 -- The others leave their deltas to the aggregator, which looks four times a second. The key follows those of the
 -- other advisory locks (database/locks.py, database/db.py).
 create function announce_count_deltas() returns boolean
@@ -231,7 +231,7 @@ create trigger containerstacks_mark_moved after update of last_billed_at on vps_
           or new.last_billed_at is null and old.last_billed_at is not null)
     execute function notice_moved_mark();
 
--- A debt is that of whoever the instance belongs to: whose money settles it, and who is told.
+-- A debt belongs to the organization of its instance: its wallet settles the debt, and notices name it.
 create function move_vps_debt() returns trigger
     language plpgsql security definer set search_path = public, pg_temp
     as $$
@@ -407,8 +407,8 @@ create view totals_now as
      group by metric;
 
 -- For the recount. TRUNCATE is not in anybody's snapshot: a recount that had to wait for one would see its empty table
--- without its deltas. Weakest lock there is: it holds off TRUNCATE and DDL, no reader and no writer. Whoever counts the
--- rows of a table needs no right to read what is in them, but LOCK asks for it.
+-- without its deltas. This weakest lock blocks TRUNCATE and DDL, but no reader and no writer. Counting
+-- rows needs no right to read their content, but LOCK requires it, so this function has its owner's rights.
 create function hold_base_tables() returns void
     language plpgsql volatile security definer set search_path = public, pg_temp
     as $$

@@ -1,5 +1,5 @@
--- The guard: the database keeps the application's own hourly biller out while one of ours is alive, whichever version of the
--- application it is, and turns the application's absolute wallet writes into the increments that it meant.
+-- The guard: the database blocks the hourly biller of any version of the application while one of ours is alive, and turns the
+-- application's absolute wallet writes into the increments that it meant.
 --
 -- The application charges an instance in two transactions. The first sets the wallet and inserts into payment_transactions;
 -- when that insertion fails it is rolled back whole, and the application goes on with its next instance. The second inserts
@@ -50,7 +50,7 @@ create function guard_is_on() returns boolean
     language sql stable
     return coalesce(current_setting('containerstacks.guard', true), '') <> 'off';
 
--- The heartbeats of billers of ours that are alive. Whoever bills writes its own before its first charge, and every few seconds.
+-- The heartbeats of our live billers. A biller writes its heartbeat before its first charge, and every few seconds.
 -- One SELECT of a stable function with nothing set is inlined where it stands in FROM.
 create function living_billers(moment timestamptz) returns setof timestamptz
     language sql stable

@@ -1,5 +1,5 @@
 -- Messages to other systems: alerts to their receivers, debts to the debt hook. One row per
--- subject, event and receiver, written in the transaction that makes it true. Whichever process claims a row for a moment
+-- subject, event and receiver, written in the transaction that makes it true. The process that claims a row for a moment
 -- delivers it, outside any transaction, and records the outcome.
 create table outbox_messages (
     id bigint generated always as identity primary key,

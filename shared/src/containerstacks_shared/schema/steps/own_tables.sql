@@ -84,7 +84,7 @@ create sequence status_versions;
 
 -- Leadership ------------------------------------------------------------------------------------
 
--- The fence. Whoever takes a role raises its term; a transaction of an older term fails its check.
+-- The fence. A process that takes a role raises its term; a transaction of an older term fails its check.
 create table leaderships (
     role text primary key,
     term bigint not null default 0,

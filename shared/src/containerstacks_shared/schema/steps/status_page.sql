@@ -74,7 +74,7 @@ create table incident_templates (
     changed_at timestamptz not null default now() + clock_offset()
 );
 
--- Whoever writes: every open page hears of it.
+-- Notifies every open page of a change, by any writer.
 create function announce_incidents() returns trigger
     language plpgsql
     as $$
