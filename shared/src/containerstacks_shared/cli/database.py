@@ -31,7 +31,9 @@ def read_settings() -> CommonSettings:
 
 def read_settings_of(cls: type[Settings]) -> Settings:
     settings = load_settings_of_command(cls)
-    configure_logging(settings.log_level, settings.log_format, service="cli")
+    # A command answers with its result; the events behind it are there for who asks.
+    level = settings.log_level if "log_level" in settings.model_fields_set else "warning"
+    configure_logging(level, settings.log_format, service="cli")
     return settings
 
 
