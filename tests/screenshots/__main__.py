@@ -46,8 +46,9 @@ _FIRST_HEIGHTS: Final = {360: 1100, 1440: 960}
 
 _INTRODUCTION: Final = """# The pages
 
-`make screenshots` starts the platform with the demo fleet, brings each state about, and takes a picture of every page
-in every state, in both themes, on a phone and on a desktop, into `build/screenshots`. These are some of them.
+`make screenshots` starts the platform with the demo fleet and brings about each state. It takes a picture of every
+page in every state, in both themes and for phone and desktop, and stores it in `build/screenshots`. This page shows some
+of them.
 """
 
 

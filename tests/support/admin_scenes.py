@@ -9,9 +9,13 @@ from support.scenes import Sight, scene
 from support.stage import ADMIN, Stage
 
 _ADMINISTRATION: Final = (
-    ("admin", "Administration", "What needs an administrator now, and how the platform works inside."),
+    (
+        "admin",
+        "Administration",
+        "Conditions that need an administrator now, and the inner state of the platform.",
+    ),
     ("admin/runs", "Billing runs", "Each run, and what became of it."),
-    ("admin/debts", "Debts and runway", "Who owes, and for how many hours money lasts."),
+    ("admin/debts", "Debts and runway", "Organizations with debts, and the hours that their money lasts."),
     ("admin/incidents", "Incidents", "What is open and planned, and how to say more."),
     ("admin/keys", "API keys", "Whose, for what, and when last used."),
     ("admin/billing", "Billing controls", "Whether billing is paused, and which prices are held."),

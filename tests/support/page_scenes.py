@@ -31,7 +31,7 @@ async def everything_runs(stage: Stage) -> AsyncGenerator[Sight, None]:
     yield Sight(
         "status-fresh",
         "All systems operational",
-        "The verdict, the fleet and its billing, live: nobody has to reload.",
+        "The overall status, the fleet and its billing. The page updates itself.",
         page,
     )
     await page.get_by_text("How this status is decided").click()
@@ -55,16 +55,16 @@ async def everything_runs(stage: Stage) -> AsyncGenerator[Sight, None]:
     yield Sight(
         "status-history",
         "History",
-        "The fleet and its billing runs, with a cursor for pointer and arrow keys, and a table behind each chart.",
+        "Charts of the fleet and its billing runs, with a cursor for pointer and arrow keys, and with tables.",
         page,
         part="#history",
     )
     page = await stage.open("/about")
-    yield Sight("about-fresh", "At a glance", "The seven all-time figures, and when they were counted.", page)
+    yield Sight("about-fresh", "At a glance", "The seven all-time figures, and the time of the count.", page)
     yield Sight(
         "api-docs",
         "The API",
-        "Every call and every document, from the same description that programs read.",
+        "Every call and every document, generated from the OpenAPI description.",
         await stage.open("/api/docs"),
     )
     page = await stage.open("/problems/invalid-document")
@@ -123,7 +123,7 @@ async def administrators_publish(stage: Stage) -> AsyncGenerator[Sight, None]:
         yield Sight(
             "status-incident",
             "An incident",
-            "An incident shows at once, and decides the headline; planned maintenance is announced.",
+            "An incident appears at once, and sets the headline. The page announces planned maintenance.",
             page,
         )
         yield Sight(
@@ -179,7 +179,7 @@ async def the_network_goes_dark(stage: Stage) -> AsyncGenerator[Sight, None]:
         yield Sight(
             "status-stale",
             "Status is delayed",
-            "The page noticed by itself within ten seconds: the last known figures in grey, and since when.",
+            "Within ten seconds the page greys stale figures by itself, and says since when.",
             page,
         )
     finally:
