@@ -47,8 +47,8 @@ _FIRST_HEIGHTS: Final = {360: 1100, 1440: 960}
 _INTRODUCTION: Final = """# The pages
 
 `make screenshots` starts the platform with the demo fleet and brings about each state. It takes a picture of every
-page in every state, in both themes and for phone and desktop, and stores it in `build/screenshots`. This page shows some
-of them.
+page in every state, in both themes and for phone and desktop, and stores it in `build/screenshots`. This page shows
+some of them.
 """
 
 
