@@ -103,7 +103,7 @@ async def _throughput(server: DatabaseServer, instances: int) -> list[Result]:
 
 
 async def _beside_others(server: DatabaseServer, instances: int) -> list[Result]:
-    """How long somebody else's `update … set status` waits while everybody is billed."""
+    """How long another session's `update … set status` waits during a full run."""
     async with fresh_database(server) as (dsn, connection):
         await make_fleet(connection, instances)
         identifiers = [row["id"] for row in await connection.fetch("select id from vps_instances")]

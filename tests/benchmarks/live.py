@@ -170,7 +170,7 @@ async def _many_clients(sides: Sides) -> Result:
         made = sides.writer.take_commits()
         behind = latencies(made, await seen_by_all(browsers, made))
     return Result(
-        f"{_CLIENTS:,} browsers, 100 commits/s, furthest behind",
+        f"{_CLIENTS:,} browsers, 100 commits/s, largest delay",
         1000 * behind[-1],
         "ms",
         target="under 200 ms",
@@ -189,7 +189,7 @@ async def _fan_out(web: Service, writer: Writer) -> list[Result]:
     last = [latencies([commit], arrivals)[-1] for commit in made]
     return [
         Result(
-            f"one change to {_FAN_OUT:,} browsers, the last one",
+            f"one change to {_FAN_OUT:,} browsers, until the last one has it",
             1000 * statistics.median(last),
             "ms",
             target="under 150 ms",
