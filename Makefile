@@ -25,7 +25,7 @@ PYTHONS := $(PYTHON) python3.11 python3.12 python3.13 python3.14 python3 python
 IS_USABLE := import sys, ensurepip, venv; sys.exit(sys.version_info < (3, 11))
 
 # An environment has its own path written into it, so one that was moved or copied here is made anew.
-ELSEWHERE := $(shell grep -qsF '$(abspath $(VENV))' $(BIN)/activate || ls $(BIN)/activate 2>/dev/null)
+ELSEWHERE := $(shell grep -qsF ' $(abspath $(VENV))' $(VENV)/pyvenv.cfg || ls $(VENV)/pyvenv.cfg 2>/dev/null)
 
 INSTALL := $(BIN)/python requirements/install.py
 # Programs of others that read the API, each set in an environment of its own.
