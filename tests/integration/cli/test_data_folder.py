@@ -99,9 +99,14 @@ def test_a_command_finds_the_database_of_the_next_up_above_it(
     below.mkdir(parents=True)
     monkeypatch.chdir(below)
     assert database_overrides() == {}
-    folder.write_database_url("postgresql://here")
-    assert database_overrides() == {"database_url": "postgresql://here"}
-    monkeypatch.setenv("DATABASE_URL", "postgresql://elsewhere")
+    with folder.held():
+        folder.write_database_url("postgresql://here")
+        assert database_overrides() == {"database_url": "postgresql://here"}
+        monkeypatch.setenv("DATABASE_URL", "postgresql://elsewhere")
+        assert database_overrides() == {}
+    # An `up` that was killed left its address behind.
+    monkeypatch.delenv("DATABASE_URL")
+    assert folder.read_database_url() is not None
     assert database_overrides() == {}
 
 

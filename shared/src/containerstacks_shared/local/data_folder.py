@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import secrets
+import sys
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -47,7 +48,10 @@ class DataFolder:
         here = Path.cwd()
         places = [folder / NAME for folder in (here, *here.parents)]
         found = (cls(path) for path in (*places, platformdirs.user_data_path("containerstacks")))
-        return next((folder for folder in found if folder.read_database_url() is not None), None)
+        # One that was killed left its address behind.
+        return next(
+            (folder for folder in found if folder.read_database_url() is not None and folder.is_held()), None
+        )
 
     def prepare(self) -> None:
         """Make the folder, or see that it can be written."""
@@ -70,6 +74,21 @@ class DataFolder:
             yield
         finally:
             os.close(handle)
+
+    def is_held(self) -> bool:
+        if sys.platform == "win32":
+            return False
+        import fcntl  # noqa: PLC0415 - see below
+
+        try:
+            with self._lock_file.open("rb") as handle:
+                # An `up` that begins at this moment tries again.
+                fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
 
     def say_stopping(self) -> None:
         """Let the next `up`, which may be waiting already, know that this one is stopping."""
