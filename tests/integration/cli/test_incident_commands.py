@@ -27,9 +27,11 @@ def test_an_incident_is_opened_updated_listed_and_resolved(run: Run, database: p
     assert run("incident", "update", "1").errors == "error: nothing is to change\n"
     updated = run("incident", "update", "1", "--status", "identified", "--body", "A switch.")
     assert updated.output == "Updated 1: VPS are slow (identified, impact major; vps)\n"
-    assert (
-        run("incident", "resolve", "1").output == "Resolved 1: VPS are slow (resolved, impact major; vps)\n"
-    )
+    for _ in range(2):
+        # The second time nothing more is published.
+        assert run("incident", "resolve", "1").output == (
+            "Resolved 1: VPS are slow (resolved, impact major; vps)\n"
+        )
     assert run("incident", "list").output == "1: VPS are slow (resolved, impact major; vps)\n"
     assert run("maintenance", "list").output == "There are none.\n"
     bodies = database.execute("select body from incident_updates order by id").fetchall()

@@ -145,7 +145,8 @@ async def _change(
         values.get("ends_at", row["ends_at"]),
         values.get("started_at", row["started_at"]),
     )
-    if wanted.status is not None or wanted.body is not None:
+    # The same status again is no news.
+    if wanted.body is not None or said is not _status_of(row):
         body = wanted.body or f"The status is now: {said.value.replace('_', ' ')}."
         await connection.execute(_QUERIES["insert_update"], incident_id, said, body, author)
     return await read(connection, incident_id)
