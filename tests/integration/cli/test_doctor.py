@@ -66,6 +66,11 @@ def test_it_changes_nothing(run: Run, database: psycopg.Connection) -> None:
     ("statement", "subject", "level"),
     [
         ("update billing_control set paused = true, reason = 'stocktaking'", "pause", "warning"),
+        (
+            "insert into price_holds (vps_plan_id, reason, hourly_rate) values (gen_random_uuid(), 'x', 1)",
+            "prices",
+            "warning",
+        ),
         ("alter database {name} set containerstacks.guard = 'off'", "guard", "failed"),
         ("alter database {name} set containerstacks.clock_offset = '5 hours'", "clock", "failed"),
         ("alter table wallets disable trigger containerstacks_ledger", "triggers", "failed"),

@@ -10,6 +10,7 @@ from containerstacks_shared.billing.control import Pause, read_pause
 from containerstacks_shared.billing.documents import ActiveBiller
 from containerstacks_shared.billing.guard import read_guard
 from containerstacks_shared.billing.heartbeat import STALE_AFTER
+from containerstacks_shared.billing.price_holds import read_waiting
 from containerstacks_shared.billing.progress import progress_is_healthy, read_progress
 from containerstacks_shared.billing.status import read_daemon_status
 from containerstacks_shared.core.settings import BillingSettings
@@ -39,6 +40,10 @@ _ADVICE: Final[Mapping[Kind, tuple[str, str]]] = {
     Kind.BILLING_PAUSED: (
         "pause",
         'When the reason no longer holds: `containerstacks billing resume --reason "…"`.',
+    ),
+    Kind.PRICE_HELD: (
+        "prices",
+        "`containerstacks billing held` lists them. Correct each price, or confirm it: `billing release --plan ID`.",
     ),
     Kind.RUN_FAILED: ("last run", "`containerstacks billing runs` and the log have its error."),
     Kind.BILLING_OVERDUE: (
@@ -84,6 +89,7 @@ async def services(connection: Connection, settings: BillingSettings) -> list[Fi
         counts_behind=timedelta(0) if lag.since is None else now - lag.since,
         aggregator_leads=await is_held(connection, Role.STATS_AGGREGATOR),
         audit_findings=None if audit is None else audit.findings_own,
+        price_holds=len(await read_waiting(connection)),
         schema_changed=await read_application_changes(connection) is not None,
         application_refused=guard.refused_lately,
         guard_intervened=guard.intervened_lately,
@@ -129,6 +135,7 @@ def _well(facts: Facts, audit: AuditRecord | None) -> dict[str, str]:
     return {
         "biller": f"{'the billing daemon' if is_daemon else 'the built-in biller of web'} bills",
         "last run": _moment("succeeded", facts.daemon.last_successful_run),
+        "prices": "none is on hold",
         "counts": "the stats aggregator keeps up",
         "audit": _moment("clean", None if audit is None else audit.finished_at),
         "guard": "it keeps the application's own biller out, which has not tried lately",
