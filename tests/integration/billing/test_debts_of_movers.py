@@ -57,6 +57,25 @@ async def test_a_debt_that_opened_while_its_organization_went_is_written_off(
     assert await billing.verify() == []
 
 
+@pytest.mark.parametrize("isolation", ["read committed", "repeatable read"])
+async def test_a_debt_that_opened_while_its_organization_was_restored_is_written_off(
+    billing: Billing, *, isolation: str
+) -> None:
+    debtor = await fleet.add_organization(billing.connection, balance="0")
+    instance = await billing.add_instance(debtor, hours_due=2)
+    await billing.connection.execute("delete from vps_instances where id = $1", instance)
+    async with another_session(billing.dsn) as session, session.transaction():
+        await session.execute(f"set transaction isolation level {isolation}")
+        await session.fetchval("select count(*) from vps_debts")
+        await billing.run()
+        await fleet.delete_and_restore(session, debtor.id, "wallets")
+    await billing.run()
+    (debt,) = await billing.connection.fetch("select * from vps_debts")
+    assert debt["settled_at"] is None
+    assert debt["written_off_at"] is not None
+    assert await billing.verify() == []
+
+
 async def test_a_deletion_waits_for_the_run_that_opens_the_debt(billing: Billing) -> None:
     debtor = await fleet.add_organization(billing.connection, balance="0")
     await billing.add_instance(debtor, hours_due=2)

@@ -250,6 +250,17 @@ begin
        and d.organization_id = any (organizations)
        and d.settled_at is null
        and d.written_off_at is null;
+    -- A deleted instance's hours may have been written off with its organization, which was restored since: so is its debt.
+    update vps_debts d
+       set written_off_at = b.written_off_at,
+           billing_correction_id = b.billing_correction_id
+      from deleted_vps_instances b
+     where b.id = d.vps_instance_id
+       and b.written_off_at is not null
+       and not exists (select from vps_instances i where i.id = b.id)
+       and d.organization_id = any (organizations)
+       and d.settled_at is null
+       and d.written_off_at is null;
     perform write_off_gone_organizations(organizations);
 
     -- The counts need not look at what the next statement updates (count_vps_updates).
