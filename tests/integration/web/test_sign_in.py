@@ -1,13 +1,18 @@
 """Signing in and out: sessions on the server, forms with a token, hashes that get stronger."""
 
+from typing import Any
 from uuid import UUID
 
 import pytest
+from aiohttp import web
+from aiohttp_session import Session
 
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet.passwords import hash_password
 from containerstacks_web.http.rate_limiting import RATE_LIMITER
+from containerstacks_web.pages import sign_in
 from containerstacks_web.pages.sign_in import GUESSES, GUESSES_NAME
+from containerstacks_web.sign_in.sessions import DatabaseSessionStorage
 from support import fleet
 from support.web_site import SESSION_COOKIE, Site, open_site
 
@@ -142,6 +147,46 @@ async def test_a_changed_password_ends_the_sessions_of_the_old_one(
     signed_in.client.session.cookie_jar.clear()
     assert (await signed_in.sign_in(EMAIL, "another-password")).status == 303
     assert await sees_details(signed_in)
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        pytest.param("delete from web_sessions", id="signed_out"),
+        pytest.param("update users set password_hash = 'another'", id="password_changed"),
+    ],
+)
+async def test_a_request_on_its_way_does_not_bring_an_ended_session_back(
+    signed_in: Site, connection: Connection, monkeypatch: pytest.MonkeyPatch, end: str
+) -> None:
+    # A page that shows a message takes it out of the session, and so saves it.
+    await connection.execute('update web_sessions set data = data || \'{"message": "Done."}\'')
+    load = DatabaseSessionStorage.load_session
+
+    async def load_before_the_end(storage: DatabaseSessionStorage, request: web.Request) -> Session:
+        session = await load(storage, request)
+        await connection.execute(end)
+        return session
+
+    with monkeypatch.context() as patched:
+        patched.setattr(DatabaseSessionStorage, "load_session", load_before_the_end)
+        assert "Done." in await (await signed_in.get("/account")).text()
+    assert not await sees_details(signed_in)
+
+
+async def test_a_password_that_changes_during_a_sign_in_ends_its_session(
+    site: Site, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await fleet.add_user(connection, email=EMAIL, role="admin")
+    begin = sign_in.begin_session
+
+    async def begin_after_a_change(*arguments: Any, **options: Any) -> None:
+        await connection.execute("update users set password_hash = $1", hash_password("another-password"))
+        await begin(*arguments, **options)
+
+    monkeypatch.setattr(sign_in, "begin_session", begin_after_a_change)
+    await site.sign_in(EMAIL)
+    assert not await sees_details(site)
 
 
 async def test_bcrypt_becomes_argon2id_at_sign_in(site: Site, connection: Connection) -> None:

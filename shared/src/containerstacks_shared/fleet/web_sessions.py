@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from hashlib import sha256
+from typing import Any, Final
 
 from containerstacks_shared.core.queries import load
 from containerstacks_shared.database.db import Connection
@@ -10,6 +11,13 @@ from containerstacks_shared.database.db import Connection
 from .users import User, UserId, UserRole
 
 QUERIES = load(__name__)
+
+# Where a session's data hold the mark of the password that began it.
+BEGUN_BY: Final = "password"
+
+
+def mark_of_password(password_hash: str) -> str:
+    return sha256(password_hash.encode()).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -41,7 +49,7 @@ async def read_hashes(connection: Connection, *, limit: int) -> tuple[set[str], 
     )
 
 
-async def save(
+async def add(
     connection: Connection,
     token_hash: str,
     *,
@@ -49,8 +57,13 @@ async def save(
     data: dict[str, Any],
     lifetime: timedelta,
 ) -> None:
-    """Add or change a session; a change does not prolong it."""
-    await connection.execute(QUERIES["save"], token_hash, user_id, data, lifetime)
+    """Begin a session. Only while a user's password is the one that `data` names will it be found."""
+    await connection.execute(QUERIES["add"], token_hash, user_id, data, lifetime)
+
+
+async def change(connection: Connection, token_hash: str, *, data: dict[str, Any]) -> None:
+    """Change a session, unless it has ended; a change does not prolong it."""
+    await connection.execute(QUERIES["change"], token_hash, data)
 
 
 async def delete(connection: Connection, token_hash: str) -> None:

@@ -24,21 +24,15 @@ select token_hash, user_id is not null as signed_in
  order by user_id is null, expires_at desc
  limit $1;
 
--- name: save
--- With a mark of the password that is in force.
+-- name: add
 insert into web_sessions (token_hash, user_id, data, expires_at)
-select $1,
-       $2::uuid,
-       $3::jsonb || coalesce(
-           (select jsonb_build_object('password', encode(sha256(convert_to(password_hash, 'UTF8')), 'hex'))
-              from users
-             where id = $2::uuid),
-           '{}'
-       ),
-       now() + $4::interval
-    on conflict (token_hash)
-    do update set user_id = excluded.user_id,
-                  data = excluded.data;
+values ($1, $2, $3, now() + $4::interval);
+
+-- name: change
+-- One that has ended meanwhile stays so.
+update web_sessions
+   set data = $2
+ where token_hash = $1;
 
 -- name: delete
 delete from web_sessions

@@ -49,7 +49,7 @@ async def change(request: web.Request) -> web.StreamResponse:
         ):
             return await _page(request, user_id, {"current": "Your password cannot be changed here."})
         await action_log.add(connection, "password changed", actor=request[IDENTITY].author)
-    await begin_session(request, user_id)
+    await begin_session(request, user_id, password_hash=hashed)
     _log.info("password.changed", user_id=str(user_id))
     await leave_message(request, "Password changed. You are signed out everywhere else.")
     raise web.HTTPSeeOther("/account")

@@ -1,6 +1,7 @@
 """Signing in with e-mail address and password, and signing out."""
 
 import asyncio
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Final
 from uuid import UUID
@@ -49,7 +50,7 @@ async def sign_in(request: web.Request) -> web.StreamResponse:
         _log.info("sign_in.refused")
         return await _refuse(request, email, target, "E-mail address or password is wrong.")
     await request.app[RATE_LIMITER].clear(GUESSES_NAME, GUESSES, _guess_key(request, email))
-    await begin_session(request, account.id)
+    await begin_session(request, account.id, password_hash=account.password_hash)
     _log.info("sign_in.accepted", user_id=str(account.id), role=account.role.value)
     raise web.HTTPSeeOther(local_path(target))
 
@@ -82,19 +83,24 @@ async def _authenticate(request: web.Request, email: str, password: str) -> Acco
         verification = await asyncio.to_thread(passwords.verify_password, password, stored_hash)
     if account is None or not verification.matches:
         return None
-    if verification.stronger_hash is not None:
+    if (stronger := verification.stronger_hash) is not None:
         async with lend(pool) as connection:
-            await users.replace_password_hash(
-                connection, account.id, before=account.password_hash, after=verification.stronger_hash
-            )
+            if await users.replace_password_hash(
+                connection, account.id, before=account.password_hash, after=stronger
+            ):
+                return replace(account, password_hash=stronger)
     return account
 
 
-async def begin_session(request: web.Request, user_id: UserId) -> None:
-    """A new session: a token that was planted or seen before the sign-in is worthless after it."""
+async def begin_session(request: web.Request, user_id: UserId, *, password_hash: str) -> None:
+    """A new session: a token that was planted or seen before the sign-in is worthless after it.
+
+    It belongs to the password that was verified: when that has changed meanwhile, nobody is signed in.
+    """
     await request.app[SESSION_STORAGE].forget(request, await get_session(request))
     session = await new_session(request)
     session[USER_ID] = str(user_id)
+    session[web_sessions.BEGUN_BY] = web_sessions.mark_of_password(password_hash)
     await csrf_token(request)
 
 

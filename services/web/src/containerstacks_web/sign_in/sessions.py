@@ -8,7 +8,7 @@ import re
 import secrets
 from datetime import timedelta
 from hashlib import sha256
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 from aiohttp import web
@@ -67,31 +67,37 @@ class DatabaseSessionStorage(AbstractStorage):
             await self.forget(request, session)
             response.del_cookie(COOKIE_NAME, path="/")
             return
-        is_new = session.identity is None
-        token = secrets.token_urlsafe(_TOKEN_BYTES) if is_new else str(session.identity)
-        user_id = session.get(USER_ID)
+        data = {name: value for name, value in session.items() if name != USER_ID}
+        if session.identity is None:
+            await self._begin(request, response, session.get(USER_ID), data)
+            return
+        async with lend(request.app[POOL]) as connection:
+            await web_sessions.change(connection, self._hash(str(session.identity)), data=data)
+
+    async def _begin(
+        self, request: web.Request, response: web.StreamResponse, user_id: str | None, data: dict[str, Any]
+    ) -> None:
+        token = secrets.token_urlsafe(_TOKEN_BYTES)
         lifetime = FORM_LIFETIME if user_id is None else SIGNED_IN_LIFETIME
         async with lend(request.app[POOL]) as connection:
-            if is_new:
-                await web_sessions.delete_expired(connection)
-            await web_sessions.save(
+            await web_sessions.delete_expired(connection)
+            await web_sessions.add(
                 connection,
                 self._hash(token),
                 user_id=None if user_id is None else UserId(UUID(user_id)),
-                data={name: value for name, value in session.items() if name != USER_ID},
+                data=data,
                 lifetime=lifetime,
             )
-        if is_new:
-            request.app[CREDENTIAL_MARKS].note_session(self._hash(token), signed_in=user_id is not None)
-            response.set_cookie(
-                COOKIE_NAME,
-                token,
-                max_age=int(lifetime.total_seconds()),
-                path="/",
-                secure=visitor_of(request).secure,
-                httponly=True,
-                samesite="Lax",
-            )
+        request.app[CREDENTIAL_MARKS].note_session(self._hash(token), signed_in=user_id is not None)
+        response.set_cookie(
+            COOKIE_NAME,
+            token,
+            max_age=int(lifetime.total_seconds()),
+            path="/",
+            secure=visitor_of(request).secure,
+            httponly=True,
+            samesite="Lax",
+        )
 
     async def forget(self, request: web.Request, session: Session) -> None:
         """End a session on the server, whatever the browser does with its cookie."""
