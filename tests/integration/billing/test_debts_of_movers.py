@@ -1,6 +1,7 @@
 """A debt opens while its instance moves or its organization goes: one debt, its true owner's, never paid by nothing."""
 
 import asyncio
+from datetime import timedelta
 
 import pytest
 
@@ -73,6 +74,56 @@ async def test_a_debt_that_opened_while_its_organization_was_restored_is_written
     (debt,) = await billing.connection.fetch("select * from vps_debts")
     assert debt["settled_at"] is None
     assert debt["written_off_at"] is not None
+    assert await billing.verify() == []
+
+
+@pytest.mark.parametrize("gone", ["vps_instances", "organizations"])
+async def test_a_debt_that_opened_while_its_instance_moved_and_went_is_its_last_owners(
+    billing: Billing, *, gone: str
+) -> None:
+    giver, taker = [await fleet.add_organization(billing.connection, balance="0") for _ in range(2)]
+    instance = await billing.add_instance(giver, hours_due=2)
+    async with another_session(billing.dsn) as session, session.transaction(isolation="repeatable_read"):
+        await session.fetchval("select count(*) from vps_debts")
+        await billing.run()
+        await session.execute(MOVE, instance, taker.id)
+        await session.execute(
+            f"delete from {gone} where id = $1", instance if gone == "vps_instances" else taker.id
+        )
+    await billing.run(batch_size=1)
+    (debt,) = await billing.connection.fetch("select * from vps_debts")
+    assert (debt["organization_id"], debt["settled_at"]) == (taker.id, None)
+    assert (debt["written_off_at"] is not None) == (gone == "organizations")
+    assert await billing.verify() == []
+
+
+async def test_a_debt_whose_instance_moves_under_a_batch_is_not_settled(billing: Billing) -> None:
+    giver, taker = [await fleet.add_organization(billing.connection, balance="0") for _ in range(2)]
+    instance = await billing.add_instance(giver, hours_due=2)
+    async with another_session(billing.dsn) as session:
+        transaction = session.transaction(isolation="repeatable_read")
+        await transaction.start()
+        await session.fetchval("select count(*) from vps_debts")
+        await billing.run()
+        await session.execute(MOVE, instance, taker.id)
+        # The batch has looked whose debt it is, and is about to charge.
+        obstacle = "lock table charges_at_work in share row exclusive mode"
+        async with kept_waiting(billing, billing.run(batch_size=1), obstacle):
+            await transaction.commit()
+    await billing.run(batch_size=1)
+    (debt,) = await billing.connection.fetch("select * from vps_debts")
+    assert (debt["organization_id"], debt["settled_at"]) == (taker.id, None)
+    assert await billing.verify() == []
+
+
+async def test_a_clock_set_back_by_seconds_settles_no_debt(billing: Billing) -> None:
+    debtor = await fleet.add_organization(billing.connection, balance="0")
+    await billing.pass_time(timedelta(seconds=40))
+    instance = await billing.add_instance(debtor, hours_due=1)
+    await billing.run()
+    await billing.pass_time(timedelta(seconds=-40))
+    await billing.run()
+    assert list(await billing.open_debts()) == [instance]
     assert await billing.verify() == []
 
 

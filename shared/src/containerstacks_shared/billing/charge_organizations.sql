@@ -240,8 +240,8 @@ begin
     -- A statement of its own: the next one's snapshot is younger than these locks.
     wallets_locked := array(select lock_paying_wallets(organizations));
     present := clock_present();
-    -- A debt belongs to the organization that has the instance now, and is closed when that is deleted. Triggers do both, but miss
-    -- a debt that opened while the other transaction was open.
+    -- A debt belongs to the organization that has the instance now, or had it last, and is closed when that is deleted. Triggers do
+    -- both, but miss a debt that opened while the other transaction was open.
     update vps_debts d
        set organization_id = i.organization_id
       from vps_instances i
@@ -252,11 +252,12 @@ begin
        and d.written_off_at is null;
     -- A deleted instance's hours may have been written off with its organization, which was restored since: so is its debt.
     update vps_debts d
-       set written_off_at = b.written_off_at,
+       set organization_id = b.organization_id,
+           written_off_at = b.written_off_at,
            billing_correction_id = b.billing_correction_id
       from deleted_vps_instances b
      where b.id = d.vps_instance_id
-       and b.written_off_at is not null
+       and (b.organization_id <> d.organization_id or b.written_off_at is not null)
        and not exists (select from vps_instances i where i.id = b.id)
        and d.organization_id = any (organizations)
        and d.settled_at is null
@@ -408,6 +409,16 @@ begin
            and d.written_off_at is null
            and not exists (select from unpaid u where u.id = d.vps_instance_id)
            and not exists (select from queue q where q.id = d.vps_instance_id and q.waits)
+           -- Its first hour was paid. That nothing is due does not say so: since this batch began, the instance may have moved or
+           -- gone in a transaction that did not see the debt; and the clock may have been set back by some seconds.
+           and (d.vps_instance_id in (select s.id from step s)
+                or coalesce((select coalesce(i.last_billed_at, i.created_at)
+                               from vps_instances i
+                              where i.id = d.vps_instance_id),
+                            (select coalesce(b.last_billed_at, b.created_at)
+                               from deleted_vps_instances b
+                              where b.id = d.vps_instance_id))
+                   > (select c.billing_period_start from vps_billing_cycles c where c.id = d.vps_billing_cycle_id))
         returning d.id
     )
     select (select count(*) from step) as instances_billed,
