@@ -2,6 +2,7 @@
 
 import random
 import re
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from decimal import Decimal
 from uuid import UUID, uuid4
@@ -13,6 +14,7 @@ from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet import api_keys
 from containerstacks_shared.fleet.api_keys import ApiKeyScope
 from containerstacks_shared.fleet.users import UserId
+from containerstacks_web.actions import statements
 from containerstacks_web.routes import ROUTES
 from support import fleet, web_site
 from support.billing import Billing
@@ -169,3 +171,20 @@ async def test_the_account_page_shows_ones_own_organizations(
     assert "&lt;b&gt;Polar" in page
     assert "25.00 USD" in page
     assert str(other.id) not in page
+
+
+async def test_a_statement_that_breaks_off_does_not_look_whole(
+    site: Site, connection: Connection, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    organization = await fleet.add_organization(connection)
+
+    async def break_off(*_: object) -> AsyncIterator[str]:
+        yield "a line of many\n" * 10_000
+        raise ConnectionError("the database went away")
+
+    monkeypatch.setattr(statements, "render", break_off)
+    request = f"GET /api/organizations/{organization.id}/statement?month=2026-03 HTTP/1.1\r\nHost: here\r\n"
+    answer = await site.raw(f"{request}X-API-Key: {key}\r\nConnection: close\r\n\r\n".encode())
+    assert answer.startswith(b"HTTP/1.1 200 OK")
+    assert answer.count(b"HTTP/1.1") == 1
+    assert not answer.endswith(b"\r\n0\r\n\r\n")

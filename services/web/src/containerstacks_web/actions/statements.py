@@ -39,19 +39,25 @@ async def send_statement(
         hdrs.CONTENT_TYPE: f"{_CONTENT_TYPES[wanted]}; charset=utf-8",
         hdrs.CONTENT_DISPOSITION: f'attachment; filename="statement-{slug}-{month}.{wanted.value}"',
     }
-    async with (
-        lend(request.app[POOL]) as connection,
-        open_statement(connection, organization=str(organization.id), month=month) as statement,
-    ):
-        response = web.StreamResponse(headers=headers)
-        await response.prepare(request)
-        chunk = io.StringIO()
-        async for piece in render(statement, wanted):
-            chunk.write(piece)
-            if chunk.tell() > _CHUNK_CHARACTERS:
-                await _write(response, chunk.getvalue())
-                chunk = io.StringIO()
-        await _write(response, chunk.getvalue())
+    response = web.StreamResponse(headers=headers)
+    try:
+        async with (
+            lend(request.app[POOL]) as connection,
+            open_statement(connection, organization=str(organization.id), month=month) as statement,
+        ):
+            await response.prepare(request)
+            chunk = io.StringIO()
+            async for piece in render(statement, wanted):
+                chunk.write(piece)
+                if chunk.tell() > _CHUNK_CHARACTERS:
+                    await _write(response, chunk.getvalue())
+                    chunk = io.StringIO()
+            await _write(response, chunk.getvalue())
+    except BaseException:
+        if response.prepared and request.transport is not None:
+            # Half a statement must not look whole, and the answer to the error must not follow it.
+            request.transport.abort()
+        raise
     return response
 
 
