@@ -4,14 +4,16 @@ import hashlib
 import secrets
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import jwt
 import pytest
 from structlog.testing import capture_logs
 
-from containerstacks_shared.database.db import Connection
+from containerstacks_shared.database.db import Connection, Pool
+from containerstacks_shared.fleet import api_keys
 from containerstacks_web.http.request_limits import INVALID_CREDENTIALS
-from containerstacks_web.sign_in.credential_marks import CREDENTIAL_MARKS
+from containerstacks_web.sign_in.credential_marks import CREDENTIAL_MARKS, CredentialMarks
 from support import fleet, web_site
 from support.processes import free_port
 from support.waiting import eventually, time_limit
@@ -185,6 +187,21 @@ async def test_sessions_are_not_remembered_while_no_address_is_out_of_credential
         assert (await site.get("/login", accept="text/html")).status == 200
     marks = site.app[CREDENTIAL_MARKS]._marks
     assert marks.forms | marks.signed_in == set()
+
+
+@pytest.mark.parametrize("signed_in", [True, False])
+async def test_a_session_that_begins_while_the_marks_are_read_is_known(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch, signed_in: bool
+) -> None:
+    marks = CredentialMarks(pool)
+    read_keys = api_keys.read_marks
+
+    async def read_keys_after_a_session_began(*arguments: Any, **options: Any) -> set[str]:
+        marks.note_session("begun", signed_in=signed_in)
+        return await read_keys(*arguments, **options)
+
+    monkeypatch.setattr(api_keys, "read_marks", read_keys_after_a_session_began)
+    assert await (marks.knows_signed_in if signed_in else marks.knows_form)("begun")
 
 
 async def test_valid_credentials_do_not_use_up_the_limit_of_others(

@@ -2,15 +2,18 @@
 
 import asyncio
 import json
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import aiohttp
 import pytest
 
+from containerstacks_shared.billing.status import DaemonReading
+from containerstacks_shared.database import db
 from containerstacks_shared.database.db import Connection
-from containerstacks_shared.database.notify import Channel
+from containerstacks_shared.database.notify import Channel, Subscription
 from containerstacks_web.live import feed
+from containerstacks_web.live.feed import SnapshotFeed
 from containerstacks_web.live.hub import HUB
 from support import fleet, promises
 from support.waiting import eventually, time_limit
@@ -70,6 +73,31 @@ async def test_a_repair_right_after_a_change_is_shown(
     )
     await connection.execute("select pg_notify($1, '')", Channel.COUNTS_CHANGED)
     await eventually(lambda: shows(8), promises.SHOWN_WITHOUT_HINT_SECONDS)
+
+
+async def test_what_billing_said_is_read_after_a_reading_that_failed(
+    pool: db.Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published: list[bytes] = []
+    followed = SnapshotFeed(
+        pool, billing_interval=timedelta(hours=1), publish=published.append, renew=published.append
+    )
+    subscription = Subscription(frozenset(feed.CHANNELS), missed=False)
+    await followed._look()
+
+    async def fail(*_arguments: object, **_options: object) -> DaemonReading:
+        raise ConnectionError("the database is away")
+
+    subscription.offer(Channel.BILLING_CHANGED)
+    await followed._hear(subscription, 0)
+    with monkeypatch.context() as patched:
+        patched.setattr(feed, "read_daemon", fail)
+        await followed._look()
+    assert followed.failing
+    before = followed._billing
+    await followed._look()
+    assert followed.healthy
+    assert followed._billing is not before
 
 
 async def test_versions_grow_across_replicas(open_site: OpenSite) -> None:

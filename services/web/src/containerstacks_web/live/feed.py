@@ -179,9 +179,9 @@ class SnapshotFeed:
     async def _read_billing(self, connection: db.Connection) -> DaemonReading:
         now = asyncio.get_running_loop().time()
         if self._billing is None or now - self._billing_read_at > _BILLING_SECONDS:
-            # Before the reading: what billing says meanwhile makes it old again.
-            self._billing_read_at = now
             self._billing = await read_daemon(connection, interval=self._billing_interval)
+            # As of before the reading, and only if there was one. What billing says meanwhile is heard after it.
+            self._billing_read_at = now
         return self._billing
 
     async def _wait_for_occasion(self, subscription: Subscription) -> None:

@@ -37,6 +37,8 @@ class CredentialMarks:
     def __init__(self, pool: db.Pool) -> None:
         self._pool = pool
         self._marks = _Marks()
+        # Sessions that began since the last reading did, which may have missed them.
+        self._begun = _Marks()
         self._read_at: float | None = None
         self._reading = asyncio.Lock()
 
@@ -52,10 +54,11 @@ class CredentialMarks:
         return token_hash in (await self._current()).forms
 
     def note_session(self, token_hash: str, *, signed_in: bool) -> None:
-        """Add a session that this process began, while marks are in use: the next reading has it anyway."""
-        if self._is_old():
+        """Add a session that this process began, while marks are in use: otherwise the next reading has it."""
+        if self._is_old() and not self._reading.locked():
             return
-        (self._marks.signed_in if signed_in else self._marks.forms).add(token_hash)
+        for marks in (self._marks, self._begun):
+            (marks.signed_in if signed_in else marks.forms).add(token_hash)
 
     async def _current(self) -> _Marks:
         # While one request reads, the others use the previous reading, if there is one.
@@ -69,6 +72,7 @@ class CredentialMarks:
         return self._read_at is None or time.monotonic() - self._read_at >= _EVERY_SECONDS
 
     async def _read(self) -> None:
+        self._begun = _Marks()
         try:
             async with lend(self._pool, within=_READ_SECONDS_MAX) as connection:
                 signed_in, forms = await web_sessions.read_hashes(connection, limit=_MARKS_MAX)
@@ -76,7 +80,7 @@ class CredentialMarks:
         except db.UNAVAILABLE as error:
             _log.warning("credential_marks.unavailable", error=describe(error))
         else:
-            self._marks = _Marks(keys=keys, signed_in=signed_in, forms=forms)
+            self._marks = _Marks(keys, signed_in | self._begun.signed_in, forms | self._begun.forms)
         self._read_at = time.monotonic()
 
 
