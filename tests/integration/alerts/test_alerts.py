@@ -2,13 +2,16 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from types import SimpleNamespace
 
 import asyncpg
 import pytest
 import structlog
 
+from containerstacks_shared.alerts import receivers as alert_receivers
 from containerstacks_shared.alerts.receivers import receivers
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.documents import RunStatus
@@ -312,6 +315,28 @@ async def test_billing_does_not_wait_for_a_receiver_that_hangs(
     receiver.open.set()
     await sending
     assert receiver.calls == 2
+
+
+async def test_a_receiver_that_has_answered_takes_the_next_message_at_once(
+    watcher: StartWatcher, receiver: AlertReceiver, billing: Billing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread may outlive its answer for as long as the machine is busy."""
+    go_on = threading.Event()
+
+    class Lingering(threading.Thread):
+        def run(self) -> None:
+            super().run()
+            go_on.wait()
+
+    monkeypatch.setattr(alert_receivers, "threading", SimpleNamespace(Thread=Lingering))
+    one = watcher()
+    try:
+        await one.check_and_send()
+    finally:
+        go_on.set()
+    assert receiver.calls == 2
+    outcomes = [message["outcome"] for message in await _outbox(billing.connection)]
+    assert outcomes == ["delivered"] * 2
 
 
 # Secrets ----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ import logging
 import re
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
@@ -37,30 +38,32 @@ class Receiver:
     name: str
     _plugin: "NotifyBase" = field(repr=False)
     _secrets: re.Pattern[str] = field(repr=False)
-    _call: threading.Thread | None = field(default=None, repr=False)
+    # The answer to the last call. The thread that makes a call may outlive it.
+    _call: asyncio.Future[str | None] | None = field(default=None, repr=False)
 
     async def send(self, text: Text) -> None:
         """Raises `NotDelivered`. Returns in time also when the receiver never answers."""
-        if self._call is not None and self._call.is_alive():
+        if self._call is not None and not self._call.done():
             raise NotDelivered("the previous call has not ended yet")
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[str | None] = loop.create_future()
 
         def call() -> None:
-            error = self._notify(text)
-            # After the timeout nobody waits for it.
-            if not loop.is_closed():
-                loop.call_soon_threadsafe(lambda: None if answer.done() else answer.set_result(error))
+            error: str | None = "broke off"
+            try:
+                error = self._notify(text)
+            finally:
+                # The loop is closed when the process ends meanwhile.
+                with suppress(RuntimeError):
+                    loop.call_soon_threadsafe(answer.set_result, error)
 
         # No pool of threads: those are waited for when the process ends.
-        self._call = threading.Thread(target=call, name=f"alert {self.key}", daemon=True)
-        self._call.start()
-        try:
-            async with asyncio.timeout(CALL_SECONDS):
-                error = await answer
-        except TimeoutError as late:
-            raise NotDelivered(f"took longer than {CALL_SECONDS:g} s") from late
-        if error is not None:
+        threading.Thread(target=call, name=f"alert {self.key}", daemon=True).start()
+        self._call = answer
+        await asyncio.wait({answer}, timeout=CALL_SECONDS)
+        if not answer.done():
+            raise NotDelivered(f"took longer than {CALL_SECONDS:g} s")
+        if (error := answer.result()) is not None:
             raise NotDelivered(error)
 
     def _notify(self, text: Text) -> str | None:
