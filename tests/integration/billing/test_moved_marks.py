@@ -1,5 +1,6 @@
 """Marks that somebody moved: no hour is charged twice, and the neighbours of such an instance are billed."""
 
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID
@@ -61,6 +62,79 @@ async def test_a_mark_set_back_charges_no_hour_twice(billing: Billing, *, is_del
     await billing.run()
     assert [await billing.hours_billed(i) for i in (instance, neighbour)] == [3, 4]
     assert [finding.check for finding in await billing.verify()] == ["periods_beyond_last_billed"]
+
+
+async def _move(connection: asyncpg.Connection, instance: UUID, owner: Organization) -> None:
+    await connection.execute("set containerstacks.guard = 'off'")
+    await connection.execute(
+        "update vps_instances set organization_id = $2, last_billed_at = null where id = $1",
+        instance,
+        owner.id,
+    )
+
+
+async def _move_and_restore(connection: asyncpg.Connection, instance: UUID, owner: Organization) -> None:
+    await connection.execute(
+        "update vps_instances set organization_id = $2 where id = $1", instance, owner.id
+    )
+    await connection.execute("delete from vps_instances where id = $1", instance)
+    await connection.execute(COPY, instance)
+
+
+async def _restore_there_twice(connection: asyncpg.Connection, instance: UUID, owner: Organization) -> None:
+    row = await fleet.take_out(connection, instance)
+    await fleet.insert(connection, "vps_instances", row | {"organization_id": owner.id})
+    await connection.execute("delete from vps_instances where id = $1", instance)
+    await connection.execute(COPY, instance)
+
+
+@pytest.mark.parametrize("change_hands", [_move, _move_and_restore, _restore_there_twice])
+@pytest.mark.parametrize("milliseconds", [0, 1])
+async def test_hours_that_an_earlier_organization_paid_are_charged_to_no_other(
+    billing: Billing,
+    *,
+    change_hands: Callable[[asyncpg.Connection, UUID, Organization], Awaitable[None]],
+    milliseconds: int,
+) -> None:
+    other = await fleet.add_organization(billing.connection)
+    neighbour = await billing.add_instance(other, hours_due=2)
+    instance = await billing.bill_instance(hours_due=2)
+    await change_hands(billing.connection, instance, other)
+    # The unique key on periods catches only those that begin at the very same moment.
+    await billing.connection.execute(
+        "update vps_instances set created_at = created_at + $2::interval where id = $1",
+        instance,
+        timedelta(milliseconds=milliseconds),
+    )
+    await billing.pass_hours(1)
+    summary = await billing.run()
+    assert summary.status == "succeeded"
+    assert {"problem": "mark_set_back", "count": 1} in summary.problems
+    assert [await billing.hours_billed(i) for i in (instance, neighbour)] == [2, 3]
+    await billing.connection.execute(
+        "update vps_instances set last_billed_at = $2 where id = $1",
+        instance,
+        (await billing.cycles(instance))[-1]["billing_period_end"],
+    )
+    await billing.run()
+    assert await billing.hours_billed(instance) == 3
+    assert await billing.verify() == []
+
+
+async def test_a_moved_mark_set_back_past_the_triggers_affects_no_other(billing: Billing) -> None:
+    other = await fleet.add_organization(billing.connection)
+    neighbour = await billing.add_instance(other, hours_due=2)
+    instance = await billing.bill_instance(hours_due=2)
+    await billing.connection.execute(
+        "update vps_instances set organization_id = $2 where id = $1", instance, other.id
+    )
+    async with another_session(billing.dsn) as session:
+        await session.execute("set session_replication_role = replica")
+        await session.execute("update vps_instances set last_billed_at = null where id = $1", instance)
+    await billing.pass_hours(1)
+    summary = await billing.run()
+    assert summary.status == "succeeded"
+    assert [await billing.hours_billed(i) for i in (instance, neighbour)] == [2, 3]
 
 
 async def test_a_mark_set_back_past_the_triggers_affects_no_other(billing: Billing) -> None:

@@ -180,6 +180,27 @@ async def test_an_instance_restored_with_an_old_mark_waits(
     assert {finding.check for finding in await billing.verify()} == {"periods_beyond_last_billed"}
 
 
+async def test_an_instance_restored_on_another_plan_owes_what_the_earlier_one_cost(
+    billing: Billing, session: asyncpg.Connection
+) -> None:
+    dear = await fleet.add_plan(billing.connection, base_price="730", markup_price="0")
+    instance = await billing.add_instance(hours_due=2)
+    # A snapshot that knows this plan as well.
+    isolation = await session.fetchval("show transaction_isolation")
+    await session.execute(f"commit; begin isolation level {isolation}")
+    await session.fetchval("select count(*) from vps_instances")
+    row = await fleet.take_out(billing.connection, instance)
+    await fleet.insert(session, "vps_instances", row | {"plan_id": dear.reference})
+    await session.execute("commit")
+    await billing.run()
+    assert await billing.balance() == 100 - 2 * RATE
+    await billing.pass_hours(2)
+    await billing.run()
+    # An hour had begun when it was deleted.
+    assert await billing.balance() == 100 - 3 * RATE - 1
+    assert await billing.verify() == []
+
+
 async def test_a_price_that_changes_while_a_plan_is_first_used_in_a_region_counts_from_its_commit(
     billing: Billing, session: asyncpg.Connection
 ) -> None:

@@ -250,6 +250,27 @@ create trigger containerstacks_debt_moved after update of organization_id on vps
     when (old.organization_id <> new.organization_id)
     execute function move_vps_debt();
 
+create function note_earlier_organization() returns trigger
+    language plpgsql security definer set search_path = public, pg_temp
+    as $$
+begin
+    insert into earlier_organizations (vps_instance_id, organization_id)
+    values (old.id, old.organization_id)
+        on conflict do nothing;
+    return null;
+end;
+$$;
+
+create trigger containerstacks_organization_left after update of organization_id on vps_instances
+    for each row
+    when (old.organization_id <> new.organization_id)
+    execute function note_earlier_organization();
+-- Of one that came again elsewhere, and is deleted again.
+create trigger buried_elsewhere after update of organization_id on deleted_vps_instances
+    for each row
+    when (old.organization_id <> new.organization_id)
+    execute function note_earlier_organization();
+
 -- A deleted instance leaves what billing and the auditor still need.
 create function bury_vps_instances() returns trigger
     language plpgsql security definer set search_path = public, pg_temp

@@ -13,6 +13,7 @@ drop trigger if exists containerstacks_plan_changed on vps_instances;
 drop trigger if exists containerstacks_rate_region on vps_instances;
 drop trigger if exists containerstacks_mark_moved on vps_instances;
 drop trigger if exists containerstacks_debt_moved on vps_instances;
+drop trigger if exists containerstacks_organization_left on vps_instances;
 drop trigger if exists containerstacks_bury_deleted on vps_instances;
 drop trigger if exists containerstacks_truncated on vps_instances;
 drop trigger if exists containerstacks_count_inserted on users;
@@ -74,14 +75,14 @@ drop function vps_plans_changed, count_vps_instances, count_vps_updates, stays_w
               time_ordered_uuid, find_api_key, list_api_keys, api_key_marks, revoke_api_key, note_api_key_uses,
               billed_until_before;
 drop table own_triggers, counts, count_deltas, charges_at_work, vps_history, leaderships, billing_control, billing_runs, hourly_rates, price_holds, last_charged_prices,
-           vps_plan_changes, vps_plan_edits, vps_plan_versions, vps_plan_references, moved_marks, deleted_vps_instances, vps_debts, outbox_messages, alerts, alert_checks, wallet_ledger_entries, billing_corrections, ledger_explanations, billing_audits,
+           vps_plan_changes, vps_plan_edits, vps_plan_versions, vps_plan_references, moved_marks, earlier_organizations, deleted_vps_instances, vps_debts, outbox_messages, alerts, alert_checks, wallet_ledger_entries, billing_corrections, ledger_explanations, billing_audits,
            web_sessions, staff_roles;
 drop domain ledger_entry_kind;
 drop function role_of;
 drop table action_log;
 drop table incident_templates, incident_updates, incidents, component_history, component_states;
 drop sequence status_versions;
-drop function guard_refunded_wallet, refuse_ledger_change, refuse_log_change, log_actions, log_action, announce_incidents, end_stuck_sessions, stuck_session, clock_present, clock_offset, database_clock_offset, clock_now, bring_plan_edits_into_force;
+drop function note_earlier_organization, guard_refunded_wallet, refuse_ledger_change, refuse_log_change, log_actions, log_action, announce_incidents, end_stuck_sessions, stuck_session, clock_present, clock_offset, database_clock_offset, clock_now, bring_plan_edits_into_force;
 
 -- Beats of ours would keep the original's own billing paused for up to 90 minutes.
 delete from billing_daemon_status where metadata ? 'biller';

@@ -264,6 +264,14 @@ create table moved_marks (
     noticed_at timestamptz not null default clock_timestamp()
 );
 
+-- Where instances belonged before they moved: what they were charged there stands in that organization's name, and can be found
+-- only by it.
+create table earlier_organizations (
+    vps_instance_id uuid,
+    organization_id uuid,
+    primary key (vps_instance_id, organization_id)
+);
+
 -- Deleted instances: their last whole hours are still owed, and their history still needs a name.
 create table deleted_vps_instances (
     id uuid primary key,

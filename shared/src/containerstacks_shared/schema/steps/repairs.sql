@@ -41,11 +41,15 @@ $$;
 -- Compares the moved marks of these organizations with what was charged: the hours between would be charged twice. Forgets the marks
 -- that are right, and returns those that wait until somebody sets them right: to charged_until. One that is being moved at this
 -- moment, or was since the snapshot, is left to the next run. Everything that the organizations were charged is read once, for there
--- is no index on instances.
+-- is no index on instances. Of a row that came again, written by a transaction that did not see the deletion, it also writes down what
+-- plan it had until then.
 create function compare_moved_marks(organizations uuid[])
     returns table (vps_instance_id uuid, organization_id uuid, billed_until timestamptz, charged_until timestamptz)
-    language sql volatile security definer set search_path = public, pg_temp
+    language plpgsql volatile security definer set search_path = public, pg_temp
     as $$
+#variable_conflict use_column
+begin
+    return query
     with moved as materialized (
         select i.id, i.organization_id, i.billed_until, i.organization_ids, m.noticed_at
           from (select l.id, l.organization_id, coalesce(l.last_billed_at, l.created_at) as billed_until,
@@ -62,7 +66,11 @@ create function compare_moved_marks(organizations uuid[])
     ), chain as materialized (
         select c.vps_instance_id as id, max(c.billing_period_end) as charged_until
           from all_vps_billing_cycles() c
-         where c.organization_id = any (array(select distinct unnest(organization_ids) from moved))
+         where c.organization_id = any (array(select unnest(organization_ids) from moved
+                                               union
+                                              select e.organization_id
+                                                from earlier_organizations e
+                                               where e.vps_instance_id in (select id from moved)))
            and c.vps_instance_id in (select id from moved)
            and (c.billing_run_id is not null or c.billing_correction_id is not null)
            and c.status in ('billed', 'refunded')
@@ -85,28 +93,47 @@ create function compare_moved_marks(organizations uuid[])
            and moved.id = m.vps_instance_id
            and moved.noticed_at = held.noticed_at
            and m.vps_instance_id not in (select b.id from set_back b)
+        returning m.vps_instance_id as id
+    ), replanned as (
+        insert into vps_plan_changes
+            (vps_instance_id, changed_at, plan_id_before, region_before, plan_id_after, region_after)
+        select l.id, d.deleted_at, d.plan_id, d.region, l.plan_id, l.rate_region
+          from forgotten
+          join vps_instances l on l.id = forgotten.id
+          join deleted_vps_instances d on d.id = forgotten.id
+         where (d.plan_id, d.region) <> (l.plan_id, l.rate_region)
+           and not exists (select from vps_plan_changes c
+                            where c.vps_instance_id = d.id
+                              and c.changed_at >= d.deleted_at)
     )
-    select * from set_back order by id
-    $$;
+    select * from set_back order by id;
+end;
+$$;
 
 -- Looks for such marks in an organization that could not be charged because a period was charged before. Returns how many it has
 -- found; they wait from now on, and everything else of the organization can be charged.
 create function notice_marks_set_back(organization uuid) returns bigint
     language sql volatile security definer set search_path = public, pg_temp
     as $$
-    with noticed as (
+    with instance as materialized (
+        select l.id, coalesce(l.last_billed_at, l.created_at) as billed_until
+          from vps_instances l
+         where l.organization_id = notice_marks_set_back.organization
+         union all
+        select d.id, coalesce(d.last_billed_at, d.created_at)
+          from deleted_vps_instances d
+         where d.organization_id = notice_marks_set_back.organization
+    ), noticed as (
         insert into moved_marks (vps_instance_id)
         select i.id
-          from (select l.id, coalesce(l.last_billed_at, l.created_at) as billed_until
-                  from vps_instances l
-                 where l.organization_id = notice_marks_set_back.organization
-                 union all
-                select d.id, coalesce(d.last_billed_at, d.created_at)
-                  from deleted_vps_instances d
-                 where d.organization_id = notice_marks_set_back.organization) as i
+          from instance i
           join (select c.vps_instance_id, max(c.billing_period_end) as charged_until
                   from all_vps_billing_cycles() c
-                 where c.organization_id = notice_marks_set_back.organization
+                 where c.organization_id = any (array(select notice_marks_set_back.organization
+                                                       union
+                                                      select e.organization_id
+                                                        from earlier_organizations e
+                                                       where e.vps_instance_id in (select id from instance)))
                    and (c.billing_run_id is not null or c.billing_correction_id is not null)
                    and c.status in ('billed', 'refunded')
                  group by c.vps_instance_id) as chain on chain.vps_instance_id = i.id
