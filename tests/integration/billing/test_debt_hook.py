@@ -64,8 +64,8 @@ class Debtor:
         async with contextlib.AsyncExitStack() as stack:
             await stack.enter_async_context(running(Job("listening", listener.run)))
             for number in range(processes):
-                hook = DebtHook(self.billing.pool, loaded, listener.subscribe())
-                await stack.enter_async_context(running(Job(f"hook {number}", hook.run)))
+                run = partial(DebtHook(self.billing.pool, loaded).run, heard=listener.subscribe())
+                await stack.enter_async_context(running(Job(f"hook {number}", run)))
             yield
 
     async def outcomes(self) -> list[str | None]:

@@ -43,12 +43,11 @@ class Receiver(Protocol):
 
 
 class DebtHook:
-    """`heard` hears `BILLING_CHANGED`: every run may have opened or settled debts."""
+    """It outlives a term: calls whose outcome could not be stored are remembered until the database is back."""
 
-    def __init__(self, pool: Pool, settings: BillingSettings, heard: Subscription) -> None:
+    def __init__(self, pool: Pool, settings: BillingSettings) -> None:
         self._pool = pool
         self._grace = settings.debt_grace
-        self._heard = heard
         self._deliveries = [
             Delivery(
                 pool,
@@ -62,13 +61,16 @@ class DebtHook:
             for name, receiver in _receivers(settings).items()
         ]
 
-    async def run(self, halt: asyncio.Event) -> None:
-        """Note and deliver until `halt`; the calls in hand are finished, so that none is made twice."""
+    async def run(self, halt: asyncio.Event, heard: Subscription) -> None:
+        """Note and deliver until `halt`; the calls in hand are finished, so that none is made twice.
+
+        `heard` hears `BILLING_CHANGED`: every run may have opened or settled debts.
+        """
         while self._deliveries and not halt.is_set():
             noted_all = await self._note()
             delivered = await asyncio.gather(*(delivery.deliver() for delivery in self._deliveries))
             if noted_all and not any(delivered):
-                await race(halt.wait(), self._heard.wait(_LOOK_SECONDS))
+                await race(halt.wait(), heard.wait(_LOOK_SECONDS))
         await halt.wait()
 
     async def _note(self) -> bool:

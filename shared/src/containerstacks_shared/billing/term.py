@@ -50,6 +50,7 @@ class BillingTerm:
         self._wanted = wanted
         self._heartbeat: Heartbeat | None = None
         self._run_again = Backoff()
+        self._hook = DebtHook(pool, settings)
 
     async def serve(self, stop: asyncio.Event) -> None:
         """Bill whenever it is wanted and the role is ours, until `stop`."""
@@ -82,14 +83,13 @@ class BillingTerm:
                     for_charging,
                     self._run_again,
                 )
-                hook = DebtHook(pool, self._settings, for_hook)
                 audit = DailyAudit(pool, observer, interval=self._settings.billing_interval)
                 async with asyncio.TaskGroup() as group:
                     # Beats go on until the batch in hand is finished.
                     idle = asyncio.Event()
                     group.create_task(heartbeat.beat_until(idle))
                     group.create_task(heartbeat_url.call_until(halt))
-                    group.create_task(hook.run(halt))
+                    group.create_task(self._hook.run(halt, for_hook))
                     group.create_task(self.stall_watch.watch(pool, observer, for_stall_watch, halt))
                     group.create_task(audit.audit_until(halt, for_audit))
                     await charging.charge_until(halt)
