@@ -74,6 +74,16 @@ async def test_replicas_show_the_same_figures(
     assert (await another.json("/api/health/platform-stats"))["stats"] == first["stats"]
 
 
+async def test_figures_of_another_release_are_read_anew(open_site: OpenSite, redis_url: str) -> None:
+    await (await open_site(redis_url=redis_url)).json("/api/health/platform-stats")
+    async with Redis.from_url(redis_url, retry=None) as client:
+        (kept,) = await client.keys("*PlatformStatistics")
+        await client.set(kept, '{"figures": "of another release"}', keepttl=True)
+    one, another = await open_site(redis_url=redis_url), await open_site(redis_url=redis_url)
+    anew = await one.json("/api/health/platform-stats")
+    assert (await another.json("/api/health/platform-stats"))["stats"] == anew["stats"]
+
+
 async def test_when_redis_goes_away_requests_are_still_answered_and_counted(
     open_site: OpenSite, redis_url: str
 ) -> None:

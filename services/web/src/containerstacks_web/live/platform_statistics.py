@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 import structlog
 from aiohttp import web
+from pydantic import ValidationError
 
 from containerstacks_shared.core.errors import DatabaseUnavailable, describe
 from containerstacks_shared.database import db
@@ -98,9 +99,12 @@ class _Cached(Generic[Value]):
         except RedisAway as error:
             _log.warning("platform_statistics.redis_away", error=str(error))
             return
-        if text is not None:
-            value = self._model.model_validate_json(text)
-            assert value.cache_expiry is not None
+        try:
+            value = None if text is None else self._model.model_validate_json(text)
+        except ValidationError:
+            # Another release wrote it: during an upgrade each reads its own.
+            return
+        if value is not None and value.cache_expiry is not None:
             self._last = PlatformFigures(value=value, taken_at=value.cache_expiry - LIFETIME)
 
     async def _share(self, figures: PlatformFigures[Value]) -> None:
