@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -15,6 +15,7 @@ import pytest
 
 from containerstacks_shared.billing import debt_hook, write_offs
 from containerstacks_shared.billing.debt_hook import DebtHook
+from containerstacks_shared.billing.debt_notices import note_debts
 from containerstacks_shared.billing.documents import RunTrigger
 from containerstacks_shared.core.settings import BillingSettings, load_settings
 from containerstacks_shared.database.notify import Channel, Listener
@@ -266,6 +267,34 @@ async def test_a_receiver_that_hangs_is_ended(debtor: Debtor, monkeypatch: pytes
     await debtor.go_overdue()
     async with debtor.hook(debt_hook_command="sh -c 'sleep 60 & wait'"):
         assert await eventually(debtor.last_error) == "took longer than 0.2 s"
+
+
+@pytest.mark.parametrize("mistake", [ValueError("of ours"), OSError("not of the database")])
+async def test_a_call_that_breaks_is_an_attempt_and_its_neighbour_is_waited_for(
+    billing: Billing, connection: asyncpg.Connection, debtor: Debtor, mistake: Exception
+) -> None:
+    await debtor.go_overdue(instances=2)
+    async with connection.transaction():
+        await note_debts(connection, grace=timedelta(hours=GRACE_HOURS), receivers=["broken"])
+    broke = asyncio.Event()
+
+    async def break_once(_messages: Sequence[messages.Message]) -> None:
+        if not broke.is_set():
+            broke.set()
+            raise mistake
+        await billing.pool.execute("select")
+
+    calls = delivery.Delivery(
+        *(billing.pool, messages.Topic.DEBT, "broken", "broken", break_once), call_seconds=10, calls_at_once=2
+    )
+    assert await calls.deliver()
+    rows = await connection.fetch(
+        "select outcome, last_error, next_attempt_at > clock_now() as waits from outbox_messages order by id"
+    )
+    assert [tuple(row) for row in rows] == [
+        (None, f"broke off ({type(mistake).__name__})", True),
+        ("delivered", None, False),
+    ]
 
 
 async def test_no_transaction_is_open_while_a_receiver_is_called(

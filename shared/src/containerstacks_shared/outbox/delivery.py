@@ -79,7 +79,7 @@ class Delivery:
             _log.info("outbox.database_away", topic=self.topic.value, error=describe(error))
             return False
         except Exception as error:  # noqa: BLE001 - a failed delivery must not end the process
-            _log.error("outbox.failed", topic=self.topic.value, error=describe(error), exc_info=error)
+            self._log_mistake(error)
             return False
         return bool(claimed)
 
@@ -108,6 +108,10 @@ class Delivery:
             error = f"took longer than {self.call_seconds:g} s"
         except NotDelivered as failed:
             error = str(failed)[:_ERROR_CHARACTERS_MAX]
+        except Exception as mistake:  # noqa: BLE001 - an attempt like any other: it has its pause, and an end
+            self._log_mistake(mistake)
+            # Not its text, which may hold a secret.
+            error = f"broke off ({type(mistake).__name__})"
         fields = {
             "topic": self.topic.value,
             "receiver": self.name,
@@ -122,6 +126,9 @@ class Delivery:
             CALLS.labels(self.topic.value, "failed").inc()
             _log.warning("outbox.not_delivered", error=error, attempts=messages[0].attempts, **fields)
         self._unwritten.append(_Call(messages, error))
+
+    def _log_mistake(self, error: Exception) -> None:
+        _log.error("outbox.failed", topic=self.topic.value, error=describe(error), exc_info=error)
 
     async def _write_down(self) -> None:
         while self._unwritten:
