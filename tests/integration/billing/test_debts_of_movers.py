@@ -127,6 +127,57 @@ async def test_a_clock_set_back_by_seconds_settles_no_debt(billing: Billing) -> 
     assert await billing.verify() == []
 
 
+async def test_a_debt_of_an_instance_deleted_by_a_clock_set_back_by_seconds_is_paid(billing: Billing) -> None:
+    debtor = await fleet.add_organization(billing.connection, balance="0")
+    await billing.pass_time(timedelta(seconds=40))
+    instance = await billing.add_instance(debtor, hours_due=1)
+    await billing.connection.execute("delete from vps_instances where id = $1", instance)
+    await billing.run()
+    await billing.pass_time(timedelta(seconds=-40))
+    await billing.run()
+    await billing.pass_time(timedelta(seconds=40))
+    await billing.credit(debtor, "1.00")
+    await billing.run()
+    assert await billing.open_debts() == {}
+    assert await billing.hours_billed(instance) == 1
+    assert await billing.verify() == []
+
+
+async def test_an_hour_charged_before_the_clock_was_set_back_by_seconds_is_no_finding(
+    billing: Billing,
+) -> None:
+    await billing.pass_time(timedelta(seconds=40))
+    instance = await billing.bill_instance(hours_due=1)
+    await billing.pass_time(timedelta(seconds=-40))
+    await billing.connection.execute("delete from vps_instances where id = $1", instance)
+    await billing.run()
+    assert await billing.hours_billed(instance) == 1
+    assert await billing.verify() == []
+
+
+async def test_a_debt_that_another_biller_was_paid_moves_with_its_instance(billing: Billing) -> None:
+    debtor, taker = [await fleet.add_organization(billing.connection, balance="0") for _ in range(2)]
+    instance = await billing.add_instance(debtor, hours_due=2)
+    await billing.run()
+    async with another_session(billing.dsn) as session:
+        await session.execute("set containerstacks.guard = 'off'")
+        # It cuts times to milliseconds.
+        await session.execute(
+            "with charged as (update vps_instances"
+            " set last_billed_at = date_trunc('milliseconds', created_at) + interval '2 hours'"
+            " where id = $1 returning *)"
+            " insert into vps_billing_cycles (vps_instance_id, organization_id, billing_period_start,"
+            " billing_period_end, hourly_rate, total_amount, status)"
+            " select id, organization_id, last_billed_at - interval '2 hours', last_billed_at, 0.01, 0.02, 'billed'"
+            " from charged",
+            instance,
+        )
+        await session.execute(MOVE, instance, taker.id)
+    await billing.run()
+    assert await billing.open_debts() == {}
+    assert await billing.verify() == []
+
+
 async def test_a_deletion_waits_for_the_run_that_opens_the_debt(billing: Billing) -> None:
     debtor = await fleet.add_organization(billing.connection, balance="0")
     await billing.add_instance(debtor, hours_due=2)

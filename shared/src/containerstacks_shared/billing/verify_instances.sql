@@ -133,7 +133,8 @@ having not coalesce(bool_or(r.hourly_rate = p.hourly_rate), p.hourly_rate = 0.02
  order by key, detail;
 
 -- name: hours_that_had_not_passed
--- Nothing is charged before it is past, nor after its instance was deleted.
+-- Nothing is charged before it is past, nor after its instance was deleted: by a clock that may have been set back by some seconds in
+-- between, as by a failover.
 select c.id::text as key,
        case when c.billing_period_end > c.created_at
             then format('charged at %s until %s', c.created_at, c.billing_period_end)
@@ -145,7 +146,7 @@ select c.id::text as key,
  where c.vps_instance_id = any ($1::uuid[])
    and (c.billing_run_id is not null or c.billing_correction_id is not null)
    and c.status in ('billed', 'refunded')
-   and (c.billing_period_end > c.created_at or c.billing_period_end > d.deleted_at)
+   and (c.billing_period_end > c.created_at or c.billing_period_end > d.deleted_at + interval '1 minute')
  order by key;
 
 -- name: cycles_of_no_instance

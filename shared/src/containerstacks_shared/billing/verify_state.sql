@@ -237,6 +237,7 @@ select latest.vps_instance_id::text,
 
 -- name: debts_settled_by_nothing
 -- A debt is settled by paying its first hour. (For an instance that another application also bills, its mark may show this instead.)
+-- It follows its instance to another organization; what paid it stays in the name of the one that paid.
 -- $1 when the last audit began.
 select d.id::text as key,
        format('debt of instance %s was settled, but its hour from %s was never paid', d.vps_instance_id, c.billing_period_start)
@@ -254,7 +255,12 @@ select d.id::text as key,
             then false
             else not exists (select
                                from all_vps_billing_cycles() paid
-                              where paid.organization_id = d.organization_id
+                              where paid.organization_id = any (array(
+                                        select d.organization_id
+                                         union
+                                        select e.organization_id
+                                          from earlier_organizations e
+                                         where e.vps_instance_id = d.vps_instance_id))
                                 and paid.vps_instance_id = d.vps_instance_id
                                 and paid.status in ('billed', 'refunded')
                                 and paid.billing_period_start <= c.billing_period_start

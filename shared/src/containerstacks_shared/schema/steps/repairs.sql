@@ -3,7 +3,8 @@
 
 -- The clock of the database stood ahead for a while, and was set right: what was written down meanwhile would be charged, or
 -- come into force, in a time that has not come. It happened before now, so it counts from now. Only a run may ask: before
--- it does, it makes sure that the clock does not stand behind instead.
+-- it does, it makes sure that the clock does not stand behind instead. By a minute it may: an hour that was a debt already would not
+-- be owed any more.
 create function withdraw_future_moments() returns bigint
     language plpgsql volatile security definer set search_path = public, pg_temp
     as $$
@@ -12,7 +13,7 @@ declare
     affected bigint;
     withdrawn bigint := 0;
 begin
-    update deleted_vps_instances set deleted_at = present where deleted_at > present;
+    update deleted_vps_instances set deleted_at = present where deleted_at > present + interval '1 minute';
     get diagnostics affected = row_count;
     withdrawn := withdrawn + affected;
     update vps_plan_changes set changed_at = present where changed_at > present;
