@@ -12,19 +12,24 @@ import pytest
 import structlog
 
 from containerstacks_shared.alerts import receivers as alert_receivers
+from containerstacks_shared.alerts.alerting import Alerting
 from containerstacks_shared.alerts.receivers import receivers
+from containerstacks_shared.alerts.watching import Watch
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.documents import RunStatus
 from containerstacks_shared.core.errors import ConfigurationError
 from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.core.settings import CommonSettings, load_settings
+from containerstacks_shared.database import db
 from containerstacks_shared.database.locks import LOCK_CLASS, Role
 from containerstacks_shared.outbox.delivery import ATTEMPTS_MAX, pause_after
 from containerstacks_shared.process import processes
+from containerstacks_shared.process.runtime import Job
 from integration.alerts.conftest import TURN, StartWatcher
 from support import fleet
 from support.alert_receiver import PASSWORD, TOKEN, AlertReceiver
 from support.billing import Billing, in_the_way
+from support.jobs import running
 from support.waiting import eventually
 
 NOBODY = "[ContainerStacks] Hourly billing is not running"
@@ -337,6 +342,22 @@ async def test_a_receiver_that_has_answered_takes_the_next_message_at_once(
     assert receiver.calls == 2
     outcomes = [message["outcome"] for message in await _outbox(billing.connection)]
     assert outcomes == ["delivered"] * 2
+
+
+async def test_a_stop_does_not_wait_for_a_check(
+    database_url: str, pool: db.Pool, receiver: AlertReceiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    checking = asyncio.Event()
+
+    async def hang(_watch: Watch) -> bool:
+        checking.set()
+        return await asyncio.Event().wait()
+
+    monkeypatch.setattr(Watch, "check", hang)
+    settings = load_settings(CommonSettings, database_url=database_url, alert_urls=receiver.url)
+    alerting = Alerting(pool, settings, receivers(settings), sees_money=True)
+    async with running(Job("alerting", alerting.run)):
+        await checking.wait()
 
 
 # Secrets ----------------------------------------------------------------------------------------

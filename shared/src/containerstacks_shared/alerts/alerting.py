@@ -52,20 +52,21 @@ class Alerting:
 
     async def _look_until(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            if await self._look():
-                for news in self._news:
-                    news.set()
+            # The next process checks again: a stop need not wait for a database that is silent.
+            await race(stop.wait(), self._look())
             await wait_for_event(stop, self._check_seconds)
 
-    async def _look(self) -> bool:
+    async def _look(self) -> None:
         try:
             async with asyncio.timeout(_LOOK_SECONDS_MAX):
-                return await self._watch.check()
+                is_new = await self._watch.check()
         except UNAVAILABLE as error:
             _log.info("alert.database_away", error=describe(error))
         except Exception as error:  # noqa: BLE001 - a failed check must not stop billing
             _log.error("alert.looking_failed", error=describe(error), exc_info=error)
-        return False
+        else:
+            for news in self._news if is_new else ():
+                news.set()
 
 
 async def _deliver_until(stop: asyncio.Event, delivery: Delivery, news: asyncio.Event) -> None:
