@@ -13,7 +13,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from containerstacks_shared.billing import debt_hook, write_offs
+from containerstacks_shared.billing import debt_hook, debt_notices, write_offs
 from containerstacks_shared.billing.debt_hook import DebtHook
 from containerstacks_shared.billing.debt_notices import note_debts
 from containerstacks_shared.billing.documents import RunTrigger
@@ -223,6 +223,22 @@ async def test_a_debt_that_is_settled_before_it_was_reported_is_not_reported(
         await billing.run()
         await debtor.await_outcomes("delivered")
     assert debtor.command.notices[0]["organizationId"] != str(debtor.organization.id)
+
+
+async def test_a_debt_that_is_settled_while_it_is_counted_is_not_reported(
+    billing: Billing, debtor: Debtor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await debtor.go_overdue()
+    read_owed = debt_notices._read_owed
+
+    async def read_owed_after_a_payment(*arguments: Any) -> Any:
+        await debtor.pay()
+        return await read_owed(*arguments)
+
+    monkeypatch.setattr(debt_notices, "_read_owed", read_owed_after_a_payment)
+    async with billing.pool.acquire() as another, another.transaction():
+        await note_debts(another, grace=timedelta(hours=GRACE_HOURS), receivers=["command"])
+    assert await debtor.outcomes() == []
 
 
 async def test_a_notice_that_could_not_be_delivered_is_withdrawn_but_the_settlement_is_delivered(

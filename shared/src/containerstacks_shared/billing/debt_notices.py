@@ -66,10 +66,13 @@ async def note_debts(connection: Connection, *, grace: timedelta, receivers: Seq
         await _note(connection, debt, DebtEvent.SETTLED)
         await connection.execute(_QUERIES["close"], debt.vps_debt_id, debt.receiver)
     overdue = await find_overdue(connection, grace=grace, receivers=receivers, limit=_AT_ONCE)
-    owed = await _read_owed(connection, {debt.organization_id for debt in overdue}) if overdue else {}
-    for debt in overdue:
-        hours, amount = owed.get(debt.vps_instance_id, (0, Decimal(0)))
-        await _note(connection, debt, DebtEvent.OVERDUE, hours=hours, amount=amount)
+    if overdue:
+        owed = await _read_owed(connection, {debt.organization_id for debt in overdue})
+        # Those that were closed before their hours were counted seem to owe none.
+        still = set(await find_overdue(connection, grace=grace, receivers=receivers, limit=_AT_ONCE))
+        for debt in (debt for debt in overdue if debt in still):
+            hours, amount = owed.get(debt.vps_instance_id, (0, Decimal(0)))
+            await _note(connection, debt, DebtEvent.OVERDUE, hours=hours, amount=amount)
     return _AT_ONCE in {len(settled), len(overdue)}
 
 
