@@ -18,7 +18,7 @@ import aiohttp
 
 from containerstacks_shared.core.errors import ConfigurationError
 from containerstacks_shared.core.waiting import wait_for_event
-from containerstacks_shared.process.command_line import EXIT_CONFIGURATION
+from containerstacks_shared.process.command_line import EXIT_CONFIGURATION, EXIT_FAILURE
 
 from .console import say
 from .processes import death_notice
@@ -138,7 +138,12 @@ class _Child:
         pause = _PAUSE_MIN
         while not stop.is_set():
             begun = loop.time()
-            code = await self._run_once(stop, hurry)
+            try:
+                code = await self._run_once(stop, hurry)
+                ending = how_it_ended(code)
+            except OSError as error:
+                # Its environment is being installed anew, say.
+                code, ending = EXIT_FAILURE, f"cannot be started ({error.strerror})"
             if stop.is_set():
                 break
             if code == EXIT_CONFIGURATION and not self.is_ready and self._held is not None:
@@ -147,7 +152,7 @@ class _Child:
             if loop.time() - begun > _RAN_WELL.total_seconds():
                 pause = _PAUSE_MIN
             self.release_output()
-            self._say(f"{how_it_ended(code)}; starting again in {pause.total_seconds():g} s")
+            self._say(f"{ending}; starting again in {pause.total_seconds():g} s")
             await wait_for_event(stop, pause.total_seconds())
             pause = min(pause * 2, _PAUSE_MAX)
 
