@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from containerstacks_shared.core.errors import ConfigurationError, ContainerStacksError
+from containerstacks_shared.local import which_database
 from containerstacks_shared.local.data_folder import NAME, DataFolder
 from containerstacks_shared.local.which_database import database_overrides, is_database_given
 
@@ -67,6 +68,26 @@ def test_the_database_url_exists_while_up_runs(folder: DataFolder) -> None:
     assert mode_of(folder.database_url_file) == 0o600
     folder.forget_database_url()
     assert folder.read_database_url() is None
+
+
+def test_the_address_that_a_killed_up_left_is_nobodys(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("DATABASE_URL", "DATABASE_URL_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(folder.path.parent)
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder.path / "nobody"))
+    folder.write_database_url("postgresql://gone")
+    # The next one has yet to start its server, or works on a database that was given.
+    with folder.held():
+        assert database_overrides() == {}
+
+
+def test_a_database_that_stops_while_a_command_looks_is_none(
+    folder: DataFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(which_database, "data_folder_of_running_up", lambda: folder)
+    assert database_overrides() == {}
 
 
 def test_a_folder_that_cannot_be_made_is_one_line_that_names_it(tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ class DataFolder:
         handle = self._take(patience)
         try:
             _rewrite(handle, str(os.getpid()))
+            # One that was killed left its own behind.
+            self.forget_database_url()
             yield
         finally:
             os.close(handle)

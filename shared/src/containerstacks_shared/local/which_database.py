@@ -41,7 +41,9 @@ def load_settings_of_command(cls: type[Settings]) -> Settings:
 def database_overrides() -> dict[str, Any]:
     """What a command sets beside the environment, to work on the database of a running `up`."""
     folder = data_folder_of_running_up()
-    return {} if folder is None else {"database_url": folder.read_database_url()}
+    # It may have stopped since.
+    url = None if folder is None else folder.read_database_url()
+    return {} if url is None else {"database_url": url}
 
 
 def data_folder_of_running_up() -> DataFolder | None:
