@@ -82,8 +82,8 @@ MUTANTS = {
     ),
     "the plan that an instance came again with for earlier hours": mutant(
         "count_vps_instances",
-        "where (d.plan_id, d.region) <> (n.plan_id, n.rate_region)",
-        "where false",
+        "record_plan_change(n.id, d.plan_id, d.region,",
+        "record_plan_change(n.id, n.plan_id, n.rate_region,",
         RATE,
     ),
     "a held price": mutant(
@@ -221,7 +221,7 @@ MUTANTS = {
     "a debt settled by nothing": mutant(
         CHARGE,
         "and not exists (select from unpaid u where u.id = d.vps_instance_id)\n",
-        "\n",
+        "or false\n",
         "debts_settled_by_nothing",
     ),
     "hours of the living written off": mutant(
