@@ -1,7 +1,7 @@
 """Instances and wallets that change hands, as when two customers become one: no cent and no debt stays behind."""
 
 import asyncio
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import asyncpg
@@ -49,6 +49,8 @@ async def test_a_debt_goes_with_its_instance_and_is_settled_by_its_new_owners_mo
 async def test_a_wallet_that_is_handed_over_leaves_the_books_of_the_one_and_opens_in_those_of_the_other(
     billing: Billing, connection: asyncpg.Connection
 ) -> None:
+    # Two hours on, it is still the same month.
+    await billing.pass_time(datetime(2031, 3, 10, 12, tzinfo=UTC) - await clock_now(connection))
     other = await fleet.add_organization(connection, balance=None)
     await billing.bill_instance(hours_due=3)
     await connection.execute("update wallets set organization_id = $1, balance = balance - 7", other.id)
