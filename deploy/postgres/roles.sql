@@ -121,7 +121,7 @@ begin
     -- Billers may read money, and move it only by functions.
     grant select on wallets, payment_transactions, payment_transactions_archive, vps_billing_cycles,
         vps_billing_cycles_archive, wallet_ledger_entries, vps_debts, hourly_rates, last_charged_prices,
-        price_holds, vps_plan_changes, vps_plan_versions, vps_plan_references, moved_marks, deleted_vps_instances, billing_corrections, ledger_explanations,
+        price_holds, vps_plan_changes, vps_plan_versions, vps_plan_references, moved_marks, earlier_organizations, deleted_vps_instances, billing_corrections, ledger_explanations,
         billing_control, billing_runs, billing_audits, billing_daemon_status, guard_interventions,
         application_debits
         to containerstacks_web, containerstacks_billing_daemon;
