@@ -19,6 +19,18 @@ COPY = (
 )
 
 
+async def assert_goes_on_when_set_right(billing: Billing, instance: UUID) -> None:
+    """Set the mark to the end of what was charged: the third hour, and no other, is charged then."""
+    await billing.connection.execute(
+        "update vps_instances set last_billed_at = $2 where id = $1",
+        instance,
+        (await billing.cycles(instance))[-1]["billing_period_end"],
+    )
+    await billing.run()
+    assert await billing.hours_billed(instance) == 3
+    assert await billing.verify() == []
+
+
 async def billed_pair(billing: Billing, *, hours_due: int) -> tuple[UUID, UUID]:
     instance = await billing.add_instance(hours_due=hours_due)
     return instance, await billing.bill_instance(hours_due=hours_due)
@@ -36,14 +48,7 @@ async def test_a_row_restored_without_its_mark_waits_and_others_are_billed(billi
     assert await fleet.balance_of(billing.connection, billing.organization) == Decimal("99.95")
     # verify names it and says until when it was charged; set right, it goes on from there.
     assert {finding.key for finding in await billing.verify()} == {str(instance)}
-    await billing.connection.execute(
-        "update vps_instances set last_billed_at = $2 where id = $1",
-        instance,
-        (await billing.cycles(instance))[-1]["billing_period_end"],
-    )
-    await billing.run()
-    assert await billing.hours_billed(instance) == 3
-    assert await billing.verify() == []
+    await assert_goes_on_when_set_right(billing, instance)
 
 
 @pytest.mark.parametrize("is_deleted", [False, True])
@@ -111,14 +116,7 @@ async def test_hours_that_an_earlier_organization_paid_are_charged_to_no_other(
     assert summary.status == "succeeded"
     assert {"problem": "mark_set_back", "count": 1} in summary.problems
     assert [await billing.hours_billed(i) for i in (instance, neighbour)] == [2, 3]
-    await billing.connection.execute(
-        "update vps_instances set last_billed_at = $2 where id = $1",
-        instance,
-        (await billing.cycles(instance))[-1]["billing_period_end"],
-    )
-    await billing.run()
-    assert await billing.hours_billed(instance) == 3
-    assert await billing.verify() == []
+    await assert_goes_on_when_set_right(billing, instance)
 
 
 async def test_a_moved_mark_set_back_past_the_triggers_affects_no_other(billing: Billing) -> None:
