@@ -123,7 +123,7 @@ class ResponseCache:
             theme = _theme(request)
             # Nothing else in a query changes the page.
             chosen = ChartRange.of(request).value
-            made_from = _shown_on_a_page(request, snapshot)
+            made_from = _shown_on_a_page(request.app, snapshot)
         key = (request.path, theme, chosen)
         answer = self._answers.get(key)
         if answer is None or answer.made_from != made_from or now - answer.made_at > address.seconds:
@@ -228,12 +228,12 @@ def _theme(request: web.Request) -> str | None:
     return theme_of(request) if hdrs.COOKIE in request.headers else None
 
 
-def _shown_on_a_page(request: web.Request, snapshot: StatusSnapshot) -> tuple[object, ...]:
-    board = request.app[STATUS_BOARD].board
+def _shown_on_a_page(app: web.Application, snapshot: StatusSnapshot) -> tuple[object, ...]:
+    board = app[STATUS_BOARD].board
     # A page that was kept would be called fresh for a second too long.
-    freshness = Freshness.of(request.app[SNAPSHOT_FEED].age_seconds())
+    freshness = Freshness.of(app[SNAPSHOT_FEED].age_seconds())
     shown = None if board is None else (board.read_at, board.stale)
-    return snapshot, freshness, shown, request.app[HISTORY].latest
+    return snapshot, freshness, shown, app[HISTORY].latest
 
 
 def _etag(

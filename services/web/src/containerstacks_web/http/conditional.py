@@ -4,7 +4,7 @@ from collections.abc import Callable
 from hashlib import sha256
 from http import HTTPStatus
 
-from aiohttp import ETag, web
+from aiohttp import ETag, hdrs, web
 
 from .exchange import compress_larger
 from .headers import PUBLIC_CACHING, RESOURCE_POLICY
@@ -36,6 +36,8 @@ def answer_with_etag(
 
 def is_known(request: web.Request, name: str) -> bool:
     """Return whether If-None-Match names this version. Compares weakly: a new timestamp alone is no new version."""
+    if hdrs.IF_NONE_MATCH not in request.headers:
+        return False
     known = request.if_none_match or ()
     return any(etag.value in {name, "*"} for etag in known)
 
