@@ -70,6 +70,22 @@ def test_a_wrong_use_exits_with_2_and_touches_nothing(
     assert "Traceback" not in captured.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["up", "--port", "http"], "Invalid value for '--port': 'http' is not an integer"),
+        (["incident", "update", "first"], "Invalid value for 'ID': 'first' is not an integer"),
+        (["demo", "simulate", "--rate", "fast"], "Invalid value for '--rate': 'fast' is not a number"),
+        (["admin", "api-key", "revoke", "mine"], "Invalid value for 'ID': 'mine' is not a UUID"),
+    ],
+)
+def test_a_value_of_the_wrong_kind_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
+) -> None:
+    assert run(monkeypatch, *arguments) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_every_command_explains_itself(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

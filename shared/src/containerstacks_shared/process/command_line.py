@@ -31,8 +31,27 @@ _Version = Annotated[
 ]
 
 
+# By the type of Pydantic's error.
+_NOT_PARSED: Final = {"int_parsing": "an integer", "float_parsing": "a number", "uuid_parsing": "a UUID"}
+
+
 class CommandGroup(TyperGroup):
-    """Lists each command with its whole first sentence, which Click would cut off at the width of the terminal."""
+    """Lists each command with its whole first sentence, which Click would cut off at the width of the terminal.
+
+    Names a value that is wrong, of which Pydantic says only what the "input" should be.
+    """
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except typer.BadParameter as error:
+            from pydantic import ValidationError  # noqa: PLC0415 - help does not need it
+
+            if isinstance(error.__cause__, ValidationError):
+                details = error.__cause__.errors()[0]
+                if details["type"] in _NOT_PARSED:
+                    error.message = f"{details['input']!r} is not {_NOT_PARSED[details['type']]}"
+            raise
 
     def format_commands(self, ctx: Any, formatter: Any) -> None:
         commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
