@@ -1,6 +1,8 @@
 """systemd's own opinion of the units."""
 
 import asyncio
+import os
+import shlex
 import subprocess
 import sys
 from asyncio.subprocess import PIPE, STDOUT
@@ -54,10 +56,49 @@ async def test_a_service_can_do_little_beyond_its_work(unit: Path) -> None:
     assert exit_code == 0, output
 
 
+@pytest.mark.parametrize("name", ["containerstacks-billing-daemon.service", "containerstacks-web.service"])
+def test_stopping_a_biller_does_not_stop_a_debt_hook_halfway(name: str) -> None:
+    # By default systemd signals every process of the unit.
+    assert "KillMode=mixed" in (SYSTEMD / name).read_text(encoding="utf-8").splitlines()
+
+
 def test_all_services_are_denied_the_same() -> None:
     denied = {(SYSTEMD / name).read_text(encoding="utf-8").partition(SANDBOX)[2] for name in UNITS}
     (only,) = denied
     assert only
+
+
+def test_the_port_in_a_units_name_wins_over_the_one_in_the_settings() -> None:
+    drop_in = (SYSTEMD / "containerstacks-web@.service.d" / "port.conf").read_text(encoding="utf-8")
+    command = drop_in.rpartition("\nExecStart=")[2].strip()
+    program = str(linux.EXECUTABLE.with_name("containerstacks-web"))
+    assert command.endswith(program)
+    started = subprocess.run(
+        shlex.split(command.replace("%i", "8090").replace(program, "printenv PORT")),
+        # What EnvironmentFile= has read.
+        env={**os.environ, "PORT": "8080"},
+        capture_output=True,
+        text=True,
+        timeout=10,
+        check=True,
+    )
+    assert started.stdout == "8090\n"
+
+
+@needs_systemd
+async def test_systemd_accepts_a_web_process_on_another_port(tmp_path: Path) -> None:
+    environment = str(linux.EXECUTABLE.parent)
+    drop_in = Path("containerstacks-web@.service.d", "port.conf")
+    (tmp_path / drop_in.parent).mkdir()
+    for shipped, copy in (
+        ("containerstacks-web.service", "containerstacks-web@.service"),
+        (drop_in, drop_in),
+    ):
+        text = (SYSTEMD / shipped).read_text(encoding="utf-8")
+        (tmp_path / copy).write_text(
+            text.replace(environment, str(Path(sys.executable).parent)), encoding="utf-8"
+        )
+    assert await analyze("verify", str(tmp_path / "containerstacks-web@8090.service")) == (0, "")
 
 
 class RealSystemd:
