@@ -223,6 +223,8 @@ class Processes:
             "HOST": LOCALHOST,
             "LOG_FORMAT": "json",
             "SESSION_SECRET": "only-for-tests-0123456789-0123456789",
+            # No test asks a public server, and aiohttp reads the system's certificates at each start: 0.04 s.
+            "SSL_CERT_FILE": os.devnull,
             "STATUS_FILE_PATH": str(self.status_file),
             # Never the default ports: somebody may be running the platform beside the tests.
             **{variable: str(free_port()) for variable in PORT_VARIABLES.values()},
