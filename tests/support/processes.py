@@ -153,13 +153,14 @@ class Processes:
     async def start_stats_aggregator(self, database_url: str, **environment: str) -> Service:
         return await self._start_ready("containerstacks-stats-aggregator", database_url, environment)
 
-    async def launch(self, command: str, database_url: str, **environment: str) -> Service:
-        """Start a service without waiting until it is ready."""
+    async def launch(self, command: str, database_url: str, *arguments: str, **environment: str) -> Service:
+        """Start a service, or a command of it, without waiting until it is ready."""
         settings = self._environment(command, database_url, environment)
         log = self._folder / f"{command}-{next(self._numbers)}.log"
         with log.open("wb") as output:
             process = await asyncio.create_subprocess_exec(
                 SCRIPTS / command,
+                *arguments,
                 env=settings,
                 stdin=DEVNULL,
                 stdout=output,

@@ -17,7 +17,7 @@ from containerstacks_shared.billing import control
 from containerstacks_shared.core.errors import BillingBusy
 from containerstacks_shared.database.locks import Leadership, Role
 from containerstacks_shared.schema import leave, migrate
-from support import charges, fleet
+from support import charges, databases, fleet
 from support.commands import RunCommand
 from support.daemons import Start
 from support.processes import LOCALHOST, Finished, Processes, free_port
@@ -153,6 +153,27 @@ async def test_a_signal_ends_once_after_the_batch_in_hand(
     with pytest.raises(once.RunFailed, match="interrupted after 1 instances"):
         await billing
     assert set(await charges.hours_billed(connection)) == set(due.instances[first.id])
+
+
+async def test_a_signal_before_the_run_leaves_no_heartbeat_behind(
+    database_url: str, connection: asyncpg.Connection, processes: Processes
+) -> None:
+    await connection.execute(
+        "create function wait_here() returns trigger language plpgsql as"
+        " 'begin perform pg_advisory_xact_lock(1); return new; end';"
+        " create trigger wait_here before insert on billing_daemon_status"
+        " for each row execute function wait_here()"
+    )
+    blocker = await databases.connect(database_url)
+    async with blocker.transaction():
+        await blocker.execute("select pg_advisory_xact_lock(1)")
+        single_run = await processes.launch(DAEMON, database_url, "once")
+        await session_waiting_for(connection, blocker.get_server_pid())
+        single_run.signal(signal.SIGTERM)
+    await blocker.close()
+    assert await single_run.exited() == 1, single_run.log
+    assert await connection.fetchval("select count(*) from billing_daemon_status") == 0
+    assert await connection.fetchval("select count(*) from billing_runs") == 0
 
 
 async def another_candidate(connection: asyncpg.Connection) -> bool:

@@ -54,8 +54,9 @@ async def _run(settings: BillingDaemonSettings) -> RunSummary:
     stop = asyncio.Event()
     async with database(settings) as pool:
         try:
-            async with single_run_heartbeat(pool):
-                with stopped_by_signals(stop):
+            # Also around the heartbeat: one that is left behind keeps the application from billing for 90 minutes.
+            with stopped_by_signals(stop):
+                async with single_run_heartbeat(pool):
                     summary = await run_hourly_billing(
                         pool,
                         listen_dsn=settings.listen_dsn,

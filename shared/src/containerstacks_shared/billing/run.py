@@ -111,7 +111,7 @@ async def run_hourly_billing(
     async with leadership:
         term = await leadership.acquire(stop=stop, timeout=lock_timeout)
         if term is None and stop.is_set():
-            raise BillingBusy("stopped while another run held the run lock")
+            raise BillingBusy("stopped before the billing run began")
         if term is None:
             raise BillingBusy(f"another billing run has been going on for more than {lock_timeout:.0f} s")
         with tracing.span("billing.run", biller=biller.value, trigger=trigger.value) as span:
