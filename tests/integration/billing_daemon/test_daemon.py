@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from containerstacks_billing_daemon.settings import BillingDaemonSettings
-from containerstacks_billing_daemon.status_file import FileStatus
+from containerstacks_billing_daemon.status_file import FileStatus, StatusFile
 from containerstacks_shared.billing import charging_loop, control
 from containerstacks_shared.billing.documents import ActiveBiller, DaemonState, DaemonStatus
 from containerstacks_shared.billing.status import read_daemon_status
@@ -108,6 +108,16 @@ async def test_a_clean_stop_is_recorded_and_keeps_the_last_run(
     assert (row["status"], row["heartbeat_at"], row["last_run_success"]) == ("stopped", None, True)
     status = await public_status(connection)
     assert (status.status, status.active_biller) == (DaemonState.STOPPED, ActiveBiller.NONE)
+
+
+async def test_a_daemon_that_stops_leaves_the_status_file_to_its_successor(start: Start) -> None:
+    async with start() as daemon:
+        await eventually(lambda: (file := daemon.file()) is not None and file.next_scheduled_run is not None)
+        ours = daemon.file()
+        assert ours is not None
+        successors = ours.model_copy(update={"instance_id": "successor-1", "pid": 1})
+        StatusFile(daemon.path).write(successors)
+    assert daemon.file() == successors
 
 
 async def test_a_run_that_cannot_begin_is_a_failed_run(start: Start, connection: asyncpg.Connection) -> None:

@@ -51,8 +51,8 @@ class Reporter(TermObserver):
         metrics.LEADER.set(0)
 
     async def stopped(self) -> None:
-        """At the end of the process. A standby leaves the file to the daemon that bills."""
-        if self._has_led:
+        """At the end of the process. The file is left to the daemon that bills, also if that took over just now."""
+        if self._has_led and not self._file.is_of_another():
             await self._report(FileStatus.STOPPED, next_run=None)
 
     def paused(self, *, now: bool) -> None:

@@ -65,6 +65,11 @@ class StatusFile:
         else:
             self._failing = False
 
+    def is_of_another(self) -> bool:
+        """Whether another process wrote the file last."""
+        written = None if self.path is None else read(self.path)
+        return written is not None and self.last is not None and written.instance_id != self.last.instance_id
+
 
 def read(path: Path) -> StatusDocument | None:
     with suppress(OSError, ValidationError):
