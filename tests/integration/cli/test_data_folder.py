@@ -139,5 +139,9 @@ def test_its_own_database_url_is_not_a_given_database(
     (folder.postgresql / "containerstacks.password").write_text("sesame", encoding="ascii")
     monkeypatch.setenv("DATABASE_URL", "postgresql://postgres:sesame@127.0.0.1:20001/containerstacks")
     assert not is_database_given(folder)
-    monkeypatch.setenv("DATABASE_URL", "postgresql://postgres:open@127.0.0.1:20001/containerstacks")
-    assert is_database_given(folder)
+    for another in (
+        "postgres:open@127.0.0.1:20001/containerstacks",
+        "postgres:sesame@127.0.0.1:20001/another",
+    ):
+        monkeypatch.setenv("DATABASE_URL", f"postgresql://{another}")
+        assert is_database_given(folder)

@@ -19,6 +19,8 @@ import platformdirs
 from containerstacks_shared.core.errors import ConfigurationError, ContainerStacksError
 
 NAME = ".containerstacks"
+# Of the server in it.
+DATABASE = "containerstacks"
 _STOPPING = "stopping"
 _PAUSE = timedelta(milliseconds=100)
 # An `up` that is stopping gets the time to finish; any other only the moment that a signal takes.

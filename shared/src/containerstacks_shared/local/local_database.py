@@ -15,13 +15,12 @@ from containerstacks_shared.core.errors import ContainerStacksError
 from containerstacks_shared.core.waiting import wait_for_event
 
 from .console import say
-from .data_folder import DataFolder
+from .data_folder import DATABASE, DataFolder
 from .interruption import Interruption
 
 if TYPE_CHECKING:
     from .embedded import EmbeddedPostgres
 
-DATABASE = "containerstacks"
 _PAUSE = timedelta(milliseconds=500)
 _PAUSE_AFTER_FAILURE = timedelta(seconds=5)
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from containerstacks_shared.core.errors import ConfigurationError
 from containerstacks_shared.core.settings import DATABASE_URL_FORM, CommonSettings, load_settings
 
-from .data_folder import DataFolder
+from .data_folder import DATABASE, DataFolder
 
 Settings = TypeVar("Settings", bound=CommonSettings)
 
@@ -53,12 +53,13 @@ def data_folder_of_running_up() -> DataFolder | None:
 
 
 def _is_own(url: str, folder: DataFolder) -> bool:
-    # Its password is random, so it identifies this server.
     try:
         parts = urlsplit(url)
     except ValueError:
         return False
-    return parts.username == _USER and parts.password is not None and parts.password == _password(folder)
+    # Its password is random, so it identifies this server.
+    is_here = parts.username == _USER and parts.password is not None and parts.password == _password(folder)
+    return is_here and parts.path == f"/{DATABASE}"
 
 
 def _password(folder: DataFolder) -> str | None:
