@@ -1,9 +1,11 @@
 """On an empty database: the original's tables by its own names and types, and everything beside them."""
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from containerstacks_shared import schema
 from containerstacks_shared.core.errors import DatabaseUnavailable, DatabaseUnsuitable
@@ -29,6 +31,25 @@ def test_an_empty_database_gets_everything(empty_database_url: str) -> None:
     assert (migration.kind, migration.billing_paused_reason) == ("created", None)
     assert migration.revision == head_revision() == suitability.SCHEMA_REVISION
     assert set(TABLES) <= set(catalog.tables(empty_database_url))
+
+
+def test_session_settings_of_the_database_do_not_affect_a_migration(empty_database_url: str) -> None:
+    with psycopg.connect(empty_database_url) as connection:
+        name = sql.Identifier(connection.info.dbname)
+        connection.execute("create schema in_front")
+        for setting, value in (
+            ("search_path", "in_front"),
+            ("default_transaction_isolation", "serializable"),
+        ):
+            connection.execute(
+                sql.SQL("alter database {} set {} = {}").format(
+                    name, sql.Identifier(setting), sql.Literal(value)
+                )
+            )
+    assert migrate(empty_database_url).kind == "created"
+    assert set(TABLES) <= set(catalog.tables(empty_database_url))
+    assert migrate(empty_database_url).kind == "current"
+    asyncio.run(suitability.assert_suitable(empty_database_url, empty_database_url, test_clock=False))
 
 
 def test_a_fresh_schema_has_the_originals_columns_and_wider_money(

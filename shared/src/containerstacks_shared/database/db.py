@@ -164,7 +164,7 @@ async def _create_pool(
             # The client gives up first; this one is for a client that is gone.
             "statement_timeout": _milliseconds(command_timeout + timedelta(seconds=5)),
             "idle_in_transaction_session_timeout": _milliseconds(_IDLE_IN_TRANSACTION_TIMEOUT),
-            **_PRESUPPOSED,
+            **PRESUPPOSED,
             **_KEEPALIVES,
         }
     options: dict[str, Any] = {"statement_cache_size": 0} if through_pooler else {}
@@ -234,7 +234,7 @@ async def dedicated_connection(
     settings = _server_settings(service) | {
         "jit": "off",
         "idle_in_transaction_session_timeout": _milliseconds(_IDLE_IN_TRANSACTION_TIMEOUT),
-        **_PRESUPPOSED,
+        **PRESUPPOSED,
         **_KEEPALIVES,
     }
     if idle_timeout is not None:
@@ -330,7 +330,7 @@ def _milliseconds(duration: timedelta) -> str:
 
 
 # Every statement relies on these, whatever is set for the role or the database.
-_PRESUPPOSED: Final = {"default_transaction_isolation": "read committed", "search_path": "public"}
+PRESUPPOSED: Final = {"default_transaction_isolation": "read committed", "search_path": "public"}
 
 # The server's side of noticing a dead peer; over a Unix socket these do nothing.
 _KEEPALIVES: Final = {

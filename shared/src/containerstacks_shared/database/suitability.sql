@@ -1,4 +1,5 @@
--- What decides whether this release may work on a database.
+-- What decides whether this release may work on a database. Schemas are named, as the probe has the search_path of the
+-- database: a pooler would refuse another one.
 
 -- name: notify
 select pg_notify($1, $2);
@@ -10,11 +11,11 @@ select current_setting('server_version_num')::integer as server_version,
 
 -- name: application_changes
 -- What an upgrade of the application changed under us.
-select application_changes();
+select public.application_changes();
 
 -- name: schema_revision
 select version_num
-  from containerstacks_schema_version;
+  from public.containerstacks_schema_version;
 
 -- name: clock_offset
-select clock_now() - now() as clock_offset;
+select public.clock_now() - now() as clock_offset;

@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from containerstacks_shared.billing import charge
 from containerstacks_shared.core.errors import DatabaseUnavailable, DatabaseUnsuitable
+from containerstacks_shared.database.db import PRESUPPOSED
 from containerstacks_shared.database.locks import LOCK_CLASS, Role
 
 from .application import Capabilities, read_capabilities
@@ -214,7 +215,8 @@ def _lock(connection: Connection) -> None:
             raise DatabaseUnsuitable("Another migration of this database has been running for a minute.")
         time.sleep(_LOCK_PAUSE_SECONDS)
     # The application may be running beside us: wait for its transactions, but never queue them up behind us for long.
-    connection.execute(text("set lock_timeout = '30s'"))
+    for name, value in {**PRESUPPOSED, "lock_timeout": "30s"}.items():
+        connection.execute(text("select set_config(:name, :value, false)"), {"name": name, "value": value})
     connection.commit()
 
 
