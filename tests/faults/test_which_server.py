@@ -67,6 +67,11 @@ async def test_a_standby_named_first_is_skipped(pair: Pair) -> None:
     await connection.close()
 
 
+def test_a_migration_skips_a_standby_named_first(pair: Pair) -> None:
+    primary, standby = pair.primary.dsn(), pair.standby.dsn()
+    assert migrate(leading_to(primary, address(standby), address(primary))).kind == "created"
+
+
 async def test_silent_and_absent_servers_leave_time_for_one_that_answers(pair: Pair) -> None:
     primary = pair.primary.dsn()
     async with silent_server() as silent:

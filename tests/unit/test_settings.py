@@ -119,6 +119,22 @@ def test_a_right_value_is_read(
         ),
         (
             "DATABASE_URL",
+            "postgresql://user:sesame%opens@database/fleet",
+            (
+                "DATABASE_URL: has a % without two hexadecimal digits after it; a % itself is %25"
+                " (expected postgresql://user:password@host:5432/database)"
+            ),
+        ),
+        (
+            "DATABASE_URL",
+            "postgresql://user:sesame@database/fleet?application_name=a&sslmode",
+            (
+                "DATABASE_URL: has a parameter without a value"
+                " (expected postgresql://user:password@host:5432/database)"
+            ),
+        ),
+        (
+            "DATABASE_URL",
             "",
             "DATABASE_URL: is not set (expected postgresql://user:password@host:5432/database)",
         ),

@@ -129,6 +129,19 @@ def test_a_wrong_variable_is_one_line_that_names_it(
     assert captured.count("\n") == 1
 
 
+@pytest.mark.parametrize("command", ["migrate", "psql"])
+@pytest.mark.parametrize("url", [f"{NOT_RUNNING}?schema=public", "postgresql://ada:sesame@[::1]x/nothing"])
+def test_an_address_that_libpq_refuses_is_one_line_without_the_address(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, url: str
+) -> None:
+    monkeypatch.setenv("DATABASE_URL", url)
+    assert run(monkeypatch, command) == 2
+    captured = capsys.readouterr().err
+    assert captured.startswith("error: DATABASE_URL: ")
+    assert captured.count("\n") == 1
+    assert "sesame" not in captured
+
+
 def test_a_short_password_is_refused(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

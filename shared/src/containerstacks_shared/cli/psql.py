@@ -6,9 +6,9 @@ import sys
 from typing import Annotated, Final
 
 import typer
-from psycopg.conninfo import conninfo_to_dict
 
 from containerstacks_shared.core.errors import ConfigurationError
+from containerstacks_shared.database import libpq
 
 from .database import read_settings
 from .groups import single_command
@@ -40,7 +40,7 @@ def psql(
     ] = None,
 ) -> None:
     """Open psql on the database; further arguments are passed to it."""
-    parts = conninfo_to_dict(read_settings().dsn)
+    parts = libpq.parameters(read_settings().dsn)
     environment = os.environ | {
         variable: str(parts[name]) for name, variable in _VARIABLES.items() if parts.get(name) is not None
     }

@@ -108,6 +108,18 @@ def _url(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _connection_string(value: SecretStr | None) -> SecretStr | None:
+    """Refuse what asyncpg and libpq do not read alike, or refuse by quoting it."""
+    if value is not None:
+        url = value.get_secret_value()
+        if _LONE_PERCENT.search(url):
+            raise ValueError("has a % without two hexadecimal digits after it; a % itself is %25")
+        parameters = urlsplit(url).query
+        if parameters and not all("=" in parameter for parameter in parameters.split("&")):
+            raise ValueError("has a parameter without a value")
+    return value
+
+
 def _long_enough(value: SecretStr | None) -> SecretStr | None:
     if value is not None and len(value.get_secret_value()) < SESSION_SECRET_CHARACTERS_MIN:
         raise ValueError(f"is shorter than {SESSION_SECRET_CHARACTERS_MIN} characters")
@@ -131,6 +143,7 @@ def _lower(value: str) -> str:
 
 SESSION_SECRET_CHARACTERS_MIN: Final = 32
 ANY_ORIGIN: Final = "*"
+_LONE_PERCENT: Final = re.compile("%(?![0-9A-Fa-f]{2})")
 _ORIGIN: Final = re.compile(r"https?://[a-z0-9.-]+(:[0-9]{1,5})?|https?://\[[0-9a-f:.]+\](:[0-9]{1,5})?")
 
 Port = Annotated[int, Field(ge=1, le=65535), Expected("1..65535")]
@@ -142,10 +155,16 @@ LogLevel = Annotated[
 ]
 LogFormat = Annotated[Literal["console", "json"], _from_text(_lower), Expected("console or json")]
 DATABASE_URL_FORM: Final = "postgresql://user:password@host:5432/database"
-DatabaseUrl = Annotated[SecretStr, _url("postgresql", "postgres"), Expected(DATABASE_URL_FORM)]
+DatabaseUrl = Annotated[
+    SecretStr,
+    _url("postgresql", "postgres"),
+    AfterValidator(_connection_string),
+    Expected(DATABASE_URL_FORM),
+]
 OptionalDatabaseUrl = Annotated[
     SecretStr | None,
     _url("postgresql", "postgres"),
+    AfterValidator(_connection_string),
     Expected(f"{DATABASE_URL_FORM}, or unset"),
 ]
 OptionalRedisUrl = Annotated[

@@ -18,6 +18,7 @@ from sqlalchemy.pool import NullPool
 
 from containerstacks_shared.billing import charge
 from containerstacks_shared.core.errors import DatabaseUnavailable, DatabaseUnsuitable
+from containerstacks_shared.database import libpq
 from containerstacks_shared.database.db import PRESUPPOSED
 from containerstacks_shared.database.locks import LOCK_CLASS, Role
 
@@ -183,8 +184,14 @@ def _migrating(dsn: str) -> Iterator[tuple[Connection, Config]]:
 
 
 def _connect(dsn: str) -> psycopg.Connection:
+    parameters = libpq.parameters(dsn) | {
+        "connect_timeout": 10,
+        "application_name": "containerstacks-migrate",
+        # Of several servers the one that the services find, too.
+        "target_session_attrs": "read-write",
+    }
     try:
-        connection = psycopg.connect(dsn, connect_timeout=10, application_name="containerstacks-migrate")
+        connection = psycopg.connect(**parameters)
     except psycopg.OperationalError as error:
         raise DatabaseUnavailable(f"The database cannot be reached: {_first_line(error)}") from error
     # Before anything is read: of a database without an encoding all text comes as bytes.
