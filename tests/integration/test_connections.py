@@ -58,6 +58,12 @@ async def test_a_dedicated_session_that_falls_silent_is_ended(database_url: str)
         await db.heartbeat(connection)
 
 
+async def test_parameters_that_only_libpq_knows_are_left_to_it(database_url: str) -> None:
+    dsn = f"{database_url}?connect_timeout=5&application_name=theirs&keepalives=1"
+    async with databases.open_pool(dsn) as pool:
+        assert await pool.fetchval("select 1") == 1
+
+
 async def test_a_pool_without_startup_settings_works_for_a_pooler(database_url: str) -> None:
     async with databases.open_pool(database_url, through_pooler=True) as pool:
         assert await pool.fetchval("select $1::jsonb", {"a": 1}) == {"a": 1}

@@ -20,6 +20,11 @@ else:
 
 _HEAD_START_SECONDS: Final = 0.5
 
+# The driver would send these to the server, which does not know them. Limits and keepalives are our own.
+_LIBPQ_ONLY: Final = frozenset(
+    {"connect_timeout", "keepalives", "keepalives_idle", "keepalives_interval", "keepalives_count"}
+)
+
 # Errors that the next server, or the next attempt, may not have.
 _PASSING: Final[tuple[type[Exception], ...]] = (
     OSError,
@@ -79,9 +84,11 @@ def each_server(dsn: str) -> list[str]:
     """Take a DSN apart into one per server, in its order."""
     parts = urlsplit(dsn)
     user, at, hosts = parts.netloc.rpartition("@")
-    if "," not in hosts:
+    parameters = [each for each in parts.query.split("&") if each.partition("=")[0] not in _LIBPQ_ONLY]
+    query = "&".join(parameters)
+    if "," not in hosts and query == parts.query:
         return [dsn]
-    return [urlunsplit(parts._replace(netloc=f"{user}{at}{host}")) for host in hosts.split(",")]
+    return [urlunsplit(parts._replace(netloc=f"{user}{at}{host}", query=query)) for host in hosts.split(",")]
 
 
 async def _call_off(attempts: set[asyncio.Task[DedicatedConnection]]) -> None:
