@@ -263,13 +263,19 @@ async def test_a_database_with_data_of_its_own_gets_no_demo(up: Up, database_url
         assert connection.execute("select count(*) from users").fetchone() == (0,)
 
 
-async def test_a_setting_that_a_service_refuses_ends_all_with_one_line(up: Up) -> None:
-    # Read by web alone, when everything else runs already.
-    up.environment["RATE_LIMIT_ANONYMOUS"] = "plenty"
+# Read by a service alone, when everything else runs already.
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [("RATE_LIMIT_ANONYMOUS", "plenty"), ("STATUS_FILE_PATH", "/dev/null/billing-daemon.json")],
+)
+async def test_a_setting_that_a_service_refuses_ends_all_with_one_line(
+    up: Up, variable: str, value: str
+) -> None:
+    up.environment[variable] = value
     code, said = await up.run()
     assert code == 2, said
     await up.nothing_is_left()
-    (line,) = (line for line in said.splitlines() if line.startswith("error:"))
-    assert "RATE_LIMIT_ANONYMOUS" in line
+    (line,) = (line for line in said.splitlines() if "error:" in line)
+    assert line.startswith(f"error: {variable}: ")
     assert "Traceback" not in said
     assert said.endswith(line + "\n")

@@ -38,6 +38,18 @@ def test_a_wrong_setting(command: str, environment: dict[str, str], run_command:
     assert "1..65535" in line
 
 
+@pytest.mark.parametrize(
+    ("variable", "value"), [("STATUS_FILE_PATH", "/dev/null/status.json"), ("ALERT_URLS", "nonsense")]
+)
+def test_a_wrong_setting_that_only_its_use_shows(
+    variable: str, value: str, environment: dict[str, str], run_command: RunCommand
+) -> None:
+    finished = run_command("containerstacks-billing-daemon", **environment | {variable: value})
+    assert finished.exit_code == 2
+    (line,) = finished.errors.splitlines()
+    assert line.startswith(f"error: {variable}: ")
+
+
 @pytest.mark.parametrize("command", SERVICES)
 def test_a_busy_port(command: str, environment: dict[str, str], run_command: RunCommand) -> None:
     variable = PORT_VARIABLES[command]

@@ -57,13 +57,16 @@ _log = structlog.get_logger(__name__)
 def build() -> ServiceSpec:
     settings = load_settings(BillingDaemonSettings)
     configure_logging(settings.log_level, settings.log_format, service=SERVICE)
+    file = StatusFile(None)
+    # Before anything is logged: a wrong setting is a single line.
+    app = create_app(settings, file)
     detection = platforms.detect(sys.platform)
+    file.path = status_file.choose(settings.status_file_path, status_file_candidates(detection.system))
     _log_platform(detection)
-    path = status_file.choose(settings.status_file_path, status_file_candidates(detection.system))
-    if path is not None:
-        status_file.remove_leftovers(path)
+    if file.path is not None:
+        status_file.remove_leftovers(file.path)
     return ServiceSpec(
-        app=create_app(settings, StatusFile(path)),
+        app=app,
         jobs=jobs,
         host=settings.host,
         port=settings.billing_daemon_port,

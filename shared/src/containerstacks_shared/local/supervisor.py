@@ -148,7 +148,8 @@ class _Child:
                 break
             if code == EXIT_CONFIGURATION and not self.is_ready and self._held is not None:
                 # It says which variable, and of what form; without a service this is not worth running.
-                raise ConfigurationError(" ".join(self._held) or f"{self._program.name} refuses its settings")
+                refusal = " ".join(self._held).removeprefix("error: ")
+                raise ConfigurationError(refusal or f"{self._program.name} refuses its settings")
             if loop.time() - begun > _RAN_WELL.total_seconds():
                 pause = _PAUSE_MIN
             self.release_output()
