@@ -186,6 +186,13 @@ async def test_one_port_moves_all_three(up: Up) -> None:
     assert await up.stop() == 0
 
 
+async def test_starting_takes_nothing_from_the_limit_of_visitors(up: Up) -> None:
+    up.environment["RATE_LIMIT_ANONYMOUS"] = "1/1 minute"
+    await up.start("--no-demo")
+    assert [(await up.get("/api/health"))[0] for _ in range(2)] == [200, 429]
+    assert await up.stop() == 0
+
+
 async def test_the_printed_lines_make_an_administrator_from_anywhere(up: Up) -> None:
     await up.start("--no-demo")
     (commands,) = re.findall(r"^  Commands +(.+)$", up.output, re.MULTILINE)

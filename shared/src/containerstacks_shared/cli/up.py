@@ -4,12 +4,13 @@ Each step can be interrupted; whatever was started is stopped in reverse order, 
 """
 
 import asyncio
+import json
 import os
 import shlex
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -24,7 +25,7 @@ from containerstacks_shared import schema
 from containerstacks_shared.core.errors import ConfigurationError
 from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.core.settings import CommonSettings, Port, load_settings
-from containerstacks_shared.core.waiting import wait_for_event
+from containerstacks_shared.core.waiting import race
 from containerstacks_shared.database.db import Connection, describe
 from containerstacks_shared.demo import rows, seeding
 from containerstacks_shared.demo.simulation import RATE_DEFAULT, simulate
@@ -56,7 +57,6 @@ _SECRET_CHARACTERS = 64
 _PORT_MAX = 65_533
 # Within a second when all is well; a page that says otherwise is better than none.
 _FIRST_LOOK = timedelta(seconds=10)
-_FIRST_LOOK_PAUSE = timedelta(milliseconds=100)
 # Name for people, what the command is called, colour on a terminal.
 _SERVICES = (("web", "web", 36), ("billing", "billing-daemon", 33), ("aggregator", "stats-aggregator", 35))
 
@@ -254,20 +254,21 @@ class _Running:
 
     async def _announce(self, stop: asyncio.Event, session: aiohttp.ClientSession) -> None:
         """Print the addresses once the page they lead to has been looked after for the first time."""
-        clock = asyncio.get_running_loop().time
-        give_up = clock() + _FIRST_LOOK.total_seconds()
-        while not await self._is_watched(session) and clock() < give_up:
-            if await wait_for_event(stop, _FIRST_LOOK_PAUSE.total_seconds()):
-                return
-        say("\n".join(self._summary()))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_FIRST_LOOK.total_seconds()):
+                await race(stop.wait(), self._watched(session))
+        if not stop.is_set():
+            say("\n".join(self._summary()))
 
-    async def _is_watched(self, session: aiohttp.ClientSession) -> bool:
-        try:
-            async with session.get(f"{self.programs[0].url}/api/status/components") as response:
-                found = (await response.json())["components"] if response.ok else []
-        except (aiohttp.ClientError, TimeoutError, OSError):
-            return False
-        return bool(found) and all(each["state"] != ComponentState.NO_DATA for each in found)
+    async def _watched(self, session: aiohttp.ClientSession) -> None:
+        """Wait for the components' states by a socket: requests would count against the limit of this address."""
+        address = f"{self.programs[0].url}/ws/status"
+        with suppress(aiohttp.ClientError, OSError):
+            async with session.ws_connect(address, params={"topics": "incidents"}) as socket:
+                async for message in socket:
+                    components = json.loads(message.data)["components"]
+                    if all(each["state"] != ComponentState.NO_DATA for each in components):
+                        return
 
     def _summary(self) -> Iterator[str]:
         url = self.programs[0].url
