@@ -181,7 +181,7 @@ begin
     grant insert (user_id, key_name, key_hash, key_prefix, permissions, expires_at) on user_api_keys
         to containerstacks_web;
     grant execute on function find_api_key(text), list_api_keys(), api_key_marks(bigint), revoke_api_key(uuid),
-        note_api_key_uses(uuid[])
+        note_api_key_uses(uuid[]), available_regions()
         to containerstacks_web;
     grant insert, update on incidents to containerstacks_web;
     grant insert on incident_updates to containerstacks_web;

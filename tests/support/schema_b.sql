@@ -30,6 +30,14 @@ alter table vps_plans
     add column backup_upcharge_monthly numeric(10, 2) default 0,
     add column backup_upcharge_hourly numeric(10, 6) default 0;
 
+create table vps_plan_regions (
+    id uuid primary key default uuid_generate_v4(),
+    vps_plan_id uuid not null references vps_plans (id) on delete cascade,
+    region_id varchar(100) not null,
+    created_at timestamptz not null default now(),
+    unique (vps_plan_id, region_id)
+);
+
 create type refund_status as enum ('pending', 'processing', 'completed', 'failed', 'cancelled');
 create table refunds (
     id uuid primary key default gen_random_uuid(),

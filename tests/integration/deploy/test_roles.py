@@ -217,6 +217,7 @@ async def test_security_definer_functions_are_granted_as_documented(connection: 
             "revoke_api_key",
             "note_api_key_uses",
             "log_action",
+            "available_regions",
         },
         roles.BILLING_DAEMON: bills,
         roles.STATS_AGGREGATOR: {"hold_base_tables"},

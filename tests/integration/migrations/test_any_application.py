@@ -83,6 +83,18 @@ async def test_the_later_version_is_adopted_without_containers(late: Billing) ->
     assert await verify(late.connection) == []
 
 
+async def test_regions_that_the_later_version_links_with_plans_are_available(late: Billing) -> None:
+    connection = late.connection
+    named = await fleet.add_plan(connection, region="us-east")
+    linked = await fleet.add_plan(connection, region=None)
+    withdrawn = await fleet.add_plan(connection, region=None, active=False)
+    await connection.executemany(
+        "insert into vps_plan_regions (vps_plan_id, region_id) values ($1, $2)",
+        [(named.id, "us-east"), (linked.id, "us-east"), (linked.id, "eu-west"), (withdrawn.id, "ap-south")],
+    )
+    assert (await read_platform_statistics(connection)).regions.total == 2
+
+
 @pytest.mark.parametrize("state", ["adopted", "suspended"])
 def test_leaving_takes_out_also_what_the_application_lacked(schema_b_url: str, state: str) -> None:
     before = catalog.everything(schema_b_url)
@@ -260,7 +272,8 @@ async def test_a_database_between_two_versions_is_adopted_upgraded_and_left(
         await assert_sound(billing, hours={instance: 8})
     schema.leave(empty_database_url)
     lacked = {"billing_daemon_status", "containers", "container_plans"}
-    assert set(before) - lacked <= set(catalog.tables(empty_database_url)) <= set(before) | {"refunds"}
+    brought = {"refunds", "vps_plan_regions"}
+    assert set(before) - lacked <= set(catalog.tables(empty_database_url)) <= set(before) | brought
 
 
 async def test_a_run_refuses_a_changed_schema_until_it_is_migrated(database_url: str) -> None:

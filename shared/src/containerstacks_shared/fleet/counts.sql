@@ -50,11 +50,8 @@ select metric,
 
 -- name: offers
 -- What can be ordered now. A plan is a row per region, as the original counts them.
-select count(*) as vps_plans,
-       count(distinct coalesce(nullif(specifications ->> 'region', ''), nullif(specifications ->> 'region_id', '')))
-           as regions
-  from vps_plans
- where active;
+select (select count(*) from vps_plans where active) as vps_plans,
+       (select count(distinct region) from available_regions() as region) as regions;
 
 -- name: platform_details
 select (select count(*) from users where role = 'admin') as admins,

@@ -104,3 +104,23 @@ create or replace function application_changes() returns text
                     and t.tgname = wanted.name
              where coalesce(t.tgenabled, 'D') = 'D') as changed;
 $$;
+
+-- Where a plan can be ordered now. A plan names its region; later versions of the application link plans with regions.
+create or replace function available_regions() returns setof text
+    language plpgsql stable security definer set search_path = public, pg_temp
+    as $$
+begin
+    return query
+    select coalesce(nullif(p.specifications ->> 'region', ''), nullif(p.specifications ->> 'region_id', ''))
+      from vps_plans p
+     where p.active;
+    if to_regclass('public.vps_plan_regions') is not null then
+        return query execute
+        'select l.region_id::text
+           from vps_plan_regions l
+           join vps_plans p on p.id = l.vps_plan_id
+          where p.active';
+    end if;
+end;
+$$;
+revoke execute on function available_regions() from public;

@@ -58,7 +58,7 @@ alter table vps_instances drop column rate_region;
 alter table vps_plans
     drop column vcpus, drop column memory_mb, drop column disk_mb, drop column specifications_problem;
 
-drop function application_changes, keep_rate_region, guard_application_payment, guard_application_cycle, keep_last_billed_at, guard_completed_refund, explain_by_refund, give_back_lost_debits, take_application_debit,
+drop function application_changes, available_regions, keep_rate_region, guard_application_payment, guard_application_cycle, keep_last_billed_at, guard_completed_refund, explain_by_refund, give_back_lost_debits, take_application_debit,
               give_back, explain_earlier_movement, settle_application_payment, mend_wallet, wrote_balance, refuse_charge, note_refused_charge,
               living_billers, guard_is_on, metadata_amount;
 drop table application_debits, guard_interventions, guard_installation;
