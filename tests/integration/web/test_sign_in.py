@@ -9,11 +9,12 @@ from aiohttp_session import Session
 
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet.passwords import hash_password
+from containerstacks_shared.schema import migrate
 from containerstacks_web.http.rate_limiting import RATE_LIMITER
 from containerstacks_web.pages import sign_in
 from containerstacks_web.pages.sign_in import GUESSES, GUESSES_NAME
 from containerstacks_web.sign_in.sessions import DatabaseSessionStorage
-from support import fleet
+from support import databases, fleet, roles
 from support.web_site import SESSION_COOKIE, Site, open_site
 
 EMAIL = "ada@example.com"
@@ -210,6 +211,21 @@ async def test_the_original_application_can_still_read_the_hash(site: Site, conn
     await fleet.add_user(connection, email=EMAIL)
     assert (await site.sign_in(EMAIL)).status == 303
     assert (await password_hash(connection)).startswith("$2b$")
+
+
+async def test_an_adopted_user_keeps_the_hash_that_the_application_can_read(schema_a_url: str) -> None:
+    migrate(schema_a_url)
+    roles.grant(schema_a_url)
+    async with (
+        databases.open_pool(schema_a_url) as pool,
+        pool.acquire() as connection,
+        open_site(roles.as_role(schema_a_url, roles.WEB), without=["builtin_billing"]) as site,
+    ):
+        await fleet.add_user(connection, email=EMAIL)
+        before = await password_hash(connection)
+        assert (await site.sign_in(EMAIL)).status == 303
+        assert await password_hash(connection) == before
+        assert "change it there" in await site.page("/account")
 
 
 async def test_guessing_is_stopped(site: Site, connection: Connection) -> None:

@@ -99,5 +99,9 @@ begin
             execute format('drop table public.%I', made);
         end if;
     end loop;
+    -- From here on the tables are the application's, and so are the passwords.
+    if obj_description('public.users'::regclass, 'pg_class') = 'Made by ContainerStacks' then
+        comment on table users is null;
+    end if;
 end;
 $$;

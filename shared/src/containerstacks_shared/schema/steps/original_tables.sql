@@ -30,6 +30,8 @@ create table users (
     updated_at timestamptz default now()
 );
 create index idx_users_reset_token on users (reset_token) where reset_token is not null;
+-- No application brought it: its passwords are ours to store.
+comment on table users is 'Made by ContainerStacks';
 
 create table organizations (
     id uuid primary key default uuid_generate_v4(),
