@@ -2,7 +2,9 @@
 
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 from http.cookies import Morsel
 from pathlib import Path
 from typing import Any
@@ -11,8 +13,10 @@ import aiohttp
 import asyncpg
 import pytest
 
+from containerstacks_shared.local.embedded import EmbeddedPostgres
+from containerstacks_shared.schema import migrate
 from containerstacks_web.http.headers import TRANSPORT_SECURITY
-from support import fleet
+from support import fleet, roles
 from support.balancers import (
     CADDY,
     DEPLOY,
@@ -29,6 +33,9 @@ from support.balancers import (
 from support.live_page import LivePage
 from support.packages import needs
 from support.processes import LOCALHOST, Processes, Service
+from support.waiting import becomes
+
+RunBalancer = Callable[[Path, list[int]], AbstractAsyncContextManager[Balancer]]
 
 # Only this address is a proxy; the visitors of the tests come from others of the loopback network.
 PROXY = LOCALHOST
@@ -140,6 +147,27 @@ async def test_a_socket_gets_each_change_and_survives_the_loss_of_a_web_process(
         await page.next_with(running=2)
 
 
+@pytest.mark.parametrize(
+    "run", [pytest.param(nginx, marks=needs("nginx-light")), pytest.param(caddy, marks=needs("caddy"))]
+)
+async def test_pages_are_served_without_the_database_whatever_else_is_asked(
+    own_postgres: EmbeddedPostgres, processes: Processes, tmp_path: Path, run: RunBalancer
+) -> None:
+    dsn = own_postgres.dsn()
+    migrate(dsn)
+    roles.grant(dsn)
+    webs = [await processes.start_web(dsn, TRUSTED_PROXIES=PROXY) for _ in range(2)]
+    async with run(tmp_path, [web.port for web in webs]) as balancer, balancer.visitor() as client:
+        own_postgres.stop("immediate")
+        for web in webs:
+            await becomes(partial(is_ready, web), False)
+        for _ in range(4):
+            async with client.get("/login") as refused:
+                assert refused.status == 503
+            async with client.get("/status") as page:
+                assert page.status == 200
+
+
 async def test_a_foreign_page_opens_no_socket_by_naming_its_host(balancer: Balancer) -> None:
     async with balancer.visitor() as client:
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
@@ -175,6 +203,11 @@ async def open_socket(balancer: Balancer) -> AsyncIterator[LivePage]:
         client.ws_connect("/ws/status", headers={"Origin": balancer.url}) as socket,
     ):
         yield LivePage(socket)
+
+
+async def is_ready(web: Service) -> bool:
+    answer = await web.get_json("/readyz")
+    return bool(answer["status"] == "ready")
 
 
 def addresses_of(path: str, webs: list[Service]) -> list[str]:
