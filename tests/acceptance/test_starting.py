@@ -1,6 +1,8 @@
 """SIGTERM ends every service cleanly, and no secret leaves it."""
 
 import asyncio
+import contextlib
+import resource
 import signal
 from pathlib import Path
 
@@ -8,8 +10,11 @@ import asyncpg
 import pytest
 
 from support.dark_proxy import dark_proxy
+from support.live_page import open_page
 from support.processes import PORT_VARIABLES, Processes
 from support.waiting import eventually, time_limit
+
+FILES = 256
 
 
 @pytest.mark.parametrize("command", sorted(PORT_VARIABLES))
@@ -23,6 +28,23 @@ async def test_a_service_waits_for_a_database_that_is_not_there_yet(
             await proxy.hung_up.wait()
         proxy.go_light()
         await service.ready()
+
+
+async def test_web_keeps_more_browsers_than_it_was_given_files(
+    database_url: str, processes: Processes
+) -> None:
+    given, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    # The service inherits it.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (FILES, most))
+    try:
+        web = await processes.launch("containerstacks-web", database_url, WS_CLIENTS_PER_ADDRESS="1000")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (given, most))
+    await web.ready()
+    async with contextlib.AsyncExitStack() as pages:
+        for _ in range(FILES):
+            await (await pages.enter_async_context(open_page(web))).next()
+        assert await web.get_json("/api/health")
 
 
 async def test_stopping_ends_every_service_cleanly_and_leaves_no_session(

@@ -10,7 +10,7 @@ import gc
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
@@ -62,6 +62,7 @@ def run_service(build: Callable[[], ServiceSpec]) -> NoReturn:
 
 
 def _run(build: Callable[[], ServiceSpec]) -> int:
+    _allow_open_files()
     try:
         spec = build()
         with (
@@ -80,6 +81,17 @@ def _run(build: Callable[[], ServiceSpec]) -> int:
     except KeyboardInterrupt:
         # Interrupted before our handlers were in place: nothing had begun.
         return 0
+
+
+def _allow_open_files() -> None:
+    """Raise the limit to what the system allows: each browser takes a file, and most services are given 1,024."""
+    if sys.platform != "win32":
+        import resource  # noqa: PLC0415 - not available on Windows
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        # macOS says that it has no limit, and then refuses that.
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 @contextmanager
