@@ -11,7 +11,7 @@ from containerstacks_shared import schema
 from containerstacks_shared.core.errors import DatabaseUnavailable, DatabaseUnsuitable
 from containerstacks_shared.database import suitability
 from containerstacks_shared.database.locks import LOCK_CLASS, Role
-from containerstacks_shared.schema import head_revision, migrate
+from containerstacks_shared.schema import head_revision, migrate, preview
 from support import catalog
 from support.original_application import TABLES
 
@@ -86,6 +86,19 @@ def test_a_fresh_schema_checks_what_the_original_checks(database_url: str, schem
 def test_migrating_twice_changes_nothing(database_url: str) -> None:
     before = catalog.everything(database_url), catalog.rows(database_url)
     assert migrate(database_url).kind == "current"
+    assert (catalog.everything(database_url), catalog.rows(database_url)) == before
+
+
+def test_the_schema_of_a_later_release_stays_as_it_is(database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("update containerstacks_schema_version set version_num = '9999'")
+    before = catalog.everything(database_url), catalog.rows(database_url)
+    migration = migrate(database_url)
+    assert (migration.kind, migration.revision) == ("current", "9999")
+    assert preview(database_url).migration == migration
+    for command in (schema.suspend, schema.leave):
+        with pytest.raises(DatabaseUnsuitable, match="later release"):
+            command(database_url)
     assert (catalog.everything(database_url), catalog.rows(database_url)) == before
 
 

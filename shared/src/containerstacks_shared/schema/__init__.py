@@ -40,11 +40,14 @@ select reason || coalesce(format('; resuming would charge %s USD of the %s USD t
 """
 
 
+Kind = Literal["created", "adopted", "upgraded", "current"]
+
+
 @dataclass(frozen=True)
 class Migration:
     """What `migrate` did: made a fresh schema, adopted the original's, moved on, or found all current."""
 
-    kind: Literal["created", "adopted", "upgraded", "current"]
+    kind: Kind
     revision: str
     billing_paused_reason: str | None
     # On this server; what is new here is not granted to them yet.
@@ -98,6 +101,9 @@ def preview(dsn: str) -> Preview:
 
 def _migrate(connection: Connection, config: Config) -> Migration:
     before = _revision(connection)
+    if before is not None and before > head_revision():
+        # A later release made it. This one works on it as it is; its own steps would undo what is newer.
+        return _migration(connection, "current", before)
     command.upgrade(config, "head")
     if before is not None:
         _follow_the_application(connection)
@@ -108,9 +114,13 @@ def _migrate(connection: Connection, config: Config) -> Migration:
     adopted = bool(config.attributes.get("adopted"))
     if adopted:
         complete_pause(connection)
+    return _migration(connection, _kind(before, adopted=adopted), head_revision())
+
+
+def _migration(connection: Connection, kind: Kind, revision: str) -> Migration:
     return Migration(
-        kind=_kind(before, adopted=adopted),
-        revision=head_revision(),
+        kind=kind,
+        revision=revision,
         billing_paused_reason=connection.scalar(text(_PAUSED)),
         services_have_roles=bool(
             connection.scalar(text("select to_regrole('containerstacks_web') is not null"))
@@ -124,8 +134,7 @@ def suspend(dsn: str) -> None:
     Raises what `migrate` raises, and `DatabaseUnsuitable` when there is nothing to suspend.
     """
     with _migrating(dsn) as (connection, _):
-        if _revision(connection) is None:
-            raise DatabaseUnsuitable("This database is not migrated, so there is nothing to suspend.")
+        _assert_of_this_release(connection, "suspend")
         if _is_suspended(connection):
             raise DatabaseUnsuitable(
                 "This database is suspended already: `containerstacks migrate` ends that."
@@ -157,8 +166,7 @@ def leave(dsn: str) -> None:
     Raises what `migrate` raises, and `DatabaseUnsuitable` when there is nothing to take out.
     """
     with _migrating(dsn) as (connection, config):
-        if _revision(connection) is None:
-            raise DatabaseUnsuitable("This database is not migrated, so there is nothing to take out.")
+        _assert_of_this_release(connection, "take out")
         # What an upgrade of the application took from us meanwhile is there again, and goes in the same way.
         _follow_the_application(connection)
         command.downgrade(config, "base")
@@ -235,7 +243,18 @@ def _revision(connection: Connection) -> str | None:
     return revision
 
 
-def _kind(before: str | None, *, adopted: bool) -> Literal["created", "adopted", "upgraded", "current"]:
+def _assert_of_this_release(connection: Connection, what: str) -> None:
+    revision = _revision(connection)
+    if revision is None:
+        raise DatabaseUnsuitable(f"This database is not migrated, so there is nothing to {what}.")
+    if revision > head_revision():
+        raise DatabaseUnsuitable(
+            f"A later release made this schema (revision {revision}; this release knows {head_revision()}):"
+            " run the command of that release."
+        )
+
+
+def _kind(before: str | None, *, adopted: bool) -> Kind:
     if before is None:
         return "adopted" if adopted else "created"
     return "current" if before == head_revision() else "upgraded"
