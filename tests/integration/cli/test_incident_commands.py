@@ -53,7 +53,8 @@ def test_an_invalid_incident_is_refused_in_one_line(run: Run, database: psycopg.
     past = run(*plan(timedelta(hours=-5)))
     assert (past.exit_code, past.output) == (1, "")
     assert past.errors.startswith("error: a maintenance cannot begin in the past")
-    assert run("incident", "resolve", "17").errors == "error: there is no incident 17\n"
+    for closing in (("incident", "resolve"), ("maintenance", "cancel")):
+        assert run(*closing, "17").errors == "error: there is no incident or maintenance 17\n"
     empty = run("incident", "open", "--title", " ", "--body", "x", "--component", "vps")
     assert empty.exit_code == 2
     unknown = run("incident", "open", "--title", "x", "--body", "x", "--component", "network")

@@ -22,7 +22,7 @@ from .options import Limit
 
 app = command_group("Incidents on the status page.")
 
-IncidentNumber = Annotated[int, typer.Argument(metavar="ID", min=1, help="The incident's number.")]
+IncidentNumber = Annotated[int, typer.Argument(metavar="ID", min=1, help="Its number, as `list` shows it.")]
 Title = Annotated[str, typer.Option("--title", help="The title: what is wrong, in a few words.")]
 Body = Annotated[str, typer.Option("--body", help="The text that everybody reads.")]
 Affected = Annotated[

@@ -124,7 +124,7 @@ async def _change(
 ) -> Incident:
     row = await connection.fetchrow(_QUERIES["lock_incident"], incident_id)
     if row is None:
-        raise NotFound(f"there is no incident {incident_id}")
+        raise NotFound(f"there is no incident or maintenance {incident_id}")
     if all(value is None for _, value in wanted):
         raise ChangeRefused("nothing is to change")
     if row["kind"] == IncidentKind.INCIDENT:
@@ -170,7 +170,7 @@ async def read(connection: Connection, incident_id: IncidentId) -> Incident:
     """Raises `NotFound`."""
     rows = await connection.fetch(_QUERIES["find_incident"], incident_id)
     if not rows:
-        raise NotFound(f"there is no incident {incident_id}")
+        raise NotFound(f"there is no incident or maintenance {incident_id}")
     return (await _with_updates(connection, rows))[0]
 
 
