@@ -46,7 +46,7 @@ async def test_three_processes_send_each_alert_of_a_bad_night_once(
 
         await received(receiver, LOW)
         body = receiver.bodies[receiver.titles.index(PREFIX + LOW)]
-        assert "the balance lasts for 20.0 hours, 1 instances." in body
+        assert "the balance lasts for 20.0 hours, 1 instance." in body
         for _ in range(3):
             await processes.bill_once(database_url)
 

@@ -194,7 +194,7 @@ async def test_ten_runs_below_the_threshold_are_one_alert_and_a_top_up_ends_it(
         await billing.pass_hours(1)
     assert receiver.titles == ["[ContainerStacks] Low balance"]
     assert sent == [0, 0, 0, 0, 1, 1, 1, 1, 1, 1]
-    assert "the balance lasts for 71.0 hours, 1 instances." in receiver.bodies[0]
+    assert "the balance lasts for 71.0 hours, 1 instance." in receiver.bodies[0]
     assert "0.7" not in receiver.bodies[0].replace("71.0", "")
     await billing.credit(organization, "10.00")
     await one.check_and_send()

@@ -50,7 +50,7 @@ async def test_once_bills_and_exits_with_0(
     assert finished.exit_code == 0, finished.errors
     assert finished.output.splitlines()[:2] == [
         "Billed 12 hours of 4 instances: 0.12000000 USD.",
-        "Not covered by a wallet: 1 hours of 1 instances.",
+        "Not covered by a wallet: 1 hour of 1 instance.",
     ]
     assert finished.errors == ""
     assert await charges.hours_billed(connection) == due.expected

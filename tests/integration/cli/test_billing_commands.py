@@ -72,7 +72,7 @@ def cycle_of(database: psycopg.Connection, status: str) -> str:
 @pytest.mark.usefixtures("instance")
 def test_a_cycle_is_refunded_once(run: Run, database: psycopg.Connection) -> None:
     refund = ("billing", "refund", "--cycle", cycle_of(database, "billed"), "--reason", "it was down")
-    assert run(*refund).output == "Refunded 1 cycles, 2 hours, 0.02 USD.\n"
+    assert run(*refund).output == "Refunded 1 cycle, 2 hours, 0.02 USD.\n"
     again = run(*refund)
     assert (again.exit_code, again.output) == (0, "Nothing is left to refund; nothing was changed.\n")
     decided = database.execute("select kind, reason, author <> '' from billing_corrections").fetchall()
@@ -84,7 +84,7 @@ def test_a_cycle_is_refunded_once(run: Run, database: psycopg.Connection) -> Non
 @pytest.mark.usefixtures("instance")
 def test_a_run_is_refunded(run: Run) -> None:
     assert run("billing", "refund", "--run", "1", "--reason", "wrong price").output == (
-        "Refunded 1 cycles, 2 hours, 0.02 USD.\n"
+        "Refunded 1 cycle, 2 hours, 0.02 USD.\n"
     )
     result = run("billing", "refund", "--run", "7", "--reason", "wrong price")
     assert (result.exit_code, result.errors) == (1, "error: there is no billing run 7\n")
@@ -98,12 +98,12 @@ def test_cycles_that_cannot_be_refunded_are_reported(run: Run, database: psycopg
     database.execute("delete from organizations")
     result = run("billing", "refund", "--run", "1", "--reason", "r")
     assert result.exit_code == 1
-    assert result.output.startswith("1 cycles were not refunded")
+    assert result.output.startswith("Not refunded: 1 cycle without ")
 
 
 def test_hours_are_written_off(run: Run, instance: UUID) -> None:
     write_off = ("billing", "write-off", "--instance", str(instance), "--reason", "goodwill")
-    assert run(*write_off).output == "Forgave 3 hours of 1 instances, 0.03 USD; 1 debts are closed.\n"
+    assert run(*write_off).output == "Forgave 3 hours of 1 instance, 0.03 USD, and closed 1 debt.\n"
     assert run(*write_off).output == "Nothing is owed that could be forgiven; nothing was changed.\n"
     assert run("billing", "write-off", "--organization", "acme", "--reason", "goodwill").exit_code == 0
     unknown = uuid4()
@@ -169,7 +169,7 @@ def test_months_that_are_over_are_archived(
         "select to_char(billing_period_start at time zone 'UTC', 'YYYY-MM') from vps_billing_cycles"
         " where status = 'billed'"
     ).fetchone() or ("",)
-    assert run(*archive, later).output == f"{began}: 1 cycles archived\n"
+    assert run(*archive, later).output == f"{began}: 1 cycle archived\n"
     assert run(*archive, later).output == (
         f"Nothing before {later} is there to be archived; nothing was changed.\n"
     )
@@ -205,7 +205,7 @@ def test_runs_debts_and_runways_are_listed(run: Run, instance: UUID) -> None:
     assert head.startswith("opened (UTC)")
     assert str(instance) in line
     assert line.endswith("Acme          insufficient_balance")
-    assert total == "1 debts, 3 hours, 0.03 USD."
+    assert total == "1 debt, 3 hours, 0.03 USD."
     head, line = run("billing", "runway", "--below", "72").output.splitlines()
     assert line.startswith("0.0 hours")
     assert line.endswith("Acme")
@@ -249,7 +249,7 @@ def test_an_unexplained_movement_is_explained(run: Run, database: psycopg.Connec
     assert result.exit_code == 1
     entry = result.output.split(": ")[1]
     assert run("wallet", "explain", "--entry", entry, "--reason", "by hand").output == (
-        "Explained 1 ledger entries.\n"
+        "Explained 1 ledger entry.\n"
     )
     assert run("verify").exit_code == 0
     assert run("wallet", "explain", "--all", "--reason", "by hand").output == "Explained 0 ledger entries.\n"

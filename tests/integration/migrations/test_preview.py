@@ -116,7 +116,8 @@ def test_the_previewed_debt_is_that_of_the_adoption(schema_a_url: str, shown: Sh
     assert text.backlog.hours > text.backlog.instances
     assert text.backlog.owed > text.backlog.payable > Decimal(0)
     said = shown(schema_a_url)
-    assert f"owe {text.backlog.hours} hours, {format_amount(text.backlog.owed)}" in said
+    assert f"Owed: {text.backlog.hours} hours of {text.backlog.instances} instances, " in said
+    assert f" instances, {format_amount(text.backlog.owed)}." in said
     assert f"would charge {format_amount(text.backlog.payable)}" in said
     assert f"Billing would be paused: {migrate(schema_a_url).billing_paused_reason}." in said
 

@@ -13,7 +13,7 @@ from containerstacks_shared.billing.heartbeat import single_run_heartbeat
 from containerstacks_shared.billing.heartbeat_url import HeartbeatUrl
 from containerstacks_shared.billing.run import RunSummary, run_hourly_billing
 from containerstacks_shared.core.errors import BillingBusy, BillingPaused, ContainerStacksError
-from containerstacks_shared.core.lines import aligned
+from containerstacks_shared.core.lines import aligned, counted, one_line
 from containerstacks_shared.database import db
 from containerstacks_shared.process.runtime import stopped_by_signals
 
@@ -90,12 +90,10 @@ async def forecast(settings: BillingDaemonSettings) -> list[OrganizationForecast
 
 def describe_run(summary: RunSummary) -> list[str]:
     charged = summary.charged
-    billed = f"{charged.hours_billed} hours of {charged.instances_billed} instances"
+    billed = _hours(charged.hours_billed, charged.instances_billed)
     lines = [f"Billed {billed}: {_money(charged.amount_billed)} USD."]
     if charged.instances_unpaid:
-        lines.append(
-            f"Not covered by a wallet: {charged.hours_unpaid} hours of {charged.instances_unpaid} instances."
-        )
+        lines.append(f"Not covered by a wallet: {_hours(charged.hours_unpaid, charged.instances_unpaid)}.")
     lines += [f"Noticed: {_words(problem)}." for problem in summary.problems]
     return lines
 
@@ -113,7 +111,7 @@ _TEXT_COLUMNS: Final = 2
 
 def _row(entry: OrganizationForecast) -> tuple[str, ...]:
     return (
-        entry.name or "(deleted)",
+        one_line(entry.name or "(deleted)"),
         str(entry.organization_id),
         str(entry.instances),
         str(entry.hours_owed),
@@ -135,6 +133,10 @@ def _totals(forecasts: Sequence[OrganizationForecast]) -> tuple[str, ...]:
         _money(sum((entry.amount_payable for entry in forecasts), Decimal(0))),
         "",
     )
+
+
+def _hours(hours: int, instances: int) -> str:
+    return f"{counted(hours, 'hour')} of {counted(instances, 'instance')}"
 
 
 def _money(amount: Decimal) -> str:

@@ -14,6 +14,7 @@ from containerstacks_shared.billing.debts import Runway
 from containerstacks_shared.billing.documents import ActiveBiller, RunStatus
 from containerstacks_shared.billing.price_holds import WaitingPlan
 from containerstacks_shared.billing.status import overdue_after
+from containerstacks_shared.core.lines import counted
 from containerstacks_shared.core.settings import CommonSettings
 from containerstacks_shared.status import health
 from containerstacks_shared.status.health import AlertDelay, Facts, Kind
@@ -115,8 +116,9 @@ def _say(found: health.Condition, facts: Facts, details: Details) -> Iterator[_S
             audit = details.last_audit
             assert audit is not None, "it has findings"
             yield _Said(
-                f"Audit {audit.id} of {audit.finished_at:%Y-%m-%d %H:%M} UTC: {audit.findings_own} rows break an"
-                " invariant of billing. `containerstacks verify` lists them."
+                f"Audit {audit.id} of {audit.finished_at:%Y-%m-%d %H:%M} UTC found"
+                f" {counted(audit.findings_own, 'row')} against the invariants of billing."
+                " `containerstacks verify` lists them."
             )
         case Kind.SESSION_STUCK:
             yield _stuck(facts)
@@ -136,7 +138,7 @@ def _say(found: health.Condition, facts: Facts, details: Details) -> Iterator[_S
 def _held(plan: WaitingPlan) -> _Said:
     return _Said(
         f"{plan.name or plan.vps_plan_id}: its price is negative or out of proportion. The hours of"
-        f" {plan.instances} instances wait; correct it, or see `containerstacks billing held`.",
+        f" {counted(plan.instances, 'instance')} wait; correct it, or see `containerstacks billing held`.",
         subject=str(plan.vps_plan_id),
     )
 
@@ -152,7 +154,8 @@ def low(runways: Sequence[Runway]) -> list[Condition]:
     return [
         Condition(
             Kind.LOW_BALANCE,
-            f"{runway.organization or runway.organization_id}: {_lasts(runway)}, {runway.instances} instances.",
+            f"{runway.organization or runway.organization_id}: {_lasts(runway)},"
+            f" {counted(runway.instances, 'instance')}.",
             subject=str(runway.organization_id),
         )
         for runway in runways

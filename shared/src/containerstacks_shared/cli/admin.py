@@ -7,6 +7,7 @@ from typing import Annotated, Final
 import typer
 
 from containerstacks_shared.core.errors import ContainerStacksError
+from containerstacks_shared.core.lines import counted
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet import permissions, users, web_sessions
 from containerstacks_shared.fleet.passwords import (
@@ -121,7 +122,7 @@ def list_staff() -> None:
 def sign_out(email: Email) -> None:
     """End every session of a user, wherever they are signed in; their API keys stay."""
     ended = run_with_database(lambda connection: _sign_out(connection, email))
-    print(f"Ended {ended} session{'' if ended == 1 else 's'} of {email}.")
+    print(f"Ended {counted(ended, 'session')} of {email}.")
 
 
 async def _sign_out(connection: Connection, email: str) -> int:

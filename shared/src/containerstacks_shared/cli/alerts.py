@@ -10,7 +10,7 @@ from containerstacks_shared.alerts.messages import Text
 from containerstacks_shared.alerts.receivers import Receiver, receivers
 from containerstacks_shared.alerts.records import AlertRecord, read_recent
 from containerstacks_shared.core.errors import ConfigurationError
-from containerstacks_shared.core.lines import one_line
+from containerstacks_shared.core.lines import counted, one_line
 from containerstacks_shared.outbox.delivery import NotDelivered
 from containerstacks_shared.status.health import BY_KIND, Kind
 
@@ -79,7 +79,7 @@ def _deliveries(record: AlertRecord) -> str:
     words = [f"{record.delivered} delivered"]
     if record.waiting:
         error = f": {record.last_error}" if record.last_error else ""
-        words.append(f"{record.waiting} waiting after {record.attempts} attempts{error}")
+        words.append(f"{record.waiting} waiting after {counted(record.attempts or 0, 'attempt')}{error}")
     if record.given_up:
         words.append(f"{record.given_up} given up")
     return ", ".join(words)

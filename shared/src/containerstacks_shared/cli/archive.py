@@ -6,6 +6,7 @@ import typer
 
 from containerstacks_shared.billing import archive as billing_archive
 from containerstacks_shared.billing.statement import Month
+from containerstacks_shared.core.lines import counted
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.local.console import say
 
@@ -30,8 +31,8 @@ def archive(
         moved = 0
         async for done in billing_archive.archive(connection, before=before):
             moved += done.cycles
-            left = f"; {done.left} stay: paid since then, not settled, or not verified" if done.left else ""
-            say(f"{done.month}: {done.cycles} cycles archived{left}")
+            left = f"; {done.left} left: paid since then, not settled, or not verified" if done.left else ""
+            say(f"{done.month}: {counted(done.cycles, 'cycle')} archived{left}")
         return moved
 
     if run_with_database(work) == 0:

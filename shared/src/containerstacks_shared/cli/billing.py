@@ -7,6 +7,7 @@ import typer
 
 from containerstacks_shared.billing import control, price_holds
 from containerstacks_shared.billing.price_holds import PriceHold, read_held
+from containerstacks_shared.core.lines import counted
 
 from . import archive, billing_lists, corrections, statement
 from .database import operator, run_with_database
@@ -65,6 +66,6 @@ def _describe(plan: PriceHold) -> str:
     since = "ever since" if plan.since is None else f"since {plan.since:%Y-%m-%d %H:%M} UTC"
     name = "plan row is gone" if plan.name is None else plan.name
     return (
-        f"{plan.vps_plan_id} ({name}), {plan.instances} instances, {since}: {plan.reason};"
+        f"{plan.vps_plan_id} ({name}), {counted(plan.instances, 'instance')}, {since}: {plan.reason};"
         f" an hour costs {plan.hourly_rate:f} USD now"
     )

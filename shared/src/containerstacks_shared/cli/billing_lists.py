@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from containerstacks_shared.billing import debts, run_records
-from containerstacks_shared.core.lines import aligned, one_line
+from containerstacks_shared.core.lines import aligned, counted, one_line
 from containerstacks_shared.core.money import format_amount
 
 from .database import run_with_database
@@ -78,7 +78,8 @@ def open_debts(limit: Limit = 100) -> None:
     )
     if found:
         total = format_amount(sum((debt.amount for debt in found), Decimal(0)))
-        print(f"{len(found)} debts, {sum(debt.hours for debt in found)} hours, {total}.")
+        hours = counted(sum(debt.hours for debt in found), "hour")
+        print(f"{counted(len(found), 'debt')}, {hours}, {total}.")
 
 
 def runway(

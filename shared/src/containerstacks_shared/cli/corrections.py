@@ -7,6 +7,7 @@ import typer
 
 from containerstacks_shared.billing.refunds import Refund, refund_cycle, refund_run
 from containerstacks_shared.billing.write_offs import WriteOff, write_off_instance, write_off_organization
+from containerstacks_shared.core.lines import counted
 from containerstacks_shared.core.money import format_amount
 from containerstacks_shared.database.db import Connection
 
@@ -32,11 +33,14 @@ def refund(
     _assert_one({"--run": run, "--cycle": cycle})
     done = run_with_database(work)
     if done.cycles:
-        print(f"Refunded {done.cycles} cycles, {done.hours} hours, {format_amount(done.amount)}.")
+        print(
+            f"Refunded {counted(done.cycles, 'cycle')}, {counted(done.hours, 'hour')},"
+            f" {format_amount(done.amount)}."
+        )
     elif not done.left_over:
         print("Nothing is left to refund; nothing was changed.")
     if done.left_over:
-        print(f"{done.left_over} cycles were not refunded: they have no debit, or the wallet is gone.")
+        print(f"Not refunded: {counted(done.left_over, 'cycle')} without a debit, or without a wallet.")
         raise typer.Exit(1)
 
 
@@ -63,8 +67,8 @@ def write_off(
     done = run_with_database(work)
     if done.instances:
         print(
-            f"Forgave {done.hours} hours of {done.instances} instances, {format_amount(done.amount)};"
-            f" {done.debts_closed} debts are closed."
+            f"Forgave {counted(done.hours, 'hour')} of {counted(done.instances, 'instance')},"
+            f" {format_amount(done.amount)}, and closed {counted(done.debts_closed, 'debt')}."
         )
     else:
         print("Nothing is owed that could be forgiven; nothing was changed.")

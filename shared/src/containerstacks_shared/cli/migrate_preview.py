@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Final
 
+from containerstacks_shared.core.lines import counted
 from containerstacks_shared.core.money import format_amount
 from containerstacks_shared.schema import Preview
 from containerstacks_shared.schema.application import Capabilities
@@ -66,7 +67,8 @@ def _owed(backlog: Backlog) -> Iterator[str]:
         yield "No hour is owed: the first run would charge nothing."
         return
     yield (
-        f"{backlog.instances} instances owe {backlog.hours} hours, {format_amount(backlog.owed)}."
+        f"Owed: {counted(backlog.hours, 'hour')} of {counted(backlog.instances, 'instance')},"
+        f" {format_amount(backlog.owed)}."
         f" The first run would charge {format_amount(backlog.payable)}, which is what the wallets cover."
     )
 

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from containerstacks_shared.billing.audit import Audit, audit_for_operator
+from containerstacks_shared.core.lines import counted
 
 from .database import run_with_database
 from .groups import single_command
@@ -54,8 +55,4 @@ def _print(done: Audit) -> None:
         print(f"{len(done.inherited)} inherited: another biller of this database left them.")
     if done.inherited_known:
         print(f"{done.inherited_known} inherited stand from an earlier audit; --full lists them.")
-    print(
-        "Every invariant holds."
-        if done.is_clean
-        else f"{len(done.own)} {'finding' if len(done.own) == 1 else 'findings'}."
-    )
+    print("Every invariant holds." if done.is_clean else f"{counted(len(done.own), 'finding')}.")

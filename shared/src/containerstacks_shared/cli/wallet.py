@@ -7,6 +7,7 @@ import typer
 
 from containerstacks_shared.billing import explanations
 from containerstacks_shared.billing.credits import credit_wallet
+from containerstacks_shared.core.lines import counted
 from containerstacks_shared.core.money import format_amount, parse_amount
 
 from .checked import parser
@@ -64,4 +65,4 @@ def explain(
     explained = run_with_database(
         lambda connection: explanations.explain(connection, entries or None, reason=reason, author=operator())
     )
-    print(f"Explained {explained} ledger entries.")
+    print(f"Explained {counted(explained, 'ledger entry', 'ledger entries')}.")

@@ -24,6 +24,11 @@ def one_line(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text)
 
 
+def counted(amount: int, one: str, many: str | None = None) -> str:
+    """Return '1 hour' or '2 hours'; `many` is for words that do not end in an s alone."""
+    return f"{amount} {one if amount == 1 else many or f'{one}s'}"
+
+
 def aligned(rows: Sequence[Sequence[str]], *, text_columns: int | None = None) -> list[str]:
     """Return the lines of a table. Columns after the first `text_columns` stand right, as figures do."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

@@ -117,7 +117,7 @@ async def services(connection: Connection, settings: BillingSettings) -> list[Fi
     wrong = {finding.subject for finding in found}
     owed = progress.owed
     well = _well(facts, audit) | {
-        "backlog": f"{owed.hours} hours are due, {owed.hours_unpaid} of them wait for money"
+        "backlog": f"hours due: {owed.hours}; of these, {owed.hours_unpaid} wait for money"
     }
     return found + [ok(subject, text) for subject, text in well.items() if subject not in wrong]
 

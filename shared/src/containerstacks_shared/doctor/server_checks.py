@@ -153,7 +153,7 @@ async def triggers(connection: Connection, _settings: BillingSettings) -> Findin
     if disabled:
         return failed(
             "triggers",
-            f"{disabled} triggers of ours are disabled: counts, the ledger or the guard miss changes",
+            f"disabled triggers of ours: {disabled}; counts, the ledger or the guard miss changes",
             "`alter table … enable trigger …` for each that \\d shows as disabled; then `verify --full`.",
         )
     return ok("triggers", "all are enabled")
