@@ -1,12 +1,15 @@
 """The open status page: true within a moment, and honest when it cannot know."""
 
+import json
 import signal
 import time
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
 
 import asyncpg
 import pytest
-from playwright.async_api import Page, WebSocketRoute, expect
+from playwright.async_api import Page, Route, WebSocketRoute, expect
 
 from containerstacks_shared.billing import control
 from containerstacks_shared.local.embedded import EmbeddedPostgres
@@ -14,8 +17,11 @@ from containerstacks_shared.schema import migrate
 from support import fleet, looks, promises
 from support.chromium import Chromium
 from support.processes import Processes, Service
+from support.stage import put_forward
 from support.waiting import LIMIT_SECONDS, eventually
 
+POLL_SECONDS = 15
+DAY = timedelta(days=1)
 # A page tries again after two seconds and more.
 RECOVERED_SECONDS = 2 * promises.RECOVERED_SECONDS
 # Every verdict that the page shows from here on, however short.
@@ -187,16 +193,16 @@ async def test_a_feed_that_dies_is_noticed_within_ten_seconds_and_one_that_retur
     await expect_value(page, "vps.byStatus.error", "2")
 
 
+async def refuse(socket: WebSocketRoute) -> None:
+    await socket.close()
+
+
 async def test_where_sockets_do_not_work_the_page_polls(
     database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
 ) -> None:
     await add_fleet(connection)
     web = await processes.start_web(database_url)
     page = await chromium.open("about:blank")
-
-    async def refuse(socket: WebSocketRoute) -> None:
-        await socket.close()
-
     await page.route_web_socket("**/ws/status?*", refuse)
     await page.goto(f"{web.url}/status")
     await expect_connection(page, "polling")
@@ -210,6 +216,96 @@ async def test_where_sockets_do_not_work_the_page_polls(
     await page.unroute_all()
     await page.route_web_socket("**/ws/status?*", lambda socket: socket.connect_to_server())
     await expect_connection(page, "live")
+
+
+async def test_polling_leaves_an_incident_that_is_the_same_as_the_visitor_left_it(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
+) -> None:
+    await add_fleet(connection)
+    await publish_incident(connection)
+    await connection.execute(
+        "insert into incident_updates (incident_id, status, body, author)"
+        " select id, 'investigating', body, 'ada' from incidents, unnest('{Slow.,Still slow.}'::text[]) as body"
+    )
+    web = await processes.start_web(database_url)
+    # Times of its zone are not those that the server renders.
+    page = await chromium.open("about:blank", own_clock=True, timezone_id="Asia/Kolkata")
+    await page.route_web_socket("**/ws/status?*", refuse)
+    await page.goto(f"{web.url}/status")
+    await expect_connection(page, "polling")
+    await page.get_by_text("Earlier updates").click()
+    await page.evaluate(NOTE_SPOKEN)
+    await break_some(connection, 3)
+    await put_forward(page, POLL_SECONDS)
+    await expect_value(page, "vps.byStatus.error", "3")
+    await expect(page.get_by_text("Slow.", exact=True)).to_be_visible()
+    spoken = await page.evaluate("spoken")
+    assert not any("Incidents" in text for text in spoken), spoken
+
+
+async def test_a_cached_page_of_before_an_incident_does_not_hide_it(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
+) -> None:
+    web = await processes.start_web(database_url)
+    before = await web.get_text("/status")
+    page = await chromium.open(f"{web.url}/status", own_clock=True)
+    await expect_connection(page, "live")
+    incident = page.locator(".incidents__list--current")
+    served = 0
+
+    async def serve_the_page_of_before(route: Route) -> None:
+        nonlocal served
+        served += 1
+        await route.fulfill(body=before, content_type="text/html", headers={"Date": formatdate(usegmt=True)})
+
+    await page.route("**/status", serve_the_page_of_before)
+    await publish_incident(connection)
+    # The first answer is a cache's; then the cache has the present page.
+    await eventually(lambda: served > 0)
+    await page.unroute("**/status")
+    await expect(incident).to_contain_text("Slow disks")
+
+    await page.route("**/status", serve_the_page_of_before)
+    served = 0
+    await web.kill()
+    await put_forward(page, POLL_SECONDS)
+    await eventually(lambda: served > 0)
+    await expect_connection(page, "polling")
+    await expect(incident).to_contain_text("Slow disks")
+    await expect(page.locator("[data-announced]")).not_to_contain_text("resolved")
+
+
+async def test_a_server_without_its_database_does_not_take_the_page_back(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
+) -> None:
+    await add_fleet(connection)
+    await publish_incident(connection)
+    web = await processes.start_web(database_url)
+    vps = (await web.get_json("/api/health/stats"))["vps"]
+    daemon = (await web.get_json("/api/health/billing-daemon"))["daemon"]
+    then = {"version": 10**9, "timestamp": (datetime.now(UTC) - DAY).isoformat()}
+    board = {"overall": "operational", "components": [], "incidents": [], "billingPaused": False}
+    greetings = 0
+
+    async def greet(socket: WebSocketRoute) -> None:
+        nonlocal greetings
+        greetings += 1
+        socket.send(json.dumps({"type": "incidents", **then, **board}))
+        socket.send(json.dumps({"type": "status", **then, "vps": vps | {"total": 99}, "daemon": daemon}))
+
+    page = await chromium.open("about:blank")
+    await page.route_web_socket("**/ws/status?*", greet)
+    watched = [["[data-verdict-headline]", ""], ["[data-value='vps.total'][data-format]", ""]]
+    await page.add_init_script(
+        f"addEventListener('DOMContentLoaded', () => {json.dumps(watched)}.forEach({_NOTE}))"
+    )
+    await page.goto(f"{web.url}/status")
+    await expect_connection(page, "polling")
+    # The page has asked elsewhere, and tries the socket again.
+    await eventually(lambda: greetings > 1)
+    headlines, totals = [await page.evaluate("selector => noted[selector]", each) for each, _ in watched]
+    assert set(headlines) <= {"Status is delayed", "Major outage: Slow disks"}
+    assert set(totals) <= {"10"}
 
 
 async def test_without_a_database_the_page_keeps_the_last_figures_and_says_how_old_they_are(
@@ -233,6 +329,8 @@ async def test_without_a_database_the_page_keeps_the_last_figures_and_says_how_o
     # The server answers all the time, and its answers do not make the old figures any younger.
     await expect_connection(page, "polling")
     await expect_freshness(page, "stale", within=0)
+    database = page.locator("#component-database .component__state")
+    await expect(database).to_have_attribute("data-state", "down")
 
     without_scripts = await chromium.open(f"{web.url}/status", java_script_enabled=False)
     await expect_freshness(without_scripts, "stale")
@@ -242,6 +340,7 @@ async def test_without_a_database_the_page_keeps_the_last_figures_and_says_how_o
     own_postgres.start()
     await expect_freshness(page, "fresh", within=RECOVERED_SECONDS)
     await expect_connection(page, "live", within=RECOVERED_SECONDS)
+    await expect(database).not_to_have_attribute("data-state", "down")
 
 
 async def test_the_age_of_the_figures_counts_by_itself(

@@ -3,6 +3,8 @@
 // The server confirms its figures every 4 seconds. One confirmation may be missing; with the second that a
 // page takes to notice, it is stale within 10.
 const LIVE_AGE_MAX = 9_000;
+// The server reads components and incidents every 30 seconds: older ones are of a server that no longer can.
+const ANNOUNCED_AGE_MAX = 60_000;
 // Between two polls figures grow old by design.
 const POLLED_AGE_MAX = 25_000;
 // For so long a lost connection is one that is just coming back.
@@ -25,5 +27,8 @@ export function freshness({ connection, dataAt, polledWasFresh, serverNow }) {
 
 // Whether the server itself had just confirmed figures of this age.
 export const isFresh = (age) => age <= LIVE_AGE_MAX;
+
+// The same of components and incidents.
+export const isCurrent = (age) => age <= ANNOUNCED_AGE_MAX;
 
 export const answerWasFresh = ({ answeredAt, timestamp }) => isFresh(Date.parse(answeredAt) - Date.parse(timestamp));

@@ -26,7 +26,7 @@ export function firstNamed(incidents) {
 
 export class Incidents {
   #root;
-  #shown = null;
+  #announced = [];
   #timer = 0;
 
   constructor(root) {
@@ -34,16 +34,15 @@ export class Incidents {
   }
 
   take(incidents) {
-    const newest = JSON.stringify(incidents);
-    if (newest === this.#shown) return;
-    // The page was rendered a moment ago, and mostly says the same already.
-    const isThere = this.#shown === null && this.#isRendered(incidents);
-    this.#shown = newest;
-    if (!isThere) this.#fetchWithin(SPREAD);
+    this.#announced = incidents;
+    // A page was rendered a moment ago, and mostly says the same already.
+    if (!this.#isRendered()) this.#fetchWithin(SPREAD);
   }
 
   // Shows the incidents of a newer page, open and past.
   takePage(page) {
+    // A server that has just started may not have read them.
+    if (!isKnown(page.getElementById("incidents"))) return;
     for (const id of ["incidents", "past"]) {
       const section = page.getElementById(id);
       const before = this.#root.querySelector(`#${id}`);
@@ -51,11 +50,11 @@ export class Incidents {
     }
   }
 
-  #isRendered(incidents) {
+  #isRendered() {
     const section = this.#root.querySelector("#incidents");
-    if (section.hidden && section.dataset.none === undefined) return false;
-    const rendered = [...section.querySelectorAll(".incident")].map(({ id, dataset }) => `${id} ${dataset.updates}`);
-    const newest = incidents.map(({ id, updates }) => `incident-${id} ${updates.length}`);
+    if (!isKnown(section)) return false;
+    const rendered = [...section.querySelectorAll(".incident")].map(({ id, dataset }) => `${id} ${Date.parse(dataset.updated)}`);
+    const newest = this.#announced.map(({ id, updatedAt }) => `incident-${id} ${Date.parse(updatedAt)}`);
     return JSON.stringify(rendered.sort()) === JSON.stringify(newest.sort());
   }
 
@@ -70,22 +69,28 @@ export class Incidents {
       if (!response.ok) throw new Error(`/status answered ${response.status}`);
       this.takePage(new DOMParser().parseFromString(await response.text(), "text/html"));
     } catch {
-      this.#fetchWithin(AGAIN);
+      // Tried again below.
     }
+    // A cache in between may have answered with the page from before.
+    if (!this.#isRendered()) this.#fetchWithin(AGAIN);
   }
 
   #replace(before, section) {
     before.replaceWith(section);
     if (section.id !== "incidents") return;
-    const titles = [...section.querySelectorAll(".incident__title")];
-    const said = titles.map((title) => title.textContent).join(", ");
-    this.#root.querySelector("[data-announced]").textContent = said ? `Incidents and maintenance: ${said}` : "All incidents are resolved.";
+    const said = [...section.querySelectorAll(".incident__title")].map((title) => title.textContent).join(", ");
+    const announced = this.#root.querySelector("[data-announced]");
+    if (said) announced.textContent = `Incidents and maintenance: ${said}`;
+    else if (!before.hidden) announced.textContent = "All incidents are resolved.";
   }
 }
 
-// What a section says, apart from its ages.
+// Whether the server had read the incidents when it rendered the section: without any it is hidden, and says so.
+const isKnown = (section) => !section.hidden || section.dataset.none !== undefined;
+
+// What a section says, apart from its ages and from the zone that times are shown in.
 function signature(section) {
   const copy = section.cloneNode(true);
-  for (const age of copy.querySelectorAll("time[data-format='relative']")) age.remove();
-  return `${copy.hidden} ${copy.textContent}`;
+  for (const time of copy.querySelectorAll("time")) time.textContent = time.dateTime;
+  return `${isKnown(copy)} ${copy.textContent}`;
 }

@@ -2,7 +2,7 @@
 // since when nothing is known.
 
 import { correct, now, observe } from "./clock.js";
-import { answerWasFresh, connectionState, freshness, isFresh } from "./connection.js";
+import { answerWasFresh, connectionState, freshness, isCurrent, isFresh } from "./connection.js";
 import { firstNamed, Incidents, namesByState } from "./incidents.js";
 import { Polling } from "./polling.js";
 import { ReconnectingSocket } from "./socket.js";
@@ -26,6 +26,8 @@ export class LivePage {
   #liveAt = Date.now();
   #billedAt = -Infinity;
   #incidents;
+  // The last announcement on the present connection.
+  #announced = null;
   #socket;
   #polling;
 
@@ -36,7 +38,10 @@ export class LivePage {
     this.#incidents = new Incidents(root);
     this.#socket = new ReconnectingSocket("/ws/status?topics=status,incidents", {
       onMessage: (message) => this.#takeMessage(message),
-      onChange: () => this.#update(),
+      onChange: () => {
+        this.#announced = null;
+        this.#update();
+      },
     });
     this.#polling = new Polling({
       onAnswer: (answer) => this.#takeAnswer(answer),
@@ -55,20 +60,26 @@ export class LivePage {
   }
 
   #takeMessage(message) {
-    if (message.type === "incidents") this.#takeIncidents(message);
-    if (message.type !== "status") return;
     observe(message.timestamp);
+    const at = Date.parse(message.timestamp);
+    if (message.type === "incidents") {
+      this.#announced = message;
+      if (isCurrent(now() - at)) this.#showAnnounced();
+    }
+    if (message.type !== "status") return;
     // A server that has lost its database still greets with the last it knew: that is no sign of life.
-    if (isFresh(now() - Date.parse(message.timestamp))) this.#messageAt = Date.now();
+    const fresh = isFresh(now() - at);
+    if (fresh) this.#messageAt = Date.now();
     // Another replica may be behind the one that we had. A restored database starts counting versions again.
-    if (message.version > this.#version || Date.parse(message.timestamp) > this.#dataAt) {
+    if ((fresh && message.version > this.#version) || at > this.#dataAt) {
       this.#version = message.version;
       this.#take(message);
     }
     this.#update();
   }
 
-  #takeIncidents({ overall, components, incidents, billingPaused }) {
+  #showAnnounced() {
+    const { overall, components, incidents, billingPaused } = this.#announced;
     const states = Object.fromEntries(components.map(({ component, state, because }) => [component, { state, because }]));
     this.#facts = {
       ...this.#facts, overall, components: states, names: namesByState(components), incident: firstNamed(incidents), billingPaused,
@@ -84,8 +95,10 @@ export class LivePage {
     this.#pollFailed = false;
     // The page that was fetched speaks of its own connection and age; those of this page are decided here.
     const { connection, freshness } = this.#facts;
-    if (Date.parse(answer.timestamp) >= this.#dataAt) this.#facts = { ...answer.facts, connection, freshness };
-    this.#incidents.takePage(answer.page);
+    if (Date.parse(answer.timestamp) >= this.#dataAt) {
+      this.#facts = { ...answer.facts, connection, freshness };
+      this.#incidents.takePage(answer.page);
+    }
     this.#render();
     // The server has news and the socket does not bring them: it is dead, whatever it says.
     if (this.#polledWasFresh && this.#socket.open) this.#socket.connect();
@@ -147,6 +160,8 @@ export class LivePage {
     if (connection === "live") {
       this.#liveAt = Date.now();
       this.#pollFailed = false;
+      // A page that was polled without its server's database said so, and of the end of that there is no announcement.
+      if (this.#polledAt > -Infinity && this.#announced !== null) this.#showAnnounced();
       this.#polledAt = -Infinity;
       this.#polling.stop();
       return;

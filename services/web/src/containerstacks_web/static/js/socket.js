@@ -44,7 +44,9 @@ export class ReconnectingSocket {
     clearTimeout(this.#timer);
     const socket = this.#socket;
     this.#socket = null;
-    socket?.close();
+    if (socket === null) return;
+    socket.close();
+    this.#onChange();
   }
 
   #pause() {
