@@ -308,6 +308,20 @@ async def test_a_server_without_its_database_does_not_take_the_page_back(
     assert set(totals) <= {"10"}
 
 
+async def test_a_page_from_the_browsers_own_cache_says_how_old_it_is(
+    database_url: str, processes: Processes, chromium: Chromium
+) -> None:
+    web = await processes.start_web(database_url)
+    page = await chromium.open(f"{web.url}/status", own_clock=True)
+    await expect_connection(page, "live")
+    await page.goto("about:blank")
+    await web.kill()
+    await page.clock.fast_forward(round(DAY.total_seconds()) * 1000)
+    await page.go_back()
+    await expect_freshness(page, "stale")
+    await expect(page.locator(".freshness__age")).to_have_text("24 hours ago")
+
+
 async def test_without_a_database_the_page_keeps_the_last_figures_and_says_how_old_they_are(
     own_postgres: EmbeddedPostgres, processes: Processes, chromium: Chromium
 ) -> None:

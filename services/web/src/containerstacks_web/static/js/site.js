@@ -10,7 +10,9 @@ if (zone && zone !== "UTC") {
   useZone(zone);
   document.querySelector("[data-zone]").textContent = `Times are in your zone, ${zone}; days and charts are UTC.`;
 }
-observe(document.documentElement.dataset.now);
+// A page from the browser's own cache was rendered at any time before: only the visitor's clock knows when.
+const [{ transferSize }] = performance.getEntriesByType("navigation");
+if (transferSize > 0) observe(document.documentElement.dataset.now);
 followThemeSwitch(document.querySelector("[data-theme-switch]"));
 countAges(document);
 setInterval(() => countAges(document), 1000);
