@@ -6,15 +6,20 @@ from playwright.async_api import Page, expect
 from support import looks
 from support.chromium import Chromium
 from support.processes import Processes
+from support.stage import put_forward
+
+_DAY_BEFORE = """
+insert into component_history (resolution_minutes, started_at, component, operational, down)
+values (1440, date_trunc('day', clock_now(), 'UTC') - interval '1 day', 'vps', 1438, 2)
+"""
+# With what the page adds to its five minutes by chance.
+REFRESH_SECONDS = 6 * 60
 
 
 async def test_the_bars_are_one_tab_stop_with_arrow_keys_and_names(
     database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
 ) -> None:
-    await connection.execute(
-        "insert into component_history (resolution_minutes, started_at, component, operational, down)"
-        " values (1440, date_trunc('day', clock_now(), 'UTC') - interval '1 day', 'vps', 1438, 2)"
-    )
+    await connection.execute(_DAY_BEFORE)
     web = await processes.start_web(database_url)
     page = await chromium.open(f"{web.url}/status")
     days = page.locator("#component-vps [data-day]")
@@ -30,6 +35,52 @@ async def test_the_bars_are_one_tab_stop_with_arrow_keys_and_names(
     await expect(days.first).to_have_attribute("data-day", "no_data")
     await page.set_viewport_size({"width": 320, "height": 900})
     assert await page.locator("#component-vps [data-day]:visible").count() == 30
+
+
+async def test_the_bars_of_an_open_page_grow_with_the_days(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
+) -> None:
+    web = await processes.start_web(database_url)
+    page = await chromium.open(f"{web.url}/status", own_clock=True)
+    day = page.locator("#component-vps [data-day]").nth(-2)
+    await expect(day).to_have_attribute("data-day", "no_data")
+    await page.locator("#component-vps summary").click()
+    # A section that somebody points at, or reads, stays as it is.
+    await page.locator("h1").click()
+    await connection.execute(_DAY_BEFORE)
+    await looks.find_all_well(connection)
+    await expect(page.locator("#component-vps .component__state")).to_have_attribute(
+        "data-state", "operational"
+    )
+    await put_forward(page, REFRESH_SECONDS)
+    await expect(day).to_have_attribute("data-day", "down")
+    await expect(page.locator("#component-vps details")).to_have_attribute("open", "")
+    await day.focus()
+    await expect(page.locator("#component-vps .days__named")).to_contain_text("2 minutes down")
+
+
+HIDE = """(hidden) => {
+    Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+    document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+async def test_a_page_that_nobody_saw_for_a_while_is_refreshed_when_somebody_does(
+    database_url: str, connection: asyncpg.Connection, processes: Processes, chromium: Chromium
+) -> None:
+    web = await processes.start_web(database_url)
+    page = await chromium.open(f"{web.url}/status", own_clock=True)
+    day = page.locator("#component-vps [data-day]").nth(-2)
+    await page.evaluate(HIDE, arg=True)
+    await connection.execute(_DAY_BEFORE)
+    await looks.find_all_well(connection)
+    await expect(page.locator("#component-vps .component__state")).to_have_attribute(
+        "data-state", "operational"
+    )
+    await put_forward(page, REFRESH_SECONDS)
+    await expect(day).to_have_attribute("data-day", "no_data")
+    await page.evaluate(HIDE, arg=False)
+    await expect(day).to_have_attribute("data-day", "down")
 
 
 async def open_without_aggregator(database_url: str, processes: Processes, chromium: Chromium) -> Page:
