@@ -150,6 +150,21 @@ async def test_what_was_typed_survives_a_session_that_ends(
     await expect(page.get_by_label("Message")).to_have_value("")
 
 
+async def test_a_template_is_taken_whatever_was_typed_before(
+    web: Service, connection: asyncpg.Connection, chromium: Chromium
+) -> None:
+    await connection.execute(
+        "insert into incident_templates (name, title, body, impact, components, changed_by)"
+        " values ('Disks', 'Slow disks', 'We look.', 'major', '{vps}', 'ada')"
+    )
+    page = await enter(chromium, web, "/admin/incidents/new", "Open an incident")
+    await page.get_by_label("Title").fill("Something is")
+    await page.get_by_role("link", name="Disks").click()
+    await page.wait_for_url("**/new?template=*")
+    await expect(page.get_by_label("Message")).to_have_value("We look.")
+    await expect(page.get_by_label("Title")).to_have_value("Slow disks")
+
+
 async def test_the_forms_work_without_scripts(web: Service, chromium: Chromium) -> None:
     page = await enter(chromium, web, "/admin/billing", "Billing controls", java_script_enabled=False)
     await page.get_by_label("Reason").fill("Prices are wrong")
@@ -190,3 +205,13 @@ async def test_a_run_that_goes_on_is_followed_to_its_end_without_a_reload(
     await expect(bar).to_have_count(0, timeout=20_000)
     await expect(page.locator(".admin-tag")).to_have_text("succeeded")
     assert await page.evaluate("window.loadedOnce")
+
+
+async def test_a_run_is_followed_until_the_session_ends(
+    web: Service, connection: asyncpg.Connection, chromium: Chromium
+) -> None:
+    await control.pause(connection, reason="Nobody else bills", author="ada@example.com")
+    run = await connection.fetchval(_BEGIN)
+    page = await enter(chromium, web, f"/admin/runs/{run}", f"Billing run {run}")
+    await connection.execute("delete from web_sessions")
+    await page.wait_for_url(f"**/login?next=/admin/runs/{run}")

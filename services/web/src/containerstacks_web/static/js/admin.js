@@ -37,6 +37,8 @@ async function follow() {
   try {
     const response = await fetch(location.href, { cache: "no-store" });
     if (!response.ok) throw new Error(`${location.pathname} answered ${response.status}`);
+    // The session has ended: the answer is the sign-in form, which leads back here.
+    if (response.redirected) return location.reload();
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const after = page.querySelector("[data-goes-on]");
     if (after === null) document.querySelector(".admin").replaceWith(page.querySelector(".admin"));

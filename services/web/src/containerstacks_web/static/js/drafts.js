@@ -6,8 +6,8 @@ const AGE_MAX = 24 * 3600 * 1000;
 export function keepDrafts(forms) {
   for (const form of forms) {
     const name = `draft ${location.pathname} ${form.dataset.draft}`;
-    // The server renders a form that it refused with what was typed, and says what is wrong with it.
-    if (form.querySelector("[aria-invalid]") === null) restore(form, name);
+    // The server fills in a form that it refused, with what is wrong, and one that was asked for with a template.
+    if (form.querySelector("[aria-invalid]") === null && location.search === "") restore(form, name);
     form.addEventListener("input", () => keep(form, name));
     form.addEventListener("submit", () => keep(form, name));
   }
