@@ -61,6 +61,19 @@ async def test_the_printed_rule_decides_as_the_server_does(page: Page) -> None:
     assert headlines == [[verdict.value, headline] for *_, verdict, headline in verdict_cases.CASES]
 
 
+async def test_the_tab_says_what_the_headline_says(page: Page) -> None:
+    titles = await in_module(
+        page,
+        "verdict",
+        """given.map((incident) => {
+            module.showVerdict(document, { freshness: "fresh", incident });
+            return document.title.split(" · ")[0];
+        })""",
+        [{"title": "Slow  disks", "grade": "major", "status": "Identified"}, None],
+    )
+    assert titles == ["Major outage: Slow disks", "All systems operational"]
+
+
 CONNECTION = {
     "socketOpen": True,
     "messageAt": 100 * SECOND,

@@ -35,7 +35,9 @@ export function showVerdict(root, facts) {
   // Written only when it differs: a screen reader speaks whenever this text is set.
   if (headline.textContent === text && headline.closest("[data-verdict]").dataset.verdict === decided.dataset.verdict) return;
   if (headline.textContent !== text) {
-    document.title = document.title.replace(headline.textContent, () => text);
+    // Not document.title, which has one space for several.
+    const title = document.querySelector("title");
+    title.textContent = title.textContent.replace(headline.textContent, () => text);
     headline.textContent = text;
   }
   headline.closest("[data-verdict]").dataset.verdict = decided.dataset.verdict;
