@@ -89,6 +89,17 @@ async def test_an_incident_is_opened_updated_and_closed(site: Site, key: str) ->
     assert resolved["closedAt"] is not None
 
 
+async def test_a_day_on_which_an_open_incident_began_is_not_one_without(site: Site, key: str) -> None:
+    incident = await opened(site, key)
+    day = incident["startedAt"][:10]
+
+    async def is_said() -> bool:
+        _, _, past = (await site.page("/status")).partition(f'id="past-{day}"')
+        return "Not over yet; see above." in past.partition("</section>")[0]
+
+    await eventually(is_said)
+
+
 async def test_a_session_writes_only_from_a_page_of_this_site(site: Site, connection: Connection) -> None:
     email = "admin@example.org"
     await fleet.add_user(connection, email=email, role="admin")

@@ -15,10 +15,11 @@ _IMPACTS: Final = tuple(Impact)
 
 @dataclass(frozen=True)
 class PastDay:
-    """What began on a day of UTC and is over."""
+    """What began on a day of UTC and is over; `goes_on`: something that began on it is not."""
 
     date: date
     incidents: Sequence[Incident]
+    goes_on: bool
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,12 @@ def published(board: Board) -> Published:
         # Of days before the oldest that was read nothing is known here.
         oldest = min(map(day_of, board.latest.incidents))
         days = [day for day in days if day >= oldest]
-    by_day = [PastDay(day, [incident for incident in past if day_of(incident) == day]) for day in days]
+    begun = (incident for incident in board.current if incident.status is not IncidentStatus.SCHEDULED)
+    going_on = {day_of(incident) for incident in begun}
+    by_day = [
+        PastDay(day, [incident for incident in past if day_of(incident) == day], day in going_on)
+        for day in days
+    ]
     return Published(sorted(board.current, key=_worst_first), by_day)
 
 
