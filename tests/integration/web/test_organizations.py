@@ -171,6 +171,10 @@ async def test_the_account_page_shows_ones_own_organizations(
     assert "&lt;b&gt;Polar" in page
     assert "25.00 USD" in page
     assert str(other.id) not in page
+    await fleet.add_instance(
+        connection, organization, await fleet.add_plan(connection, base_price="18247.70")
+    )
+    assert ">1 hour<" in await (await site.get("/account", accept="text/html")).text()
 
 
 async def test_a_statement_that_breaks_off_does_not_look_whole(
