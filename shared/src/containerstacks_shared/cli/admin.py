@@ -48,7 +48,7 @@ def create(
     """Create an administrator, an auditor or a member of billing, who may sign in."""
     password = _read_password(from_stdin=password_stdin)
     wanted = UserRole.ADMIN if role is None else UserRole(role)
-    run_with_database(lambda connection: _create(connection, email, password, wanted))
+    run_with_database(_create, email, password, wanted)
     print(f"Created the {'administrator' if role is None else f'user with the role {role},'} {email}.")
 
 
@@ -93,14 +93,14 @@ async def _create(connection: Connection, email: str, password: str, role: UserR
 
 @app.command(help=f"Give a user a role instead of the one that they have: {_MAY}.")
 def grant(email: Email, role: Annotated[StaffRole, typer.Option(help="Which.")]) -> None:
-    changed = run_with_database(lambda connection: _set_role(connection, email, UserRole(role)))
+    changed = run_with_database(_set_role, email, UserRole(role))
     print(f"{email} has the role {role}{'' if changed else ' already; nothing was changed'}.")
 
 
 @app.command()
 def revoke(email: Email) -> None:
     """Take a user's role away. Administrators are the application's: their role stays."""
-    changed = run_with_database(lambda connection: _set_role(connection, email, None))
+    changed = run_with_database(_set_role, email, None)
     print(f"{email} has no role of this project{' any more' if changed else '; nothing was changed'}.")
 
 
@@ -121,7 +121,7 @@ def list_staff() -> None:
 @app.command("sign-out")
 def sign_out(email: Email) -> None:
     """End every session of a user, wherever they are signed in; their API keys stay."""
-    ended = run_with_database(lambda connection: _sign_out(connection, email))
+    ended = run_with_database(_sign_out, email)
     print(f"Ended {counted(ended, 'session')} of {email}.")
 
 

@@ -54,7 +54,7 @@ async def _send(found: Sequence[Receiver], text: Text) -> list[str | None]:
 @app.command("list")
 def list_(limit: Limit = 50) -> None:
     """List alerts, what is open before what is over, and whether they were delivered."""
-    alerts = run_with_database(lambda connection: read_recent(connection, limit=limit))
+    alerts = run_with_database(read_recent, limit=limit)
     for record in alerts:
         print(_describe(record))
     if not alerts:

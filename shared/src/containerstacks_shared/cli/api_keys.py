@@ -46,7 +46,7 @@ def create(
     if not 1 <= len(name) <= NAME_CHARACTERS_MAX:
         raise typer.BadParameter(f"--name has 1 to {NAME_CHARACTERS_MAX} characters")
     expires_at = None if expires_days is None else datetime.now(UTC) + timedelta(days=expires_days)
-    print(run_with_database(lambda connection: _create(connection, email, scope, name, expires_at)))
+    print(run_with_database(_create, email, scope, name, expires_at))
 
 
 async def _create(
@@ -68,7 +68,7 @@ async def _create(
 @app.command("list")
 def list_keys(email: OptionalEmail = None) -> None:
     """List the keys, newest first: how each begins, its scopes, its last use."""
-    records = run_with_database(lambda connection: api_keys.list_all(connection, email=email))
+    records = run_with_database(api_keys.list_all, email=email)
     for line in aligned([_HEADINGS, *map(_line, records)]):
         print(line)
 
@@ -91,7 +91,7 @@ def revoke(
     key_id: Annotated[UUID, typer.Argument(metavar="ID", help="The key's id, as `list` shows it.")],
 ) -> None:
     """End a key: the next request with it is refused."""
-    if not run_with_database(lambda connection: api_keys.revoke(connection, key_id, author=operator())):
+    if not run_with_database(api_keys.revoke, key_id, author=operator()):
         raise NotFound(f"there is no active key {key_id}")
     print(f"Revoked the key {key_id}.")
 

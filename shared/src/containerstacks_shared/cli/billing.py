@@ -27,25 +27,21 @@ app.command("runway")(billing_lists.runway)
 @app.command()
 def pause(reason: Reason) -> None:
     """Pause all billing after the current batch; hours remain owed."""
-    run_with_database(lambda connection: control.pause(connection, reason=reason, author=operator()))
+    run_with_database(control.pause, reason=reason, author=operator())
     print("Billing is paused.")
 
 
 @app.command()
 def resume(reason: Reason) -> None:
     """Resume billing."""
-    resumed = run_with_database(
-        lambda connection: control.resume(connection, reason=reason, author=operator())
-    )
+    resumed = run_with_database(control.resume, reason=reason, author=operator())
     print("Billing has resumed." if resumed else "Billing was not paused; nothing was changed.")
 
 
 @app.command()
 def release(plan: Annotated[UUID, typer.Option("--plan", help="The plan's id.")]) -> None:
     """Release a held price: the plan's hours are billed at it."""
-    reason = run_with_database(
-        lambda connection: price_holds.release(connection, plan_id=plan, author=operator())
-    )
+    reason = run_with_database(price_holds.release, plan_id=plan, author=operator())
     if reason is None:
         print(f"The price of plan {plan} is not held; nothing was changed.")
     else:

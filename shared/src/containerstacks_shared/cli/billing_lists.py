@@ -19,7 +19,7 @@ _DAY_HOURS = 24
 
 def runs(limit: Limit = 24) -> None:
     """List the latest billing runs, the newest first."""
-    found = run_with_database(lambda connection: run_records.recent(connection, limit=limit))
+    found = run_with_database(run_records.recent, limit=limit)
     _print_table(
         (
             "run",
@@ -58,7 +58,7 @@ def runs(limit: Limit = 24) -> None:
 
 def open_debts(limit: Limit = 100) -> None:
     """List open debts, the oldest first."""
-    found = run_with_database(lambda connection: debts.read_open(connection, limit=limit))
+    found = run_with_database(debts.read_open, limit=limit)
     _print_table(
         ("opened (UTC)", "unpaid since (UTC)", "hours", "amount", "instance", "label", "organization", "why"),
         [
@@ -93,9 +93,7 @@ def runway(
 ) -> None:
     """List how long each organization's money lasts at its present burn rate, the shortest first."""
     hours_below = None if below is None else Decimal(below)
-    runways = run_with_database(
-        lambda connection: debts.read_runways(connection, hours_below=hours_below, limit=limit)
-    )
+    runways = run_with_database(debts.read_runways, hours_below=hours_below, limit=limit)
     _print_table(
         ("lasts", "balance", "due now", "per hour", "instances", "organization"),
         [

@@ -5,11 +5,10 @@ from uuid import UUID
 
 import typer
 
-from containerstacks_shared.billing.refunds import Refund, refund_cycle, refund_run
-from containerstacks_shared.billing.write_offs import WriteOff, write_off_instance, write_off_organization
+from containerstacks_shared.billing.refunds import refund_cycle, refund_run
+from containerstacks_shared.billing.write_offs import write_off_instance, write_off_organization
 from containerstacks_shared.core.lines import counted
 from containerstacks_shared.core.money import format_amount
-from containerstacks_shared.database.db import Connection
 
 from .database import operator, run_with_database
 from .options import Reason
@@ -23,15 +22,12 @@ def refund(
     cycle: Annotated[UUID | None, typer.Option("--cycle", help="Refund this billing cycle alone.")] = None,
 ) -> None:
     """Refund a run or a cycle, once per cycle; its hours stay covered and are never billed again."""
-
-    async def work(connection: Connection) -> Refund:
-        if cycle is not None:
-            return await refund_cycle(connection, cycle, reason=reason, author=operator())
-        assert run is not None
-        return await refund_run(connection, run, reason=reason, author=operator())
-
     _assert_one({"--run": run, "--cycle": cycle})
-    done = run_with_database(work)
+    if cycle is not None:
+        done = run_with_database(refund_cycle, cycle, reason=reason, author=operator())
+    else:
+        assert run is not None
+        done = run_with_database(refund_run, run, reason=reason, author=operator())
     if done.cycles:
         print(
             f"Refunded {counted(done.cycles, 'cycle')}, {counted(done.hours, 'hour')},"
@@ -56,15 +52,12 @@ def write_off(
     ] = None,
 ) -> None:
     """Forgive the unpaid whole hours owed now; no money moves, and the debt is closed."""
-
-    async def work(connection: Connection) -> WriteOff:
-        if instance is not None:
-            return await write_off_instance(connection, instance, reason=reason, author=operator())
-        assert organization is not None
-        return await write_off_organization(connection, organization, reason=reason, author=operator())
-
     _assert_one({"--instance": instance, "--organization": organization})
-    done = run_with_database(work)
+    if instance is not None:
+        done = run_with_database(write_off_instance, instance, reason=reason, author=operator())
+    else:
+        assert organization is not None
+        done = run_with_database(write_off_organization, organization, reason=reason, author=operator())
     if done.instances:
         print(
             f"Forgave {counted(done.hours, 'hour')} of {counted(done.instances, 'instance')},"

@@ -6,7 +6,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import TypeVar
+from typing import Concatenate, ParamSpec, TypeVar
 
 import asyncpg
 
@@ -21,6 +21,7 @@ from containerstacks_shared.local.which_database import load_settings_of_command
 # Auditing or seeding millions of rows takes long; an operator can interrupt it.
 _COMMAND_TIMEOUT = timedelta(hours=6)
 
+Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 Settings = TypeVar("Settings", bound=CommonSettings)
 
@@ -37,13 +38,17 @@ def read_settings_of(cls: type[Settings]) -> Settings:
     return settings
 
 
-def run_with_database(work: Callable[[Connection], Awaitable[Result]]) -> Result:
+def run_with_database(
+    work: Callable[Concatenate[Connection, Arguments], Awaitable[Result]],
+    *arguments: Arguments.args,
+    **options: Arguments.kwargs,
+) -> Result:
     """Connect, see that this release may work on the database, and do the work."""
 
     async def run() -> Result:
         settings = read_settings()
         async with connected(settings) as connection:
-            return await work(connection)
+            return await work(connection, *arguments, **options)
 
     return asyncio.run(run())
 

@@ -23,7 +23,7 @@ def seed(
     ] = seeding.INSTANCES_DEFAULT,
 ) -> None:
     """Fill an empty database with a demo fleet, or enlarge one."""
-    run_with_database(lambda connection: seed_fleet(connection, vps))
+    run_with_database(seed_fleet, vps)
 
 
 async def seed_fleet(connection: Connection, instances: int) -> None:

@@ -46,7 +46,7 @@ def open_(
         components=components,
         impact=impact,
     )
-    opened = run_with_database(lambda connection: incidents.publish(connection, draft, author=operator()))
+    opened = run_with_database(incidents.publish, draft, author=operator())
     print(f"Opened {describe(opened)}")
 
 
@@ -79,15 +79,11 @@ def list_(limit: Limit = 20) -> None:
 def change(number: int, **wanted: object) -> str:
     """Change an incident or a maintenance, and describe what it is then."""
     asked = checked(IncidentChange, **{name: value for name, value in wanted.items() if value is not None})
-    return describe(
-        run_with_database(
-            lambda connection: incidents.change(connection, IncidentId(number), asked, author=operator())
-        )
-    )
+    return describe(run_with_database(incidents.change, IncidentId(number), asked, author=operator()))
 
 
 def print_page(kind: IncidentKind | None, limit: int) -> None:
-    page = run_with_database(lambda connection: incidents.read_page(connection, limit=limit, kind=kind))
+    page = run_with_database(incidents.read_page, limit=limit, kind=kind)
     for incident in page.incidents:
         print(describe(incident))
     if not page.incidents:

@@ -56,7 +56,7 @@ def plan(
         starts_at=starts,
         ends_at=ends,
     )
-    planned = run_with_database(lambda connection: incidents.publish(connection, draft, author=operator()))
+    planned = run_with_database(incidents.publish, draft, author=operator())
     print(f"Planned {describe(planned)}")
 
 

@@ -68,6 +68,15 @@ class UpSettings(CommonSettings):
     billing_daemon_port: Port = Field(default=8081, description="Where the billing daemon listens.")
     stats_aggregator_port: Port = Field(default=8082, description="Where the stats aggregator listens.")
 
+    @property
+    def ports(self) -> dict[str, int]:
+        """By variable, in the order of `_SERVICES`."""
+        return {
+            "PORT": self.port,
+            "BILLING_DAEMON_PORT": self.billing_daemon_port,
+            "STATS_AGGREGATOR_PORT": self.stats_aggregator_port,
+        }
+
 
 @app.command()
 def up(
@@ -106,14 +115,7 @@ def _up(port: int | None, interruption: Interruption, *, with_demo: bool) -> Non
     with folder.held():
         for name in end_leftovers(folder.read_children()):
             say(f"Ended {name}, left over from a killed `up`.")
-        assert_free(
-            settings.host,
-            {
-                "PORT": settings.port,
-                "BILLING_DAEMON_PORT": settings.billing_daemon_port,
-                "STATS_AGGREGATOR_PORT": settings.stats_aggregator_port,
-            },
-        )
+        assert_free(settings.host, settings.ports)
         with ExitStack() as stack:
             local = None
             if is_given:
@@ -180,10 +182,9 @@ async def _ensure_admin(connection: Connection, password: str) -> None:
 
 
 def _programs(settings: UpSettings) -> list[Program]:
-    ports = (settings.port, settings.billing_daemon_port, settings.stats_aggregator_port)
     programs = [
         Program(name, f"containerstacks-{command}", settings.host, port, colour)
-        for (name, command, colour), port in zip(_SERVICES, ports, strict=True)
+        for (name, command, colour), port in zip(_SERVICES, settings.ports.values(), strict=True)
     ]
     missing = [str(program.path) for program in programs if not program.path.exists()]
     if missing:
@@ -198,9 +199,7 @@ def _environment(folder: DataFolder, settings: UpSettings) -> dict[str, str]:
         environment.pop(name, None)
     environment |= {
         "DATABASE_URL": settings.dsn,
-        "PORT": str(settings.port),
-        "BILLING_DAEMON_PORT": str(settings.billing_daemon_port),
-        "STATS_AGGREGATOR_PORT": str(settings.stats_aggregator_port),
+        **{variable: str(port) for variable, port in settings.ports.items()},
     }
     if not environment.get("SESSION_SECRET") and not environment.get("SESSION_SECRET_FILE"):
         environment["SESSION_SECRET"] = folder.secret("session-secret", characters=_SECRET_CHARACTERS)

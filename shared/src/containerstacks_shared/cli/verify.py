@@ -27,7 +27,7 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Prove that no cent was lost or charged twice; exit code 0 only if no invariant of ours is broken."""
-    done = run_with_database(lambda connection: audit_for_operator(connection, full=full))
+    done = run_with_database(audit_for_operator, full=full)
     if as_json:
         print(json.dumps(_document(done)))
     else:

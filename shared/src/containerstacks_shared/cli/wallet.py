@@ -35,14 +35,12 @@ def credit(
 ) -> None:
     """Credit an organization's wallet."""
     credited = run_with_database(
-        lambda connection: credit_wallet(
-            connection,
-            organization=organization,
-            amount=amount,
-            reference=reference,
-            author=operator(),
-            reason=reason,
-        )
+        credit_wallet,
+        organization=organization,
+        amount=amount,
+        reference=reference,
+        author=operator(),
+        reason=reason,
     )
     what = "Credited" if credited.written else "Had been credited before, nothing was changed:"
     print(f"{what} {format_amount(amount)}; the balance is {format_amount(credited.balance)}.")
@@ -62,7 +60,5 @@ def explain(
     """Say why a wallet moved without a transaction behind it; `verify` then leaves that entry alone."""
     if bool(entries) == everything:
         raise typer.BadParameter("expected one of --entry and --all")
-    explained = run_with_database(
-        lambda connection: explanations.explain(connection, entries or None, reason=reason, author=operator())
-    )
+    explained = run_with_database(explanations.explain, entries or None, reason=reason, author=operator())
     print(f"Explained {counted(explained, 'ledger entry', 'ledger entries')}.")
