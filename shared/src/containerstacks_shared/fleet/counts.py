@@ -38,20 +38,6 @@ from .vps import (
 
 QUERIES = load(__name__)
 
-_VPS_STATUSES = QUERIES["vps_statuses"]
-_VPS_BREAKDOWN = QUERIES["vps_breakdown"]
-_INVALID_SPECIFICATIONS = QUERIES["invalid_specifications"]
-_ALL_TIME_TOTALS = QUERIES["all_time_totals"]
-_OFFERS = QUERIES["offers"]
-_PLATFORM_DETAILS = QUERIES["platform_details"]
-_FOLD_DELTAS = QUERIES["fold_deltas"]
-_PENDING_DELTAS = QUERIES["pending_deltas"]
-_HAS_DELTAS = QUERIES["has_deltas"]
-_HOLD_HINTS = QUERIES["hold_hints"]
-_HOLD_BASE_TABLES = QUERIES["hold_base_tables"]
-_RECONCILE = QUERIES["reconcile"]
-_IS_BELOW_ZERO = QUERIES["is_below_zero"]
-
 # Plans state megabytes, and providers sell a "2 GB" plan as 2048 of them.
 _MB_PER_GB = 1024
 _GB_STEP = Decimal("0.01")
@@ -71,15 +57,15 @@ class Drift:
 
 async def read_vps_statistics(connection: Connection) -> VpsStatistics:
     """Count every instance there is, and add up what its plan allocates: 1024 MB are one GB."""
-    rows = await connection.fetch(_VPS_STATUSES)
+    rows = await connection.fetch(QUERIES["vps_statuses"])
     by_status = VpsStatusCounts.of_raw_statuses({row["status"]: row["amount"] for row in rows})
     return VpsStatistics(total=by_status.total, by_status=by_status, resources=_resources(rows))
 
 
 async def read_vps_details(connection: Connection) -> VpsDetails:
     """Read the statistics and what they are made of; a NULL status appears as an empty one."""
-    rows = await connection.fetch(_VPS_BREAKDOWN)
-    invalid = await connection.fetch(_INVALID_SPECIFICATIONS)
+    rows = await connection.fetch(QUERIES["vps_breakdown"])
+    invalid = await connection.fetch(QUERIES["invalid_specifications"])
     statuses = [row for row in rows if row["kind"] == "status"]
     by_raw_status = {row["status"]: row["amount"] for row in statuses}
     by_status = VpsStatusCounts.of_raw_statuses(by_raw_status)
@@ -112,7 +98,7 @@ async def read_vps_details(connection: Connection) -> VpsDetails:
 
 async def read_platform_statistics(connection: Connection) -> PlatformStatistics:
     totals = await _all_time_totals(connection)
-    (offers,) = await connection.fetch(_OFFERS)
+    (offers,) = await connection.fetch(QUERIES["offers"])
     return PlatformStatistics(
         users=Total(total=totals.get("users_total", 0)),
         organizations=Total(total=totals.get("organizations_total", 0)),
@@ -127,7 +113,7 @@ async def read_platform_statistics(connection: Connection) -> PlatformStatistics
 async def read_platform_details(connection: Connection) -> PlatformDetails:
     """Read the all-time totals, and the present numbers: an active VPS is one that is not deleted."""
     public = await read_platform_statistics(connection)
-    (now,) = await connection.fetch(_PLATFORM_DETAILS)
+    (now,) = await connection.fetch(QUERIES["platform_details"])
     return PlatformDetails(
         users=UserDetails(total=public.users.total, admins=now["admins"], regular=now["regular_users"]),
         organizations=public.organizations,
@@ -141,18 +127,18 @@ async def read_platform_details(connection: Connection) -> PlatformDetails:
 
 async def fold_deltas(connection: Connection, limit: int) -> int:
     """Move up to `limit` deltas into the counts, in a transaction that has checked its term; return how many."""
-    folded: int = await connection.fetchval(_FOLD_DELTAS, limit)
+    folded: int = await connection.fetchval(QUERIES["fold_deltas"], limit)
     return folded
 
 
 async def pending_deltas(connection: Connection) -> int:
-    pending: int = await connection.fetchval(_PENDING_DELTAS)
+    pending: int = await connection.fetchval(QUERIES["pending_deltas"])
     return pending
 
 
 async def has_deltas(connection: Connection) -> bool:
     """Return whether there is anything to fold. Writes nothing."""
-    some: bool = await connection.fetchval(_HAS_DELTAS)
+    some: bool = await connection.fetchval(QUERIES["has_deltas"])
     return some
 
 
@@ -165,7 +151,7 @@ async def hold_hints(connection: Connection, *, wait_max: timedelta) -> bool:
     try:
         # A savepoint: after a wait in vain the caller's transaction goes on.
         async with connection.transaction():
-            await connection.execute(_HOLD_HINTS, milliseconds, ADVISORY_LOCK_CLASS, HINT_LOCK)
+            await connection.execute(QUERIES["hold_hints"], milliseconds, ADVISORY_LOCK_CLASS, HINT_LOCK)
     except asyncpg.LockNotAvailableError:
         return False
     return True
@@ -177,19 +163,19 @@ async def reconcile(connection: Connection) -> list[Drift]:
     Runs in a read-committed transaction that has checked its term: the recount takes its snapshot after the
     lock that holds off TRUNCATE, and two who repaired the same drift at once would repair it twice.
     """
-    await connection.execute(_HOLD_BASE_TABLES)
-    rows = await connection.fetch(_RECONCILE)
+    await connection.execute(QUERIES["hold_base_tables"])
+    rows = await connection.fetch(QUERIES["reconcile"])
     return [Drift(**dict(row)) for row in rows]
 
 
 async def is_below_zero(connection: Connection) -> bool:
     """Return whether some count is negative, and so has certainly drifted."""
-    below: bool = await connection.fetchval(_IS_BELOW_ZERO)
+    below: bool = await connection.fetchval(QUERIES["is_below_zero"])
     return below
 
 
 async def _all_time_totals(connection: Connection) -> dict[str, int]:
-    return {row["metric"]: row["amount"] for row in await connection.fetch(_ALL_TIME_TOTALS)}
+    return {row["metric"]: row["amount"] for row in await connection.fetch(QUERIES["all_time_totals"])}
 
 
 def _resources(rows: Iterable[asyncpg.Record]) -> VpsResources:
