@@ -1,16 +1,14 @@
 """A restored dump gives every row a new transaction: an audit that goes by those must neither cry wolf nor go blind."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
 
-from containerstacks_shared.database import db
 from containerstacks_shared.schema import migrate
-from support import databases, fleet, roles
+from support import fleet, roles
 from support.backups import Dump, backup_folder
-from support.billing import Billing
+from support.billing import Billing, billing_on
 from support.databases import DatabaseServer, embedded_postgres
 from support.fleet import Organization, Plan
 from support.mutants import MUTANTS, spoil
@@ -25,7 +23,7 @@ async def restored(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Billin
         dsn = DatabaseServer(server.start()).create("dumped")
         await asyncio.to_thread(migrate, dsn)
         roles.grant(dsn)
-        async with opened(dsn) as billing:
+        async with billing_on(dsn) as billing:
             plan = await fleet.add_plan(billing.connection)
             organization = await fleet.add_organization(billing.connection)
             await fleet.add_instance(billing.connection, organization, plan, hours_due=2)
@@ -39,23 +37,12 @@ async def restored(request: pytest.FixtureRequest) -> AsyncIterator[tuple[Billin
         dump = Dump(folder)
         await asyncio.to_thread(dump.take, server, dsn)
         with dump.restored(dsn) as again:
-            async with opened(again) as billing:
+            async with billing_on(again) as billing:
                 billing.offset = offset
                 if request.param == "instances first":
                     # As `pg_restore --jobs` may do: by size, not by name.
                     await billing.connection.execute("update billing_runs set status = status")
                 yield billing, organization, plan
-
-
-@contextlib.asynccontextmanager
-async def opened(dsn: str) -> AsyncIterator[Billing]:
-    connection = await databases.connect(dsn)
-    pool = await db.create_pool(dsn, service="tests")
-    try:
-        yield Billing(dsn, pool, connection)
-    finally:
-        await pool.close()
-        await connection.close()
 
 
 async def test_hours_no_run_has_seen_are_not_a_finding_after_a_restore(

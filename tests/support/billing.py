@@ -151,6 +151,17 @@ class Billing:
         return await rows_of_all_tables(self.connection)
 
 
+@contextlib.asynccontextmanager
+async def billing_on(dsn: str) -> AsyncIterator[Billing]:
+    """Bill a database that is not the test's own."""
+    connection = await databases.connect(dsn)
+    try:
+        async with databases.open_pool(dsn) as pool:
+            yield Billing(dsn, pool, connection)
+    finally:
+        connection.terminate()
+
+
 async def rows_of_all_tables(connection: asyncpg.Connection) -> dict[str, list[Any]]:
     tables = await connection.fetch(
         "select relname from pg_class where relnamespace = 'public'::regnamespace and relkind = 'r'"

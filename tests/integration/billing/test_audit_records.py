@@ -12,16 +12,15 @@ from containerstacks_shared.billing import audit_records
 from containerstacks_shared.billing.audit import Audit, audit
 from containerstacks_shared.billing.explanations import explain
 from containerstacks_shared.core.errors import NotFound
-from containerstacks_shared.database import db
 from containerstacks_shared.database.db import Connection
 from containerstacks_shared.schema import migrate
-from support import fleet
+from support import databases, fleet
 from support.billing import Billing, another_session, in_the_way, kept_waiting
 from support.clock import clock_now
-from support.fleet import Organization
 from support.waiting import looks_by, time_limit
 
 LOCK_WALLET = "select from wallets where id = $1 for update"
+BY_HAND = "update wallets set balance = balance + 1"
 
 
 def checks(done: Audit) -> set[str]:
@@ -50,13 +49,11 @@ async def test_an_audit_continues_from_the_last_clean_one(billing: Billing) -> N
     assert (await audit(billing.connection, full=True)).based_on is None
 
 
-async def test_an_unexplained_movement_does_not_cause_a_full_audit(
-    connection: asyncpg.Connection, organization: Organization
-) -> None:
-    base = await audit(connection)
-    await connection.execute("update wallets set balance = balance + 1 where id = $1", organization.wallet_id)
+async def test_an_unexplained_movement_does_not_cause_a_full_audit(billing: Billing) -> None:
+    base = await audit(billing.connection)
+    await billing.connection.execute(BY_HAND)
     for _ in range(2):
-        done = await audit(connection)
+        done = await audit(billing.connection)
         assert (done.based_on, checks(done)) == (base.id, {"unexplained_entries"})
 
 
@@ -82,7 +79,7 @@ async def test_the_last_result_is_there_to_be_read(billing: Billing) -> None:
     assert clean is not None
     assert (clean.is_clean, clean.is_full, clean.findings_own, clean.findings) == (True, True, 0, [])
     assert clean.started_at <= clean.finished_at <= await clock_now(billing.connection)
-    await billing.connection.execute("update wallets set balance = balance + 1")
+    await billing.connection.execute(BY_HAND)
     done = await audit(billing.connection)
     dirty = await audit_records.read_last(billing.connection)
     assert dirty is not None
@@ -92,15 +89,11 @@ async def test_the_last_result_is_there_to_be_read(billing: Billing) -> None:
     assert "written by postgres" in finding["detail"]
 
 
-async def test_a_record_keeps_the_first_hundred_findings(
-    connection: asyncpg.Connection, organization: Organization
-) -> None:
+async def test_a_record_keeps_the_first_hundred_findings(billing: Billing) -> None:
     for _ in range(120):
-        await connection.execute(
-            "update wallets set balance = balance + 1 where id = $1", organization.wallet_id
-        )
-    assert len((await audit(connection)).own) == 120
-    record = await audit_records.read_last(connection)
+        await billing.connection.execute(BY_HAND)
+    assert len((await audit(billing.connection)).own) == 120
+    record = await audit_records.read_last(billing.connection)
     assert record is not None
     assert (record.findings_own, len(record.findings)) == (120, 100)
 
@@ -135,32 +128,26 @@ async def audit_without_waiting(connection: Connection) -> Audit:
         return await audit(connection)
 
 
-async def test_what_was_not_committed_during_an_audit_is_found_by_the_next(
-    connection: asyncpg.Connection, database_url: str, organization: Organization
-) -> None:
-    await audit(connection)
-    by_hand = "update wallets set balance = balance + 1 where id = $1"
-    async with in_the_way(database_url, by_hand, organization.wallet_id):
+async def test_what_was_not_committed_during_an_audit_is_found_by_the_next(billing: Billing) -> None:
+    await audit(billing.connection)
+    async with in_the_way(billing.dsn, BY_HAND):
         # Its entry has a number already, and others with greater numbers are committed.
-        await fleet.add_organization(connection)
-        assert (await audit_without_waiting(connection)).is_clean
-    assert checks(await audit(connection)) == {"unexplained_entries"}
+        await fleet.add_organization(billing.connection)
+        assert (await audit_without_waiting(billing.connection)).is_clean
+    assert checks(await audit(billing.connection)) == {"unexplained_entries"}
 
 
 async def test_an_audit_waits_for_those_who_are_writing(
-    connection: asyncpg.Connection,
-    database_url: str,
-    organization: Organization,
-    monkeypatch: pytest.MonkeyPatch,
+    billing: Billing, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await audit(connection)
+    await audit(billing.connection)
     looks = looks_by(monkeypatch, audit_records, "oldest_transaction")
-    async with time_limit("the audit did not end"), another_session(database_url) as other:
+    async with time_limit("the audit did not end"), another_session(billing.dsn) as other:
         transaction = other.transaction()
         await transaction.start()
-        await other.execute("update wallets set balance = balance + 1 where id = $1", organization.wallet_id)
+        await other.execute(BY_HAND)
         async with asyncio.TaskGroup() as group:
-            waiting = group.create_task(audit(connection))
+            waiting = group.create_task(audit(billing.connection))
             await looks.more(2)
             assert not waiting.done()
             await transaction.commit()
@@ -173,10 +160,8 @@ async def test_an_audit_waits_for_those_who_are_writing(
 @pytest.fixture
 async def adopted(schema_a_url: str) -> AsyncIterator[Connection]:
     await asyncio.to_thread(migrate, schema_a_url)
-    pool = await db.create_pool(schema_a_url, service="tests")
-    async with pool.acquire() as connection:
+    async with databases.open_pool(schema_a_url) as pool, pool.acquire() as connection:
         yield connection
-    pool.terminate()
 
 
 async def test_findings_that_the_original_left_are_listed_as_inherited(adopted: Connection) -> None:
@@ -237,14 +222,11 @@ async def test_charges_of_the_application_beside_us_are_not_a_gap(billing: Billi
 # What somebody wrote by hand ----------------------------------------------------------------------
 
 
-async def test_an_explained_movement_is_not_a_finding(
-    connection: asyncpg.Connection, organization: Organization
-) -> None:
+async def test_an_explained_movement_is_not_a_finding(billing: Billing) -> None:
+    connection = billing.connection
     await audit(connection)
     for _ in range(2):
-        await connection.execute(
-            "update wallets set balance = balance + 1 where id = $1", organization.wallet_id
-        )
+        await connection.execute(BY_HAND)
     first, second = (await audit(connection)).own
     before = await connection.fetch("select * from wallet_ledger_entries")
     assert await explain(connection, [int(first.key)], reason="a payment by the panel", author="ada") == 1
@@ -264,9 +246,7 @@ async def test_an_explained_movement_is_not_a_finding(
 
 async def test_only_what_is_unexplained_can_be_explained(billing: Billing) -> None:
     await billing.credit(billing.organization, "1")
-    await billing.connection.execute(
-        "update wallets set balance = balance + 1 where id = $1", billing.organization.wallet_id
-    )
+    await billing.connection.execute(BY_HAND)
     entries = {entry["kind"]: entry["id"] for entry in await billing.entries(billing.organization.wallet_id)}
     for stranger in (entries["credit"], 4711):
         with pytest.raises(NotFound, match=f"ledger entry {stranger} is not an unexplained one"):

@@ -13,11 +13,10 @@ import pytest
 from containerstacks_shared.billing import audit_records, refunds, write_offs
 from containerstacks_shared.billing.audit import audit
 from containerstacks_shared.billing.verify import Scope, Severity, verify, verify_snapshot
-from containerstacks_shared.database import db
 from integration.billing.damages import DAMAGES, Damage, in_archive
 from support import databases, fleet
 from support.archiving import archive_audited
-from support.billing import Billing
+from support.billing import Billing, billing_on
 from support.databases import DatabaseServer
 from support.fleet import Organization
 
@@ -52,27 +51,24 @@ def database_url(history: History) -> str:
 
 
 async def live(dsn: str) -> History:
-    pool = await db.create_pool(dsn, service="tests")
-    connection = await databases.connect(dsn)
-    billing = Billing(dsn, pool, connection)
-    plan = await fleet.add_plan(connection)
-    dear = await fleet.add_plan(connection, base_price="730", markup_price="0")
-    rich = await fleet.add_organization(connection, slug="rich", balance="1000")
-    poor = await fleet.add_organization(connection, slug="poor", balance="0")
-    for hours_due in (5, 2):
-        await fleet.add_instance(connection, rich, plan, hours_due=hours_due)
-    await fleet.add_instance(connection, rich, dear, hours_due=3)
-    await fleet.add_instance(connection, rich, plan, label="refunded", hours_due=3)
-    await fleet.add_instance(connection, poor, plan, hours_due=3)
-    first = await live_half(billing, poor, reference="first")
-    async with pool.acquire() as auditor:
-        assert (await audit(auditor)).findings == []
-    # The poor one's money has to end once more.
-    await billing.pass_hours(4)
-    second = await live_half(billing, poor, reference="second")
-    await connection.close()
-    await pool.close()
-    return History(dsn, billing.offset, first, second)
+    async with billing_on(dsn) as billing:
+        connection = billing.connection
+        plan = await fleet.add_plan(connection)
+        dear = await fleet.add_plan(connection, base_price="730", markup_price="0")
+        rich = await fleet.add_organization(connection, slug="rich", balance="1000")
+        poor = await fleet.add_organization(connection, slug="poor", balance="0")
+        for hours_due in (5, 2):
+            await fleet.add_instance(connection, rich, plan, hours_due=hours_due)
+        await fleet.add_instance(connection, rich, dear, hours_due=3)
+        await fleet.add_instance(connection, rich, plan, label="refunded", hours_due=3)
+        await fleet.add_instance(connection, poor, plan, hours_due=3)
+        first = await live_half(billing, poor, reference="first")
+        async with billing.pool.acquire() as auditor:
+            assert (await audit(auditor)).findings == []
+        # The poor one's money has to end once more.
+        await billing.pass_hours(4)
+        second = await live_half(billing, poor, reference="second")
+        return History(dsn, billing.offset, first, second)
 
 
 async def live_half(billing: Billing, poor: Organization, *, reference: str) -> int:
@@ -142,23 +138,16 @@ async def test_damage_in_new_rows_is_found_by_any_audit(
         assert await checks(connection, Scope.everything()) >= DAMAGES[name].found_by
 
 
-@pytest.mark.parametrize("name", DAMAGES)
-async def test_damage_in_old_rows_is_found_by_a_full_audit(
-    name: str, history: History, connection: asyncpg.Connection
-) -> None:
-    async with damaged(connection, DAMAGES[name], history.first_run):
-        assert await checks(connection, Scope.everything()) >= DAMAGES[name].found_by
-
-
 async def test_an_archived_history_is_clean(history: History, connection: asyncpg.Connection) -> None:
     async with damaged(connection, Damage("select 1", frozenset()), history.first_run, archived=True):
         assert await checks(connection, Scope.everything()) == set()
         assert await checks(connection, await since_last_audit(connection)) == set()
 
 
+@pytest.mark.parametrize("archived", [False, True])
 @pytest.mark.parametrize("name", DAMAGES)
-async def test_damage_in_archived_rows_is_found_by_a_full_audit(
-    name: str, history: History, connection: asyncpg.Connection
+async def test_damage_in_old_rows_is_found_by_a_full_audit(
+    name: str, history: History, connection: asyncpg.Connection, *, archived: bool
 ) -> None:
-    async with damaged(connection, DAMAGES[name], history.first_run, archived=True):
+    async with damaged(connection, DAMAGES[name], history.first_run, archived=archived):
         assert await checks(connection, Scope.everything()) >= DAMAGES[name].found_by

@@ -3,14 +3,12 @@
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, replace
 
-import asyncpg
 import psycopg
 import pytest
 
-from containerstacks_shared.database import db
 from containerstacks_shared.schema import Migration, migrate
 from support import catalog, databases
-from support.billing import Billing
+from support.billing import Billing, billing_on
 from support.databases import DatabaseServer
 
 
@@ -50,8 +48,5 @@ def before_the_daemon_url(schema_a_url: str) -> str:
 @pytest.fixture
 async def billing(adopted: Adopted) -> AsyncIterator[Billing]:
     """The engine on the adopted database, which is still paused."""
-    pool = await db.create_pool(adopted.dsn, service="tests")
-    connection = await asyncpg.connect(adopted.dsn)
-    yield Billing(adopted.dsn, pool, connection)
-    await connection.close()
-    pool.terminate()
+    async with billing_on(adopted.dsn) as billing:
+        yield billing

@@ -1,11 +1,9 @@
 """Any version of the application is adopted by what its database has, and may be upgraded under us."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from decimal import Decimal
 from uuid import UUID
 
-import asyncpg
 import psycopg
 import pytest
 
@@ -13,10 +11,10 @@ from containerstacks_shared import schema
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.verify import verify
 from containerstacks_shared.core.errors import ContainerStacksError, DatabaseUnsuitable
-from containerstacks_shared.database import db, suitability
+from containerstacks_shared.database import suitability
 from containerstacks_shared.fleet.counts import read_platform_statistics
 from support import catalog, fleet, roles, schema_a_data
-from support.billing import Billing
+from support.billing import Billing, billing_on
 from support.fleet import Organization
 from support.guard import assert_sound, beat, refusals
 from support.original_biller import OriginalBiller, Version
@@ -43,17 +41,6 @@ alter table vps_plans add column backup_price_hourly numeric(10, 6) default 0,
 def execute(dsn: str, statements: str) -> None:
     with psycopg.connect(dsn) as connection:
         connection.execute(statements.encode())
-
-
-@asynccontextmanager
-async def billing_on(dsn: str) -> AsyncIterator[Billing]:
-    pool = await db.create_pool(dsn, service="tests")
-    connection = await asyncpg.connect(dsn)
-    try:
-        yield Billing(dsn, pool, connection)
-    finally:
-        await connection.close()
-        pool.terminate()
 
 
 @pytest.fixture
