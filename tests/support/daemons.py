@@ -41,8 +41,5 @@ Start = Callable[[], AbstractAsyncContextManager[Daemon]]
 @contextlib.asynccontextmanager
 async def running_daemon(settings: BillingDaemonSettings, path: Path) -> AsyncIterator[Daemon]:
     app = create_app(settings, StatusFile(path))
-    async with contextlib.AsyncExitStack() as stack:
-        client = await stack.enter_async_context(TestClient(TestServer(app)))
-        for job in jobs(app):
-            await stack.enter_async_context(running(job))
+    async with TestClient(TestServer(app)) as client, running(*jobs(app)):
         yield Daemon(client, path)
