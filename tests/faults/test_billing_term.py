@@ -49,11 +49,6 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return seconds
 
 
-async def runs(connection: asyncpg.Connection) -> list[tuple[str, str, str]]:
-    rows = await connection.fetch("select biller, trigger, status from billing_runs order by id")
-    return [(row["biller"], row["trigger"], row["status"]) for row in rows]
-
-
 async def test_a_run_that_waits_for_another_begins_as_soon_as_that_ends(
     kind: str,
     start: Start,
@@ -80,7 +75,7 @@ async def test_a_run_that_waits_for_another_begins_as_soon_as_that_ends(
                     due.expected,
                     promises.BILLED_AFTER_ANOTHER_SECONDS,
                 )
-    assert (await runs(connection))[1:] == [(kind, "start", "succeeded")]
+    assert (await charges.runs(connection))[1:] == [(kind, "start", "succeeded")]
 
 
 async def test_a_pause_is_logged_once_and_the_delayed_run_begins_when_it_ends(
@@ -97,10 +92,10 @@ async def test_a_pause_is_logged_once_and_the_delayed_run_begins_when_it_ends(
         async with start():
             await eventually(lambda: len(waits) > 3)
             assert await charges.hours_billed(connection) == {}
-            assert await runs(connection) == []
+            assert await charges.runs(connection) == []
             monkeypatch.setattr(charging_loop, "_LOOK_AGAIN_SECONDS", 30.0)
             await control.resume(connection, reason="done", author="a test")
-            await becomes(lambda: runs(connection), [(kind, "start", "succeeded")])
+            await becomes(lambda: charges.runs(connection), [(kind, "start", "succeeded")])
             await becomes(lambda: charges.hours_billed(connection), due.expected)
     events = [entry["event"] for entry in logs]
     assert (events.count("charging.paused"), events.count("charging.resumed")) == (1, 1)
@@ -151,7 +146,7 @@ async def test_a_biller_that_lost_its_sessions_leads_again_and_bills_at_once(
     kind: str, start: Start, connection: asyncpg.Connection
 ) -> None:
     async with start():
-        await becomes(lambda: runs(connection), [(kind, "start", "succeeded")])
+        await becomes(lambda: charges.runs(connection), [(kind, "start", "succeeded")])
         due = await charges.add_due_fleet(connection, organizations=1)
         terms = await connection.fetch("select role, term from leaderships where holder is not null")
         await connection.execute(
@@ -159,7 +154,7 @@ async def test_a_biller_that_lost_its_sessions_leads_again_and_bills_at_once(
             " where datname = current_database() and pid <> pg_backend_pid()"
         )
         await becomes(lambda: charges.hours_billed(connection), due.expected, promises.SUCCEEDED_SECONDS)
-        await becomes(lambda: runs(connection), [(kind, "start", "succeeded")] * 2)
+        await becomes(lambda: charges.runs(connection), [(kind, "start", "succeeded")] * 2)
     assert await connection.fetch("select role, term from leaderships where holder is not null") > terms
 
 
@@ -220,7 +215,7 @@ async def test_a_run_that_lost_its_session_is_retried_at_once(
             await connection.execute("select pg_terminate_backend($1)", victim)
             await eventually(lambda: failed_once(connection))
         await becomes(lambda: charges.hours_billed(connection), due.expected)
-    recorded = await runs(connection)
+    recorded = await charges.runs(connection)
     assert (recorded[0], recorded[-1]) == ((kind, "start", "failed"), (kind, "start", "succeeded"))
 
 
@@ -237,7 +232,7 @@ async def test_a_run_that_timed_out_on_locks_is_retried_at_once(
         async with charges.wallet_locked(database_url, due.organizations[0]):
             await eventually(lambda: failed_once(connection))
         await becomes(lambda: charges.hours_billed(connection), due.expected)
-    recorded = await runs(connection)
+    recorded = await charges.runs(connection)
     assert (recorded[0], recorded[-1]) == ((kind, "start", "failed"), (kind, "start", "succeeded"))
 
 
@@ -249,7 +244,7 @@ async def test_a_run_with_a_lasting_error_is_reported_and_waits_for_the_next_cyc
     async with start():
         await eventually(lambda: failed_once(connection))
         await eventually(lambda: waits and max(waits) >= charging_loop._LOOK_AGAIN_SECONDS)
-        assert await runs(connection) == [(kind, "start", "failed")]
+        assert await charges.runs(connection) == [(kind, "start", "failed")]
         recorded = await connection.fetchrow(
             "select last_run_success, error_message from billing_daemon_status"
         )
@@ -260,7 +255,9 @@ async def test_a_run_with_a_lasting_error_is_reported_and_waits_for_the_next_cyc
         await connection.execute("alter table vps_billing_cycles drop constraint refused")
         await connection.execute("update billing_runs set started_at = started_at - interval '1 hour'")
         await connection.execute("select pg_notify($1, '')", Channel.BILLING_CHANGED.value)
-        await becomes(lambda: runs(connection), [(kind, "start", "failed"), (kind, "schedule", "succeeded")])
+        await becomes(
+            lambda: charges.runs(connection), [(kind, "start", "failed"), (kind, "schedule", "succeeded")]
+        )
     assert await charges.hours_billed(connection) == due.expected
 
 

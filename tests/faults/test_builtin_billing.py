@@ -57,11 +57,6 @@ async def heartbeats(connection: Connection) -> int:
     return count
 
 
-async def runs(connection: Connection) -> list[tuple[str, str, str]]:
-    rows = await connection.fetch("select biller, trigger, status from billing_runs order by id")
-    return [(row["biller"], row["trigger"], row["status"]) for row in rows]
-
-
 async def test_without_a_daemon_it_bills_at_once_and_is_shown(
     database_url: str, connection: Connection
 ) -> None:
@@ -80,7 +75,7 @@ async def test_without_a_daemon_it_bills_at_once_and_is_shown(
         assert status["isStale"] is True
         assert status["instancesBilled"] == len(due.expected)
         assert await heartbeats(connection) == 1
-        assert await runs(connection) == [("builtin", "start", "succeeded")]
+        assert await charges.runs(connection) == [("builtin", "start", "succeeded")]
         # What an original application on the same database reads.
         (row,) = await connection.fetch("select * from billing_daemon_status")
         assert (row["status"], row["last_run_success"], row["instances_billed"]) == (
@@ -131,7 +126,7 @@ async def test_of_two_web_processes_one_bills_and_the_other_succeeds_it(
     async with contextlib.AsyncExitStack() as stack:
         first = await stack.enter_async_context(open_site(database_url, without=()))
         await eventually(lambda: bills(first, "builtin"))
-        await eventually(lambda: runs(connection))
+        await eventually(lambda: charges.runs(connection))
         async with open_site(database_url, without=()) as second:
             await eventually(lambda: bills(second, "builtin"))
             due = await charges.add_due_fleet(connection, organizations=1)
@@ -139,7 +134,7 @@ async def test_of_two_web_processes_one_bills_and_the_other_succeeds_it(
             # A new leader bills due hours at once, before the schedule.
             await becomes(lambda: charges.hours_billed(connection), due.expected, promises.SUCCEEDED_SECONDS)
             await eventually(lambda: bills(second, "builtin"))
-    assert await runs(connection) == [("builtin", "start", "succeeded")] * 2
+    assert await charges.runs(connection) == [("builtin", "start", "succeeded")] * 2
     assert await heartbeats(connection) == 0
 
 
@@ -148,7 +143,7 @@ async def test_it_keeps_the_schedule(
 ) -> None:
     looks = looks_by(monkeypatch, charging_loop, "read_next_run")
     async with open_site(database_url, without=(), test_clock=True) as site:
-        await eventually(lambda: runs(connection))
+        await eventually(lambda: charges.runs(connection))
         due = await charges.add_due_fleet(connection, organizations=1, hours=1)
         # Due, but the run is not: half an hour is left of the interval.
         await shift_clock(connection, timedelta(minutes=30), pool=site.app[POOL])
@@ -156,12 +151,12 @@ async def test_it_keeps_the_schedule(
             before = looks.count
             await look_at_the_clock(connection)
             await eventually(partial(looks.beyond, before))
-        assert [run[1] for run in await runs(connection)] == ["start"]
+        assert [run[1] for run in await charges.runs(connection)] == ["start"]
         await shift_clock(connection, timedelta(minutes=59, seconds=59), pool=site.app[POOL])
         await look_at_the_clock(connection)
         await becomes(lambda: charges.hours_billed(connection), dict.fromkeys(due.expected, 2))
         await becomes(
-            lambda: runs(connection),
+            lambda: charges.runs(connection),
             [("builtin", "start", "succeeded"), ("builtin", "schedule", "succeeded")],
         )
 

@@ -77,6 +77,12 @@ async def hours_billed(connection: Connection) -> dict[UUID, int]:
     return {instance: int(sum(cycle["hours"] for cycle in chain)) for instance, chain in cycles.items()}
 
 
+async def runs(connection: Connection) -> list[tuple[str, str, str]]:
+    """Return the biller, the trigger and the status of each run."""
+    rows = await connection.fetch("select biller, trigger, status from billing_runs order by id")
+    return [(row["biller"], row["trigger"], row["status"]) for row in rows]
+
+
 @contextlib.asynccontextmanager
 async def wallet_locked(dsn: str, organization: Organization) -> AsyncIterator[int]:
     """Lock the wallet's row, so that a run waits for it; give the pid of the locking backend."""

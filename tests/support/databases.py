@@ -115,6 +115,14 @@ async def open_pool(dsn: str, *, service: str = "tests", **options: Any) -> Asyn
         pool.terminate()
 
 
+@contextlib.asynccontextmanager
+async def past_the_triggers(connection: db.Connection) -> AsyncIterator[None]:
+    """Write past every trigger and foreign key, as a restore of single tables does."""
+    await connection.execute("set session_replication_role = replica")
+    yield
+    await connection.execute("reset session_replication_role")
+
+
 def server_version() -> int:
     """Return the major version of embedded servers in tests."""
     return int(os.environ.get("TEST_POSTGRES_VERSION", "18"))

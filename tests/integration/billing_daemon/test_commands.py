@@ -54,9 +54,7 @@ async def test_once_bills_and_exits_with_0(
     ]
     assert finished.errors == ""
     assert await charges.hours_billed(connection) == due.expected
-    assert [
-        tuple(row) for row in await connection.fetch("select biller, trigger, status from billing_runs")
-    ] == [("daemon", "once", "succeeded")]
+    assert await charges.runs(connection) == [("daemon", "once", "succeeded")]
     assert await connection.fetchval("select count(*) from billing_daemon_status") == 0
 
 

@@ -26,11 +26,6 @@ LEADER_SESSION = (
 )
 
 
-async def runs(connection: asyncpg.Connection) -> list[tuple[str, str]]:
-    rows = await connection.fetch("select trigger, status from billing_runs order by id")
-    return [(row["trigger"], row["status"]) for row in rows]
-
-
 def written(daemon: Daemon, status: FileStatus) -> Callable[[], bool]:
     def has_status() -> bool:
         document = daemon.file()
@@ -140,7 +135,7 @@ async def test_a_standby_daemon_takes_over(start: Start, connection: asyncpg.Con
             assert await charges.hours_billed(connection) == {}
             leader = await connection.fetchval(LEADER_SESSION, LOCK_CLASS, Role.BILLING_DAEMON.number)
             await connection.execute("select pg_terminate_backend($1)", leader)
-            await becomes(lambda: runs(connection), [("start", "succeeded"), ("start", "succeeded")])
+            await becomes(lambda: charges.runs(connection), [("daemon", "start", "succeeded")] * 2)
     assert await charges.hours_billed(connection) == due.expected
 
 

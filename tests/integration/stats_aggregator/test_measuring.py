@@ -1,7 +1,6 @@
 """The metrics of the database and of billing that every aggregator exports."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from decimal import Decimal
 
@@ -17,6 +16,7 @@ from containerstacks_stats_aggregator import measuring
 from containerstacks_stats_aggregator.measuring import measure_until
 from support import charges, fleet
 from support.billing import Billing
+from support.databases import past_the_triggers
 from support.guard import beat
 from support.original_biller import OriginalBiller
 from support.waiting import eventually
@@ -84,22 +84,15 @@ async def test_audit_findings_are_shown_until_an_audit_is_clean(
     await billing.run()
     assert (await audit(connection)).is_clean
     await shows("audit_findings", 0)
-    async with around_the_triggers(connection):
+    async with past_the_triggers(connection):
         await connection.execute("update wallets set balance = balance + 1")
     found = len((await audit(connection, full=True)).own)
     assert found > 0
     await shows("audit_findings", found)
-    async with around_the_triggers(connection):
+    async with past_the_triggers(connection):
         await connection.execute("update wallets set balance = balance - 1")
     assert (await audit(connection)).is_clean
     await shows("audit_findings", 0)
-
-
-@contextlib.asynccontextmanager
-async def around_the_triggers(connection: asyncpg.Connection) -> AsyncIterator[None]:
-    await connection.execute("set session_replication_role = replica")
-    yield
-    await connection.execute("reset session_replication_role")
 
 
 @pytest.mark.usefixtures("measured")

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from containerstacks_shared.fleet import counts
 from support import fleet
 from support.billing import another_session
+from support.databases import past_the_triggers
 from support.examples import examples
 from support.fleet import Organization, Plan
 from support.waiting import LIMIT_SECONDS, session_waiting_for
@@ -93,9 +94,8 @@ async def test_planted_drift_is_found_named_and_repaired(
 async def test_rows_that_went_around_the_triggers_are_counted(
     connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
-    await connection.execute("set session_replication_role = replica")
-    await fleet.add_instance(connection, organization, plan)
-    await connection.execute("reset session_replication_role")
+    async with past_the_triggers(connection):
+        await fleet.add_instance(connection, organization, plan)
     assert (await counts.read_vps_statistics(connection)).total == 0
 
     drifts = await repair(connection)
@@ -109,9 +109,8 @@ async def test_counts_below_zero_are_read_as_zero_until_they_are_repaired(
     connection: asyncpg.Connection, organization: Organization, plan: Plan
 ) -> None:
     await fleet.add_instance(connection, organization, plan)
-    await connection.execute("set session_replication_role = replica")
-    restored = [await fleet.add_instance(connection, organization, plan, status="odd") for _ in range(3)]
-    await connection.execute("reset session_replication_role")
+    async with past_the_triggers(connection):
+        restored = [await fleet.add_instance(connection, organization, plan, status="odd") for _ in range(3)]
     await connection.execute("delete from vps_instances where id = any($1)", restored)
     await connection.execute("update counts set amount = -4 where metric = 'containers_total'")
     assert await counts.is_below_zero(connection)
