@@ -1,36 +1,24 @@
 """Damage that leaves all remaining rows consistent: missing rows, and write-offs without a decision."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-
 import asyncpg
 import pytest
 
 from containerstacks_shared.core.queries import load
 from support import fleet
 from support.billing import Billing
-from support.fleet import Organization, Plan
+from support.databases import past_the_triggers
+from support.fleet import Organization
 from support.mutants import MUTANTS, spoil
 
 
-@asynccontextmanager
-async def unseen(connection: asyncpg.Connection) -> AsyncIterator[None]:
-    """Past every trigger and foreign key, as a restore of single tables goes."""
-    await connection.execute("set session_replication_role = replica")
-    yield
-    await connection.execute("reset session_replication_role")
-
-
 @pytest.fixture
-async def lived_in(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> Billing:
+async def lived_in(billing: Billing, connection: asyncpg.Connection) -> Billing:
     """Charges, a credit, a deletion, a debt."""
     poor = await fleet.add_organization(connection, balance="0.00", slug="poor")
-    await billing.add_instance(organization, plan, hours_due=2)
-    await billing.add_instance(organization, plan, hours_due=3, label="deleted")
-    await billing.bill_instance(poor, plan, hours_due=3)
-    await billing.credit(organization, "5.00")
+    await billing.add_instance(hours_due=2)
+    await billing.add_instance(hours_due=3, label="deleted")
+    await billing.bill_instance(poor, hours_due=3)
+    await billing.credit(billing.organization, "5.00")
     await billing.pass_hours(3)
     await connection.execute("delete from vps_instances where label = 'deleted'")
     assert await billing.verify() == []
@@ -40,7 +28,7 @@ async def lived_in(
 async def test_a_wallet_that_is_gone_with_its_money(
     lived_in: Billing, connection: asyncpg.Connection, organization: Organization
 ) -> None:
-    async with unseen(connection):
+    async with past_the_triggers(connection):
         await connection.execute("delete from wallets where id = $1", organization.wallet_id)
     assert [(finding.check, finding.key) for finding in await lived_in.verify()] == [
         ("wallets_unlike_their_ledger", str(organization.wallet_id))
@@ -78,7 +66,7 @@ async def test_a_change_without_a_decision_is_reported(
 async def test_an_instance_and_its_tombstone_both_gone(
     lived_in: Billing, connection: asyncpg.Connection
 ) -> None:
-    async with unseen(connection):
+    async with past_the_triggers(connection):
         await connection.execute("delete from deleted_vps_instances")
     assert {finding.check for finding in await lived_in.verify()} == {"cycles_of_no_instance"}
 

@@ -9,7 +9,7 @@ import pytest
 from containerstacks_shared.billing.audit import Audit, audit
 from support import fleet
 from support.billing import Billing
-from support.fleet import Organization, Plan
+from support.fleet import Organization
 
 SET_MARK = "update vps_instances set last_billed_at = {} where id = $1"
 
@@ -25,18 +25,12 @@ class Idle:
 
 
 @pytest.fixture(params=[1, 3, 30], ids="last paid for {} hours at once".format)
-async def idle(
-    request: pytest.FixtureRequest,
-    billing: Billing,
-    connection: asyncpg.Connection,
-    organization: Organization,
-    plan: Plan,
-) -> Idle:
+async def idle(request: pytest.FixtureRequest, billing: Billing, connection: asyncpg.Connection) -> Idle:
     """Charged first for two hours, then for some; then its money was spent, and two runs charged somebody else."""
     hours: int = request.param
     poor = await fleet.add_organization(connection, balance="0.02", slug="poor")
-    instance = await billing.add_instance(poor, plan, hours_due=2)
-    await billing.bill_instance(organization, plan, hours_due=2)
+    instance = await billing.add_instance(poor, hours_due=2)
+    await billing.bill_instance(hours_due=2)
     await billing.credit(poor, f"{hours / 100:.2f}")
     for passed in (hours, 1, 1):
         await billing.pass_hours(passed)

@@ -24,7 +24,7 @@ from containerstacks_shared.outbox.delivery import ATTEMPTS_MAX, pause_after
 from containerstacks_shared.process.runtime import Job
 from support import fleet
 from support.billing import Billing
-from support.fleet import Organization, Plan
+from support.fleet import Organization
 from support.hook_receiver import RecordingCommand, webhook
 from support.jobs import running
 from support.waiting import becomes, eventually
@@ -37,14 +37,13 @@ class Debtor:
     """An organization without money, and the hook that is called about it."""
 
     billing: Billing
-    plan: Plan
     organization: Organization
     command: RecordingCommand
 
     async def go_overdue(self, *, instances: int = 1) -> None:
         """Let each of so many instances owe 2 hours, opened longer ago than the grace by now."""
         for _ in range(instances):
-            await fleet.add_instance(self.billing.connection, self.organization, self.plan, hours_due=2)
+            await self.billing.add_instance(self.organization, hours_due=2)
         await self.billing.run()
         await self.billing.pass_time(timedelta(hours=GRACE_HOURS, minutes=1))
 
@@ -62,11 +61,13 @@ class Debtor:
             **(settings or {"debt_hook_command": self.command.setting}),
         )
         listener = Listener(self.billing.dsn, [Channel.BILLING_CHANGED], service="tests")
-        async with contextlib.AsyncExitStack() as stack:
-            await stack.enter_async_context(running(Job("listening", listener.run)))
-            for number in range(processes):
-                run = partial(DebtHook(self.billing.pool, loaded).run, heard=listener.subscribe())
-                await stack.enter_async_context(running(Job(f"hook {number}", run)))
+        hooks = [
+            Job(
+                f"hook {number}", partial(DebtHook(self.billing.pool, loaded).run, heard=listener.subscribe())
+            )
+            for number in range(processes)
+        ]
+        async with running(Job("listening", listener.run), *hooks):
             yield
 
     async def outcomes(self) -> list[str | None]:
@@ -82,9 +83,8 @@ class Debtor:
 
 
 @pytest.fixture
-async def debtor(billing: Billing, connection: asyncpg.Connection, plan: Plan, tmp_path: Path) -> Debtor:
-    organization = await fleet.add_organization(connection, balance="0.00")
-    return Debtor(billing, plan, organization, RecordingCommand(tmp_path))
+def debtor(billing: Billing, poor: Organization, tmp_path: Path) -> Debtor:
+    return Debtor(billing, poor, RecordingCommand(tmp_path))
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ def hold(tmp_path: Path) -> Hold:
 async def test_a_debt_is_reported_when_it_is_older_than_the_grace_and_when_it_is_settled(
     billing: Billing, connection: asyncpg.Connection, debtor: Debtor
 ) -> None:
-    instance = await billing.add_instance(debtor.organization, debtor.plan, hours_due=2)
+    instance = await billing.add_instance(debtor.organization, hours_due=2)
     since = await connection.fetchval("select created_at from vps_instances")
     async with debtor.hook():
         await billing.run()
@@ -215,9 +215,7 @@ async def test_a_debt_that_is_settled_before_it_was_reported_is_not_reported(
     await debtor.go_overdue()
     await debtor.pay()
     async with debtor.hook():
-        await billing.add_instance(
-            await fleet.add_organization(connection, balance="0"), debtor.plan, hours_due=1
-        )
+        await billing.add_instance(await fleet.add_organization(connection, balance="0"), hours_due=1)
         await billing.run()
         await billing.pass_hours(GRACE_HOURS)
         await billing.run()

@@ -10,7 +10,7 @@ import pytest
 from support import fleet
 from support.billing import Billing, another_session, in_the_way
 from support.clock import SETTING
-from support.fleet import Organization, Plan
+from support.fleet import Plan
 from support.guard import assert_sound, interventions
 from support.original_biller import OriginalBiller, Payment, once
 from support.waiting import sessions_waiting, time_limit
@@ -28,10 +28,8 @@ async def a_run_of_ours(billing: Billing, statement: str, *values: object) -> As
     await ours
 
 
-async def test_a_debit_that_waits_for_our_run_is_refused(
-    billing: Billing, organization: Organization, plan: Plan
-) -> None:
-    instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=2)
+async def test_a_debit_that_waits_for_our_run_is_refused(billing: Billing) -> None:
+    instance = await billing.add_instance(hours_due=2)
     application = OriginalBiller(billing.dsn)
     (due,) = await application.read_due()
     async with a_run_of_ours(billing, HOLD, instance):
@@ -42,10 +40,8 @@ async def test_a_debit_that_waits_for_our_run_is_refused(
     await assert_sound(billing, hours={instance: 2})
 
 
-async def test_a_cycle_that_waits_for_our_run_is_given_back(
-    billing: Billing, organization: Organization, plan: Plan
-) -> None:
-    instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=2)
+async def test_a_cycle_that_waits_for_our_run_is_given_back(billing: Billing) -> None:
+    instance = await billing.add_instance(hours_due=2)
     application = OriginalBiller(billing.dsn)
     (due,) = await application.read_due()
     assert await application.debit(due)
@@ -57,9 +53,7 @@ async def test_a_cycle_that_waits_for_our_run_is_given_back(
     await assert_sound(billing, hours={instance: 2})
 
 
-async def test_a_cycle_that_overtakes_our_run_is_the_one_that_counts(
-    billing: Billing, organization: Organization, plan: Plan
-) -> None:
+async def test_a_cycle_that_overtakes_our_run_is_the_one_that_counts(billing: Billing) -> None:
     connection = billing.connection
     # Our run waits when it has read the marks, and before it holds the first of them.
     await connection.execute(
@@ -70,7 +64,7 @@ async def test_a_cycle_that_overtakes_our_run_is_the_one_that_counts(
         "create trigger wait_here before update on vps_instances for each statement"
         " when (current_setting('application_name') like 'containerstacks%') execute function wait_here()"
     )
-    instance = await fleet.add_instance(connection, organization, plan, hours_due=2)
+    instance = await billing.add_instance(hours_due=2)
     application = OriginalBiller(billing.dsn)
     (due,) = await application.read_due()
     assert await application.debit(due)
@@ -85,9 +79,9 @@ async def test_a_cycle_that_overtakes_our_run_is_the_one_that_counts(
     ["delete from vps_instances where id = $1", "update vps_instances set label = 'store' where id = $1"],
 )
 async def test_an_instance_that_changes_while_its_cycle_waits_is_paid_once(
-    billing: Billing, organization: Organization, plan: Plan, change: str
+    billing: Billing, change: str
 ) -> None:
-    instance = await fleet.add_instance(billing.connection, organization, plan, hours_due=2, label="shop")
+    instance = await billing.add_instance(hours_due=2, label="shop")
     application = OriginalBiller(billing.dsn)
     (due,) = await application.read_due()
     assert await application.debit(due)
@@ -100,10 +94,8 @@ async def test_an_instance_that_changes_while_its_cycle_waits_is_paid_once(
     await assert_sound(billing, hours={instance: 2})
 
 
-async def test_a_debit_that_waits_for_a_top_up_undoes_no_money(
-    billing: Billing, organization: Organization, odd_plan: Plan
-) -> None:
-    await fleet.add_instance(billing.connection, organization, odd_plan, hours_due=2)
+async def test_a_debit_that_waits_for_a_top_up_undoes_no_money(billing: Billing, odd_plan: Plan) -> None:
+    await billing.add_instance(plan=odd_plan, hours_due=2)
     application = OriginalBiller(billing.dsn)
     (due,) = await application.read_due()
     waiting: list[asyncio.Task[bool]] = []
@@ -114,11 +106,11 @@ async def test_a_debit_that_waits_for_a_top_up_undoes_no_money(
 
     # The top-up holds the wallet, and its payment comes when the debit waits.
     assert await OriginalBiller(billing.dsn, step=once(debit, "before the payment")).top_up(
-        organization.id, 10.0
+        billing.organization.id, 10.0
     )
     assert await waiting[0]
     await application.record(due)
-    assert await billing.balance(organization.wallet_id) == 110 - Decimal(str(due.amount))
+    assert await billing.balance() == 110 - Decimal(str(due.amount))
     # It computed from the balance before the top-up, and in cents.
     (mended,) = await interventions(billing.connection, "mended")
     assert abs(mended - 10) < Decimal("0.01")
@@ -126,26 +118,24 @@ async def test_a_debit_that_waits_for_a_top_up_undoes_no_money(
 
 
 async def test_a_charge_in_flight_is_given_back_to_the_one_of_several_wallets_that_paid(
-    billing: Billing, organization: Organization, odd_plan: Plan
+    billing: Billing, odd_plan: Plan
 ) -> None:
     connection = billing.connection
-    euros = await fleet.add_wallet(connection, organization.id, balance="50", currency="EUR")
-    instance = await fleet.add_instance(connection, organization, odd_plan, hours_due=3)
+    euros = await fleet.add_wallet(connection, billing.organization.id, balance="50", currency="EUR")
+    instance = await billing.add_instance(plan=odd_plan, hours_due=3)
     await OriginalBiller(billing.dsn, step=once(billing.run, "between debit and cycle")).run()
     (ours,) = await billing.cycles(instance)
-    assert await billing.balance(organization.wallet_id) == 100 - ours["total_amount"]
+    assert await billing.balance() == 100 - ours["total_amount"]
     assert await billing.balance(euros) == 50
     await assert_sound(billing, hours={instance: 3})
 
 
-async def test_a_payment_from_another_purse_explains_no_movement_of_a_wallet(
-    billing: Billing, organization: Organization
-) -> None:
+async def test_a_payment_from_another_purse_explains_no_movement_of_a_wallet(billing: Billing) -> None:
     connection = billing.connection
     async with connection.transaction():
         await connection.execute("update wallets set balance = balance + 1")
         metadata = {"wallet_type": "hosting", "balance_before": 100, "balance_after": 101}
-        payment = Payment(organization.id, 1.0, "wallet_credit", "Added funds", metadata)
+        payment = Payment(billing.organization.id, 1.0, "wallet_credit", "Added funds", metadata)
         await OriginalBiller(billing.dsn).insert_payment(connection, payment)
     assert [finding.check for finding in await billing.verify()] == ["unexplained_entries"]
 

@@ -21,7 +21,7 @@ from containerstacks_shared.billing.refunds import refund_cycle
 from containerstacks_shared.core.errors import ContainerStacksError
 from support import fleet
 from support.billing import Billing
-from support.fleet import Organization, Plan
+from support.fleet import Organization
 from support.waiting import LIMIT_SECONDS
 
 # Digits that have no end in binary.
@@ -45,16 +45,14 @@ async def charge(billing: Billing, organizations: list[Organization], run_id: in
 
 
 @pytest.fixture
-async def lived_in(
-    billing: Billing, connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> Billing:
+async def lived_in(billing: Billing, connection: asyncpg.Connection) -> Billing:
     """Charges, credits, a refund, a debt paid in part, a deletion, a price change, other currencies."""
     poor = await fleet.add_organization(connection, balance="0.03")
     await fleet.add_wallet(connection, poor.id, balance="40.00", currency="EUR")
-    await billing.add_instance(organization, plan, hours_due=1)
-    refunded = await billing.add_instance(organization, "g7-never-heard-of", hours_due=5)
-    deleted = await billing.add_instance(organization, plan, hours_due=2.5)
-    await billing.bill_instance(poor, plan, hours_due=9)
+    await billing.add_instance(hours_due=1)
+    refunded = await billing.add_instance(plan="g7-never-heard-of", hours_due=5)
+    deleted = await billing.add_instance(hours_due=2.5)
+    await billing.bill_instance(poor, hours_due=9)
     await connection.execute("update vps_plans set base_price = 12.30")
     await billing.pass_hours(3)
     await connection.execute("delete from vps_instances where id = $1", deleted)
@@ -62,7 +60,7 @@ async def lived_in(
     await billing.run()
     cycle, *_ = await billing.cycles(refunded)
     await refund_cycle(connection, UUID(str(cycle["id"])), reason="outage", author="tests")
-    await billing.credit(organization, "0.00000001", reference="payment-2")
+    await billing.credit(billing.organization, "0.00000001", reference="payment-2")
     await billing.pass_hours(2)
     await billing.run()
     return billing

@@ -11,7 +11,6 @@ from containerstacks_shared.billing.refunds import refund_cycle
 from containerstacks_shared.core.errors import ContainerStacksError
 from support import fleet
 from support.billing import Billing, another_session
-from support.fleet import Organization, Plan
 
 RATE = Decimal("0.01")
 
@@ -136,14 +135,12 @@ async def test_hours_paid_with_refunded_money_can_be_refunded(billing: Billing) 
 
 
 @pytest.fixture(params=["read_committed", "repeatable_read", "serializable"])
-async def session(
-    request: pytest.FixtureRequest, billing: Billing, organization: Organization, plan: Plan
-) -> AsyncIterator[asyncpg.Connection]:
+async def session(request: pytest.FixtureRequest, billing: Billing) -> AsyncIterator[asyncpg.Connection]:
     """Give another session, in a transaction whose snapshot has `organization` and `plan` as they are now."""
     async with another_session(billing.dsn) as session:
         await session.execute(f"begin isolation level {request.param.replace('_', ' ')}")
         known = "select count(*) from organizations o, vps_plans p where o.id = $1 and p.id = $2"
-        assert await session.fetchval(known, organization.id, plan.id) == 1
+        assert await session.fetchval(known, billing.organization.id, billing.plan.id) == 1
         yield session
 
 
