@@ -67,9 +67,7 @@ async def test_a_database_outage_ends_no_process_and_all_recover_within_five_sec
 
 async def write_fleet(dsn: str) -> list[Any]:
     connection = await asyncpg.connect(dsn)
-    organization = await fleet.add_organization(connection)
-    plan = await fleet.add_plan(connection)
-    instances = [await fleet.add_instance(connection, organization, plan) for _ in range(8)]
+    instances = await fleet.add_instances(connection, *["running"] * 8)
     await connection.close()
     return instances
 

@@ -37,9 +37,7 @@ async def statistics(web: Service) -> dict[str, Any]:
 async def test_a_changed_status_is_shown_within_a_second(
     database_url: str, connection: asyncpg.Connection, processes: Processes
 ) -> None:
-    organization = await fleet.add_organization(connection)
-    plan = await fleet.add_plan(connection)
-    instances = [await fleet.add_instance(connection, organization, plan) for _ in range(20)]
+    instances = await fleet.add_instances(connection, *["running"] * 20)
     web = await processes.start_web(database_url)
     await processes.start_stats_aggregator(database_url)
 
@@ -62,10 +60,7 @@ async def test_a_changed_status_is_shown_within_a_second(
 async def test_counts_by_status_sum_to_the_total_whatever_the_provider_says(
     database_url: str, connection: asyncpg.Connection, processes: Processes
 ) -> None:
-    organization = await fleet.add_organization(connection)
-    plan = await fleet.add_plan(connection)
-    for status in RAW_STATUSES:
-        await fleet.add_instance(connection, organization, plan, status=status)
+    await fleet.add_instances(connection, *RAW_STATUSES)
     web = await processes.start_web(database_url)
     shown = await statistics(web)
     assert shown["total"] == len(RAW_STATUSES)
@@ -144,10 +139,7 @@ async def run_is_shown(web: Service) -> dict[str, Any]:
 async def test_without_an_aggregator_the_counts_stay_exact_and_none_is_lost_or_doubled(
     database_url: str, connection: asyncpg.Connection, processes: Processes, ending: str
 ) -> None:
-    organization = await fleet.add_organization(connection)
-    plan = await fleet.add_plan(connection)
-    for _ in range(10):
-        await fleet.add_instance(connection, organization, plan)
+    await fleet.add_instances(connection, *["running"] * 10)
     web = await processes.start_web(database_url)
     aggregator = await processes.start_stats_aggregator(database_url)
     async with open_page(web) as page:
@@ -158,7 +150,7 @@ async def test_without_an_aggregator_the_counts_stay_exact_and_none_is_lost_or_d
             "update vps_instances set status = 'offline' where id in (select id from vps_instances limit 4)"
         )
         await connection.execute("delete from vps_instances where status = 'running' and label like '%'")
-        await fleet.add_instance(connection, organization, plan, status="rebooting")
+        await fleet.add_instance(connection, status="rebooting")
         await page.next_with(promises.SHOWN_WITHOUT_HINT_SECONDS, running=0, stopped=4, rebooting=1)
         shown = await statistics(web)
         assert (shown["total"], shown["byStatus"]["stopped"], shown["byStatus"]["rebooting"]) == (5, 4, 1)

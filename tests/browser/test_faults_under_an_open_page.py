@@ -53,10 +53,7 @@ async def proxy(web_port: int) -> AsyncIterator[DarkProxy]:
 async def web(
     database_url: str, connection: asyncpg.Connection, processes: Processes, web_port: int
 ) -> Service:
-    organization = await fleet.add_organization(connection)
-    plan = await fleet.add_plan(connection)
-    for _ in range(10):
-        await fleet.add_instance(connection, organization, plan)
+    await fleet.add_instances(connection, *["running"] * 10)
     return await processes.start_web(database_url, PORT=str(web_port))
 
 

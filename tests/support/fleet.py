@@ -165,6 +165,12 @@ async def add_instance(
     )
 
 
+async def add_instances(connection: Connection, *statuses: str | None) -> list[UUID]:
+    """Add an instance in each of these statuses, all of one organization and on one plan."""
+    organization, plan = await add_organization(connection), await add_plan(connection)
+    return [await add_instance(connection, organization, plan, status=status) for status in statuses]
+
+
 async def insert(connection: Connection, table: str, row: Mapping[str, object]) -> None:
     places = ", ".join(f"${number}" for number in range(1, len(row) + 1))
     await connection.execute(f"insert into {table} ({', '.join(row)}) values ({places})", *row.values())

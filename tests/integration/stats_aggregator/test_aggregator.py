@@ -47,10 +47,7 @@ async def aggregator(database_url: str) -> AsyncIterator[Client]:
     """Run one, as its own role of the database, and give a client of its probes."""
     address = SecretStr(roles.as_role(database_url, roles.STATS_AGGREGATOR))
     app = create_app(StatsAggregatorSettings(database_url=address))
-    async with contextlib.AsyncExitStack() as stack:
-        client = await stack.enter_async_context(TestClient(TestServer(app)))
-        for job in jobs(app):
-            await stack.enter_async_context(running(job))
+    async with TestClient(TestServer(app)) as client, running(*jobs(app)):
         await eventually(lambda: app[LISTENER].connected)
         yield client
 
@@ -91,9 +88,7 @@ async def test_a_backlog_longer_than_a_batch_is_folded_to_its_end(
     database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(folding, "BATCH_DELTAS", 5)
-    organization = await fleet.add_organization(connection)
-    for _ in range(23):
-        await fleet.add_instance(connection, organization, "some-plan")
+    await fleet.add_instances(connection, *["running"] * 23)
 
     async with aggregator(database_url):
         await becomes(lambda: counts.pending_deltas(connection), 0)
@@ -196,8 +191,7 @@ async def add_users(connection: asyncpg.Connection, number: int) -> None:
 async def test_the_fleet_is_recorded_when_leadership_begins(
     database_url: str, connection: asyncpg.Connection
 ) -> None:
-    organization = await fleet.add_organization(connection)
-    await fleet.add_instance(connection, organization, "some-plan")
+    await fleet.add_instance(connection)
     began = time.time()
 
     async def metric_is_of_now(client: Client) -> bool:

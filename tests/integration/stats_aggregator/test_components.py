@@ -71,9 +71,7 @@ async def now(connection: asyncpg.Connection) -> dict[Component, ComponentNow]:
 async def test_every_component_is_measured(
     connection: asyncpg.Connection, pool: db.Pool, term: Term, database_url: str
 ) -> None:
-    organization = await fleet.add_organization(connection)
-    for status in ("running", "running", "running", "failed"):
-        await fleet.add_instance(connection, organization, "some-plan", status=status)
+    await fleet.add_instances(connection, "running", "running", "running", "failed")
     async with Leadership(database_url, Role.BUILTIN_STANDBY, service="tests") as web:
         await web.try_acquire()
         await watch_once(pool, term)

@@ -184,11 +184,8 @@ async def test_plans_and_regions_are_those_available_now(connection: asyncpg.Con
     assert (platform.plans.vps_plans, platform.regions.total) == (4, 2)
 
 
-async def test_folding_moves_and_changes_nothing(
-    connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    for status in ("running", "offline", "running"):
-        await fleet.add_instance(connection, organization, plan, status=status)
+async def test_folding_moves_and_changes_nothing(connection: asyncpg.Connection) -> None:
+    await fleet.add_instances(connection, "running", "offline", "running")
     before = await counts.read_vps_statistics(connection)
     pending = await counts.pending_deltas(connection)
 
@@ -208,11 +205,8 @@ async def test_only_a_fold_does_not_wait_for_the_disk(connection: asyncpg.Connec
     assert await connection.fetchval("show synchronous_commit") == "on"
 
 
-async def test_a_fold_takes_no_more_than_its_limit(
-    connection: asyncpg.Connection, organization: Organization, plan: Plan
-) -> None:
-    for _ in range(5):
-        await fleet.add_instance(connection, organization, plan)
+async def test_a_fold_takes_no_more_than_its_limit(connection: asyncpg.Connection) -> None:
+    await fleet.add_instances(connection, *["running"] * 5)
     before = await counts.read_vps_statistics(connection)
     pending = await counts.pending_deltas(connection)
 
@@ -235,11 +229,8 @@ async def test_a_delta_that_commits_during_a_fold_is_folded_by_the_next(
     assert (await counts.read_vps_statistics(connection)).total == 1
 
 
-async def test_two_folds_at_once_count_nothing_twice(
-    connection: asyncpg.Connection, pool: db.Pool, organization: Organization, plan: Plan
-) -> None:
-    for _ in range(20):
-        await fleet.add_instance(connection, organization, plan)
+async def test_two_folds_at_once_count_nothing_twice(connection: asyncpg.Connection, pool: db.Pool) -> None:
+    await fleet.add_instances(connection, *["running"] * 20)
     before = await counts.read_vps_statistics(connection)
     pending = await counts.pending_deltas(connection)
 

@@ -248,8 +248,7 @@ async def test_only_browsers_subscribed_to_incidents_get_each_at_once(
         assert third["incidents"][0]["title"] == "Other"
 
         await eventually(lambda: len(site.app[HUB]) == 2)
-        organization = await fleet.add_organization(connection)
-        await fleet.add_instance(connection, organization, "some-plan")
+        await fleet.add_instance(connection)
         for _ in range(2):
             assert json.loads(await usual.receive_str(timeout=5))["type"] == "status"
 

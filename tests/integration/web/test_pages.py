@@ -62,10 +62,7 @@ async def test_the_start_page_is_the_status(site: Site) -> None:
 
 
 async def test_the_status_is_complete_without_a_script(site: Site, connection: asyncpg.Connection) -> None:
-    organization = await fleet.add_organization(connection)
-    plan = await fleet.add_plan(connection)
-    for status in ("running", "running", "offline", "error"):
-        await fleet.add_instance(connection, organization, plan, status=status)
+    await fleet.add_instances(connection, "running", "running", "offline", "error")
 
     async def counted() -> str:
         page = await page_of(site, "/status")

@@ -55,8 +55,7 @@ async def test_a_client_with_the_current_version_gets_304(site: Site, path: str)
 async def test_a_new_reading_is_a_new_answer(site: Site, connection: Connection, path: str) -> None:
     first = await site.get(path)
     version = site.version
-    organization = await fleet.add_organization(connection)
-    await fleet.add_instance(connection, organization, await fleet.add_plan(connection))
+    await fleet.add_instance(connection)
     await eventually(lambda: site.version > version)
     assert (await site.get(path, if_none_match=first.headers["ETag"])).status == 200
 
