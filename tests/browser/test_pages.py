@@ -8,6 +8,7 @@ from support import fleet, long_incident, looks
 from support.chromium import Chromium, assert_fits, layout_shifts, refused_by_policy
 from support.demo_past import add_past, add_past_runs
 from support.processes import Processes, Service
+from support.stage import expect_headline, expect_state
 from support.waiting import eventually
 
 PAGES = ["/status", "/about", "/login", "/api/docs"]
@@ -97,10 +98,8 @@ async def test_nothing_moves_when_values_change(
     await processes.start_billing_daemon(database_url)
     await looks.find_all_well(connection)
     page = await chromium.open(f"{web.url}/status", width=width)
-    await expect(page.locator("[data-verdict-headline]")).to_have_text(
-        "All systems operational", timeout=10_000
-    )
-    await expect(page.locator(".connection")).to_have_attribute("data-state", "live")
+    await expect_headline(page, "All systems operational")
+    await expect_state(page, ".connection", "live")
     total = page.locator("[data-value='vps.total'].figure")
     await page.evaluate("window.shifts.length = 0")
     organization = await fleet.add_organization(connection)

@@ -88,9 +88,7 @@ class Stage:
 
     async def run(self, *arguments: str) -> str:
         """Run the `containerstacks` command, as an operator would, and return what it says."""
-        finished = await self.processes.run("containerstacks", *arguments, database_url=self.dsn)
-        assert finished.exit_code == 0, finished.errors
-        return finished.output
+        return await self.processes.succeed("containerstacks", *arguments, database_url=self.dsn)
 
     # Processes ----------------------------------------------------------------------------------
 
@@ -168,8 +166,10 @@ class Stage:
         return page
 
 
-async def expect_state(page: Page, selector: str, state: str) -> None:
-    await expect(page.locator(selector)).to_have_attribute("data-state", state, timeout=WITHIN_MILLISECONDS)
+async def expect_state(
+    page: Page, selector: str, state: str, *, within: float = WITHIN_MILLISECONDS / 1000
+) -> None:
+    await expect(page.locator(selector)).to_have_attribute("data-state", state, timeout=within * 1000)
 
 
 async def expect_headline(page: Page, text: str) -> None:
