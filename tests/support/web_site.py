@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from uuid import UUID
 
 import aiohttp
+import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 
@@ -19,7 +20,6 @@ from containerstacks_shared.fleet import api_keys
 from containerstacks_shared.fleet.permissions import STAFF_ROLES, set_staff_role
 from containerstacks_shared.fleet.users import User, UserId, UserRole
 from containerstacks_shared.process.http_connections import HEAD_SECONDS_MAX, GuardedRunner
-from containerstacks_shared.process.runtime import Job
 from containerstacks_web.api.openapi import describe_api
 from containerstacks_web.app import create_app, jobs
 from containerstacks_web.builtin_billing import BUILTIN_BILLING
@@ -27,7 +27,8 @@ from containerstacks_web.live.feed import SNAPSHOT_FEED
 from containerstacks_web.routes import ROUTES
 from containerstacks_web.settings import WebSettings
 from support import fleet
-from support.waiting import eventually, time_limit
+from support.jobs import running
+from support.waiting import LIMIT_SECONDS, eventually, time_limit
 
 SESSION_COOKIE = "containerstacks_session"
 SESSION_SECRET = "only-for-tests-0123456789-0123456789"
@@ -97,6 +98,16 @@ class Site:
         form = {"email": email, "password": password, "csrf_token": await self.csrf_token()} | fields
         return await self.client.post("/login", data=form, allow_redirects=False)
 
+    async def sees_details(self, **headers: str) -> bool:
+        """Whether the visitor gets what only administrators and staff get."""
+        return "byRawStatus" in (await self.json("/api/health/stats", **headers))["vps"]
+
+    async def socket_refusal(self, path: str, **headers: str) -> int:
+        """Ask for a socket, and return the status that it is refused with."""
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await self.client.ws_connect(path, headers=_header_names(headers))
+        return refused.value.status
+
     @property
     def session_cookie(self) -> str | None:
         return next(
@@ -131,32 +142,22 @@ async def open_site(
     """Start the service; `without` names jobs that should not run."""
     values = {"database_url": database_url, "session_secret": SESSION_SECRET} | settings
     app = create_app(load_settings(WebSettings, **values))
-    async with (
-        TestClient(GuardedTestServer(app, head_seconds_max=head_seconds_max)) as client,
-        _running(app, frozenset(without)),
-    ):
-        if "feed" not in without:
-            await eventually(lambda: app[SNAPSHOT_FEED].snapshot is not None)
-        yield Site(client, app)
+    async with TestClient(GuardedTestServer(app, head_seconds_max=head_seconds_max)) as client:
+        # The grace is for a daemon that starts at the same time; in tests who starts when is the test's choice.
+        app[BUILTIN_BILLING].grace = timedelta(0)
+        wanted = [job for job in jobs(app) if job.name not in without]
+        async with running(*wanted, stops_within=LIMIT_SECONDS):
+            if "feed" not in without:
+                await eventually(lambda: app[SNAPSHOT_FEED].snapshot is not None)
+            yield Site(client, app)
 
 
-@contextlib.asynccontextmanager
-async def _running(app: web.Application, without: frozenset[str]) -> AsyncIterator[None]:
-    # The grace is for a daemon that starts at the same time; in tests who starts when is the test's choice.
-    app[BUILTIN_BILLING].grace = timedelta(0)
-    stop = asyncio.Event()
-
-    async def run(job: Job) -> None:
-        await job.run(stop)
-
-    async with asyncio.TaskGroup() as group:
-        for job in jobs(app):
-            if job.name not in without:
-                group.create_task(run(job), name=job.name)
-        try:
-            yield
-        finally:
-            stop.set()
+async def closed(browser: aiohttp.ClientWebSocketResponse) -> int | None:
+    """Wait for the end of a socket, and return its code."""
+    async with time_limit("the socket was not closed"):
+        async for _ in browser:
+            pass
+    return browser.close_code
 
 
 async def add_api_key(connection: Connection, *, role: str) -> str:

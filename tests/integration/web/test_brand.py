@@ -7,10 +7,6 @@ from support.logos import WORDMARK_DARK_SVG, WORDMARK_SVG, png
 from support.web_site import OpenSite, Site
 
 
-async def page_of(site: Site) -> str:
-    return await (await site.get("/about", accept="text/html")).text()
-
-
 def header_of(page: str) -> str:
     found = re.search(r'<a class="brand".*?</a>', page, re.DOTALL)
     assert found is not None
@@ -23,7 +19,7 @@ async def test_a_logo_mark_is_shown_before_the_name_and_in_the_tab(
     logo = tmp_path / "our logo.png"
     logo.write_bytes(png(20, 20))
     site = await open_site(logo_path=str(logo), company_name='Ö & "Co"')
-    page = await page_of(site)
+    page = await site.page("/about")
     header = header_of(page)
     assert 'width="20" height="20" alt=""' in header
     assert "Ö &amp; &#34;Co&#34;</span>" in header
@@ -41,7 +37,7 @@ async def test_a_wordmark_replaces_the_name(open_site: OpenSite, tmp_path: Path)
     logo.write_text(WORDMARK_SVG)
     dark.write_text(WORDMARK_DARK_SVG)
     site = await open_site(logo_path=str(logo), logo_dark_path=str(dark), company_name="Example")
-    page = await page_of(site)
+    page = await site.page("/about")
     header = header_of(page)
     assert header.count('alt="Example"') == 2
     assert "brand__name" not in header
@@ -57,7 +53,7 @@ async def test_a_wordmark_replaces_the_name(open_site: OpenSite, tmp_path: Path)
 
 async def test_the_accent_is_in_the_stylesheet_and_in_the_icon(open_site: OpenSite) -> None:
     site = await open_site(accent_color="#1a4f94")
-    page = await page_of(site)
+    page = await site.page("/about")
     style, icon = (re.findall(rf'href="([^"]+/{name})"', page)[0] for name in ("site.css", "icon.svg"))
     text = await (await site.get(style)).text()
     light, dark = re.findall(r"--accent: light-dark\((#\w+), (#\w+)\)", text)[-1]
@@ -68,6 +64,6 @@ async def test_the_accent_is_in_the_stylesheet_and_in_the_icon(open_site: OpenSi
 
 
 async def test_without_settings_it_is_the_projects_own(site: Site) -> None:
-    header = header_of(await page_of(site))
+    header = header_of(await site.page("/about"))
     assert "brand__mark" in header
     assert "<img" not in header

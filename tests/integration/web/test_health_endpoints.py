@@ -71,11 +71,10 @@ async def test_stats_change_when_a_row_changes(site: Site, connection: Connectio
 
 
 async def test_administrators_also_get_what_the_counts_are_made_of(
-    site: Site, connection: Connection
+    site: Site, connection: Connection, key: str
 ) -> None:
     plan = await add_fleet(connection)
     await fleet.add_plan(connection, specifications={"vcpus": "many"})
-    key = await web_site.add_api_key(connection, role="admin")
     document = await site.json("/api/health/stats", x_api_key=key)
     vps = document["vps"]
     assert sum(vps["byRawStatus"].values()) == sum(vps["byStatus"].values()) == vps["total"] == 8
@@ -137,8 +136,7 @@ async def test_administrators_also_get_what_is_there_now(site: Site, connection:
     assert stats["plans"] == {"vpsPlans": 0, "containerPlans": 0}
 
 
-async def test_what_administrators_get_is_never_stored(site: Site, connection: Connection) -> None:
-    key = await web_site.add_api_key(connection, role="admin")
+async def test_what_administrators_get_is_never_stored(site: Site, key: str) -> None:
     for path in ("/api/health/stats", "/api/health/billing-daemon", "/api/health/platform-stats"):
         answer = await site.get(path, x_api_key=key, if_none_match="*")
         assert answer.status == 200

@@ -59,10 +59,9 @@ async def test_a_refusal_before_parsing_has_a_problem_page(
 
 
 async def test_refusals_with_the_same_status_have_different_problem_types(
-    open_site: OpenSite, connection: Connection
+    open_site: OpenSite, connection: Connection, key: str
 ) -> None:
     site = await open_site(allowed_hosts="status.example.com,127.0.0.1")
-    key = await web_site.add_api_key(connection, role="admin")
     user = await web_site.add_api_key(connection, role="user")
 
     async def kind(path: str, **headers: str) -> str:

@@ -189,10 +189,9 @@ async def test_a_visitor_cannot_forge_a_log_line(
 
 
 async def test_passwords_and_keys_are_in_no_log_line(
-    open_site: OpenSite, connection: Connection, capfd: pytest.CaptureFixture[str]
+    open_site: OpenSite, connection: Connection, key: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     await fleet.add_user(connection, email="ada@example.com", role="admin")
-    key = await web_site.add_api_key(connection, role="admin")
     site: Site = await open_site()
     await site.sign_in("ada@example.com", "hunter2-hunter2")
     await site.sign_in("ada@example.com")

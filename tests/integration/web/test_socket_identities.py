@@ -15,7 +15,7 @@ from containerstacks_web.live.hub import HUB
 from support import fleet, web_site
 from support.examples import examples
 from support.waiting import eventually, time_limit
-from support.web_site import OpenSite, Site
+from support.web_site import OpenSite, Site, closed
 
 PATH = "/ws/status"
 EMAIL = "ada@example.com"
@@ -31,15 +31,7 @@ async def until_details(browser: aiohttp.ClientWebSocketResponse) -> Any:
                 return message
 
 
-async def closed_with(browser: aiohttp.ClientWebSocketResponse) -> int | None:
-    async with time_limit("the socket was not closed"):
-        async for _ in browser:
-            pass
-    return browser.close_code
-
-
-async def test_administrators_may_ask_for_details(site: Site, connection: Connection) -> None:
-    key = await web_site.add_api_key(connection, role="admin")
+async def test_administrators_may_ask_for_details(site: Site, key: str) -> None:
     headers = {"X-API-Key": key}
     async with site.client.ws_connect(f"{PATH}?topics=status,details", headers=headers) as browser:
         message = await until_details(browser)
@@ -49,13 +41,9 @@ async def test_administrators_may_ask_for_details(site: Site, connection: Connec
 
 async def test_only_administrators_get_details(site: Site, connection: Connection) -> None:
     user = await web_site.add_api_key(connection, role="user")
-    for headers, status in (({}, 401), ({"X-API-Key": user}, 403), ({"X-API-Key": "wrong"}, 401)):
-        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-            await site.client.ws_connect(f"{PATH}?topics=details", headers=headers)
-        assert refused.value.status == status
-    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-        await site.client.ws_connect(f"{PATH}?topics=everything")
-    assert refused.value.status == 400
+    for headers, status in (({}, 401), ({"x_api_key": user}, 403), ({"x_api_key": "wrong"}, 401)):
+        assert await site.socket_refusal(f"{PATH}?topics=details", **headers) == status
+    assert await site.socket_refusal(f"{PATH}?topics=everything") == 400
 
 
 async def test_a_session_ended_elsewhere_ends_its_socket(open_site: OpenSite, connection: Connection) -> None:
@@ -66,7 +54,7 @@ async def test_a_session_ended_elsewhere_ends_its_socket(open_site: OpenSite, co
         await until_details(browser)
         await replica.sign_in(EMAIL)
         assert (await replica.send_form("/logout/everywhere")).status == 303
-        assert await closed_with(browser) == ENDED
+        assert await closed(browser) == ENDED
     assert await connection.fetchval("select count(*) from web_sessions where user_id is not null") == 0
 
 
@@ -79,7 +67,7 @@ async def test_a_key_that_becomes_invalid_ends_its_socket(
     async with site.client.ws_connect(PATH, headers=headers) as browser:
         await browser.receive_str()
         await _end(connection, user_id, how)
-        assert await closed_with(browser) == ENDED
+        assert await closed(browser) == ENDED
 
 
 async def _end(connection: Connection, user_id: UUID, how: str) -> None:
@@ -99,9 +87,7 @@ async def test_pages_of_sites_that_may_read_may_listen(open_site: OpenSite, conn
     # An administrator's cookie that came along is not that site's to use.
     await fleet.add_user(connection, email=EMAIL, role="admin")
     await site.sign_in(EMAIL)
-    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
-        await site.client.ws_connect(PATH, headers=panel)
-    assert refused.value.status == 403
+    assert await site.socket_refusal(PATH, **panel) == 403
 
 
 @examples(60)
