@@ -4,7 +4,7 @@ import io
 import logging
 import sys
 from collections.abc import Callable, Iterator
-from typing import Final
+from typing import Final, TextIO
 
 import pytest
 import structlog
@@ -15,7 +15,8 @@ from containerstacks_stats_aggregator import __main__ as stats_aggregator
 from containerstacks_web import __main__ as web
 from support.processes import Finished
 
-# Runs a command with its arguments to the end; `typed` is its standard input, keywords are its environment.
+# Runs a command with its arguments to the end; `typed` is its standard input, or what that holds; keywords are its
+# environment.
 RunCommand = Callable[..., Finished]
 _MAINS: Final[dict[str, Callable[[], None]]] = {
     "containerstacks": cli.main,
@@ -28,11 +29,11 @@ _MAINS: Final[dict[str, Callable[[], None]]] = {
 def runner(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[RunCommand]:
     handlers, level = logging.root.handlers[:], logging.root.level
 
-    def run(command: str, *arguments: str, typed: str = "", **environment: str) -> Finished:
+    def run(command: str, *arguments: str, typed: str | TextIO = "", **environment: str) -> Finished:
         for name, value in environment.items():
             monkeypatch.setenv(name, value)
         monkeypatch.setattr(sys, "argv", [command, *arguments])
-        monkeypatch.setattr(sys, "stdin", io.StringIO(typed))
+        monkeypatch.setattr(sys, "stdin", io.StringIO(typed) if isinstance(typed, str) else typed)
         capsys.readouterr()
         with pytest.raises(SystemExit) as exited:
             _MAINS[command]()

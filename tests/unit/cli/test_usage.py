@@ -7,18 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from containerstacks_shared.cli import main
 from containerstacks_shared.cli.application import SUMMARIES, load
+from support.commands import RunCommand
 
 NOT_RUNNING = "postgresql://127.0.0.1:1/nothing"
-
-
-def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
-    monkeypatch.setattr(sys, "argv", ["containerstacks", *arguments])
-    with pytest.raises(SystemExit) as exited:
-        main()
-    assert isinstance(exited.value.code, int)
-    return exited.value.code
 
 
 @pytest.mark.parametrize(
@@ -60,14 +52,10 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
         ["billing", "runs", "--limit", "0"],
     ],
 )
-def test_a_wrong_use_exits_with_2_and_touches_nothing(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str]
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", NOT_RUNNING)
-    assert run(monkeypatch, *arguments) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert "Traceback" not in captured.err
+def test_a_wrong_use_exits_with_2_and_touches_nothing(run_command: RunCommand, arguments: list[str]) -> None:
+    finished = run_command("containerstacks", *arguments, DATABASE_URL=NOT_RUNNING)
+    assert (finished.exit_code, finished.output) == (2, "")
+    assert "Traceback" not in finished.errors
 
 
 @pytest.mark.parametrize(
@@ -79,89 +67,76 @@ def test_a_wrong_use_exits_with_2_and_touches_nothing(
         (["admin", "api-key", "revoke", "mine"], "Invalid value for 'ID': 'mine' is not a UUID"),
     ],
 )
-def test_a_value_of_the_wrong_kind_is_named(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], arguments: list[str], said: str
-) -> None:
-    assert run(monkeypatch, *arguments) == 2
-    assert said in capsys.readouterr().err
+def test_a_value_of_the_wrong_kind_is_named(run_command: RunCommand, arguments: list[str], said: str) -> None:
+    finished = run_command("containerstacks", *arguments)
+    assert finished.exit_code == 2
+    assert said in finished.errors
 
 
-def test_every_command_explains_itself(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, "--help") == 0
-    listed = capsys.readouterr().out
+def test_every_command_explains_itself(run_command: RunCommand) -> None:
+    finished = run_command("containerstacks", "--help")
+    assert finished.exit_code == 0
     for command in ("up", "migrate", "demo", "admin", "verify", "wallet", "billing"):
-        assert command in listed
+        assert command in finished.output
 
 
 @pytest.mark.parametrize("group", ["admin", "alerts", "billing", "demo", "incident", "maintenance", "wallet"])
-def test_no_command_is_explained_by_half_a_sentence(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], group: str
-) -> None:
-    assert run(monkeypatch, group, "--help") == 0
-    _, commands = capsys.readouterr().out.split("Commands:")
+def test_no_command_is_explained_by_half_a_sentence(run_command: RunCommand, group: str) -> None:
+    finished = run_command("containerstacks", group, "--help")
+    assert finished.exit_code == 0
+    _, commands = finished.output.split("Commands:")
     assert commands.strip()
     assert "..." not in commands
 
 
 def test_a_command_without_a_database_says_where_it_looked(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+    run_command: RunCommand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.chdir(tmp_path)
     for variable in ("DATABASE_URL", "DATABASE_URL_FILE"):
         monkeypatch.delenv(variable, raising=False)
-    assert run(monkeypatch, "migrate") == 2
-    assert capsys.readouterr().err == (
+    finished = run_command("containerstacks", "migrate")
+    assert finished.exit_code == 2
+    assert finished.errors == (
         "error: DATABASE_URL: is not set, and no `containerstacks up` (`make up`) runs in this folder or above it"
         " (expected postgresql://user:password@host:5432/database)\n"
     )
 
 
-def test_a_wrong_variable_is_one_line_that_names_it(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.setenv("DATABASE_URL", NOT_RUNNING)
-    monkeypatch.setenv("LOG_LEVEL", "loud")
-    assert run(monkeypatch, "migrate") == 2
-    captured = capsys.readouterr().err
-    assert captured.startswith("error: LOG_LEVEL: 'loud'")
-    assert captured.count("\n") == 1
+def test_a_wrong_variable_is_one_line_that_names_it(run_command: RunCommand) -> None:
+    finished = run_command("containerstacks", "migrate", DATABASE_URL=NOT_RUNNING, LOG_LEVEL="loud")
+    assert finished.exit_code == 2
+    assert finished.errors.startswith("error: LOG_LEVEL: 'loud'")
+    assert finished.errors.count("\n") == 1
 
 
 @pytest.mark.parametrize("command", ["migrate", "psql"])
 @pytest.mark.parametrize("url", [f"{NOT_RUNNING}?schema=public", "postgresql://ada:sesame@[::1]x/nothing"])
 def test_an_address_that_libpq_refuses_is_one_line_without_the_address(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str, url: str
+    run_command: RunCommand, command: str, url: str
 ) -> None:
-    monkeypatch.setenv("DATABASE_URL", url)
-    assert run(monkeypatch, command) == 2
-    captured = capsys.readouterr().err
-    assert captured.startswith("error: DATABASE_URL: ")
-    assert captured.count("\n") == 1
-    assert "sesame" not in captured
+    finished = run_command("containerstacks", command, DATABASE_URL=url)
+    assert finished.exit_code == 2
+    assert finished.errors.startswith("error: DATABASE_URL: ")
+    assert finished.errors.count("\n") == 1
+    assert "sesame" not in finished.errors
 
 
-def test_a_short_password_is_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "stdin", io.StringIO("short\n"))
-    assert run(monkeypatch, "admin", "create", "--email", "ada@example.com", "--password-stdin") == 1
-    captured = capsys.readouterr().err
-    assert "8 to" in captured
-    assert "short" not in captured
+CREATE = ("containerstacks", "admin", "create", "--email", "ada@example.com", "--password-stdin")
+
+
+def test_a_short_password_is_refused(run_command: RunCommand) -> None:
+    finished = run_command(*CREATE, typed="short\n")
+    assert finished.exit_code == 1
+    assert "8 to" in finished.errors
+    assert "short" not in finished.errors
 
 
 @pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
-def test_a_password_that_is_no_text_is_refused(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, errors: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_password_that_is_no_text_is_refused(run_command: RunCommand, errors: str) -> None:
     typed = io.TextIOWrapper(io.BytesIO(b"pass\xff\xfeword12345678\n"), encoding="utf-8", errors=errors)
-    monkeypatch.setattr(sys, "stdin", typed)
-    assert run(monkeypatch, "admin", "create", "--email", "ada@example.com", "--password-stdin") == 1
-    assert capsys.readouterr().err == "error: this password is no text in UTF-8\n"
+    finished = run_command(*CREATE, typed=typed)
+    assert (finished.exit_code, finished.errors) == (1, "error: this password is no text in UTF-8\n")
 
 
 @pytest.mark.parametrize("name", SUMMARIES)
