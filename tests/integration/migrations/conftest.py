@@ -11,6 +11,17 @@ from support import catalog, databases
 from support.billing import Billing, billing_on
 from support.databases import DatabaseServer
 
+# The original's columns that are widened.
+MONEY = {
+    "wallets.balance",
+    "payment_transactions.amount",
+    "vps_billing_cycles.hourly_rate",
+    "vps_billing_cycles.total_amount",
+    "billing_daemon_status.total_amount",
+    "vps_plans.base_price",
+    "vps_plans.markup_price",
+}
+
 
 @dataclass(frozen=True)
 class Adopted:

@@ -15,15 +15,7 @@ from containerstacks_shared.schema import head_revision, migrate, preview
 from support import catalog
 from support.original_application import TABLES
 
-MONEY = {
-    "wallets.balance",
-    "payment_transactions.amount",
-    "vps_billing_cycles.hourly_rate",
-    "vps_billing_cycles.total_amount",
-    "billing_daemon_status.total_amount",
-    "vps_plans.base_price",
-    "vps_plans.markup_price",
-}
+from .conftest import MONEY
 
 
 def test_an_empty_database_gets_everything(empty_database_url: str) -> None:
