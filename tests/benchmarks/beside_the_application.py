@@ -24,6 +24,7 @@ from typing import Any, Final
 
 import asyncpg
 
+from containerstacks_shared.core.waiting import race
 from support import fleet
 from support.clock import shift_clock
 from support.databases import with_database
@@ -115,7 +116,7 @@ class Meeting:
 
     async def ours_in_the_middle(self) -> None:
         application = asyncio.create_task(self.application())
-        await race(self.until_it_charges(), asyncio.shield(application))
+        await race(self.until_it_charges(), asyncio.wait([application]))
         once = await self.ours("once")
         await once.communicate()
         await application
@@ -169,16 +170,6 @@ class Meeting:
                 + ", ".join(f"{name} +{now[name] - seen}" for name, seen in before.items())
             )
             before = {name: now[name] for name in before}
-
-
-async def race(*waits: Awaitable[object]) -> None:
-    done, pending = await asyncio.wait(
-        [asyncio.ensure_future(wait) for wait in waits], return_when=asyncio.FIRST_COMPLETED
-    )
-    for task in pending:
-        task.cancel()
-    for task in done:
-        task.result()
 
 
 async def seed(connection: asyncpg.Connection) -> None:
