@@ -1,7 +1,8 @@
-"""A partition, a full server, a machine that slept: the page is soon current, and each hour is billed once."""
+"""A partition, a full server, a slow stop, a suspend: the page is soon current, and each hour is billed once."""
 
 import asyncio
 import contextlib
+import signal
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from typing import Any
@@ -11,10 +12,12 @@ import asyncpg
 from containerstacks_shared.billing.verify import Severity, verify
 from containerstacks_shared.schema import migrate
 from support import charges, databases, fleet, promises, roles
+from support.alert_receiver import alert_receiver
 from support.clock import shift_clock
 from support.dark_proxy import DarkProxy
 from support.freezing import frozen
 from support.headline import headline
+from support.live_page import open_page
 from support.processes import Processes, Service
 from support.waiting import becomes, eventually
 
@@ -135,6 +138,25 @@ async def crowd(dsn: str, *, instead_of_services: asyncpg.Connection | None = No
     finally:
         for session in sessions:
             await session.close()
+
+
+async def test_pages_stay_live_while_a_stopping_process_finishes_its_work(
+    database_url: str, connection: asyncpg.Connection, processes: Processes
+) -> None:
+    await fleet.add_instance(connection)
+    async with alert_receiver() as receiver:
+        receiver.open.clear()
+        settings = {"ALERT_URLS": receiver.url, "ALERT_DELAY_MINUTES": "0", "ALERT_CHECK_SECONDS": "1"}
+        web = await processes.start_web(database_url, **settings)
+        async with open_page(web) as page:
+            # Its work in hand is a call that is not answered yet.
+            await eventually(lambda: receiver.calls > 0)
+            web.signal(signal.SIGTERM)
+            await eventually(web.is_stopping)
+            await connection.execute("update vps_instances set status = 'error'")
+            await page.next_with(promises.SHOWN_SECONDS, error=1)
+            receiver.open.set()
+            assert await web.exited() == 0, web.log
 
 
 async def test_after_an_hour_of_suspend_the_page_is_current_and_the_hour_billed_once(

@@ -145,6 +145,26 @@ def _recording_service(steps: list[str]) -> ServiceSpec:
     return spec
 
 
+def test_what_browsers_look_at_goes_on_until_the_work_is_finished() -> None:
+    steps: list[str] = []
+
+    async def work(stop: asyncio.Event) -> None:
+        await asking_to_stop(stop)
+        # Time enough for a job that would end at the stop.
+        for _ in range(10):
+            await asyncio.sleep(0)
+        steps.append("work")
+
+    async def show(end: asyncio.Event) -> None:
+        await end.wait()
+        steps.append("show")
+
+    spec = service()
+    spec.jobs = lambda _app: [Job("show", show, shows=True), Job("work", work)]
+    assert exit_code_of(spec) == 0
+    assert steps == ["work", "show"]
+
+
 def test_a_signal_while_still_connecting_ends_the_process_cleanly() -> None:
     closed: list[str] = []
 

@@ -103,12 +103,12 @@ def create_app(settings: WebSettings) -> web.Application:
 def jobs(app: web.Application) -> Sequence[Job]:
     alerting = Alerting(app[POOL], app[SETTINGS], app[ALERT_RECEIVERS], sees_money=True)
     return [
-        Job("listener", app[LISTENER].run),
-        Job("feed", partial(_until_stopped, partial(app[SNAPSHOT_FEED].follow, app[LISTENER]))),
-        Job("board", partial(_until_stopped, partial(app[STATUS_BOARD].follow, app[LISTENER]))),
-        Job("history", partial(_until_stopped, app[HISTORY].follow)),
-        Job("hub", partial(_until_stopped, app[HUB].run_rounds)),
-        Job("admin_sockets", partial(_until_stopped, app[ADMIN_SOCKETS].run_rounds)),
+        Job("listener", app[LISTENER].run, shows=True),
+        Job("feed", partial(_until_stopped, partial(app[SNAPSHOT_FEED].follow, app[LISTENER])), shows=True),
+        Job("board", partial(_until_stopped, partial(app[STATUS_BOARD].follow, app[LISTENER])), shows=True),
+        Job("history", partial(_until_stopped, app[HISTORY].follow), shows=True),
+        Job("hub", partial(_until_stopped, app[HUB].run_rounds), shows=True),
+        Job("admin_sockets", partial(_until_stopped, app[ADMIN_SOCKETS].run_rounds), shows=True),
         Job("key_uses", app[KEY_USES].run),
         Job("builtin_billing", app[BUILTIN_BILLING].run),
         Job("alerting", alerting.run),

@@ -1,7 +1,7 @@
 """One way to start, supervise and stop a process.
 
-Start: settings, address, database, jobs. Stop (SIGTERM, SIGINT, or a job that ended): not ready, jobs
-finish, sockets close, pool closes. Exit code 0 after a clean stop, 2 for a wrong setting, else 1;
+Start: settings, address, database, jobs. Stop (SIGTERM, SIGINT, or a job that ended): not ready, jobs finish, jobs
+that show something end, sockets close, pool closes. Exit code 0 after a clean stop, 2 for a wrong setting, else 1;
 what an operator must know about a failed start is one line on standard error.
 """
 
@@ -39,6 +39,8 @@ class Job:
 
     name: str
     run: Callable[[asyncio.Event], Awaitable[None]]
+    # It goes on until the others have finished their work: browsers look at this process until then.
+    shows: bool = False
 
 
 @dataclass
@@ -161,7 +163,11 @@ async def _started(runner: web.AppRunner, stop: asyncio.Event) -> bool:
 
 async def _supervise(jobs: Sequence[Job], stop: asyncio.Event, *, patience: timedelta) -> bool:
     """Run the jobs until `stop`, or until one of them ends early. Returns whether all ended well."""
-    tasks = {asyncio.create_task(_run_job(job, stop), name=job.name) for job in jobs}
+    end = asyncio.Event()
+    tasks = {
+        asyncio.create_task(_run_job(job, end if job.shows else stop), name=job.name): job for job in jobs
+    }
+    showing = {task for task, job in tasks.items() if job.shows}
     stopping = asyncio.create_task(stop.wait(), name="stop")
     try:
         await asyncio.wait({*tasks, stopping}, return_when=asyncio.FIRST_COMPLETED)
@@ -169,8 +175,10 @@ async def _supervise(jobs: Sequence[Job], stop: asyncio.Event, *, patience: time
         stop.set()
         _log.info("service.stopping")
         await stopping
-        if tasks:
-            await asyncio.wait(tasks, timeout=patience.total_seconds())
+        for each in (tasks.keys() - showing, showing):
+            if each:
+                await asyncio.wait(each, timeout=patience.total_seconds())
+            end.set()
         # Not short-circuited: each job that failed is logged.
         return all([clean, *(_went_well(task) for task in tasks)])
     finally:
