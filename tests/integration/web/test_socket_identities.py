@@ -1,16 +1,19 @@
 """Who is at the other end of a socket: what they may ask for, how it ends, and frames of every kind."""
 
+import asyncio
 import json
 from typing import Any
 from uuid import UUID
 
 import aiohttp
 import pytest
+from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from hypothesis import given
 from hypothesis import strategies as st
 
 from containerstacks_shared.database.db import Connection
-from containerstacks_web.live.admin_sockets import ENDED
+from containerstacks_web.live.admin_sockets import ADMIN_SOCKETS, ENDED, AdminSocket
 from containerstacks_web.live.hub import HUB
 from support import fleet, web_site
 from support.examples import examples
@@ -68,6 +71,29 @@ async def test_a_key_that_becomes_invalid_ends_its_socket(
         await browser.receive_str()
         await _end(connection, user_id, how)
         assert await closed(browser) == ENDED
+
+
+async def test_sockets_whose_credentials_end_together_are_closed_together(
+    site: Site, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The close of a browser that is gone takes two seconds."""
+    all_closing, closed = asyncio.Barrier(3), asyncio.Semaphore(0)
+
+    async def sees_nothing(_request: web.Request) -> bool:
+        return False
+
+    async def end() -> None:
+        await all_closing.wait()
+        closed.release()
+
+    sockets = site.app[ADMIN_SOCKETS]
+    monkeypatch.setattr(sockets, "_still_sees_details", sees_nothing)
+    for _ in range(all_closing.parties):
+        request = make_mocked_request("GET", PATH)
+        sockets.add(AdminSocket(request, send=lambda _message: None, end=end, wants_details=False))
+    async with time_limit("one close waited for another", within=10):
+        for _ in range(all_closing.parties):
+            await closed.acquire()
 
 
 async def _end(connection: Connection, user_id: UUID, how: str) -> None:

@@ -97,15 +97,19 @@ class AdminSockets:
         message: bytes | None = None
         if any(socket.wants_details for socket in self._sockets):
             message = await self._read()
+        ended: list[AdminSocket] = []
         for socket in list(self._sockets):
             if socket not in self._sockets:
                 continue
             if not await self._still_sees_details(socket.request):
-                self.remove(socket)
-                _log.info("admin_sockets.ended")
-                await socket.end()
+                ended.append(socket)
             elif message is not None and socket.wants_details:
                 socket.send(message)
+        for socket in ended:
+            self.remove(socket)
+            _log.info("admin_sockets.ended")
+        # Last and together, because a browser that is gone keeps its close waiting for two seconds.
+        await asyncio.gather(*(socket.end() for socket in ended))
 
     async def _read(self) -> bytes:
         async with (
