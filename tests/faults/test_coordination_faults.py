@@ -20,7 +20,7 @@ from support import promises
 from support.dark_proxy import DarkProxy
 from support.fleet import add_organization
 from support.jobs import running
-from support.waiting import LIMIT_SECONDS, eventually
+from support.waiting import LIMIT_SECONDS, eventually, looks_by, time_limit
 
 ROLE = Role.STATS_AGGREGATOR
 LOCK_HOLDER = Path(__file__).with_name("lock_holder.py")
@@ -98,6 +98,23 @@ async def test_a_candidate_cut_off_gives_up_in_time_and_leads_once_reconnected(p
             assert await leadership.acquire(stop=asyncio.Event(), timeout=0.1) is None
         proxy.go_light()
         assert await leadership.acquire(stop=asyncio.Event(), timeout=5) is not None
+
+
+async def test_a_candidate_whose_session_leads_nowhere_takes_over_all_the_same(
+    database_url: str, proxy: DarkProxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An address that moved to another server, or a firewall that forgot the connection, says nothing."""
+    leader = Leadership(database_url, ROLE, service="tests", holder="leader")
+    standby = Leadership(proxy.dsn, ROLE, service="tests", holder="standby")
+    async with leader, standby, asyncio.TaskGroup() as group:
+        await leader.try_acquire()
+        tries = looks_by(monkeypatch, standby, "_try")
+        taking_over = group.create_task(standby.acquire(stop=asyncio.Event()))
+        await tries.more(1)
+        proxy.lose_connections()
+        await leader.release()
+        async with time_limit("nobody took over", within=promises.SUCCEEDED_SECONDS):
+            assert await taking_over is not None
 
 
 async def test_a_listener_cut_off_reconnects_and_resynchronises(

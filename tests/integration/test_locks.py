@@ -1,6 +1,7 @@
 """Leadership: one at a time, fenced by a term, lost with its session."""
 
 import asyncio
+from datetime import timedelta
 
 import asyncpg
 import pytest
@@ -8,7 +9,7 @@ import pytest
 from containerstacks_shared.core.errors import DatabaseUnsuitable, LeadershipLost
 from containerstacks_shared.database import db, locks
 from containerstacks_shared.database.locks import Leadership, Role, Term
-from support.waiting import LIMIT_SECONDS, session_waiting_for
+from support.waiting import LIMIT_SECONDS, eventually, session_waiting_for, time_limit
 
 ROLE = Role.STATS_AGGREGATOR
 HOLDER_PID = "select pid from pg_locks where locktype = 'advisory' and granted and objid = $1::integer::oid"
@@ -102,6 +103,43 @@ async def test_a_term_number_used_twice_belongs_to_its_last_holder(
             await locks.assert_term(writing, new)
             with pytest.raises(LeadershipLost):
                 await locks.assert_term(writing, old)
+
+
+async def test_a_watch_that_ends_for_an_unknown_reason_loses_the_role(
+    database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def break_off(_connection: asyncpg.Connection) -> None:
+        raise ValueError("a bug")
+
+    # Or the server would soon end the session.
+    monkeypatch.setattr(locks, "IDLE_SESSION_TIMEOUT", timedelta(hours=1))
+    monkeypatch.setattr(locks, "heartbeat", break_off)
+    leadership = candidate(database_url)
+    await leadership.try_acquire()
+    async with time_limit("the role was kept without a watch"):
+        await leadership.lost.wait()
+    with pytest.raises(ValueError, match="a bug"):
+        await leadership.release()
+    await eventually(lambda: is_free(connection))
+
+
+async def test_a_release_that_is_cancelled_frees_the_role_all_the_same(
+    database_url: str, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(locks, "IDLE_SESSION_TIMEOUT", timedelta(hours=1))
+    leadership = candidate(database_url)
+    await leadership.try_acquire()
+    releasing = asyncio.create_task(leadership.release())
+    # It has begun.
+    await asyncio.sleep(0)
+    releasing.cancel()
+    await asyncio.wait([releasing])
+    assert releasing.cancelled()
+    await eventually(lambda: is_free(connection))
+
+
+async def is_free(connection: asyncpg.Connection) -> bool:
+    return not await locks.is_held(connection, ROLE)
 
 
 async def test_a_successor_waits_for_its_predecessors_transaction_in_flight(

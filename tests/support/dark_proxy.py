@@ -37,14 +37,18 @@ class DarkProxy:
 
     def go_dark(self) -> None:
         self._dark = True
-        for connection in self._connections.values():
-            connection.light.clear()
+        self.lose_connections()
 
     def go_light(self) -> None:
         """Let new and old connections pass again; what was sent into the dark arrives now."""
         self._dark = self._cut = False
         for connection in self._connections.values():
             connection.light.set()
+
+    def lose_connections(self) -> None:
+        """Let nothing pass on the present connections any more; new ones work."""
+        for connection in self._connections.values():
+            connection.light.clear()
 
     def cut(self) -> None:
         """Close every connection, and every new one, until it goes light."""

@@ -19,6 +19,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
+from functools import partial
 from types import TracebackType
 from typing import Final, Self
 
@@ -187,15 +188,18 @@ class Leadership:
     async def release(self) -> None:
         """Give the role back, so that another can have it at once. Harmless when it is not held."""
         held = self._term is not None and not self.lost.is_set()
-        await self._end_watch()
-        if held and self._connection is not None:
-            with suppress(*FAILURES):
-                async with asyncio.timeout(HEARTBEAT_SECONDS):
-                    unlock = _QUERIES["unlock_shared"] if self._role.is_shared else _QUERIES["unlock"]
-                    await self._connection.execute(unlock, LOCK_CLASS, self._role.number)
-            _log.info("leadership.released", role=self._role)
-        self._term = None
-        await self._disconnect()
+        try:
+            await self._end_watch()
+            if held and self._connection is not None:
+                with suppress(*FAILURES):
+                    async with asyncio.timeout(HEARTBEAT_SECONDS):
+                        unlock = _QUERIES["unlock_shared"] if self._role.is_shared else _QUERIES["unlock"]
+                        await self._connection.execute(unlock, LOCK_CLASS, self._role.number)
+                _log.info("leadership.released", role=self._role)
+        finally:
+            # Also when the task is cancelled: the end of the session frees the lock.
+            self._term = None
+            await self._disconnect()
 
     # Taking ---------------------------------------------------------------------------------
 
@@ -206,7 +210,10 @@ class Leadership:
         connection = await self._connect()
         try:
             try_lock = _QUERIES["try_lock_shared"] if self._role.is_shared else _QUERIES["try_lock"]
-            if not await connection.fetchval(try_lock, LOCK_CLASS, self._role.number):
+            # A candidate keeps its session from one try to the next, and notices the death of it here.
+            async with asyncio.timeout(HEARTBEAT_SECONDS):
+                is_free = await connection.fetchval(try_lock, LOCK_CLASS, self._role.number)
+            if not is_free:
                 return None
             number = await self._raise_term(connection) if self._role.has_term else 0
         except BaseException:
@@ -219,6 +226,7 @@ class Leadership:
         self._term = Term(self._role, number, self._holder)
         self.lost.clear()
         self._watch = asyncio.create_task(self._watch_session(connection), name=f"watch {self._role}")
+        self._watch.add_done_callback(partial(self._note_end_of_watch, connection))
         if connection.is_closed():
             self._lose(connection)
         _log.info("leadership.taken", role=self._role, term=number)
@@ -273,8 +281,12 @@ class Leadership:
             if time.monotonic() - heard > IDLE_SESSION_TIMEOUT.total_seconds() + HEARTBEAT_SECONDS:
                 break
             heard = time.monotonic()
-        self._lose(connection)
-        connection.terminate()
+
+    def _note_end_of_watch(self, connection: DedicatedConnection, watch: asyncio.Task[None]) -> None:
+        """Lose the role however the watch ended, except when it was cancelled by `_end_watch`."""
+        if not watch.cancelled():
+            self._lose(connection)
+            connection.terminate()
 
     def _lose(self, connection: Connection) -> None:
         if self._term is None or self.lost.is_set() or connection is not self._connection:
