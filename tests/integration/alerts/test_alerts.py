@@ -11,12 +11,12 @@ import asyncpg
 import pytest
 import structlog
 
-from containerstacks_shared.alerts import receivers as alert_receivers
 from containerstacks_shared.alerts.alerting import Alerting
 from containerstacks_shared.alerts.receivers import receivers
 from containerstacks_shared.alerts.watching import Watch
 from containerstacks_shared.billing import control
 from containerstacks_shared.billing.documents import RunStatus
+from containerstacks_shared.core import threads
 from containerstacks_shared.core.errors import ConfigurationError
 from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.core.settings import CommonSettings, load_settings
@@ -333,7 +333,7 @@ async def test_a_receiver_that_has_answered_takes_the_next_message_at_once(
             super().run()
             go_on.wait()
 
-    monkeypatch.setattr(alert_receivers, "threading", SimpleNamespace(Thread=Lingering))
+    monkeypatch.setattr(threads, "threading", SimpleNamespace(Thread=Lingering))
     one = watcher()
     try:
         await one.check_and_send()

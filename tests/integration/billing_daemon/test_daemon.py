@@ -1,5 +1,7 @@
 """The daemon bills at start, beats, obeys a pause, survives a failed run, and says how it ended."""
 
+import os
+import threading
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
@@ -113,6 +115,27 @@ async def test_a_daemon_that_stops_leaves_the_status_file_to_its_successor(start
         successors = ours.model_copy(update={"instance_id": "successor-1", "pid": 1})
         StatusFile(daemon.path).write(successors)
     assert daemon.file() == successors
+
+
+async def test_a_disk_that_hangs_delays_the_status_file_alone(
+    start: Start, connection: asyncpg.Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due = await charges.add_due_fleet(connection, organizations=1, instances=1)
+    fsync, goes_on = os.fsync, threading.Event()
+
+    def hang(descriptor: int) -> None:
+        goes_on.wait()
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", hang)
+    try:
+        async with start() as daemon:
+            await becomes(lambda: charges.hours_billed(connection), due.expected)
+        assert daemon.file() is None
+    finally:
+        goes_on.set()
+    # The oldest write was the first to begin, and the newest document stands.
+    await eventually(written(daemon, FileStatus.STOPPED))
 
 
 async def test_a_run_that_cannot_begin_is_a_failed_run(start: Start, connection: asyncpg.Connection) -> None:

@@ -15,7 +15,9 @@ from containerstacks_shared.billing.progress import Progress, progress_is_health
 from containerstacks_shared.billing.status import read_last_runs
 from containerstacks_shared.billing.term_observer import TermObserver
 from containerstacks_shared.core.errors import describe
+from containerstacks_shared.core.threads import in_own_thread
 from containerstacks_shared.core.version import application_version
+from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.database.db import FAILURES, Pool
 from containerstacks_shared.database.locks import holder_name
 
@@ -24,6 +26,8 @@ from .status_file import FileStatus, StatusDocument, StatusFile
 
 # A stop must not wait for a database that is down.
 _DATABASE_SECONDS: Final = 5.0
+# Nor must billing wait for a disk that hangs.
+_FILE_SECONDS: Final = 2.0
 
 _log: Final = structlog.get_logger(__name__)
 
@@ -35,6 +39,9 @@ class Reporter(TermObserver):
         self._pool = pool
         self._file = file
         self._has_led = False
+        # The document that was written last, and whether that write has ended.
+        self._written: StatusDocument | None = None
+        self._writing: asyncio.Event | None = None
         self._document = StatusDocument(
             status=FileStatus.RUNNING,
             instance_id=holder_name(),
@@ -87,9 +94,28 @@ class Reporter(TermObserver):
             _log.info("reporting.database_away", error=describe(error))
         metrics.set_moment(metrics.LAST_SUCCESS_AT, self._document.last_successful_run)
         metrics.set_moment(metrics.NEXT_RUN_AT, next_run)
-        await asyncio.to_thread(self._file.write, self._document)
+        await self._write_file()
 
     async def _read_runs(self) -> None:
         async with asyncio.timeout(_DATABASE_SECONDS), self._pool.acquire() as connection:
             runs = await read_last_runs(connection)
         self._document = self._document.model_copy(update=asdict(runs))
+
+    async def _write_file(self) -> None:
+        """Write the newest document. A write that takes too long goes on by itself, and writes what comes meanwhile."""
+        clock = asyncio.get_running_loop().time
+        give_up = clock() + _FILE_SECONDS
+        while self._written is not self._document:
+            if self._writing is None or self._writing.is_set():
+                self._writing = in_own_thread(self._write_newest, name="status file")
+            if not await wait_for_event(self._writing, give_up - clock()):
+                _log.warning("status_file.hangs", path=str(self._file.path))
+                return
+
+    def _write_newest(self) -> None:
+        """One thread at a time does this, so that an older document never replaces a newer one."""
+        while (document := self._document) is not self._written:
+            try:
+                self._file.write(document)
+            finally:
+                self._written = document

@@ -7,15 +7,15 @@ import asyncio
 import hashlib
 import logging
 import re
-import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from containerstacks_shared.core.errors import ConfigurationError
 from containerstacks_shared.core.settings import CommonSettings
+from containerstacks_shared.core.threads import in_own_thread
+from containerstacks_shared.core.waiting import wait_for_event
 from containerstacks_shared.outbox.delivery import NotDelivered
 from containerstacks_shared.status.health import Severity
 
@@ -38,32 +38,23 @@ class Receiver:
     name: str
     _plugin: "NotifyBase" = field(repr=False)
     _secrets: re.Pattern[str] = field(repr=False)
-    # The answer to the last call. The thread that makes a call may outlive it.
-    _call: asyncio.Future[str | None] | None = field(default=None, repr=False)
+    # Set when the last call has ended. The thread that makes a call may outlive its caller's patience.
+    _ended: asyncio.Event | None = field(default=None, repr=False)
 
     async def send(self, text: Text) -> None:
         """Raises `NotDelivered`. Returns in time also when the receiver never answers."""
-        if self._call is not None and not self._call.done():
+        if self._ended is not None and not self._ended.is_set():
             raise NotDelivered("the previous call has not ended yet")
-        loop = asyncio.get_running_loop()
-        answer: asyncio.Future[str | None] = loop.create_future()
+        error: str | None = "broke off"
 
         def call() -> None:
-            error: str | None = "broke off"
-            try:
-                error = self._notify(text)
-            finally:
-                # The loop is closed when the process ends meanwhile.
-                with suppress(RuntimeError):
-                    loop.call_soon_threadsafe(answer.set_result, error)
+            nonlocal error
+            error = self._notify(text)
 
-        # No pool of threads: those are waited for when the process ends.
-        threading.Thread(target=call, name=f"alert {self.key}", daemon=True).start()
-        self._call = answer
-        await asyncio.wait({answer}, timeout=CALL_SECONDS)
-        if not answer.done():
+        self._ended = in_own_thread(call, name=f"alert {self.key}")
+        if not await wait_for_event(self._ended, CALL_SECONDS):
             raise NotDelivered(f"took longer than {CALL_SECONDS:g} s")
-        if (error := answer.result()) is not None:
+        if error is not None:
             raise NotDelivered(error)
 
     def _notify(self, text: Text) -> str | None:
