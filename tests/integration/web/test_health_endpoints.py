@@ -1,11 +1,13 @@
 """The four endpoints: exactly their fields, and who sees which."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from containerstacks_shared.billing.documents import DaemonStatus
 from containerstacks_shared.core.version import application_version
 from containerstacks_shared.database.db import Connection
+from containerstacks_web.live.platform_statistics import LIFETIME, PLATFORM_STATISTICS
 from support import fleet, web_site
 from support.waiting import eventually
 from support.web_site import Site
@@ -122,6 +124,18 @@ async def test_platform_statistics_are_read_once_in_five_minutes(site: Site, con
     await fleet.add_user(connection)
     after = await site.json("/api/health/platform-stats")
     assert after["stats"] == before["stats"]
+
+
+async def test_platform_statistics_from_before_the_clock_was_set_back_are_read_again(
+    site: Site, connection: Connection
+) -> None:
+    before = await site.json("/api/health/platform-stats")
+    await fleet.add_user(connection)
+    cache = site.app[PLATFORM_STATISTICS]._public
+    assert cache._last is not None
+    cache._last = replace(cache._last, taken_at=cache._last.taken_at + LIFETIME + timedelta(hours=8))
+    after = await site.json("/api/health/platform-stats")
+    assert after["stats"]["users"]["total"] == before["stats"]["users"]["total"] + 1
 
 
 async def test_administrators_also_get_what_is_there_now(site: Site, connection: Connection) -> None:

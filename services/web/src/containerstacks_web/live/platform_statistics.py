@@ -86,7 +86,8 @@ class _Cached(Generic[Value]):
             return self._fresh() or await self._refresh()
 
     def _fresh(self) -> PlatformFigures[Value] | None:
-        if self._last is None or datetime.now(UTC) - self._last.taken_at >= LIFETIME:
+        # In the future: from before the clock was set back, which must not keep them for longer.
+        if self._last is None or abs(datetime.now(UTC) - self._last.taken_at) >= LIFETIME:
             return None
         return self._last
 
