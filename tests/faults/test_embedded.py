@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import shutil
 import signal
 import subprocess
@@ -207,6 +208,26 @@ def test_a_requested_port_that_is_busy_is_reported(folder: Path) -> None:
         with pytest.raises(DatabaseUnavailable, match="did not start: could not create any TCP/IP sockets"):
             second.start()
         assert second.pid is None
+
+
+def test_it_starts_once_the_disk_has_room(postgres: EmbeddedPostgres) -> None:
+    postgres.start()
+    postgres.stop("immediate")
+    with no_room(), pytest.raises(ConfigurationError, match="cannot write"):
+        postgres.start()
+    postgres.start()
+    assert postgres.pid is not None
+
+
+@contextlib.contextmanager
+def no_room() -> Iterator[None]:
+    """Let this process write to no file, as if the disk were full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_an_impossible_folder_is_one_line(folder: Path) -> None:

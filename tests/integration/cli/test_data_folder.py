@@ -56,6 +56,14 @@ def test_what_was_started_is_found_again(folder: DataFolder) -> None:
     assert DataFolder(folder.path).read_children() == {"containerstacks-web": 17}
 
 
+def test_a_full_disk_keeps_up_neither_from_running_nor_from_stopping(folder: DataFolder) -> None:
+    for name in (f"children.json.{os.getpid()}", "up.lock"):
+        (folder.path / name).symlink_to("/dev/full")
+    folder.write_children({"containerstacks-web": 17})
+    folder.say_stopping()
+    assert folder.read_children() == {}
+
+
 def test_an_unreadable_children_file_is_ignored(folder: DataFolder) -> None:
     (folder.path / "children.json").write_text("{", encoding="ascii")
     assert folder.read_children() == {}

@@ -96,7 +96,9 @@ class DataFolder:
 
     def say_stopping(self) -> None:
         """Let the next `up`, which may be waiting already, know that this one is stopping."""
-        self._lock_file.write_text(f"{os.getpid()} {_STOPPING}", encoding="ascii")
+        # A full disk must not keep this one from stopping.
+        with contextlib.suppress(OSError):
+            self._lock_file.write_text(f"{os.getpid()} {_STOPPING}", encoding="ascii")
 
     def _take(self, patience: timedelta) -> int:
         # Not on Windows, where there is no `up` and this module must still be importable.
@@ -146,7 +148,9 @@ class DataFolder:
 
     def write_children(self, pids: dict[str, int]) -> None:
         """Store which processes were started, for the next `up` if this one is killed."""
-        self._write_private(self._children_file, json.dumps(pids))
+        # A full disk must not keep this one from running them.
+        with contextlib.suppress(OSError):
+            self._write_private(self._children_file, json.dumps(pids))
 
     def read_children(self) -> dict[str, int]:
         try:

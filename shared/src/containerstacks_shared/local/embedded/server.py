@@ -187,9 +187,10 @@ class EmbeddedPostgres:
             raise ConfigurationError(
                 f"{self.data_dir} is in use by process {owner or 'unknown'}: stop that one first"
             ) from None
+        # Ours from now on, so that the next start releases it if the disk is too full for what follows.
+        self._lock = handle
         os.ftruncate(handle, 0)
         os.write(handle, str(os.getpid()).encode())
-        self._lock = handle
 
     def _create(self, binaries: Path, account: Account) -> None:
         try:
