@@ -73,6 +73,13 @@ async def test_stopping_ends_every_service_cleanly_and_leaves_no_session(
     assert await connection.fetchval("select max(heartbeat_at) from billing_daemon_status") is None
 
 
+async def test_an_aggregator_in_the_dark_stops_cleanly(database_url: str, processes: Processes) -> None:
+    async with dark_proxy(database_url) as proxy:
+        aggregator = await processes.start_stats_aggregator(proxy.dsn)
+        proxy.go_dark()
+        assert await aggregator.terminate() == 0, aggregator.log
+
+
 async def test_the_daemon_writes_its_state_into_its_status_file(
     database_url: str, processes: Processes
 ) -> None:

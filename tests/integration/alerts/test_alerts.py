@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 import structlog
 
-from containerstacks_shared.alerts.alerting import Alerting
+from containerstacks_shared.alerts.alerting import Alerting, deliveries
 from containerstacks_shared.alerts.receivers import receivers
 from containerstacks_shared.alerts.watching import Watch
 from containerstacks_shared.billing import control
@@ -26,11 +26,12 @@ from containerstacks_shared.outbox.delivery import ATTEMPTS_MAX, pause_after
 from containerstacks_shared.process import processes
 from containerstacks_shared.process.runtime import Job
 from integration.alerts.conftest import TURN, StartWatcher
-from support import fleet
+from support import databases, fleet
 from support.alert_receiver import PASSWORD, TOKEN, AlertReceiver
 from support.billing import Billing, in_the_way
+from support.dark_proxy import DarkProxy
 from support.jobs import running
-from support.waiting import eventually
+from support.waiting import eventually, time_limit
 
 NOBODY = "[ContainerStacks] Hourly billing is not running"
 BEHIND = "[ContainerStacks] The live counts are behind"
@@ -358,6 +359,17 @@ async def test_a_stop_does_not_wait_for_a_check(
     alerting = Alerting(pool, settings, receivers(settings), sees_money=True)
     async with running(Job("alerting", alerting.run)):
         await checking.wait()
+
+
+async def test_a_delivery_gives_a_silent_database_up_in_time_for_a_stop(
+    database_url: str, proxy: DarkProxy, receiver: AlertReceiver
+) -> None:
+    settings = load_settings(CommonSettings, database_url=database_url, alert_urls=receiver.url)
+    async with databases.open_pool(proxy.dsn) as pool:
+        (delivery,) = deliveries(pool, receivers(settings), company=settings.company_name)
+        proxy.go_dark()
+        async with time_limit("the delivery still waits", within=10):
+            assert not await delivery.deliver()
 
 
 # Secrets ----------------------------------------------------------------------------------------

@@ -10,8 +10,10 @@ from containerstacks_shared.database.db import Connection
 from containerstacks_shared.fleet import api_keys
 from containerstacks_shared.fleet.api_keys import ApiKeyScope
 from containerstacks_shared.fleet.users import UserId
-from containerstacks_web.sign_in.key_uses import KEY_USES
-from support import fleet
+from containerstacks_web.sign_in.key_uses import KEY_USES, KeyUses
+from support import databases, fleet
+from support.dark_proxy import DarkProxy
+from support.waiting import time_limit
 from support.web_site import Site
 
 
@@ -130,6 +132,15 @@ async def test_the_last_use_is_written_soon_and_waits_for_no_lock(
         uses = await listed(site, key)
         assert uses[made["id"]]["lastUsedAt"] is not None
         assert uses[other["id"]]["lastUsedAt"] is None
+
+
+async def test_writing_the_last_uses_gives_a_silent_database_up_in_time_for_a_stop(proxy: DarkProxy) -> None:
+    async with databases.open_pool(proxy.dsn) as pool:
+        uses = KeyUses(pool)
+        uses.note(uuid4())
+        proxy.go_dark()
+        async with time_limit("the writing still waits", within=10):
+            await uses.write()
 
 
 async def test_a_session_makes_keys_from_its_own_pages_only(site: Site, connection: Connection) -> None:

@@ -13,6 +13,7 @@ from containerstacks_shared.alerts.alerting import Alerting
 from containerstacks_shared.alerts.receivers import Receiver, receivers
 from containerstacks_shared.core.log import configure_logging
 from containerstacks_shared.core.settings import load_settings
+from containerstacks_shared.core.waiting import race
 from containerstacks_shared.database import db
 from containerstacks_shared.database.leading import lead_until_stopped
 from containerstacks_shared.database.locks import Leadership, Role, Term
@@ -104,8 +105,8 @@ async def _aggregate(app: web.Application, term: Term, halt: asyncio.Event) -> N
     subscription = listener.subscribe()
     progress = FoldProgress(app[WAKING])
     app[LEADING].progress = progress
-    metrics.LEADER.set(1)
-    try:
+
+    async def work() -> None:
         async with asyncio.TaskGroup() as group:
             group.create_task(
                 fold_until(halt, pool=pool, term=term, subscription=subscription, progress=progress)
@@ -127,6 +128,11 @@ async def _aggregate(app: web.Application, term: Term, halt: asyncio.Event) -> N
                     billing_interval=app[SETTINGS].billing_interval,
                 )
             )
+
+    metrics.LEADER.set(1)
+    try:
+        # The database undoes what is cut off, and the next leader does it: no end waits for a database that is silent.
+        await race(work(), halt.wait())
     finally:
         metrics.LEADER.set(0)
         app[LEADING].progress = None

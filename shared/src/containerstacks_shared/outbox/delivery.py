@@ -14,6 +14,7 @@ import structlog
 from prometheus_client import Counter
 
 from containerstacks_shared.core.errors import describe
+from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.database.db import UNAVAILABLE, Connection, Pool
 
 from . import messages as outbox
@@ -22,6 +23,8 @@ from .messages import Message, Topic
 # Longer than any call takes, or another process would deliver the message too.
 _CLAIM: Final = timedelta(seconds=30)
 _ERROR_CHARACTERS_MAX: Final = 300
+# A process that stops waits for its deliveries, but not for a database that is silent.
+_DATABASE_SECONDS: Final = 5.0
 
 # With the pauses between them: nearly a day.
 ATTEMPTS_MAX: Final = 30
@@ -85,7 +88,7 @@ class Delivery:
 
     async def _claim(self) -> list[list[Message]]:
         claimed: list[list[Message]] = []
-        async with self.pool.acquire() as connection:
+        async with lend(self.pool, within=_DATABASE_SECONDS) as connection:
             while len(claimed) < self.calls_at_once:
                 messages = await outbox.claim(
                     connection,
@@ -132,7 +135,7 @@ class Delivery:
 
     async def _write_down(self) -> None:
         while self._unwritten:
-            async with self.pool.acquire() as connection:
+            async with lend(self.pool, within=_DATABASE_SECONDS) as connection:
                 await self._write(connection, self._unwritten[0])
             del self._unwritten[0]
 

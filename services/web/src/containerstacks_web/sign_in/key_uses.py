@@ -13,7 +13,9 @@ from containerstacks_shared.database import db
 from containerstacks_shared.database.bounded_pool import lend
 from containerstacks_shared.fleet import api_keys
 
-_WRITE_SECONDS: Final = 60.0
+_EVERY_SECONDS: Final = 60.0
+# A stop writes once more, and must not wait for a database that is silent.
+_WRITE_SECONDS_MAX: Final = 3.0
 
 _log = structlog.get_logger(__name__)
 
@@ -28,7 +30,7 @@ class KeyUses:
 
     async def run(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
-            await wait_for_event(stop, _WRITE_SECONDS)
+            await wait_for_event(stop, _EVERY_SECONDS)
             await self.write()
 
     async def write(self) -> None:
@@ -36,7 +38,7 @@ class KeyUses:
             return
         used, self._used = self._used, set()
         try:
-            async with lend(self._pool) as connection:
+            async with lend(self._pool, within=_WRITE_SECONDS_MAX) as connection:
                 await api_keys.note_uses(connection, used)
         except db.FAILURES as error:
             # No retry: the next use records it again.
