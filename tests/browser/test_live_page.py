@@ -265,6 +265,9 @@ async def test_a_cached_page_of_before_an_incident_does_not_hide_it(
     await page.unroute("**/status")
     await expect(incident).to_contain_text("Slow disks")
 
+    # The figures of the page of before are older, too.
+    await add_fleet(connection, 1)
+    await expect_value(page, "vps.total", "1")
     await page.route("**/status", serve_the_page_of_before)
     served = 0
     await web.kill()
