@@ -11,8 +11,8 @@ if (zone && zone !== "UTC") {
   document.querySelector("[data-zone]").textContent = `Times are in your zone, ${zone}; days and charts are UTC.`;
 }
 // A page from the browser's own cache was rendered at any time before: only the visitor's clock knows when.
-const [{ transferSize }] = performance.getEntriesByType("navigation");
-if (transferSize > 0) observe(document.documentElement.dataset.now);
+const [navigation] = performance.getEntriesByType("navigation");
+if (navigation?.transferSize > 0) observe(document.documentElement.dataset.now);
 followThemeSwitch(document.querySelector("[data-theme-switch]"));
 countAges(document);
 setInterval(() => countAges(document), 1000);
