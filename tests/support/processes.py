@@ -10,6 +10,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,18 @@ from support.waiting import LIMIT_SECONDS, eventually, time_limit
 # Console scripts of the environment that runs the tests.
 SCRIPTS = Path(sys.executable).parent
 LOCALHOST = "127.0.0.1"
-# Not the seeded one, which would give two workers the same ports.
-_CHANCE = random.SystemRandom()
+
+
+def _own_ports() -> Iterator[int]:
+    """Give each worker ports that no other worker of this run picks, and none twice in a row of tests."""
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    amount = 17_000 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    ports = range(15_000 + worker * amount, 15_000 + (worker + 1) * amount)
+    # Another run on this machine begins elsewhere. Not the seeded chance, which would be the same there.
+    return itertools.islice(itertools.cycle(ports), random.SystemRandom().randrange(amount), None)
+
+
+_PORTS = _own_ports()
 PORT_VARIABLES = {
     "containerstacks-web": "PORT",
     "containerstacks-billing-daemon": "BILLING_DAEMON_PORT",
@@ -240,8 +251,10 @@ class Processes:
 def free_port(*, in_a_row: int = 1) -> int:
     """A port below those that the system gives to outgoing connections, which would take it before its server does."""
     while True:
-        port = _CHANCE.randrange(15_000, 32_000)
+        port = next(_PORTS)
         if all(_is_free(port + following) for following in range(in_a_row)):
+            for _ in range(in_a_row - 1):
+                next(_PORTS)
             return port
 
 
