@@ -190,12 +190,18 @@ update billing_runs set status = 'succeeded', finished_at = clock_now(), hours_b
 """
 
 
+async def open_a_run_that_goes_on(
+    web: Service, connection: asyncpg.Connection, chromium: Chromium
+) -> tuple[int, Page]:
+    await control.pause(connection, reason="Nobody else bills", author="ada@example.com")
+    run = await connection.fetchval(_BEGIN)
+    return run, await enter(chromium, web, f"/admin/runs/{run}", f"Billing run {run}")
+
+
 async def test_a_run_that_goes_on_is_followed_to_its_end_without_a_reload(
     web: Service, connection: asyncpg.Connection, chromium: Chromium
 ) -> None:
-    await control.pause(connection, reason="Nobody else bills", author="ada@example.com")
-    run = await connection.fetchval(_BEGIN)
-    page = await enter(chromium, web, f"/admin/runs/{run}", f"Billing run {run}")
+    run, page = await open_a_run_that_goes_on(web, connection, chromium)
     await page.evaluate("window.loadedOnce = true")
     bar = page.get_by_role("progressbar")
     await expect(bar).to_have_attribute("value", "12")
@@ -210,8 +216,6 @@ async def test_a_run_that_goes_on_is_followed_to_its_end_without_a_reload(
 async def test_a_run_is_followed_until_the_session_ends(
     web: Service, connection: asyncpg.Connection, chromium: Chromium
 ) -> None:
-    await control.pause(connection, reason="Nobody else bills", author="ada@example.com")
-    run = await connection.fetchval(_BEGIN)
-    page = await enter(chromium, web, f"/admin/runs/{run}", f"Billing run {run}")
+    run, page = await open_a_run_that_goes_on(web, connection, chromium)
     await connection.execute("delete from web_sessions")
     await page.wait_for_url(f"**/login?next=/admin/runs/{run}")

@@ -47,12 +47,7 @@ async def test_the_bars_of_an_open_page_grow_with_the_days(
     await page.locator("#component-vps summary").click()
     # A section that somebody points at, or reads, stays as it is.
     await page.locator("h1").click()
-    await connection.execute(_DAY_BEFORE)
-    await looks.find_all_well(connection)
-    await expect(page.locator("#component-vps .component__state")).to_have_attribute(
-        "data-state", "operational"
-    )
-    await put_forward(page, REFRESH_SECONDS)
+    await refresh_after_a_bad_day(page, connection)
     await expect(day).to_have_attribute("data-day", "down")
     await expect(page.locator("#component-vps details")).to_have_attribute("open", "")
     await day.focus()
@@ -72,15 +67,20 @@ async def test_a_page_that_nobody_saw_for_a_while_is_refreshed_when_somebody_doe
     page = await chromium.open(f"{web.url}/status", own_clock=True)
     day = page.locator("#component-vps [data-day]").nth(-2)
     await page.evaluate(HIDE, arg=True)
+    await refresh_after_a_bad_day(page, connection)
+    await expect(day).to_have_attribute("data-day", "no_data")
+    await page.evaluate(HIDE, arg=False)
+    await expect(day).to_have_attribute("data-day", "down")
+
+
+async def refresh_after_a_bad_day(page: Page, connection: asyncpg.Connection) -> None:
+    """Record the day before, see that the page is live, and put its clock forward to its next refresh."""
     await connection.execute(_DAY_BEFORE)
     await looks.find_all_well(connection)
     await expect(page.locator("#component-vps .component__state")).to_have_attribute(
         "data-state", "operational"
     )
     await put_forward(page, REFRESH_SECONDS)
-    await expect(day).to_have_attribute("data-day", "no_data")
-    await page.evaluate(HIDE, arg=False)
-    await expect(day).to_have_attribute("data-day", "down")
 
 
 async def open_without_aggregator(database_url: str, processes: Processes, chromium: Chromium) -> Page:

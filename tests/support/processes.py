@@ -26,7 +26,7 @@ LOCALHOST = "127.0.0.1"
 
 
 def _own_ports() -> Iterator[int]:
-    """Give each worker ports that no other worker of this run picks, and none twice in a row of tests."""
+    """Give the ports of this worker in turn: no other worker of the run has any of them."""
     worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     amount = 17_000 // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     ports = range(15_000 + worker * amount, 15_000 + (worker + 1) * amount)

@@ -166,10 +166,8 @@ class Stage:
         return page
 
 
-async def expect_state(
-    page: Page, selector: str, state: str, *, within: float = WITHIN_MILLISECONDS / 1000
-) -> None:
-    await expect(page.locator(selector)).to_have_attribute("data-state", state, timeout=within * 1000)
+async def expect_state(page: Page, selector: str, state: str) -> None:
+    await expect(page.locator(selector)).to_have_attribute("data-state", state, timeout=WITHIN_MILLISECONDS)
 
 
 async def expect_headline(page: Page, text: str) -> None:

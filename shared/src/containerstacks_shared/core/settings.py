@@ -22,6 +22,7 @@ from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from .errors import ConfigurationError
+from .lines import counted
 from .setting_errors import Expected, explain, is_secret, variable_name
 
 # Field types ------------------------------------------------------------------------------------
@@ -44,8 +45,7 @@ class RateLimit:
         if amount == 0 or multiple == 0:
             raise ValueError("allows nothing")
         unit = found["unit"]
-        plural = "" if multiple == 1 else "s"
-        return cls(amount, multiple * _RATE_UNITS[unit], f"{amount}/{multiple} {unit}{plural}")
+        return cls(amount, multiple * _RATE_UNITS[unit], f"{amount}/{counted(multiple, unit)}")
 
     def __str__(self) -> str:
         return self.text

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import structlog
 from aiohttp import web
 
+from containerstacks_shared.core.lines import counted
 from containerstacks_shared.core.settings import RateLimit
 from containerstacks_web.settings import WebSettings
 from containerstacks_web.shared_redis import RedisAway
@@ -66,7 +67,7 @@ class RateLimitResult(NamedTuple):
 def in_words(seconds: int) -> str:
     """'45 seconds', '15 minutes'; rounded up, so that nobody comes back too early."""
     amount, unit = (seconds, "second") if seconds < _MINUTE else (math.ceil(seconds / _MINUTE), "minute")
-    return f"{amount} {unit}" if amount == 1 else f"{amount} {unit}s"
+    return counted(amount, unit)
 
 
 RATE_LIMIT_RESULT: Final = web.RequestKey("rate_limit_result", RateLimitResult)
